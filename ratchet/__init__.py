@@ -1,0 +1,1 @@
+"""The floor: what would stay if models were something else."""

@@ -1,0 +1,24 @@
+"""The one way to say no."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """What happened, to which thing, and what to do next.
+
+    Rendered the same way by the command, the flow's state and the HTTP answer.
+
+    >>> str(Refusal("the file is empty", "a.csv", "Give a file with records"))
+    'the file is empty: a.csv. Give a file with records.'
+    """
+
+    def __init__(self, what: str, which: object, next: str) -> None:
+        super().__init__(what, str(which), next)
+        self.what, self.which, self.next = what, str(which), next
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.which}. {self.next}."
+
+    def to_json(self) -> dict[str, str]:
+        """The body of an HTTP answer; `error` is a string, as the Open Inference Protocol asks."""
+        return {"error": self.what, "which": self.which, "next": self.next}

@@ -1,0 +1,1 @@
+"""FROM WHAT: sources, table, snapshot, split, quarantine."""

@@ -1,0 +1,77 @@
+"""Where a recipe's own data is: a folder by a setting, a package's folder, or a download with a pinned digest."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from ratchet.errors import Refusal
+from ratchet.recipe import DataSet
+from ratchet.settings import settings
+
+
+def fetch(data: DataSet, name: str) -> Path:
+    """The path of the data set's file `name`, its digest checked.
+
+    Raises Refusal when it is nowhere, or its uncompressed bytes are not the pinned ones.
+    """
+    folder = getattr(settings(), data.setting, "")
+    variable = f"RATCHET_{data.setting.upper()}"
+    if folder:
+        path = Path(folder).expanduser() / name
+        if not path.is_file():
+            raise Refusal("the file is not there", path, f"Mend {variable} or unset it")
+        return _checked(path, data.files[name])
+    cached = settings().home / "data" / name
+    for path in (*(Path(f) / name for f in data.folders), cached):
+        if path.is_file():
+            return _checked(path, data.files[name])
+    return _download(data, name, cached, variable)
+
+
+def _checked(path: Path, want: str) -> Path:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    except (OSError, EOFError) as error:
+        raise Refusal(f"the file cannot be read ({error})", path, "Remove it and try again") from error
+    if digest.hexdigest() != want:
+        raise Refusal(f"its SHA-256 is {digest.hexdigest()[:16]}…, not {want[:16]}…", path, "Remove it and try again")
+    return path
+
+
+def _download(data: DataSet, name: str, path: Path, variable: str) -> Path:
+    import httpx
+    from rich.console import Console
+    from rich.progress import Progress
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{name}.{os.getpid()}")
+    try:
+        with (
+            httpx.stream("GET", data.url + name, follow_redirects=True, timeout=30) as answer,
+            part.open("wb") as file,
+            Progress(console=Console(file=sys.stderr)) as progress,
+        ):
+            answer.raise_for_status()
+            bar = progress.add_task(name, total=int(answer.headers.get("content-length", 0)) or None)
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+                progress.advance(bar, len(chunk))
+        _checked(part, data.files[name])
+        os.replace(part, path)
+    except httpx.HTTPError as error:
+        raise Refusal(
+            f"the file is neither here nor to be had ({error})", data.url + name,
+            f"Set {variable} to a folder that holds it, or install the package for {data.folders[0] if data.folders else 'it'}",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,181 @@
+"""Lands one batch, exactly once: every record ends in the landing table or in quarantine."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.contract import input_digest, record_digest
+from ratchet.errors import Refusal
+from ratchet.lake import fetch, quarantine, sources, table
+from ratchet.recipe import Feed, Recipe
+from ratchet.settings import settings
+from ratchet.words import Batch
+
+RECORDS = pa.schema(
+    [
+        ("record", pa.string()),
+        ("input", pa.string()),
+        ("image", pa.binary()),
+        ("label", pa.int32()),
+        ("captured_at", pa.timestamp("us", tz="UTC")),
+        ("batch", pa.string()),
+    ]
+)
+"""`record` is the digest of image and label, `input` that of the image alone."""
+
+
+def lake(recipe: str) -> Path:
+    return settings().home / "lake" / recipe
+
+
+def land(recipe: Recipe, path: Path, who: str) -> Batch:
+    """Lands a file or folder as one batch; the same content again adds nothing.
+
+    Raises Refusal when the source as a whole is no good; it is then kept in quarantine.
+    """
+    if not path.exists():
+        raise Refusal("there is no such file", path, "Give a file or a folder")
+    return _land(recipe, _content_id(path), path, None, 0, None, who)
+
+
+def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
+    """Lands one of the recipe's own batches."""
+    digests = [recipe.data.files[feed.inputs], recipe.data.files[feed.labels], f"{feed.start}:{feed.stop}"]
+    id = hashlib.sha256("|".join(digests).encode()).hexdigest()[:16]
+    if known := landed(recipe, id):
+        return known
+    paths = fetch.fetch(recipe.data, feed.inputs), fetch.fetch(recipe.data, feed.labels)
+    return _land(recipe, id, *paths, feed.start, feed.stop, who)
+
+
+def landed(recipe: Recipe, id: str) -> Batch | None:
+    """The batch as it was landed before, or None."""
+    if not table.turn_of(lake(recipe.name) / "landing", f"land:{id}"):
+        return None
+    for commit in table.history(lake(recipe.name) / "landing"):
+        if commit.get("ratchet") == f"land:{id}":
+            return Batch(id, recipe.name, commit["source"], int(commit["accepted"]), int(commit["quarantined"]), new=False)
+    return Batch(id, recipe.name, "", 0, 0, new=False)
+
+
+def benchmark(recipe: Recipe) -> tuple[np.ndarray, np.ndarray, str]:
+    """The benchmark set: images [N, height, width], labels [N], and its fingerprint. Never trained on."""
+    feed = recipe.benchmark
+    name = hashlib.sha256(f"{recipe.data.files[feed.inputs]}{recipe.data.files[feed.labels]}".encode()).hexdigest()[:16]
+    kept = lake(recipe.name) / f"benchmark-{name}.npz"
+    if not kept.exists():
+        paths = fetch.fetch(recipe.data, feed.inputs), fetch.fetch(recipe.data, feed.labels)
+        with _scratch() as scratch:
+            rows = sources.read(paths[0], recipe.contract, _limits(), scratch, paths[1], feed.start, feed.stop)
+        good, bad = _sort(rows, recipe, "benchmark", frozenset())
+        if bad.num_rows:
+            raise Refusal(f"{bad.num_rows} records of the benchmark are refused", paths[0], "Mend the recipe")
+        images = np.stack([np.frombuffer(i, recipe.contract.dtype) for i in good["image"].to_pylist()])
+        part = kept.with_name(f".{name}.npz")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            part, images=images.reshape(-1, *recipe.contract.shape), labels=good["label"].to_numpy(),
+            inputs=np.array(good["input"].to_pylist()), fingerprint=fingerprint(good["record"].to_pylist()),
+        )  # fmt: skip
+        part.replace(kept)
+    with np.load(kept, allow_pickle=False) as data:
+        return data["images"], data["labels"], str(data["fingerprint"])
+
+
+def _benchmark_inputs(recipe: Recipe) -> frozenset[str]:
+    benchmark(recipe)
+    with np.load(next(lake(recipe.name).glob("benchmark-*.npz")), allow_pickle=False) as data:
+        return frozenset(data["inputs"].tolist())
+
+
+def fingerprint(records: list[str]) -> str:
+    """SHA-256 over every record's digest, in sorted order: the same records are the same data."""
+    return hashlib.sha256("\n".join(sorted(records)).encode()).hexdigest()
+
+
+def _limits() -> sources.Limits:
+    return sources.Limits(memory=settings().ingest_memory_mb << 20, disk=settings().ingest_disk_mb << 20)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    home = settings().home / "tmp"
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home) as folder:
+        yield Path(folder)
+
+
+def _content_id(path: Path) -> str:
+    """Of the bytes: the same file under another name is the same batch."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir():
+            digest.update(str(file.relative_to(path)).encode() + b"\0")
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, start: int, stop: int | None, who: str) -> Batch:
+    if known := landed(recipe, id):
+        return known
+    home = lake(recipe.name)
+    source = f"{inputs}[{start}:{stop}]" if stop else str(inputs)
+    try:
+        _bounded(inputs)
+        with _scratch() as scratch:
+            rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, start, stop)
+    except Refusal as refusal:
+        quarantine.keep_file(home, id, inputs, refusal.what, who)
+        raise Refusal(refusal.what, refusal.which, f"{refusal.next}. It is kept in quarantine as batch {id}") from None
+    good, bad = _sort(rows, recipe, id, _benchmark_inputs(recipe))
+    # Quarantine first: killed in between, the next try finds it done and lands the rest.
+    quarantine.keep_records(home, id, bad, who)
+    new = table.append(
+        home / "landing", good, once=f"land:{id}",
+        who=who, source=source, accepted=str(good.num_rows), quarantined=str(bad.num_rows),
+    )  # fmt: skip
+    return Batch(id, recipe.name, source, good.num_rows, bad.num_rows, new=new)
+
+
+def _bounded(path: Path) -> None:
+    limit = settings().ingest_disk_mb << 20
+    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+    if size > limit:
+        raise Refusal(f"it has {size >> 20} MB, over {limit >> 20}", path, "Split it, or raise RATCHET_INGEST_DISK_MB")
+
+
+def _sort(rows: pa.Table, recipe: Recipe, batch: str, benchmark: frozenset[str]) -> tuple[pa.Table, pa.Table]:
+    """The rows as records, and the rows that are refused with their reasons."""
+    known = {str(i): i for i in range(len(recipe.classes))} | {name: i for i, name in enumerate(recipe.classes)}
+    now = datetime.now(UTC)
+    good, bad = [], []
+    for row in rows.to_pylist():
+        label = known.get(row["label"])
+        reason = row["reason"]
+        if not reason and label is None:
+            reason = f"the label {row['label']!r} is none of the {len(recipe.classes)} classes"
+        digest = ""
+        if not reason:
+            digest = input_digest(np.frombuffer(row["image"], recipe.contract.dtype).reshape(recipe.contract.shape))
+            if digest in benchmark:
+                reason = "the image is in the benchmark set, which is never trained on"
+        if reason:
+            bad.append({**row, "reason": reason, "payload": row["payload"] or row["image"]})
+        else:
+            assert label is not None
+            good.append({
+                "record": record_digest(digest, str(label)), "input": digest, "image": row["image"], "label": label,
+                "captured_at": row["captured_at"] or now, "batch": batch,
+            })  # fmt: skip
+    return pa.Table.from_pylist(good, schema=RECORDS), pa.Table.from_pylist(bad, schema=sources.ROWS)

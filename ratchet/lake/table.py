@@ -1,0 +1,96 @@
+"""The only file that speaks Delta Lake. Tables are appended in transactions that happen once."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ratchet.errors import Refusal
+
+_TRIES = 40
+
+
+def append(path: Path, rows: pa.Table, once: str, turn: int = 1, **meta: str) -> bool:
+    """Appends `rows` in one commit, once per (`once`, `turn`) whoever else tries; False if done before.
+
+    `meta` (who, why, ...) is kept in the table's history. Raises Refusal when the table stays contended.
+    """
+    from deltalake import CommitProperties, Transaction, write_deltalake
+    from deltalake.exceptions import DeltaError
+
+    path.mkdir(parents=True, exist_ok=True)
+    for attempt in range(_TRIES):
+        if turn_of(path, once) >= turn:
+            return False
+        # No retries inside: a retry there would not look at the transaction again.
+        commit = CommitProperties(
+            custom_metadata={"ratchet": once, **meta}, max_commit_retries=0,
+            app_transactions=[Transaction(once, turn, int(time.time() * 1000))],
+        )
+        try:
+            write_deltalake(str(path), rows, mode="append", commit_properties=commit)
+            return True
+        except (DeltaError, OSError) as error:
+            last = error
+            time.sleep(random.uniform(0.01, 0.05) * min(attempt + 1, 10))
+    raise Refusal(f"the table could not be written ({last})", path, "Try again when fewer write to it")
+
+
+def delete(path: Path, column: str, value: str, **meta: str) -> int:
+    """Removes the rows where `column` is `value`, as a new version; the old one stays readable."""
+    from deltalake import CommitProperties, DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    if not exists(path):
+        return 0
+    quoted = value.replace("'", "''")
+    for attempt in range(_TRIES):
+        try:
+            done = DeltaTable(str(path)).delete(
+                f"{column} = '{quoted}'", commit_properties=CommitProperties(custom_metadata=meta)
+            )
+            return int(done["num_deleted_rows"])
+        except DeltaError as error:
+            last = error
+            time.sleep(random.uniform(0.01, 0.05) * min(attempt + 1, 10))
+    raise Refusal(f"the table could not be written ({last})", path, "Try again when fewer write to it")
+
+
+def exists(path: Path) -> bool:
+    return any((path / "_delta_log").glob("*.json"))
+
+
+def version(path: Path) -> int:
+    """The newest version; -1 where there is no table yet."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(path)).version() if exists(path) else -1
+
+
+def turn_of(path: Path, once: str) -> int:
+    """The highest turn committed under `once`; 0 if none."""
+    from deltalake import DeltaTable
+
+    return (DeltaTable(str(path)).transaction_version(once) or 0) if exists(path) else 0
+
+
+def read(
+    path: Path, columns: list[str] | None = None, where: tuple[str, str, Any] | None = None, version: int | None = None
+) -> pa.Table | None:
+    """The rows (of one version, of one condition), or None where there is no table."""
+    from deltalake import DeltaTable
+
+    if not exists(path):
+        return None
+    return DeltaTable(str(path), version=version).to_pyarrow_table(columns=columns, filters=[where] if where else None)
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """The commits, newest first, with who and why."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(path)).history() if exists(path) else []

@@ -1,0 +1,124 @@
+"""The type of a recipe: all that the loop must know of one model."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ratchet.contract import ImageContract
+from ratchet.errors import Refusal
+from ratchet.settings import settings
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Records `start`..`stop` of a pair of files of the recipe's own data set."""
+
+    inputs: str
+    labels: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Files with pinned SHA-256 of their uncompressed bytes, and where they may be found.
+
+    Looked for in `setting` (a folder), then `folders`, then downloaded from `url`.
+    """
+
+    setting: str
+    folders: tuple[str, ...]
+    url: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a batch must be to be admitted."""
+
+    min_rows: int = 100
+    min_class_share: float = 0.02
+    """Of the batch, for every class."""
+    max_duplicates: float = 0.01
+    """Share of records whose image stands in the batch, or in an admitted one, already."""
+    max_age_days: float = 365.0
+
+
+@dataclass(frozen=True)
+class Training:
+    family: str = "cnn"
+    parameters: Mapping[str, int | float] = field(default_factory=dict)
+    epochs: int = 5
+    batch_size: int = 32
+    learning_rate: float = 0.001
+    seed: int = 20240229
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Floors on the benchmark, and how much worse than the champion still counts as no worse."""
+
+    accuracy: float = 0.88
+    worst_class: float = 0.5
+    margin: float = 0.01
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model. `version` is part of every stage's key: raise it when the meaning changes.
+
+    `network`, where given, is a function of the input shape and the number of classes that imports
+    keras inside and returns an uncompiled model; it replaces the family.
+    """
+
+    name: str
+    version: int
+    purpose: str
+    contract: ImageContract
+    classes: tuple[str, ...]
+    data: DataSet
+    batches: tuple[Feed, ...]
+    """The recipe's own batches, in order: the first is what the first run trains on."""
+    benchmark: Feed
+    """Never trained on; one of its records that arrives in a batch goes to quarantine."""
+    suite: Suite = Suite()
+    training: Training = Training()
+    judging: Judging = Judging()
+    network: Callable[[tuple[int, ...], int], Any] | None = None
+
+
+def names() -> list[str]:
+    """Every recipe found, without importing any."""
+    files = (f for folder in settings().recipe_folders for f in sorted(folder.glob("*.py")))
+    return sorted({f.stem.replace("_", "-") for f in files if not f.stem.startswith("_")})
+
+
+def source(name: str) -> Path:
+    """The file of a recipe. Raises Refusal when there is none."""
+    stem = name.replace("-", "_")
+    if re.fullmatch(r"[a-z][a-z0-9_]*", stem):
+        for folder in settings().recipe_folders:
+            if (folder / f"{stem}.py").is_file():
+                return folder / f"{stem}.py"
+    raise Refusal("there is no such recipe", name, f"Known are: {', '.join(names()) or 'none'}")
+
+
+def load(name: str) -> Recipe:
+    """The recipe `name`; only its file is imported. Raises Refusal when it is missing or holds none."""
+    path = source(name)
+    spec = importlib.util.spec_from_file_location(f"recipes.{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise Refusal(f"the recipe cannot be read ({error})", path, "Mend the file") from error
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, Recipe) or recipe.name != name:
+        raise Refusal(f"the file holds no `recipe = Recipe(name={name!r}, ...)`", path, "Mend the file")
+    return recipe

@@ -1,0 +1,96 @@
+"""Every setting: one environment variable `RATCHET_<NAME>` each, loopback and local by default."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ratchet.errors import Refusal
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: where prefect.yaml, uv.lock and the rooms are."""
+
+
+class Settings(BaseSettings):
+    """The settings of one stack. Two stacks with different homes and ports run side by side."""
+
+    model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True)
+
+    home: Path = Field(ROOT / ".ratchet", description="Where all state lives.")
+    prefect_port: int = Field(4200, ge=1, le=65535, description="The Prefect server and its UI.")
+    mlflow_port: int = Field(5000, ge=1, le=65535, description="The MLflow server and its UI.")
+    gateway_port: int = Field(8080, ge=1, le=65535, description="The gateway, where callers ask.")
+    envoy_admin_port: int = Field(9901, ge=1, le=65535, description="Envoy's admin interface.")
+    bento_ports: str = Field("3100-3199", pattern=r"^\d+-\d+$", description="Ports that bentos may take.")
+    host_name: str = Field(
+        default_factory=lambda: socket.gethostname().lower(), pattern=r"^[a-z0-9][a-z0-9.-]*$",
+        description="This host's name; its work queue on the pool `gpu` is named after it.",
+    )
+    device: Literal["cpu", "gpu"] = Field("cpu", description="What bentos must run on here; a GPU that is missing is an error.")
+    recipes: str = Field("", description=f"More recipe folders, separated by `{os.pathsep}`.")
+    ledger_url: str = Field("", description="SQLAlchemy URL of the ledger; empty is SQLite under the home.")
+    ingest_memory_mb: int = Field(1024, ge=64, description="Memory that reading one source file may take.")
+    ingest_disk_mb: int = Field(1024, ge=1, description="Disk that reading one source may take, and the largest file.")
+    tick_seconds: float = Field(0.5, gt=0, description="How often the controller looks.")
+    warm_seconds: float = Field(300, gt=0, description="How long a release may wait for its bento.")
+    turn_seconds: float = Field(30, gt=0, description="How long the gateway may take to turn.")
+    start_seconds: float = Field(180, gt=0, description="How long a process of the stack may take to be healthy.")
+    fashion_mnist_dir: str = Field("", description="A folder with Fashion-MNIST's four IDX files.")
+
+    @property
+    def prefect_url(self) -> str:
+        return f"http://127.0.0.1:{self.prefect_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://127.0.0.1:{self.mlflow_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway_port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.envoy_admin_port}"
+
+    @property
+    def ledger(self) -> str:
+        return self.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def mark(self) -> str:
+        """The private marker in the environment of every process that this home's supervisor starts."""
+        return hashlib.sha256(str(self.home.resolve()).encode()).hexdigest()[:16]
+
+    @property
+    def recipe_folders(self) -> tuple[Path, ...]:
+        return (ROOT / "recipes", *(Path(p) for p in self.recipes.split(os.pathsep) if p))
+
+
+@functools.cache
+def settings() -> Settings:
+    """This process's settings, read once. Raises Refusal naming the variable that is wrong."""
+    try:
+        found = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "RATCHET_" + str(first["loc"][0]).upper()
+        raise Refusal(f"the setting is wrong ({first['msg']})", f"{name}={first['input']}", "Mend or unset it") from None
+    # Relative homes would name another place in a worker's temporary folder.
+    return found.model_copy(update={"home": found.home.expanduser().resolve()})
+
+
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}

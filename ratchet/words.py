@@ -1,0 +1,171 @@
+"""The types that cross rooms and processes: ids, digests, figures and paths. No arrays, no models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar
+
+W = TypeVar("W")
+
+Outcome = Literal["pass", "fail", "inconclusive", "error", "not asked"]
+
+
+def to_json(word: Any) -> dict[str, Any]:
+    """A word as plain JSON data."""
+    return asdict(word)
+
+
+def from_json(kind: type[W], data: Mapping[str, Any] | str) -> W:
+    """The word back from its JSON. Raises pydantic.ValidationError on data of another shape."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(kind)
+    return adapter.validate_json(data) if isinstance(data, str) else adapter.validate_json(json.dumps(data))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records that arrived together: accepted + quarantined is what came in."""
+
+    id: str
+    recipe: str
+    source: str
+    accepted: int
+    quarantined: int
+    new: bool
+    """False where this batch had landed before and nothing was added."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One expectation of a suite on one batch."""
+
+    name: str
+    column: str
+    passed: bool
+    observed: str
+    limit: str
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    batch: str
+    passed: bool
+    rows: int
+    expected: tuple[Expected, ...]
+    docs: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of the table of admitted batches; what a run trains on."""
+
+    recipe: str
+    version: int
+    fingerprint: str
+    records: int
+    batches: tuple[str, ...]
+    labels: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained and registered version, not yet judged."""
+
+    recipe: str
+    version: str
+    model_id: str
+    run_id: str
+    family: str
+    weights: str
+    """SHA-256 over named weights and architecture: the model's identity."""
+    onnx: str
+    """SHA-256 of the exported file, made once and kept."""
+    snapshot: Snapshot
+    parameters: Mapping[str, float | int | str]
+    metrics: Mapping[str, float]
+    seconds: float
+    commit: str
+    lock: str
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    figure: float | None
+    threshold: float | None
+    outcome: Outcome
+    detail: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judge's decision with all its evidence. Blessed means that every asked check passed."""
+
+    recipe: str
+    version: str
+    champion: str | None
+    blessed: bool
+    why: str
+    benchmark: str
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a release puts into service: one `.bento`, by digest."""
+
+    recipe: str
+    version: str
+    key: str
+    tag: str
+    digest: str
+    artifact: str
+    """Where a host gets it from: the path below MLflow's artifact proxy."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a host found out when it put a package into service."""
+
+    package: Package
+    host: str
+    address: str
+    port: int
+    device: str
+    golden: int
+    """Golden inputs answered as expected, over HTTP."""
+    p50_ms: float
+    p99_ms: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A bento process on a host, as it is now."""
+
+    recipe: str
+    version: str
+    digest: str
+    tag: str
+    address: str
+    port: int
+    state: str
+    """`running`, `starting`, `stopped`, `failed`, or `orphan`: alive, but nobody supervises it."""
+    ready: bool
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What the dossier is rendered from, up to the verdict."""
+
+    candidate: Candidate
+    verdict: Verdict
+    suites: tuple[SuiteResult, ...] = field(default=())
