@@ -1,0 +1,1 @@
+"""LEARNT: zoo/ (Keras families), train, judge/, export, registry."""

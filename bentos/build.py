@@ -1,0 +1,90 @@
+"""Builds a bento: the model made once, the service's few files, the lock's own requirements. No network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bentos import golden
+from ratchet.errors import Refusal
+from ratchet.recipe import Recipe
+from ratchet.settings import ROOT, TELEMETRY_OFF
+
+SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py",
+           "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py")  # fmt: skip
+"""All the code that a bento holds."""
+
+
+def requirements() -> str:
+    """The lock's own versions of what the service imports, one a line, without hashes."""
+    done = subprocess.run(
+        [sys.executable, "-m", "uv", "export", "--frozen", "--no-hashes", "--no-emit-project", "--no-annotate",
+         "--no-header", "--only-group", "bento", "--project", str(ROOT), "--quiet", "--offline"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    if done.returncode:
+        raise Refusal(f"the lock could not be exported ({done.stderr.strip()[-200:]})", ROOT / "uv.lock", "Run `uv lock`")
+    return done.stdout
+
+
+def package_key(recipe: Recipe, onnx: str) -> str:
+    """What makes a release a new one: the model, the service's code, the contract, the locked requirements."""
+    digest = hashlib.sha256()
+    for part in (onnx, json.dumps(recipe.contract.to_json()), json.dumps(recipe.classes), requirements()):
+        digest.update(hashlib.sha256(part.encode()).digest())
+    for name in SERVICE:
+        digest.update(hashlib.sha256((ROOT / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def build(
+    recipe: Recipe, version: str, model: Path, images: np.ndarray, probabilities: np.ndarray,
+    labels: Mapping[str, str], dossier: Mapping[str, Any], scratch: Path,
+) -> tuple[str, Path]:
+    """The bento's tag and its exported `.bento` below `scratch`.
+
+    `images` [N, height, width] and `probabilities` [N, classes] are the golden set; `labels` name
+    version, run, snapshot and commit. Raises Refusal when BentoML does not build it.
+    """
+    context = scratch / "context"
+    for name in SERVICE:
+        (context / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, context / name)
+    (context / "model").mkdir()
+    shutil.copyfile(model, context / "model" / "model.onnx")
+    tag = f"{recipe.name}:v{version}-{labels['package'][:12]}"
+    meta = {"format": 1, "recipe": recipe.name, "version": version, "tag": tag, "classes": recipe.classes,
+            "contract": recipe.contract.to_json(), "labels": dict(labels)}  # fmt: skip
+    (context / "model" / "meta.json").write_text(json.dumps(meta, indent=1))
+    (context / "model" / "dossier.json").write_text(json.dumps(dossier, indent=1))
+    golden.write(context / "model", images, probabilities)
+    (context / "requirements.txt").write_text(requirements())
+    (context / "bentofile.yaml").write_text(json.dumps({
+        "service": "bentos.service:Service", "labels": dict(labels),
+        "include": [*SERVICE, "model/*"],
+        "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
+    }))  # fmt: skip
+    _bentoml(scratch, "build", "--version", tag.split(":")[1], "--output", "tag", str(context))
+    out = scratch / f"{recipe.name}-v{version}.bento"
+    _bentoml(scratch, "export", tag, str(out))
+    return tag, out
+
+
+def _bentoml(scratch: Path, *arguments: str) -> None:
+    env = {**os.environ, **TELEMETRY_OFF, "BENTOML_HOME": str(scratch / "bentoml"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bentoml", *arguments], capture_output=True, text=True, env=env, cwd=scratch
+    )
+    if done.returncode:
+        raise Refusal(
+            f"bentoml {arguments[0]} failed ({(done.stderr or done.stdout).strip()[-400:]})", scratch, "See the flow's log"
+        )

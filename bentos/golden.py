@@ -1,0 +1,60 @@
+"""The golden set: inputs with known outputs that travel inside the bento and are asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from ratchet.errors import Refusal
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability: another machine may add in another order."""
+
+
+def write(folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
+    """Keeps images [N, height, width] and what the packaged model answers to them [N, classes]."""
+    np.savez_compressed(folder / "golden.npz", images=images, probabilities=probabilities)
+
+
+def replay(url: str, recipe: str, folder: Path) -> int:
+    """Asks every golden input at `url` and compares; returns how many there were.
+
+    Raises Refusal on an answer that is not 200, or differs by more than `TOLERANCE`.
+    """
+    with np.load(folder / "golden.npz", allow_pickle=False) as kept:
+        images, expected = kept["images"], kept["probabilities"]
+    with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+        for i, (image, want) in enumerate(zip(images, expected, strict=True)):
+            got = ask(client, recipe, image[None])[0]
+            worst = float(np.abs(got - want).max()) if got.shape == want.shape else np.inf
+            if not worst <= TOLERANCE:
+                raise Refusal(
+                    f"golden input {i} is answered with class {int(got.argmax())} ({got.max():.3f}), "
+                    f"not {int(want.argmax())} ({want.max():.3f})",
+                    url, "The package was changed or broken on its way; build and release it anew",
+                )
+    return len(images)
+
+
+def ask(client: httpx.Client, recipe: str, images: np.ndarray) -> np.ndarray:
+    """Probabilities [N, classes] for images [N, height, width], by the binary tensor extension."""
+    head = json.dumps({
+        "inputs": [{"name": "image", "datatype": "UINT8", "shape": list(images.shape),
+                    "parameters": {"binary_data_size": images.nbytes}}],
+        "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}],
+    }).encode()  # fmt: skip
+    try:
+        answer = client.post(
+            f"/v2/models/{recipe}/infer", content=head + images.tobytes(),
+            headers={"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"},
+        )
+    except httpx.HTTPError as error:
+        raise Refusal(f"there was no answer ({error})", client.base_url, "See the bento's log") from error
+    if answer.status_code != 200:
+        raise Refusal(f"the answer was {answer.status_code} ({answer.text[:200]})", client.base_url, "See the bento's log")
+    told = answer.content[: int(answer.headers["inference-header-content-length"])]
+    shape = json.loads(told)["outputs"][0]["shape"]
+    return np.frombuffer(answer.content[len(told) :], np.float32).reshape(shape)

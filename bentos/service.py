@@ -1,0 +1,188 @@
+"""The service inside a bento: BentoML's own API, the Open Inference Protocol, health.
+
+Runs with bentoml, onnxruntime, NumPy and Pillow alone; reads `model/` beside its package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+
+def _die_with_master() -> None:
+    """A worker lives in a session of its own and would outlive its killed master, holding the port."""
+    if sys.platform == "linux" and "--worker-id" in sys.argv:
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        if os.getppid() == 1:
+            sys.exit("the master is gone")
+
+
+_die_with_master()
+
+import gc
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio.to_thread
+import bentoml
+import numpy as np
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bentos import protocol
+from bentos.door import Door
+from ratchet.contract import ImageContract
+from ratchet.errors import Refusal
+
+_MODEL = Path(__file__).resolve().parent.parent / "model"
+META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text())
+CONTRACT = ImageContract(**META["contract"])
+CLASSES = tuple(META["classes"])
+RECIPE, VERSION = META["recipe"], META["version"]
+DEVICE = os.environ.get("RATCHET_DEVICE", "cpu")
+
+
+class Model:
+    """The ONNX session. `fault` says why this process must not get traffic, or is empty."""
+
+    def __init__(self) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        wanted = ["CUDAExecutionProvider"] if DEVICE == "gpu" else ["CPUExecutionProvider"]
+        self.fault = ""
+        if wanted[0] not in onnxruntime.get_available_providers():
+            self.fault = f"this host is to serve on a {DEVICE} and onnxruntime has no {wanted[0]}"
+            wanted = ["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(_MODEL / "model.onnx", options, providers=wanted)
+        if not self.fault and self.session.get_providers()[0] != wanted[0]:
+            self.fault = f"asked for {wanted[0]}, got {self.session.get_providers()[0]}"
+        self.device = "gpu" if self.session.get_providers()[0].startswith("CUDA") else "cpu"
+        self(np.zeros((1, *CONTRACT.shape), CONTRACT.dtype))
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities [N, classes] for images [N, height, width]."""
+        return self.session.run(None, {protocol.INPUT: images.astype(np.float32)[..., None]})[0]
+
+    async def answer(self, images: np.ndarray) -> np.ndarray:
+        """The same; a large batch leaves the event loop free for health checks."""
+        return self(images) if len(images) <= 32 else await anyio.to_thread.run_sync(self, images)
+
+
+_models: list[Model] = []
+
+
+def model() -> Model:
+    if not _models:
+        _models.append(Model())
+    return _models[0]
+
+
+def _refused(refusal: Refusal, status: int = 400) -> JSONResponse:
+    return JSONResponse(refusal.to_json(), status_code=status)
+
+
+def _known(request: Request) -> JSONResponse | None:
+    name, version = request.path_params["model"], request.path_params.get("version", VERSION)
+    if name != RECIPE:
+        return _refused(Refusal("there is no such model", name, f"The one served here is {RECIPE}"), 404)
+    if version != VERSION:
+        return _refused(Refusal("there is no such version", version, f"The one served here is {VERSION}"), 404)
+    return None
+
+
+async def _server(_: Request) -> JSONResponse:
+    return JSONResponse({"name": "ratchet", "version": META["tag"], "extensions": ["binary_tensor_data"]})
+
+
+async def _live(_: Request) -> JSONResponse:
+    return JSONResponse({"live": True})
+
+
+async def _ready(request: Request) -> JSONResponse:
+    if "model" in request.path_params and (unknown := _known(request)):
+        return unknown
+    if model().fault:
+        return _refused(Refusal(model().fault, RECIPE, "Mend the host, or set RATCHET_DEVICE=cpu"), 503)
+    return JSONResponse({"ready": True, "device": model().device})
+
+
+async def _metadata(request: Request) -> JSONResponse:
+    return _known(request) or JSONResponse(protocol.metadata(RECIPE, VERSION, CONTRACT, CLASSES))
+
+
+async def _infer(request: Request) -> Response:
+    if unknown := _known(request):
+        return unknown
+    try:
+        length = request.headers.get("inference-header-content-length")
+        asked = protocol.parse(await request.body(), length, CONTRACT)
+    except Refusal as refusal:
+        return _refused(refusal)
+    body, headers = protocol.render(asked, await model().answer(asked.images), RECIPE, VERSION)
+    return Response(body, headers=headers)
+
+
+_ROUTES = [Route("/", _server), Route("/health/live", _live), Route("/health/ready", _ready)]
+for _base in ("/models/{model}", "/models/{model}/versions/{version}"):
+    _ROUTES += [
+        Route(_base, _metadata),
+        Route(f"{_base}/ready", _ready),
+        Route(f"{_base}/infer", _infer, methods=["POST"]),
+    ]
+
+
+@bentoml.service(
+    name=RECIPE,
+    http={"host": "127.0.0.1"},
+    workers=1,
+    traffic={"timeout": 30},
+    logging={"access": {"enabled": False}},
+    metrics={"duration": {"buckets": [0.0001 * 2**n for n in range(18)]}},
+    tracing={"excluded_urls": "v2"},
+)
+class Service:
+    """Classifies images by the contract that the model was trained under."""
+
+    def __init__(self) -> None:
+        model()
+
+    @bentoml.on_startup
+    def freeze(self) -> None:
+        """A full collection over a big heap is a pause of 70 ms; what is loaded stays loaded."""
+        gc.collect()
+        gc.freeze()
+
+    @bentoml.api
+    async def classify(self, image: Annotated[Path, bentoml.validators.ContentType("image/*")]) -> dict[str, Any]:
+        """One PNG or JPEG of exactly the model's size, in the form field `image`."""
+        try:
+            pixels = CONTRACT.decode(image.read_bytes())
+        except Refusal as refusal:
+            return _refused(refusal)  # type: ignore[return-value]
+        probabilities = (await model().answer(pixels[None]))[0]
+        return {"label": CLASSES[int(probabilities.argmax())],
+                "probabilities": dict(zip(CLASSES, map(float, probabilities), strict=True)), "model_version": VERSION}  # fmt: skip
+
+    @bentoml.api
+    async def predict(self, images: list[Any]) -> dict[str, Any]:
+        """A JSON array of images [N, height, width], whole numbers."""
+        try:
+            pixels = CONTRACT.check(images, "images")
+            if len(pixels) > protocol.MAX_BATCH:
+                raise Refusal(f"there are {len(pixels)} images", "images", f"Send at most {protocol.MAX_BATCH}")
+        except Refusal as refusal:
+            return _refused(refusal)  # type: ignore[return-value]
+        probabilities = await model().answer(pixels)
+        return {"label": [CLASSES[i] for i in probabilities.argmax(axis=1)],
+                "probabilities": probabilities.tolist(), "model_version": VERSION}  # fmt: skip
+
+
+Service.mount_asgi_app(Starlette(routes=_ROUTES), path="/v2", name="v2")
+Service.add_asgi_middleware(Door, headers={"x-model-version": VERSION, "x-bento": META["tag"]})

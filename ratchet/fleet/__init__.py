@@ -1,0 +1,1 @@
+"""WHERE: gateway (four verbs), supervisor, host, stack."""

@@ -1,0 +1,195 @@
+"""The only file that speaks supervisord."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ratchet.errors import Refusal
+from ratchet.fleet import processes
+from ratchet.settings import Settings
+
+_STATES = {
+    "RUNNING": "running", "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "stopped",
+    "STOPPED": "stopped", "EXITED": "failed", "FATAL": "failed", "UNKNOWN": "failed",
+}  # fmt: skip
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR",
+              "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Program:
+    """What supervisord is told to keep alive."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: Path
+    stop_seconds: int = 10
+    retries: int = 5
+
+
+@dataclass(frozen=True)
+class Process:
+    name: str
+    state: str
+    """`running`, `starting`, `stopped` or `failed`."""
+    pid: int
+    since: float
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    settings: Settings
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.home / "supervisor"
+
+    @property
+    def logs(self) -> Path:
+        return self.settings.home / "logs"
+
+    @property
+    def _socket(self) -> Path:
+        # Unix sockets have paths of at most 107 bytes.
+        usual = self.folder / "supervisor.sock"
+        if len(str(usual).encode()) < 100:
+            return usual
+        return Path(tempfile.gettempdir()) / f"ratchet-{os.getuid()}-{self.settings.mark}.sock"
+
+    def pid(self) -> int | None:
+        """The living supervisord of this home, or None."""
+        try:
+            pid = int((self.folder / "supervisord.pid").read_text())
+            alive = psutil.Process(pid)
+            ours = str(self.folder / "supervisord.conf") in alive.cmdline()
+            return pid if ours and alive.status() != psutil.STATUS_ZOMBIE else None
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return None
+
+    def launch(self) -> None:
+        """Starts supervisord with no program. Raises Refusal when it does not answer."""
+        for folder in (self.folder / "programs", self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "supervisord.conf").write_text(self._config())
+        environment = {k: os.environ[k] for k in _INHERITED if k in os.environ}
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")],
+            env=environment, cwd=self.settings.home, capture_output=True, text=True,
+        )  # fmt: skip
+        until = time.monotonic() + 20
+        while done.returncode == 0 and time.monotonic() < until:
+            if self.pid() and self._answers():
+                return
+            time.sleep(0.1)
+        told = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it did not answer in 20 s"]
+        raise Refusal(f"supervisord did not start ({told[0]})", self.folder, f"See {self.logs / 'supervisord.log'}")
+
+    def _config(self) -> str:
+        return "\n".join([
+            "[supervisord]", f"logfile={self.logs}/supervisord.log", "logfile_maxbytes=5MB", "logfile_backups=2",
+            f"pidfile={self.folder}/supervisord.pid", f"childlogdir={self.logs}", "umask=077",
+            "[unix_http_server]", f"file={self._socket}", "chmod=0700",
+            "[rpcinterface:supervisor]",
+            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+            "[supervisorctl]", f"serverurl=unix://{self._socket}",
+            "[include]", f"files = {self.folder}/programs/*.conf", "",
+        ]).replace("%", "%%")  # fmt: skip
+
+    def ensure(self, program: Program) -> bool:
+        """Makes the program run as described; False where it already did."""
+        path = self.folder / "programs" / f"{program.name}.conf"
+        text = self._section(program)
+        known = {p.name: p for p in self.list()}
+        if path.exists() and path.read_text() == text and program.name in known:
+            if known[program.name].state in ("running", "starting"):
+                return False
+            self._call("startProcess", program.name, False)
+            return True
+        if program.name in known:
+            self.remove(program.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(text)
+        os.replace(part, path)
+        self._call("reloadConfig")
+        self._call("addProcessGroup", program.name)
+        return True
+
+    def _section(self, program: Program) -> str:
+        environment = {**program.environment, processes.MARK: self.settings.mark}
+        quoted = ",".join(f'{k}="{_quote(v)}"' for k, v in sorted(environment.items()))
+        command = " ".join(f'"{_quote(part)}"' for part in program.command)
+        return "\n".join([
+            f"[program:{program.name}]", f"command={command}", f"environment={quoted}",
+            f"directory={str(program.directory).replace('%', '%%')}", "autostart=true", "autorestart=true",
+            f"startretries={program.retries}", "startsecs=2", f"stopwaitsecs={program.stop_seconds}",
+            "stopasgroup=true", "killasgroup=true", "redirect_stderr=true",
+            f"stdout_logfile={str(self.logs).replace('%', '%%')}/{program.name}.log",
+            "stdout_logfile_maxbytes=10MB", "stdout_logfile_backups=2", "",
+        ])  # fmt: skip
+
+    def remove(self, name: str) -> None:
+        """Stops the program, waiting for it, and forgets it."""
+        (self.folder / "programs" / f"{name}.conf").unlink(missing_ok=True)
+        for method, *rest in (("stopProcess", name, True), ("removeProcessGroup", name)):
+            try:
+                self._call(method, *rest)
+            except Refusal as refusal:
+                # NOT_RUNNING and BAD_NAME: it is already as asked.
+                if "(70" not in refusal.what and "(10" not in refusal.what:
+                    raise
+
+    def list(self) -> list[Process]:
+        """Every program and its state; empty where no supervisord lives."""
+        if not self.pid():
+            return []
+        return [
+            Process(p["name"], _STATES[p["statename"]], int(p["pid"]), float(p["start"]))
+            for p in self._call("getAllProcessInfo")
+        ]
+
+    def shutdown(self, seconds: float = 60) -> None:
+        """Stops every program and supervisord itself."""
+        pid = self.pid()
+        if pid is None:
+            return
+        self._call("shutdown")
+        if not processes.wait_gone(pid, seconds):
+            processes.end([psutil.Process(pid)])
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._call("getPID"))
+        except Refusal:
+            return False
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        from supervisor.xmlrpc import SupervisorTransport
+
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        try:
+            with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+                return getattr(proxy.supervisor, method)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            raise Refusal(
+                f"supervisord refused {method} ({fault.faultCode} {fault.faultString})", arguments[0] if arguments else "",
+                "See `ratchet logs supervisord`",
+            ) from fault
+        except (OSError, xmlrpc.client.ProtocolError) as error:
+            raise Refusal(f"supervisord does not answer ({error})", self._socket, "Run `ratchet up`") from error
+
+
+def _quote(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
