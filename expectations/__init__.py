@@ -1,0 +1,1 @@
+"""IS IT FIT: what data must be, as Great Expectations suites."""

@@ -7,7 +7,6 @@ plane to die, and it comes back from the same files. What is in force is read fr
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 import httpx
 
 from ratchet.errors import Refusal
+from ratchet.files import replace_json
 from ratchet.settings import Settings
 
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -90,7 +90,7 @@ class Gateway:
             }
             for kind in ("cds", "lds")
         }
-        _replace(self.bootstrap, {
+        replace_json(self.bootstrap, {
             "node": {"id": "ratchet", "cluster": "ratchet"},
             "admin": {"address": _address("127.0.0.1", self.settings.envoy_admin_port)},
             "dynamic_resources": dynamic,
@@ -183,15 +183,15 @@ class Gateway:
         for recipe, route in routes.items():
             ends = [e for b in backends[recipe] for e in b.endpoints if b.version in {v for v, w in route.weights if w}]
             clusters.append(self._cluster(_ready(recipe), tuple(ends)))
-        _replace(self.folder / "cds.json", _discovery(clusters))
-        _replace(self.folder / "rds.json", _discovery([self._routes(routes)]))
-        _replace(self.folder / "lds.json", _discovery([self._listener(routes)]))
+        replace_json(self.folder / "cds.json", _discovery(clusters))
+        replace_json(self.folder / "rds.json", _discovery([self._routes(routes)]))
+        replace_json(self.folder / "lds.json", _discovery([self._listener(routes)]))
         state = {
             "format": 1,
             "routes": {r: list(route.weights) for r, route in routes.items()},
             "backends": {r: [[b.version, list(b.endpoints)] for b in arms] for r, arms in backends.items()},
         }
-        _replace(self.folder / "state.json", state)
+        replace_json(self.folder / "state.json", state)
 
     def _cluster(self, name: str, endpoints: Iterable[tuple[str, int]]) -> dict[str, Any]:
         return {
@@ -302,11 +302,3 @@ def _discovery(resources: list[dict[str, Any]]) -> dict[str, Any]:
     # Envoy skips a file whose version it has already taken.
     return {"version_info": str(time.time_ns()), "resources": resources}
 
-
-def _replace(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from ratchet.errors import Refusal
+from ratchet.files import replace
 from ratchet.fleet import processes
 from ratchet.settings import Settings
 
@@ -119,10 +120,7 @@ class Supervisor:
             return True
         if program.name in known:
             self.remove(program.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(text)
-        os.replace(part, path)
+        replace(path, text)
         self._call("reloadConfig")
         self._call("addProcessGroup", program.name)
         return True

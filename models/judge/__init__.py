@@ -1,0 +1,1 @@
+"""The judge: takes figures, returns a verdict. No I/O, no clock."""

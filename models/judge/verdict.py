@@ -1,0 +1,92 @@
+"""From answers on the benchmark set to a verdict with all its evidence. Pure.
+
+Pass, fail, inconclusive and error are four things, and only pass advances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from models.judge.bootstrap import difference
+from ratchet.recipe import Judging
+from ratchet.words import Check, Verdict
+
+
+def judge(
+    recipe: str, version: str, asked: Judging, benchmark: str, labels: np.ndarray, candidate: np.ndarray,
+    champion: tuple[str, np.ndarray] | None, best: tuple[str, np.ndarray] | None,
+) -> Verdict:
+    """The verdict on a candidate.
+
+    `labels` [N]; `candidate` and the others' arrays are probabilities [N, classes] for the same
+    images, scored now. `champion` and `best` name their version; None where there is none yet.
+    """
+    checks = [_finite(candidate), *_floors(asked, labels, candidate)]
+    if champion:
+        checks += [_new_answers(candidate, champion), _no_worse("champion", asked, labels, candidate, champion)]
+        checks.append(
+            _no_worse("best champion so far", asked, labels, candidate, best) if best
+            else Check("no worse than the best champion so far", None, None, "error", "its answers are missing")
+        )  # fmt: skip
+    failed = [c for c in checks if c.outcome != "pass"]
+    first = "the first release: there is no champion to compare with; " if champion is None else ""
+    why = "; ".join(f"{c.name}: {c.outcome}, {c.detail}" for c in failed) or "every check passed"
+    return Verdict(recipe, version, champion[0] if champion else None, not failed, first + why, benchmark, tuple(checks))
+
+
+def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def by_class(labels: np.ndarray, probabilities: np.ndarray) -> Mapping[int, float]:
+    """Recall of each class that is there."""
+    right = probabilities.argmax(axis=1) == labels
+    return {int(c): float(right[labels == c].mean()) for c in np.unique(labels)}
+
+
+def _finite(candidate: np.ndarray) -> Check:
+    bad = int((~np.isfinite(candidate)).any(axis=1).sum()) if candidate.ndim == 2 and len(candidate) else -1
+    detail = f"{bad} answers are not numbers" if bad >= 0 else "there are no answers"
+    return Check("answers are numbers", float(bad), 0.0, "pass" if bad == 0 else "fail", detail)
+
+
+def _floors(asked: Judging, labels: np.ndarray, candidate: np.ndarray) -> list[Check]:
+    if not _usable(labels, candidate):
+        return [Check(name, None, floor, "error", "there are no answers to every image")
+                for name, floor in (("accuracy", asked.accuracy), ("worst class", asked.worst_class))]  # fmt: skip
+    recalls = by_class(labels, candidate)
+    worst = min(recalls, key=lambda c: recalls[c])
+    overall = accuracy(labels, candidate)
+    return [
+        Check("accuracy", overall, asked.accuracy, "pass" if overall >= asked.accuracy else "fail",
+              f"{overall:.4f}, at least {asked.accuracy}"),
+        Check("worst class", recalls[worst], asked.worst_class, "pass" if recalls[worst] >= asked.worst_class else "fail",
+              f"class {worst} at {recalls[worst]:.4f}, at least {asked.worst_class}"),
+    ]  # fmt: skip
+
+
+def _new_answers(candidate: np.ndarray, champion: tuple[str, np.ndarray]) -> Check:
+    name = "answers anything differently"
+    if candidate.shape != champion[1].shape:
+        return Check(name, None, 0.0, "error", "the champion's answers are of another shape")
+    share = float((candidate.argmax(axis=1) != champion[1].argmax(axis=1)).mean())
+    return Check(name, share, 0.0, "pass" if share > 0 else "fail", f"{share:.2%} of answers differ from version {champion[0]}'s")
+
+
+def _no_worse(
+    who: str, asked: Judging, labels: np.ndarray, candidate: np.ndarray, other: tuple[str, np.ndarray]
+) -> Check:
+    """Non-inferiority: passes when the whole interval of the difference is above -margin."""
+    name, margin = f"no worse than the {who}", -asked.margin
+    if not _usable(labels, candidate) or not _usable(labels, other[1]):
+        return Check(name, None, margin, "error", "there are no answers to every image of both")
+    figure, low, high = difference(candidate.argmax(axis=1) == labels, other[1].argmax(axis=1) == labels)
+    outcome = "pass" if low > margin else "fail" if figure < margin else "inconclusive"
+    detail = f"accuracy {figure:+.4f} against version {other[0]} (95 % from {low:+.4f} to {high:+.4f}), margin {margin}"
+    return Check(name, figure, margin, outcome, detail, low, high)  # type: ignore[arg-type]
+
+
+def _usable(labels: np.ndarray, probabilities: np.ndarray) -> bool:
+    return bool(len(labels)) and probabilities.ndim == 2 and len(probabilities) == len(labels) and bool(np.isfinite(probabilities).all())

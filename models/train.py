@@ -1,0 +1,119 @@
+"""Fits a network on a snapshot, seeded and resumable, and tells how it goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import zoo
+from ratchet.errors import Refusal
+from ratchet.files import replace_json
+from ratchet.recipe import Recipe, Training
+
+VERSION = 1
+"""Raise it when the same snapshot and parameters should give other weights."""
+
+Epoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    model: Any
+    history: tuple[Mapping[str, float], ...]
+    """One mapping an epoch: loss, accuracy, val_loss, val_accuracy."""
+    seconds: float
+    weights: str
+
+
+def fit(
+    recipe: Recipe, training: Training, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray],
+    folder: Path, tell: Epoch = lambda epoch, figures: None,
+) -> Fitted:
+    """Trains from scratch, or goes on from the last finished epoch that `folder` holds.
+
+    `train` and `validation` are images [N, height, width] and labels [N]. The same arguments give
+    the same weights. Raises Refusal when the loss is no longer finite.
+    """
+    import keras
+
+    folder.mkdir(parents=True, exist_ok=True)
+    history = _history(folder)
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(training.seed)
+    model = zoo.network(recipe)
+    model.compile(
+        optimizer=keras.optimizers.Adam(training.learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"],
+    )  # fmt: skip
+    started = time.monotonic()
+    checkpoint = folder / "state.weights.h5"
+    x, y = _input(train[0]), train[1]
+    held = (_input(validation[0]), validation[1])
+    model.optimizer.build(model.trainable_variables)
+    if history:
+        model.load_weights(folder / f"epoch-{len(history)}.weights.h5")
+        _load_optimizer(model, folder / f"epoch-{len(history)}.npz")
+    for epoch in range(len(history), training.epochs):
+        # An order of its own for every epoch, so that a resumed run sees what an unbroken one sees.
+        order = np.random.default_rng([training.seed, epoch]).permutation(len(x))
+        figures = _epoch(model, x[order], y[order], held, training.batch_size)
+        history.append(figures)
+        if not all(np.isfinite(v) for v in figures.values()):
+            raise Refusal(
+                f"the loss is not finite any more ({figures['loss']}) after epoch {epoch + 1}", recipe.name,
+                "Lower the learning rate, or look at the data",
+            )
+        _save(model, folder, history)
+        tell(epoch + 1, figures)
+    checkpoint.unlink(missing_ok=True)
+    return Fitted(model, tuple(history), time.monotonic() - started, weights_digest(model))
+
+
+def _epoch(model: Any, x: np.ndarray, y: np.ndarray, held: tuple[np.ndarray, np.ndarray], batch: int) -> dict[str, float]:
+    told = model.fit(x, y, batch_size=batch, epochs=1, shuffle=False, validation_data=held, validation_batch_size=256, verbose=0)
+    return {name: float(values[0]) for name, values in told.history.items()}
+
+
+def _input(images: np.ndarray) -> np.ndarray:
+    return images.astype(np.float32)[..., None]
+
+
+def _history(folder: Path) -> list[Mapping[str, float]]:
+    try:
+        return list(json.loads((folder / "history.json").read_text()))
+    except FileNotFoundError:
+        return []
+
+
+def _save(model: Any, folder: Path, history: list[Mapping[str, float]]) -> None:
+    """Weights and optimizer of this epoch first, then the history that names it; older ones go last."""
+    n = len(history)
+    model.save_weights(folder / f"epoch-{n}.weights.h5")
+    part = folder / f".epoch-{n}.npz"
+    np.savez(part, *[np.asarray(v) for v in model.optimizer.variables])
+    part.replace(folder / f"epoch-{n}.npz")
+    replace_json(folder / "history.json", history)
+    for old in (folder / f"epoch-{n - 1}.weights.h5", folder / f"epoch-{n - 1}.npz"):
+        old.unlink(missing_ok=True)
+
+
+def _load_optimizer(model: Any, path: Path) -> None:
+    with np.load(path, allow_pickle=False) as kept:
+        for variable, name in zip(model.optimizer.variables, kept.files, strict=True):
+            variable.assign(kept[name])
+
+
+def weights_digest(model: Any) -> str:
+    """SHA-256 over the architecture and every named weight: the model's identity."""
+    digest = hashlib.sha256(model.to_json().encode())
+    for weight in model.weights:
+        array = np.asarray(weight)
+        digest.update(f"{weight.path}|{array.dtype}|{array.shape}|".encode() + array.tobytes())
+    return digest.hexdigest()

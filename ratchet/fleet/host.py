@@ -1,0 +1,212 @@
+"""One host: puts bentos into service under its supervisor, and tells what runs on it.
+
+Knows packages and processes; needs neither Prefect nor MLflow.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from ratchet.errors import Refusal
+from ratchet.files import locked, replace_json, replace_link, sha256
+from ratchet.fleet import processes
+from ratchet.fleet.supervisor import Program, Supervisor
+from ratchet.settings import TELEMETRY_OFF, Settings
+from ratchet.words import Arm, Package, from_json, to_json
+
+MAX_BENTO = 2 << 30
+"""Bytes that a bento may unpack to."""
+
+Fetch = Callable[[Package, Path], None]
+"""Writes a package's `.bento` to a path."""
+
+
+def arm_name(recipe: str, version: str) -> str:
+    return f"bento-{recipe}-v{version}"
+
+
+@dataclass(frozen=True)
+class Host:
+    settings: Settings
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.settings)
+
+    def folder(self, package: Package) -> Path:
+        """Where the unpacked bento lies; named by version and digest, so it never means two things."""
+        return self.settings.home / "bentos" / package.recipe / f"v{package.version}-{package.digest[:12]}"
+
+    def unpack(self, package: Package, fetch: Fetch) -> Path:
+        """The unpacked bento, fetched where it is not here yet, its digest checked.
+
+        Raises Refusal when the bytes are not those of the digest, or unpack to anything but files.
+        """
+        folder = self.folder(package)
+        packed = folder.with_suffix(".bento")
+        with locked(folder.parent / ".lock"):
+            if packed.exists() and sha256(packed) != package.digest:
+                packed.unlink()
+                shutil.rmtree(folder, ignore_errors=True)
+            if not packed.exists():
+                part = packed.with_suffix(".part")
+                fetch(package, part)
+                if (got := sha256(part)) != package.digest:
+                    part.unlink()
+                    raise Refusal(
+                        f"its SHA-256 is {got[:16]}…, not {package.digest[:16]}…", package.tag,
+                        "The package was changed on its way; build and release it anew",
+                    )
+                part.replace(packed)
+            if not (folder / "bento.yaml").exists():
+                _extract(packed, folder)
+        return folder
+
+    def start(self, package: Package, fetch: Fetch) -> Arm:
+        """Makes the package run under the supervisor; does no more when it does already.
+
+        A port that something of this home still holds unsupervised is freed first.
+        """
+        folder = self.unpack(package, fetch)
+        name = arm_name(package.recipe, package.version)
+        with locked(self.settings.home / "arms" / ".lock"):
+            kept = self._kept(name)
+            running = next((p for p in self.supervisor.list() if p.name == name), None)
+            failed = running is None or running.state == "failed"
+            if kept is None or kept[0] != package or (failed and not self._usable(kept[1], name)):
+                kept = (package, self._free_port(name))
+                replace_json(self.settings.home / "arms" / f"{name}.json",
+                             {"format": 1, "package": to_json(package), "port": kept[1]})  # fmt: skip
+            self.supervisor.ensure(self._program(name, folder, kept[1]))
+        return next(a for a in self.arms() if a.version == package.version and a.recipe == package.recipe and a.port == kept[1])
+
+    def stop(self, recipe: str, version: str) -> None:
+        """Lets the bento finish what it has and stops it; forgets its port."""
+        name = arm_name(recipe, version)
+        self.supervisor.remove(name)
+        processes.end(p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == name)
+        (self.settings.home / "arms" / f"{name}.json").unlink(missing_ok=True)
+
+    def end_orphans(self, arm: Arm) -> None:
+        """Ends the processes of an arm that nobody supervises."""
+        processes.end(p for p in processes.marked(self.settings.mark) if p.pid in arm.pids)
+
+    def point_current(self, package: Package) -> None:
+        """`bentos/<recipe>/current` is what `bentoml serve` takes; it follows the champion."""
+        folder = self.folder(package)
+        link = folder.parent / "current"
+        if folder.exists() and not (link.is_symlink() and link.readlink() == Path(folder.name)):
+            replace_link(link, folder.name)
+
+    def arms(self) -> list[Arm]:
+        """Every bento of this host, supervised or not, and whether it is ready to answer."""
+        supervised = {p.name: p for p in self.supervisor.list()}
+        tree = processes.below(self.supervisor.pid())
+        orphans: dict[tuple[str, int], list[int]] = {}
+        for process in processes.marked(self.settings.mark):
+            name = processes.environment(process, "RATCHET_ARM")
+            if name and process.pid not in tree:
+                port = int(processes.environment(process, "RATCHET_ARM_PORT") or 0)
+                orphans.setdefault((name, port), []).append(process.pid)
+        arms = []
+        for path in sorted((self.settings.home / "arms").glob("bento-*.json")):
+            if (kept := self._kept(path.stem)) is None:
+                continue
+            package, port = kept
+            process_of = supervised.get(path.stem)
+            lost = orphans.pop((path.stem, port), [])
+            state = "orphan" if lost else process_of.state if process_of else "stopped"
+            pids = tuple(lost) or ((process_of.pid,) if process_of else ())
+            ready = state in ("running", "starting", "orphan") and self.ready(port)
+            arms.append(Arm(package.recipe, package.version, package.digest, package.tag, "127.0.0.1", port, state, ready, pids))
+        for (name, port), pids in orphans.items():
+            recipe, version = name.removeprefix("bento-").rsplit("-v", 1)
+            arms.append(Arm(recipe, version, "", name, "127.0.0.1", port, "orphan", self.ready(port), tuple(pids)))
+        return arms
+
+    def ready(self, port: int) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=0.4, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def why_not_ready(self, port: int) -> str:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2, trust_env=False)
+            return str(answer.json().get("error", answer.status_code))
+        except (httpx.HTTPError, ValueError) as error:
+            return f"it does not answer ({type(error).__name__})"
+
+    def _kept(self, name: str) -> tuple[Package, int] | None:
+        try:
+            data = json.loads((self.settings.home / "arms" / f"{name}.json").read_text())
+            return from_json(Package, data["package"]), int(data["port"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _usable(self, port: int, name: str) -> bool:
+        """Whether the arm may have this port: ends what of this home still holds it."""
+        tree = processes.below(self.supervisor.pid())
+        processes.end(
+            p for p in processes.marked(self.settings.mark)
+            if p.pid not in tree and processes.environment(p, "RATCHET_ARM") == name
+        )  # fmt: skip
+        return _free(port)
+
+    def _free_port(self, name: str) -> int:
+        first, last = map(int, self.settings.bento_ports.split("-"))
+        taken = {
+            kept[1] for p in (self.settings.home / "arms").glob("bento-*.json")
+            if p.stem != name and (kept := self._kept(p.stem))
+        }  # fmt: skip
+        for port in range(first, last + 1):
+            if port not in taken and _free(port):
+                return port
+        raise Refusal("no port is free for a bento", f"RATCHET_BENTO_PORTS={self.settings.bento_ports}", "Widen it")
+
+    def _program(self, name: str, folder: Path, port: int) -> Program:
+        environment = {
+            **TELEMETRY_OFF,
+            "RATCHET_ARM": name, "RATCHET_ARM_PORT": str(port), "RATCHET_DEVICE": self.settings.device,
+            "BENTOML_HOME": str(self.settings.home / "bentoml"), "BENTOML_CONFIG_OPTIONS": "",
+            "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        command = (sys.executable, "-m", "bentoml", "serve", str(folder), "--host", "127.0.0.1", "--port", str(port))
+        # Longer than the longest request, or the master is killed over its worker's head.
+        return Program(name, command, environment, folder, stop_seconds=40, retries=3)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _extract(packed: Path, folder: Path) -> None:
+    part = folder.with_name(f".{folder.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with tarfile.open(packed) as archive:
+            size = 0
+            for member in archive:
+                size += member.size
+                if size > MAX_BENTO:
+                    raise Refusal(f"it unpacks to more than {MAX_BENTO >> 20} MB", packed, "Build a smaller one")
+                archive.extract(member, part, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise Refusal(f"the bento cannot be unpacked ({error})", packed, "Build and release it anew") from error
+    part.replace(folder)

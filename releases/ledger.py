@@ -1,0 +1,118 @@
+"""What happened and is under way: one table of events, appended, and a lease beside it.
+
+Inserting the next `seq` is the compare-and-set; the state is the fold of the rows; the history is
+the same rows. SQLite by default, any SQLAlchemy URL otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ratchet.errors import Refusal
+
+FORMAT = 1
+_META = sa.MetaData()
+_EVENTS = sa.Table(
+    "events", _META,
+    sa.Column("recipe", sa.String(100), primary_key=True), sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False), sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("who", sa.String(200), nullable=False), sa.Column("format", sa.Integer, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+)  # fmt: skip
+_LEASES = sa.Table(
+    "leases", _META, sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("holder", sa.String(200), nullable=False), sa.Column("expires", sa.Float, nullable=False),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    recipe: str
+    seq: int
+    at: float
+    kind: str
+    who: str
+    body: Mapping[str, Any]
+
+
+class Lost(Exception):
+    """Somebody else wrote this `seq` first: fold again and decide anew."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    url: str
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        if self.url.startswith("sqlite:///"):
+            Path(self.url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            engine = sa.create_engine(self.url, connect_args={"timeout": 15})
+            # WAL: readers (status, flows) never block the controller.
+            sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=WAL"))
+        else:
+            engine = sa.create_engine(self.url, pool_pre_ping=True)
+        try:
+            _META.create_all(engine)
+        except sa.exc.OperationalError:
+            _META.create_all(engine)  # another process made the tables in between
+        return engine
+
+    def append(self, recipe: str, seq: int, kind: str, who: str, body: Mapping[str, Any], at: float | None = None) -> Entry:
+        """Writes entry `seq`, which must be the next. Raises Lost when it is there already."""
+        entry = Entry(recipe, seq, time.time() if at is None else at, kind, who, body)
+        row = {**vars(entry), "body": dict(body), "format": FORMAT}
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_EVENTS.insert(), row)
+        except sa.exc.IntegrityError as error:
+            raise Lost from error
+        return entry
+
+    def read(self, recipe: str) -> list[Entry]:
+        """Every entry of a recipe, oldest first. Raises Refusal on a newer format."""
+        query = _EVENTS.select().where(_EVENTS.c.recipe == recipe).order_by(_EVENTS.c.seq)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        if rows and max(r["format"] for r in rows) > FORMAT:
+            raise Refusal("the ledger was written by a newer Ratchet", self.url, "Upgrade this one")
+        return [Entry(**{k: r[k] for k in ("recipe", "seq", "at", "kind", "who", "body")}) for r in rows]
+
+    def recipes(self) -> list[str]:
+        with self._engine.connect() as connection:
+            return list(connection.scalars(sa.select(_EVENTS.c.recipe).distinct().order_by(_EVENTS.c.recipe)))
+
+    def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
+        """Takes or renews the lease `name` for `seconds`; False while another holds it."""
+        now = time.time() if now is None else now
+        mine = sa.or_(_LEASES.c.holder == holder, _LEASES.c.expires < now)
+        with self._engine.begin() as connection:
+            renewed = connection.execute(
+                _LEASES.update().where(_LEASES.c.name == name, mine).values(holder=holder, expires=now + seconds)
+            )
+            if renewed.rowcount:
+                return True
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_LEASES.insert(), {"name": name, "holder": holder, "expires": now + seconds})
+        except sa.exc.IntegrityError:
+            return False
+        return True
+
+    def release(self, name: str, holder: str) -> None:
+        """Gives the lease back."""
+        with self._engine.begin() as connection:
+            connection.execute(_LEASES.delete().where(_LEASES.c.name == name, _LEASES.c.holder == holder))
+
+    def holder(self, name: str, now: float | None = None) -> str | None:
+        """Who holds the lease now, or None."""
+        query = sa.select(_LEASES.c.holder).where(_LEASES.c.name == name, _LEASES.c.expires >= (now or time.time()))
+        with self._engine.connect() as connection:
+            return connection.scalar(query)
