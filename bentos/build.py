@@ -15,31 +15,23 @@ from typing import Any
 import numpy as np
 
 from bentos import golden
+from ratchet import lock
 from ratchet.errors import Refusal
 from ratchet.recipe import Recipe
 from ratchet.settings import ROOT, TELEMETRY_OFF
+
+VERSION = 1
+"""Raise it when the same package key should give another bento."""
 
 SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py",
            "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py")  # fmt: skip
 """All the code that a bento holds."""
 
 
-def requirements() -> str:
-    """The lock's own versions of what the service imports, one a line, without hashes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "uv", "export", "--frozen", "--no-hashes", "--no-emit-project", "--no-annotate",
-         "--no-header", "--only-group", "bento", "--project", str(ROOT), "--quiet", "--offline"],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    if done.returncode:
-        raise Refusal(f"the lock could not be exported ({done.stderr.strip()[-200:]})", ROOT / "uv.lock", "Run `uv lock`")
-    return done.stdout
-
-
 def package_key(recipe: Recipe, onnx: str) -> str:
     """What makes a release a new one: the model, the service's code, the contract, the locked requirements."""
     digest = hashlib.sha256()
-    for part in (onnx, json.dumps(recipe.contract.to_json()), json.dumps(recipe.classes), requirements()):
+    for part in (onnx, json.dumps(recipe.contract.to_json()), json.dumps(recipe.classes), lock.requirements("bento")):
         digest.update(hashlib.sha256(part.encode()).digest())
     for name in SERVICE:
         digest.update(hashlib.sha256((ROOT / name).read_bytes()).digest())
@@ -67,7 +59,7 @@ def build(
     (context / "model" / "meta.json").write_text(json.dumps(meta, indent=1))
     (context / "model" / "dossier.json").write_text(json.dumps(dossier, indent=1))
     golden.write(context / "model", images, probabilities)
-    (context / "requirements.txt").write_text(requirements())
+    (context / "requirements.txt").write_text(lock.requirements("bento"))
     (context / "bentofile.yaml").write_text(json.dumps({
         "service": "bentos.service:Service", "labels": dict(labels),
         "include": [*SERVICE, "model/*"],

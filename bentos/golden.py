@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import httpx
@@ -58,3 +59,24 @@ def ask(client: httpx.Client, recipe: str, images: np.ndarray) -> np.ndarray:
     told = answer.content[: int(answer.headers["inference-header-content-length"])]
     shape = json.loads(told)["outputs"][0]["shape"]
     return np.frombuffer(answer.content[len(told) :], np.float32).reshape(shape)
+
+
+def device(url: str) -> str:
+    """What the service really runs on. Raises Refusal when it does not say."""
+    try:
+        return str(httpx.get(f"{url}/v2/health/ready", timeout=5, trust_env=False).json()["device"])
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise Refusal(f"it does not say what it runs on ({error})", url, "See the bento's log") from error
+
+
+def latency(url: str, recipe: str, folder: Path, requests: int = 200) -> tuple[float, float]:
+    """(p50, p99) in milliseconds of one-image requests, warm, one after the other."""
+    with np.load(folder / "golden.npz", allow_pickle=False) as kept:
+        images = kept["images"]
+    took = []
+    with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+        for i in range(requests + 20):
+            started = time.perf_counter()
+            ask(client, recipe, images[i % len(images)][None])
+            took.append((time.perf_counter() - started) * 1000)
+    return float(np.quantile(took[20:], 0.5)), float(np.quantile(took[20:], 0.99))

@@ -7,7 +7,8 @@ MLflow's imports.
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import httpx
 
 from ratchet.errors import Refusal
 from ratchet.settings import settings
+from ratchet.words import Snapshot
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow's UI opens the experiment as GenAI."""
@@ -104,3 +106,117 @@ def _call(method: str, route: str, body: Mapping[str, str]) -> dict[str, Any] | 
 
 def _silent(error: Exception) -> Refusal:
     return Refusal(f"MLflow does not answer ({type(error).__name__})", settings().mlflow_url, "See `ratchet status`")
+
+
+def upload(path: str, file: Path) -> None:
+    """Puts a file where `artifact_path` says."""
+    url = f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
+    try:
+        with file.open("rb") as content:
+            answer = httpx.put(url, content=content, timeout=60, trust_env=False)
+    except httpx.HTTPError as error:
+        raise _silent(error) from error
+    if answer.status_code != 200:
+        raise Refusal(f"MLflow answered {answer.status_code} ({answer.text[:200]})", path, "See `ratchet logs mlflow`")
+
+
+def experiment_of(run_id: str) -> str:
+    answer = _call("GET", "runs/get", {"run_id": run_id})
+    if answer is None:
+        raise Refusal("MLflow has no such run", run_id, "See its UI")
+    return str(answer["run"]["info"]["experiment_id"])
+
+
+def find(recipe: str, tag: str, value: str) -> Version | None:
+    """The newest version with that tag, or None."""
+    answer = _call("GET", "model-versions/search", {"filter": f"name = '{recipe}' and tags.`{tag}` = '{value}'"})
+    found = [v["version"] for v in (answer or {}).get("model_versions", [])]
+    return version(recipe, str(max(map(int, found)))) if found else None
+
+
+class Run:
+    """An open training run in MLflow. `open_run` gives one."""
+
+    def __init__(self, recipe: str, run_id: str, experiment: str) -> None:
+        self.recipe, self.id, self.experiment = recipe, run_id, experiment
+
+    def epoch(self, number: int, figures: Mapping[str, float]) -> None:
+        import mlflow
+
+        mlflow.log_metrics(dict(figures), step=number)
+
+    def metrics(self, figures: Mapping[str, float]) -> None:
+        import mlflow
+
+        mlflow.log_metrics(dict(figures))
+
+    def figure(self, figure: Any, name: str) -> None:
+        import mlflow
+
+        mlflow.log_figure(figure, name)
+
+    def register(
+        self, model: Any, onnx: Path, example: Any, probabilities: Any, requirements: list[str], tags: Mapping[str, str]
+    ) -> tuple[str, str]:
+        """Logs the Keras model and its export, then registers them as a version: (version, model id).
+
+        The version comes last, so that one that is there is whole.
+        """
+        import mlflow
+        from mlflow.exceptions import MlflowException
+        from mlflow.models import infer_signature
+
+        client = mlflow.MlflowClient()
+        logged = mlflow.keras.log_model(
+            model, name="model", signature=infer_signature(example, probabilities), input_example=example,
+            pip_requirements=requirements,
+        )  # fmt: skip
+        upload(artifact_path(self.experiment, logged.model_id, "model.onnx"), onnx)
+        try:
+            client.create_registered_model(self.recipe)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = client.create_model_version(
+            self.recipe, source=f"models:/{logged.model_id}", run_id=self.id, model_id=logged.model_id, tags=dict(tags)
+        )
+        return str(made.version), str(logged.model_id)
+
+
+@contextmanager
+def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+    """A run of the recipe's experiment; one that a killed process left open under `key` goes on.
+
+    Raises Refusal when MLflow does not answer.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(settings().mlflow_url)
+    client = mlflow.MlflowClient()
+    try:
+        experiment = mlflow.set_experiment(recipe)
+        for name, value in EXPERIMENT_TAGS.items():
+            client.set_experiment_tag(experiment.experiment_id, name, value)
+        open_ = client.search_runs(
+            [experiment.experiment_id], f"tags.`ratchet.key` = '{key}' and attributes.status = 'RUNNING'", max_results=1
+        )
+        with mlflow.start_run(run_id=open_[0].info.run_id if open_ else None, log_system_metrics=True) as run:
+            mlflow.log_params(dict(parameters))
+            mlflow.set_tags({"ratchet.key": key, **tags})
+            yield Run(recipe, run.info.run_id, experiment.experiment_id)
+    except MlflowException as error:
+        raise Refusal(f"MLflow refused ({str(error)[:300]})", recipe, "See `ratchet logs mlflow`") from error
+
+
+def log_snapshot(snapshot: Snapshot, images: Any, labels: Any, table: Path) -> None:
+    """The data set input of the open run, with our fingerprint: MLflow's own sees the first 10,000 values."""
+    import mlflow
+    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+
+    source = DeltaDatasetSource(path=str(table), delta_table_version=snapshot.version)
+    data = mlflow.data.from_numpy(
+        images, source=source, targets=labels, name=snapshot.recipe, digest=snapshot.fingerprint[:32]
+    )
+    mlflow.log_input(data, context="training")
+    mlflow.set_tags({"ratchet.snapshot": snapshot.fingerprint, "ratchet.delta_version": str(snapshot.version)})

@@ -6,8 +6,10 @@ the same rows. SQLite by default, any SQLAlchemy URL otherwise.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -116,3 +118,30 @@ class Ledger:
         query = sa.select(_LEASES.c.holder).where(_LEASES.c.name == name, _LEASES.c.expires >= (now or time.time()))
         with self._engine.connect() as connection:
             return connection.scalar(query)
+
+
+@contextmanager
+def held(book: Ledger, name: str, holder: str, seconds: float = 30.0) -> Iterator[None]:
+    """Holds a lease with a heartbeat while the block runs; a crash frees it after `seconds`.
+
+    Raises Refusal when another holds it, also after waiting once for a dead holder's to expire.
+    """
+    until = time.time() + seconds + 1
+    while not book.lease(name, holder, seconds):
+        if time.time() > until:
+            raise Refusal(f"{book.holder(name)} is at it", name, "Wait for it to end")
+        time.sleep(1)
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(seconds / 3):
+            book.lease(name, holder, seconds)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        book.release(name, holder)

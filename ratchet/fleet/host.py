@@ -81,8 +81,8 @@ class Host:
         with locked(self.settings.home / "arms" / ".lock"):
             kept = self._kept(name)
             running = next((p for p in self.supervisor.list() if p.name == name), None)
-            failed = running is None or running.state == "failed"
-            if kept is None or kept[0] != package or (failed and not self._usable(kept[1], name)):
+            dead = running is None or running.state == "failed"
+            if kept is None or kept[0] != package or (dead and not self._usable(kept[1], name)):
                 kept = (package, self._free_port(name))
                 replace_json(self.settings.home / "arms" / f"{name}.json",
                              {"format": 1, "package": to_json(package), "port": kept[1]})  # fmt: skip
@@ -154,7 +154,12 @@ class Host:
             return None
 
     def _usable(self, port: int, name: str) -> bool:
-        """Whether the arm may have this port: ends what of this home still holds it."""
+        """Whether the arm may have this port again. Ends what of this home still holds it without answering.
+
+        One that answers is left to: the gateway may be sending it requests, until the new one is ready.
+        """
+        if self.ready(port):
+            return False
         tree = processes.below(self.supervisor.pid())
         processes.end(
             p for p in processes.marked(self.settings.mark)

@@ -47,10 +47,14 @@ def land(recipe: Recipe, path: Path, who: str) -> Batch:
     return _land(recipe, _content_id(path), path, None, 0, None, who)
 
 
+def feed_id(recipe: Recipe, feed: Feed) -> str:
+    digests = [recipe.data.files[feed.inputs], recipe.data.files[feed.labels], f"{feed.start}:{feed.stop}"]
+    return hashlib.sha256("|".join(digests).encode()).hexdigest()[:16]
+
+
 def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
     """Lands one of the recipe's own batches."""
-    digests = [recipe.data.files[feed.inputs], recipe.data.files[feed.labels], f"{feed.start}:{feed.stop}"]
-    id = hashlib.sha256("|".join(digests).encode()).hexdigest()[:16]
+    id = feed_id(recipe, feed)
     if known := landed(recipe, id):
         return known
     paths = fetch.fetch(recipe.data, feed.inputs), fetch.fetch(recipe.data, feed.labels)

@@ -165,3 +165,8 @@ def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) ->
         kept = [{**r, "kind": "batch", "reason": reason, "who": who, "at": now} for r in rows.to_pylist()]
         turn = table.turn_of(home / "quarantine", f"batch:{batch}") + 1
         table.append(home / "quarantine", pa.Table.from_pylist(kept, schema=QUARANTINE), once=f"batch:{batch}", turn=turn, who=who)
+
+
+def ever_landed(home: Path) -> bool:
+    """Whether any batch ever landed, whatever became of it."""
+    return table.exists(home / "landing")

@@ -1,0 +1,37 @@
+"""What several commands share: this process's environment as the stack's, and a line that tells who is waited for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import click
+
+from ratchet.fleet.stack import Stack
+from ratchet.settings import settings
+
+
+def stack() -> Stack:
+    """The stack of this home; Prefect's and MLflow's clients in this process then talk to it."""
+    found = Stack(settings())
+    os.environ.update({k: v for k, v in found.environment().items() if not k.startswith("RATCHET_")})
+    os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
+    return found
+
+
+def waiting() -> Callable[[set[str]], None]:
+    """Tells what is still waited for: a changing line on a terminal, a line a change in a pipe."""
+    started, last = time.monotonic(), [set[str]()]
+
+    def tell(missing: set[str]) -> None:
+        seconds = time.monotonic() - started
+        if sys.stderr.isatty():
+            line = f"waiting for {', '.join(sorted(missing))} ({seconds:.0f} s)" if missing else ""
+            click.echo(f"\r\033[K{line}", nl=False, err=True)
+        for name in sorted(last[0] - missing):
+            click.echo(f"{name} is healthy ({seconds:.0f} s)", err=True)
+        last[0] = set(missing)
+
+    return tell

@@ -1,0 +1,43 @@
+"""`ratchet ingest RECIPE PATH`: land one batch, exactly once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ratchet.errors import Refusal
+
+
+@click.command("ingest")
+@click.argument("recipe")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--next", "next_", is_flag=True, help="The recipe's own next batch instead of a PATH.")
+def command(recipe: str, path: Path | None, next_: bool) -> None:
+    """Land the records of PATH as one batch of RECIPE; the same file again adds nothing.
+
+    PATH is IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of PNG/JPEG by class.
+    Records that do not hold to the recipe's contract go to quarantine with their reason. The next
+    run of the loop validates the batch before it is admitted.
+    """
+    from ratchet.lake import ingest
+    from ratchet.recipe import load
+    from releases.requests import person
+
+    loaded = load(recipe)
+    if (path is None) == (not next_):
+        raise Refusal("give either a PATH or --next", recipe, "See `ratchet ingest --help`")
+    if path is not None:
+        batch = ingest.land(loaded, path, person())
+    else:
+        feed = next((f for f in loaded.batches if not ingest.landed(loaded, ingest.feed_id(loaded, f))), None)
+        if feed is None:
+            raise Refusal("every batch of the recipe has landed", recipe, "Give a PATH with new records")
+        batch = ingest.land_feed(loaded, feed, person())
+    if not batch.new:
+        click.echo(f"batch {batch.id} had landed before; nothing was added")
+        return
+    click.echo(f"batch {batch.id}: {batch.accepted + batch.quarantined} records came in, {batch.accepted} landed, "
+               f"{batch.quarantined} went to quarantine")  # fmt: skip
+    if batch.quarantined:
+        click.echo(f"see why: ratchet quarantine show {recipe} {batch.id}")

@@ -1,0 +1,57 @@
+"""`ratchet up`: the stack, healthy, with every champion serving."""
+
+from __future__ import annotations
+
+import click
+
+from commands._stack import stack, waiting
+from ratchet.errors import Refusal
+from ratchet.fleet.host import Host
+from ratchet.fleet.stack import SERVERS, WORKERS
+from ratchet.settings import settings
+
+
+@click.command("up")
+def command() -> None:
+    """Start everything on this machine and wait until it is healthy; harmless when it is.
+
+    Prefect, MLflow, the workers, the controller and the gateway run under one supervisor. What an
+    earlier crash left behind is ended, deployments are made, and every champion serves again.
+    """
+    from flows import deploy, runs
+    from releases import requests
+
+    running = stack()
+    checks = running.checks()
+    with running.lock() as alone:
+        if not alone:
+            raise Refusal("another `ratchet up` or `down` is at work", settings().home, "Wait for it")
+        running.open(lambda line: click.echo(line, err=True))
+        running.start(SERVERS)
+        tell = waiting()
+        running.wait({"prefect": checks["prefect"]}, tell)
+        deploy.make_pools()
+        for name in runs.crash_zombies(settings()):
+            click.echo(f"flow run {name} said that it ran, and nobody ran it: marked as crashed", err=True)
+        running.start(WORKERS)
+        if deploy.deploy(settings()):
+            click.echo("deployments are made", err=True)
+        listening = {"worker-cpu": lambda: runs.workers_online("cpu"), "worker-gpu": lambda: runs.workers_online("gpu")}
+        serving = {f"champion of {name}": _champion(name) for name in requests.ledger().recipes()}
+        running.wait({**checks, **listening, **serving}, tell)
+    click.echo(
+        f"Prefect  {settings().prefect_url}\nMLflow   {settings().mlflow_url}\n"
+        f"Gateway  {settings().gateway_url}\nHome     {settings().home}\n"
+        "Next: `ratchet loop fashion-mnist`, `ratchet status`, `ratchet down`"
+    )
+
+
+def _champion(name: str):  # type: ignore[no-untyped-def]
+    from releases import requests
+
+    def serves() -> bool:
+        state, _ = requests.state_of(name)
+        wanted = state.champion
+        return wanted is None or any(a.ready and a.version == wanted.version and a.recipe == name for a in Host(settings()).arms())
+
+    return serves

@@ -1,0 +1,37 @@
+"""The loop: ingest, validate, train, judge, package, release, observe. A newcomer reads this first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows import stages
+from flows.refusals import refusals_are_states
+from releases import ledger, requests
+
+
+@flow(name="retrain-and-release", flow_run_name="{recipe}", persist_result=False)
+@refusals_are_states
+def retrain_and_release(recipe: str, epochs: int | None = None, batch_size: int | None = None) -> Any:
+    """Turns the loop once for a recipe. On unchanged data, recipe version and parameters it does nothing.
+
+    A batch that fails its suite, a verdict against, a bento that does not answer: each ends the run
+    with a sentence, and the champion goes on serving.
+    """
+    with ledger.held(requests.ledger(), f"run:{recipe}", str(flow_run.id)):
+        stages.ingest(recipe)
+        snapshot = stages.validate(recipe)
+        candidate = stages.train(recipe, snapshot, epochs, batch_size)
+        state, _ = requests.state_of(recipe)
+        if state.champion and state.champion.version == candidate.version:
+            return Completed(message=f"nothing new: version {candidate.version} serves and is of this data and these parameters")
+        if candidate.version in state.rolled_back:
+            return Completed(message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand")
+        verdict = stages.judge(recipe, candidate)
+        package = stages.package(recipe, candidate, verdict)
+        stages.release(package)
+        stages.observe(package)
+        return Completed(message=f"version {package.version} is champion: {verdict.why}")

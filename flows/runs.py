@@ -1,0 +1,112 @@
+"""Flow runs as people see them: start one, follow it, mark the dead; and whether the workers listen."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from ratchet.errors import Refusal
+from ratchet.fleet import processes
+from ratchet.settings import Settings
+
+
+@dataclass(frozen=True)
+class Run:
+    id: str
+    name: str
+    state: str
+    message: str
+    started: str
+
+
+def start(deployment: str, parameters: dict[str, object]) -> str:
+    """Starts `flow/deployment`; returns the flow run's id. Raises Refusal when there is none."""
+    from prefect.deployments import run_deployment
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return str(run_deployment(deployment, parameters=parameters, timeout=0).id)
+    except ObjectNotFound:
+        raise Refusal("there is no such deployment", deployment, "Run `ratchet up`") from None
+
+
+def follow(id: str, tell: Callable[[str], None]) -> Run:
+    """Tells the run's log lines and its tasks' as they come; returns it when it has ended."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+    from prefect.client.schemas.sorting import LogSort
+
+    seen: set[UUID] = set()
+    state = ""
+    with get_client(sync_client=True) as client:
+        while True:
+            run = client.read_flow_run(UUID(id))
+            logs = client.read_logs(
+                LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(id)])), sort=LogSort.TIMESTAMP_ASC, limit=200, offset=len(seen)
+            )
+            for line in logs:
+                if line.id not in seen:
+                    seen.add(line.id)
+                    if line.level >= 20 and not line.message.startswith(("Finished in state", "Beginning flow run", "View at")):
+                        tell(line.message)
+            now = run.state.name if run.state else "Unknown"
+            if now != state and not (run.state and run.state.is_final()):
+                tell(f"flow run {run.name}: {now.lower()}")
+            state = now
+            if run.state and run.state.is_final() and not logs:
+                return Run(id, run.name, run.state.type.value.lower(), run.state.message or "", str(run.start_time or ""))
+            time.sleep(0.5)
+
+
+def last(recipe: str) -> Run | None:
+    """The newest run of a recipe's loop, or None."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain-and-release"])),
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[recipe])),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=20,
+        )  # fmt: skip
+    ran = [r for r in found if r.state and not r.state.is_scheduled()]
+    if not ran:
+        return None
+    state = ran[0].state
+    assert state
+    return Run(str(ran[0].id), ran[0].name, state.type.value.lower(), state.message or "", str(ran[0].start_time or ""))
+
+
+def workers_online(pool: str) -> bool:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            return any(w.status.value == "ONLINE" for w in client.read_workers_for_work_pool(pool))
+        except ObjectNotFound:
+            return False
+
+
+def crash_zombies(settings: Settings) -> list[str]:
+    """Marks runs as crashed that say they run on this machine with no process behind them; frees what they held."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    living = {processes.environment(p, "PREFECT__FLOW_RUN_ID") for p in processes.marked(settings.mark)}
+    types = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    ended = []
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types))))
+        for run in runs:
+            here = run.infrastructure_pid is None or run.infrastructure_pid.startswith(f"{socket.gethostname()}:")
+            if here and str(run.id) not in living:
+                client.set_flow_run_state(run.id, Crashed(message="Nobody was running it any more; marked by ratchet up."), force=True)
+                ended.append(run.name)
+    return ended

@@ -1,0 +1,64 @@
+"""On a host's own queue: put a package into service there, or leave the host as it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.states import Completed
+
+from bentos import golden
+from flows.refusals import refusals_are_states
+from ratchet.errors import Refusal
+from ratchet.fleet.host import Host
+from ratchet.settings import settings
+from ratchet.words import Package, Served, from_json
+from releases import act, requests
+
+
+@flow(name="serve", flow_run_name="{package[tag]}", persist_result=False)
+@refusals_are_states
+def serve(package: dict[str, Any]) -> Any:
+    """Fetches the bento, checks its digest, starts it, asks its golden set, measures, reports to the ledger."""
+    made = from_json(Package, package)
+    host = Host(settings())
+    who = f"host {settings().host_name}"
+    try:
+        served = _serve(made, host)
+    except Refusal as refusal:
+        state, _ = requests.state_of(made.recipe)
+        if not (state.champion and state.champion.version == made.version):
+            host.stop(made.recipe, made.version)
+        requests.report_failure(made, str(refusal), who)
+        raise
+    create_table_artifact([_row(served)], key=f"serving-{made.recipe}", description=f"{made.tag} on {served.host}")
+    requests.report(served, who)
+    return Completed(message=f"{made.tag} serves on {served.host} at {served.address}:{served.port}, on its {served.device}")
+
+
+def _serve(made: Package, host: Host) -> Served:
+    log, started = get_run_logger(), time.monotonic()
+    arm = host.start(made, act.fetch)
+    log.info("%s starts at port %d", made.tag, arm.port)
+    while not host.ready(arm.port):
+        if time.monotonic() - started > settings().warm_seconds / 2:
+            raise Refusal(f"the bento is not ready: {host.why_not_ready(arm.port)}", made.tag, "See its log: `ratchet logs`")
+        time.sleep(0.2)
+    seconds = time.monotonic() - started
+    url, folder = f"http://127.0.0.1:{arm.port}", host.folder(made) / "src" / "model"
+    device = golden.device(url)
+    if device != settings().device:
+        raise Refusal(f"it runs on the {device}, not on the {settings().device}", made.tag, "Mend the host or RATCHET_DEVICE")
+    count = golden.replay(url, made.recipe, folder)
+    p50, p99 = golden.latency(url, made.recipe, folder)
+    log.info("%d golden answers as expected; p50 %.2f ms, p99 %.2f ms; ready after %.1f s", count, p50, p99, seconds)
+    return Served(made, settings().host_name, arm.address, arm.port, device, count, p50, p99, seconds)
+
+
+def _row(served: Served) -> Mapping[str, Any]:
+    return {"version": served.package.version, "host": served.host, "endpoint": f"{served.address}:{served.port}",
+            "device": served.device, "golden": served.golden, "p50 ms": round(served.p50_ms, 3),
+            "p99 ms": round(served.p99_ms, 3), "ready after s": round(served.seconds, 1)}  # fmt: skip

@@ -1,0 +1,227 @@
+"""One task a stage: each takes words and returns one, keeps what it found as an artifact, and may refuse."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from ratchet.errors import Refusal
+from ratchet.lake import ingest as lake
+from ratchet.lake import quarantine
+from ratchet.lake import snapshot as snapshots
+from ratchet.recipe import Recipe, Training
+from ratchet.recipe import load as load_recipe
+from ratchet.settings import settings
+from ratchet.words import Candidate, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
+
+WHO = "retrain-and-release"
+
+
+def stage(function: Any) -> Any:
+    """A Prefect task that hands over words, not results: nothing is cached, pickled or tried again."""
+    return task(function, cache_policy=NO_CACHE, persist_result=False, retries=0)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    (settings().home / "tmp").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings().home / "tmp") as folder:
+        yield Path(folder)
+
+
+@stage
+def ingest(name: str) -> None:
+    """Lands the recipe's first batch where nothing was ever landed."""
+    recipe = load_recipe(name)
+    log = get_run_logger()
+    if quarantine.ever_landed(lake.lake(name)):
+        log.info("%d batches wait to be validated", len(quarantine.pending(lake.lake(name))))
+        return
+    batch = lake.land_feed(recipe, recipe.batches[0], WHO)
+    log.info("batch %s: %d records landed, %d in quarantine, from %s", batch.id, batch.accepted, batch.quarantined, batch.source)
+
+
+@stage
+def validate(name: str) -> Snapshot:
+    """Runs the suite on each landed batch: admitted, or quarantined whole. Returns the snapshot after it."""
+    recipe, home, log = load_recipe(name), lake.lake(name), get_run_logger()
+    failed = []
+    for batch in quarantine.pending(home):
+        result = suite_result(recipe, home, batch)
+        create_table_artifact(
+            [{"expectation": e.name, "column": e.column, "expected": e.limit, "observed": e.observed,
+              "passed": e.passed, "records": ", ".join(r[:12] for r in e.records)} for e in result.expected],
+            key=f"suite-{name}", description=f"Batch {batch}: {'admitted' if result.passed else result.why}",
+        )  # fmt: skip
+        if result.passed:
+            quarantine.admit_landed(home, batch, WHO)
+            log.info("batch %s: %d expectations met on %d rows; admitted", batch, len(result.expected), result.rows)
+        else:
+            quarantine.refuse_landed(home, batch, result.why, WHO)
+            failed.append(result)
+    if failed:
+        first = failed[0]
+        records = [r[:12] for e in first.expected for r in e.records][:5]
+        on = f", on records {', '.join(records)}" if records else ""
+        raise Refusal(
+            f"the suite failed: {first.why}{on}", f"batch {', '.join(f.batch for f in failed)} of {name}",
+            f"It is in quarantine: `ratchet quarantine show {name} {first.batch}`; Data Docs: {first.docs}. The champion goes on serving",
+        )
+    snapshot = snapshots.take(recipe)
+    log.info("snapshot %s: %d records, Delta version %d", snapshot.fingerprint[:12], snapshot.records, snapshot.version)
+    return snapshot
+
+
+def suite_result(recipe: Recipe, home: Path, batch: str) -> SuiteResult:
+    from expectations import checkpoint, statistics
+    from expectations.suite import suite
+
+    result = checkpoint.check(recipe.name, batch, statistics.of_batch(recipe, home, batch), suite(recipe))
+    from ratchet.files import replace_json
+
+    replace_json(home / "suites" / f"{batch}.json", {"format": 1, **to_json(result)})
+    return result
+
+
+@stage
+def train(name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: int | None = None) -> Candidate:
+    """The candidate of this snapshot and these parameters; trained only where none stands in the registry."""
+    from models import candidate as candidates
+
+    recipe, log = load_recipe(name), get_run_logger()
+    given = {k: v for k, v in {"epochs": epochs, "batch_size": batch_size}.items() if v is not None}
+    training: Training = replace(recipe.training, **given)
+    candidate, new = candidates.make(recipe, training, snapshot, log.info)
+    did = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
+    log.info("version %s %s: test accuracy %.4f", candidate.version, did, candidate.metrics["test_accuracy"])
+    return candidate
+
+
+@stage
+def judge(name: str, candidate: Candidate) -> Verdict:
+    """The verdict; a candidate that is not blessed ends the run."""
+    from models.judge.decide import decide
+    from releases import requests
+
+    state, _ = requests.state_of(name)
+    champion = state.champion.version if state.champion else None
+    ever = [p.version for p in (*state.former, *([state.champion] if state.champion else []))]
+    with scratch() as folder:
+        verdict = decide(load_recipe(name), candidate, champion, ever, folder)
+    create_table_artifact(
+        [{"check": c.name, "outcome": c.outcome, "figure": c.figure, "threshold": c.threshold, "detail": c.detail}
+         for c in verdict.checks],
+        key=f"verdict-{name}", description=f"Version {verdict.version}: {verdict.why}",
+    )  # fmt: skip
+    for check in verdict.checks:
+        get_run_logger().info("%s: %s (%s)", check.name, check.outcome, check.detail)
+    if not verdict.blessed:
+        raise Refusal(f"the verdict is against it: {verdict.why}", f"version {verdict.version} of {name}",
+                      "It stays registered and is never served; the champion goes on serving")  # fmt: skip
+    return verdict
+
+
+@stage
+def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
+    """The bento: built once for a package key, kept beside the version in MLflow."""
+    from bentos import build
+    from models import candidate as candidates
+    from models import export, registry
+    from ratchet import dossier
+    from ratchet import stage as stages
+    from ratchet.files import sha256
+    from ratchet.words import Lineage
+
+    recipe = load_recipe(name)
+    key = build.package_key(recipe, candidate.onnx)
+    lineage = Lineage(candidate, verdict, suites_of(name, candidate.snapshot))
+    labels = {"package": key, "model": name, "version": candidate.version, "run": candidate.run_id,
+              "snapshot": candidate.snapshot.fingerprint, "commit": candidate.commit}  # fmt: skip
+
+    def work() -> Package:
+        with scratch() as folder:
+            onnx = candidates.onnx(candidate, folder)
+            images = snapshots.load(recipe, candidate.snapshot)["test"].images[:32]
+            tag, bento = build.build(
+                recipe, candidate.version, onnx, images, export.scores(onnx, images), labels, dossier.render(recipe, lineage), folder
+            )
+            path = registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, bento.name)
+            registry.upload(path, bento)
+            made = Package(name, candidate.version, key, tag, sha256(bento), path)
+        registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(made)))
+        return made
+
+    stage_key = stages.key("package", build.VERSION, package=key, version=candidate.version, verdict=verdict.benchmark)
+    made, new = stages.run(stage_key, Package, work, source=build.build)
+    get_run_logger().info("%s %s, SHA-256 %s", made.tag, "built" if new else "was built before", made.digest[:16])
+    return made
+
+
+def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
+    paths = (lake.lake(name) / "suites" / f"{batch}.json" for batch in snapshot.batches)
+    return tuple(from_json(SuiteResult, json.loads(p.read_text())) for p in paths if p.exists())
+
+
+@stage
+def release(made: Package) -> None:
+    """Asks for the release, has each host serve the package, and watches the controller promote it."""
+    from prefect.deployments import run_deployment
+
+    from releases import requests
+
+    log = get_run_logger()
+    requests.release(made, WHO, f"blessed candidate {made.version}")
+    served = run_deployment(
+        "serve/gpu", parameters={"package": to_json(made)}, work_queue_name=settings().host_name,
+        timeout=settings().warm_seconds, poll_interval=0.5,
+    )  # fmt: skip
+    state = served.state
+    if state is None or not state.is_completed():
+        why = (state.message if state else None) or "the serve run did not end in time"
+        requests.report_failure(made, why, WHO)
+        raise Refusal(f"it could not be served: {why}", made.tag, "The champion goes on serving")
+    watch(made, log)
+
+
+def watch(made: Package, log: Any) -> None:
+    """Returns when the package is champion and the old one is gone; raises Refusal when it failed."""
+    from releases import requests
+
+    until = time.monotonic() + settings().warm_seconds + settings().turn_seconds
+    told = ""
+    while time.monotonic() < until:
+        state, _ = requests.state_of(made.recipe)
+        if state.phase != told:
+            told = state.phase
+            log.info("release of version %s: %s", made.version, "done" if told == "idle" else told)
+        if state.phase == "idle":
+            if state.champion == made:
+                return
+            raise Refusal(f"the release failed: {state.why}", made.tag, "The champion goes on serving")
+        time.sleep(0.3)
+    raise Refusal("the controller did not finish the release", made.tag, "See `ratchet logs controller`")
+
+
+@stage
+def observe(made: Package) -> None:
+    """Asks the gateway for golden answers, as a caller would, and keeps what is served as an artifact."""
+    from bentos import golden
+    from ratchet.fleet.host import Host
+
+    count = golden.replay(settings().gateway_url, made.recipe, Host(settings()).folder(made) / "src" / "model")
+    get_run_logger().info("the gateway answers %d golden inputs as expected", count)
+    create_markdown_artifact(
+        f"**{made.recipe}** version {made.version} serves at {settings().gateway_url}/{made.recipe}/\n\n"
+        f"- bento `{made.tag}`\n- SHA-256 `{made.digest}`\n- golden answers through the gateway: {count}",
+        key=f"served-{made.recipe}",
+    )

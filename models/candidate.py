@@ -1,0 +1,94 @@
+"""Makes a candidate: fitted on a snapshot, exported, logged and registered in MLflow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from models import export, plots, registry, train
+from ratchet import lock, stage
+from ratchet.lake import snapshot as snapshots
+from ratchet.lake.ingest import lake
+from ratchet.recipe import Recipe, Training
+from ratchet.settings import settings
+from ratchet.words import Candidate, Snapshot, from_json, to_json
+
+KEY = "ratchet.key"
+CANDIDATE = "ratchet.candidate"
+_LOCKED = ("keras", "tensorflow", "numpy", "mlflow", "h5py")
+
+
+def key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
+    """What makes a candidate a new one: snapshot, parameters, recipe version, and `train.VERSION`."""
+    return stage.key(
+        "train", train.VERSION, recipe=recipe.name, recipe_version=recipe.version,
+        snapshot=snapshot.fingerprint, training=json.loads(json.dumps(asdict(training))),
+    )  # fmt: skip
+
+
+def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[[str], None]) -> tuple[Candidate, bool]:
+    """The candidate of these inputs, and whether it was trained now or stood in the registry already.
+
+    Killed at any point and called again, it goes on from the last finished epoch.
+    """
+    key_ = key(recipe, training, snapshot)
+    if found := registry.find(recipe.name, KEY, key_):
+        return from_json(Candidate, found.tags[CANDIDATE]), False
+    folder = settings().home / "training" / key_[:16]
+    parameters = {k: v for k, v in asdict(training).items() if k != "parameters"} | dict(training.parameters)
+    tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version)}
+    split = snapshots.load(recipe, snapshot)
+    with registry.open_run(recipe.name, key_, parameters, tags) as run:
+        tell(f"training {training.family} on {len(split['train'].labels)} records, {training.epochs} epochs of batches of {training.batch_size}")
+        registry.log_snapshot(snapshot, split["train"].images, split["train"].labels, lake(recipe.name) / "records")
+
+        def epoch(number: int, figures: dict[str, float]) -> None:
+            run.epoch(number, figures)
+            tell(f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items())))
+
+        train_, held = split["train"], split["validation"]
+        fitted = train.fit(recipe, training, (train_.images, train_.labels), (held.images, held.labels), folder, epoch)
+        candidate = _register(recipe, training, snapshot, fitted, split["test"], run, folder, tags, key_, parameters)
+    shutil.rmtree(folder, ignore_errors=True)
+    return candidate, True
+
+
+def _register(
+    recipe: Recipe, training: Training, snapshot: Snapshot, fitted: train.Fitted, test: snapshots.Split,
+    run: registry.Run, folder: Path, tags: dict[str, str], key_: str, parameters: dict[str, float | int | str],
+) -> Candidate:
+    onnx = folder / "model.onnx"
+    example = test.images[:8].astype(np.float32)[..., None]
+    digest = export.export(fitted.model, test.images[:256].astype(np.float32)[..., None], onnx)
+    scored = export.scores(onnx, test.images)
+    answers = scored.argmax(axis=1)
+    metrics = {"test_accuracy": float((answers == test.labels).mean()), **dict(fitted.history[-1])}
+    run.metrics({"test_accuracy": metrics["test_accuracy"], "fit_seconds": fitted.seconds})
+    run.figure(plots.curves(fitted.history), "learning_curves.png")
+    run.figure(plots.confusion(test.labels, answers, recipe.classes), "confusion_matrix.png")
+    candidate = Candidate(
+        recipe.name, "", "", run.id, training.family, fitted.weights, digest, snapshot, parameters, metrics,
+        fitted.seconds, tags["git.commit"], tags["lock.sha256"],
+    )  # fmt: skip
+    version, model_id = run.register(
+        fitted.model, onnx, example, scored[:8], lock.pinned("train", _LOCKED),
+        {KEY: "", "ratchet.weights": fitted.weights, "ratchet.onnx": digest, "ratchet.snapshot": snapshot.fingerprint, **tags},
+    )
+    candidate = Candidate(**{**vars(candidate), "version": version, "model_id": model_id})
+    # The key comes last: a version that is found by it is whole.
+    registry.set_tag(recipe.name, version, CANDIDATE, json.dumps(to_json(candidate)))
+    registry.set_tag(recipe.name, version, KEY, key_)
+    return candidate
+
+
+def onnx(candidate: Candidate | registry.Version, scratch: Path) -> Path:
+    """The candidate's export, fetched from MLflow."""
+    path = scratch / f"{candidate.model_id}.onnx"
+    if not path.exists():
+        registry.download(registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, "model.onnx"), path)
+    return path

@@ -1,0 +1,47 @@
+"""The pictures of a run, where people would rather look than read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def curves(history: Sequence[Mapping[str, float]]) -> Any:
+    """Loss and accuracy by epoch, on training and validation data."""
+    figure, axes = _figure(2, (9, 3.6))
+    epochs = range(1, len(history) + 1)
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        axis.plot(epochs, [h[name] for h in history], marker="o", label="training")
+        axis.plot(epochs, [h[f"val_{name}"] for h in history], marker="o", label="validation")
+        axis.set(title=name.capitalize(), xlabel="epoch", xticks=list(epochs))
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return figure
+
+
+def confusion(labels: np.ndarray, answers: np.ndarray, classes: Sequence[str]) -> Any:
+    """Share of each true class (rows) that was answered as each class (columns)."""
+    n = len(classes)
+    counts = np.zeros((n, n))
+    np.add.at(counts, (labels, answers), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, (axis,) = _figure(1, (1.6 + 0.7 * n, 1.2 + 0.62 * n))
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set(xticks=range(n), yticks=range(n), xticklabels=classes, yticklabels=classes, xlabel="answered", ylabel="true")
+    axis.tick_params(axis="x", rotation=45)
+    for row, column in np.ndindex(n, n):
+        if shares[row, column] >= 0.005:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, f"{shares[row, column]:.0%}", ha="center", va="center", fontsize=8, color=colour)
+    return figure
+
+
+def _figure(columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)  # no window, whatever the environment says
+    return figure, np.atleast_1d(figure.subplots(1, columns))

@@ -1,0 +1,169 @@
+"""One machine's processes: what they are, how they start, whether they are healthy, how they end."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from ratchet.errors import Refusal
+from ratchet.files import locked
+from ratchet.fleet import processes
+from ratchet.fleet.gateway import Gateway
+from ratchet.fleet.supervisor import Program, Supervisor
+from ratchet.settings import TELEMETRY_OFF, Settings
+
+Health = Callable[[], bool]
+SERVERS = ("prefect", "mlflow", "envoy", "controller")
+WORKERS = ("worker-cpu", "worker-gpu")
+_FRESH = 5.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    settings: Settings
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.settings)
+
+    def environment(self) -> dict[str, str]:
+        """What every process of the stack, and a command that talks to it, finds in its environment."""
+        config, home = self.settings, self.settings.home
+        own = {f"RATCHET_{name.upper()}": str(value) for name, value in config.model_dump().items() if value != ""}
+        return {
+            **TELEMETRY_OFF, **own,
+            "PREFECT_HOME": str(home / "prefect"), "PREFECT_API_URL": f"{config.prefect_url}/api",
+            "PREFECT_UI_API_URL": f"{config.prefect_url}/api", "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false", "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            "PREFECT_CLI_PROMPT": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "MLFLOW_TRACKING_URI": config.mlflow_url, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "BENTOML_HOME": str(home / "bentoml"),
+            "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1", "GIT_PYTHON_REFRESH": "quiet",
+        }  # fmt: skip
+
+    def programs(self) -> dict[str, Program]:
+        config, home = self.settings, self.settings.home
+        python = sys.executable
+        commands = {
+            "prefect": (python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(config.prefect_port)),
+            "mlflow": (
+                python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(config.mlflow_port), "--workers", "1",
+                "--backend-store-uri", f"sqlite:///{home / 'mlflow' / 'mlflow.db'}", "--serve-artifacts",
+                "--artifacts-destination", str(home / "mlflow" / "artifacts"),
+            ),
+            "worker-cpu": (python, "-m", "prefect", "worker", "start", "-p", "cpu", "--type", "process", "-n", f"cpu-{config.host_name}"),
+            "worker-gpu": (
+                python, "-m", "prefect", "worker", "start", "-p", "gpu", "--type", "process", "-q", config.host_name,
+                "-n", f"gpu-{config.host_name}",
+            ),
+            "controller": (python, "-m", "releases.controller"),
+            "envoy": Gateway(config).command(),
+        }  # fmt: skip
+        # A busy worker does not end on SIGTERM, so waiting for it is in vain.
+        patience = {"worker-cpu": 3, "worker-gpu": 3}
+        return {
+            name: Program(name, command, self.environment(), home, stop_seconds=patience.get(name, 8))
+            for name, command in commands.items()
+        }
+
+    def checks(self) -> Mapping[str, Health]:
+        return {
+            "prefect": lambda: _answers(f"{self.settings.prefect_url}/api/health"),
+            "mlflow": lambda: _answers(f"{self.settings.mlflow_url}/health"),
+            "envoy": lambda: _answers(f"{self.settings.admin_url}/ready"),
+            "controller": self.controller_ticks,
+        }
+
+    def controller_ticks(self) -> bool:
+        try:
+            told = json.loads((self.settings.home / "controller.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return time.time() - float(told["at"]) < _FRESH + 4 * self.settings.tick_seconds
+
+    def open(self, tell: Callable[[str], None]) -> None:
+        """A living supervisord, the files its programs need, and nothing left over of an earlier crash.
+
+        Raises Refusal when a port is in use by something that is not of this home.
+        """
+        home = self.settings.home
+        for folder in (home / "mlflow" / "artifacts", home / "prefect", home / "tmp", home / "bentos", home / "arms"):
+            folder.mkdir(parents=True, exist_ok=True)
+        if ended := self._end_strays():
+            tell(f"ended {ended} processes that an earlier crash left behind")
+        if self.supervisor.pid() is None:
+            self._step_aside_for_orphans()
+            self._ports_are_free()
+            Gateway(self.settings).reconcile()
+            self.supervisor.launch()
+
+    def start(self, names: tuple[str, ...]) -> list[str]:
+        """Makes these programs run; returns those that did not."""
+        programs = self.programs()
+        return [name for name in names if self.supervisor.ensure(programs[name])]
+
+    def wait(self, checks: Mapping[str, Health], tell: Callable[[set[str]], None]) -> None:
+        """Returns when every check holds; `tell` is told which still do not.
+
+        Raises Refusal naming a process that does not stay alive or is not healthy in time.
+        """
+        missing = set(checks)
+        until = time.monotonic() + self.settings.start_seconds
+        while missing:
+            tell(missing)
+            missing = {name for name in missing if not checks[name]()}
+            for process in self.supervisor.list():
+                if process.name in missing and process.state == "failed":
+                    raise Refusal("the process does not stay alive", process.name, f"See `ratchet logs {process.name}`")
+            if missing and time.monotonic() > until:
+                raise Refusal(f"not healthy after {self.settings.start_seconds:g} s", ", ".join(sorted(missing)),
+                              f"See `ratchet logs {min(missing)}`")  # fmt: skip
+            if missing:
+                time.sleep(0.3)
+        tell(set())
+
+    def close(self) -> int:
+        """Ends supervisord and every process of this home; returns how many had to be hunted down."""
+        self.supervisor.shutdown()
+        return processes.end(processes.marked(self.settings.mark))
+
+    def lock(self) -> object:
+        return locked(self.settings.home / "stack.lock")
+
+    def _end_strays(self) -> int:
+        """Ends what nobody supervises, but for bentos that still answer: the controller adopts those."""
+        tree = processes.below(self.supervisor.pid())
+        strays = [p for p in processes.marked(self.settings.mark) if p.pid not in tree]
+        return processes.end(p for p in strays if processes.environment(p, "RATCHET_ARM") is None)
+
+    def _step_aside_for_orphans(self) -> None:
+        """A bento that outlived its supervisor holds its port; its program starts anew on another."""
+        for process in processes.marked(self.settings.mark):
+            if name := processes.environment(process, "RATCHET_ARM"):
+                (self.supervisor.folder / "programs" / f"{name}.conf").unlink(missing_ok=True)
+
+    def _ports_are_free(self) -> None:
+        for name in ("prefect_port", "mlflow_port", "gateway_port", "envoy_admin_port"):
+            port = getattr(self.settings, name)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    raise Refusal("the port is in use", f"{port}", f"End what listens there, or set RATCHET_{name.upper()}") from None
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+

@@ -1,0 +1,45 @@
+"""What the lock says: versions, and its digest."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from ratchet.errors import Refusal
+from ratchet.files import sha256
+from ratchet.settings import ROOT
+
+
+@functools.cache
+def requirements(group: str) -> str:
+    """The versions of a dependency group, one a line, without hashes. Raises Refusal when uv cannot tell."""
+    done = subprocess.run(
+        [sys.executable, "-m", "uv", "export", "--frozen", "--no-hashes", "--no-emit-project", "--no-annotate",
+         "--no-header", "--only-group", group, "--project", str(ROOT), "--quiet", "--offline"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    if done.returncode:
+        raise Refusal(f"the lock could not be exported ({done.stderr.strip()[-200:]})", ROOT / "uv.lock", "Run `uv lock`")
+    return done.stdout
+
+
+def pinned(group: str, names: Iterable[str]) -> list[str]:
+    """The group's lines for these packages alone."""
+    wanted = set(names)
+    return [line for line in requirements(group).splitlines() if line.split("==")[0].split("[")[0] in wanted]
+
+
+def digest() -> str:
+    return sha256(ROOT / "uv.lock")
+
+
+def commit() -> str:
+    """The checkout's commit, with `-dirty` where files differ; recorded, never a key."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("-dirty" if dirty.stdout.strip() else "")
