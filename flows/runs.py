@@ -50,8 +50,8 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
             for line in logs:
                 if line.id not in seen:
                     seen.add(line.id)
-                    if line.level >= 20 and not line.message.startswith(("Finished in state", "Beginning flow run", "View at")):
-                        tell(line.message)
+                    if _worth_telling(line.level, line.message):
+                        tell(line.message.splitlines()[0])
             now = run.state.name if run.state else "Unknown"
             if now != state and not (run.state and run.state.is_final()):
                 tell(f"flow run {run.name}: {now.lower()}")
@@ -59,6 +59,12 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
             if run.state and run.state.is_final() and not logs:
                 return Run(id, run.name, run.state.type.value.lower(), run.state.message or "", str(run.start_time or ""))
             time.sleep(0.5)
+
+
+def _worth_telling(level: int, message: str) -> bool:
+    """Prefect's own housekeeping is not; nor is a refusal's trace, since the run ends with its sentence."""
+    dull = ("Finished in state", "Beginning flow run", "View at", "Worker '", "Flow run '", "Downloading flow code", "Created ")
+    return level >= 20 and bool(message.strip()) and not message.startswith(dull) and "Refusal(" not in message.splitlines()[0]
 
 
 def last(recipe: str) -> Run | None:

@@ -60,7 +60,8 @@ def version(recipe: str, number: str) -> Version | None:
     found = answer["model_version"]
     tags = {t["key"]: t["value"] for t in found.get("tags", [])}
     aliases = tuple(found.get("aliases", []))
-    return Version(recipe, str(found["version"]), found.get("model_id", ""), found.get("run_id", ""), tags, aliases)
+    model_id = found["source"].removeprefix("models:/")
+    return Version(recipe, str(found["version"]), model_id, found.get("run_id", ""), tags, aliases)
 
 
 def artifact_path(experiment: str, model_id: str, name: str) -> str:
@@ -167,7 +168,8 @@ class Run:
         from mlflow.models import infer_signature
 
         client = mlflow.MlflowClient()
-        logged = mlflow.keras.log_model(
+        # MLflow's keras flavour writes the example before it makes its folder; this one logs `.keras` as well.
+        logged = mlflow.tensorflow.log_model(
             model, name="model", signature=infer_signature(example, probabilities), input_example=example,
             pip_requirements=requirements,
         )  # fmt: skip

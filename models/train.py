@@ -39,7 +39,7 @@ def fit(
     """Trains from scratch, or goes on from the last finished epoch that `folder` holds.
 
     `train` and `validation` are images [N, height, width] and labels [N]. The same arguments give
-    the same weights. Raises Refusal when the loss is no longer finite.
+    the same weights. `tell` hears of every epoch, those done before a kill included. Raises Refusal when the loss is no longer finite.
     """
     import keras
 
@@ -53,10 +53,11 @@ def fit(
         loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"],
     )  # fmt: skip
     started = time.monotonic()
-    checkpoint = folder / "state.weights.h5"
     x, y = _input(train[0]), train[1]
     held = (_input(validation[0]), validation[1])
     model.optimizer.build(model.trainable_variables)
+    for number, figures in enumerate(history, 1):
+        tell(number, figures)
     if history:
         model.load_weights(folder / f"epoch-{len(history)}.weights.h5")
         _load_optimizer(model, folder / f"epoch-{len(history)}.npz")
@@ -72,7 +73,6 @@ def fit(
             )
         _save(model, folder, history)
         tell(epoch + 1, figures)
-    checkpoint.unlink(missing_ok=True)
     return Fitted(model, tuple(history), time.monotonic() - started, weights_digest(model))
 
 

@@ -25,7 +25,7 @@ W = TypeVar("W")
 log = logging.getLogger("ratchet.stage")
 
 
-def key(name: str, version: int, **inputs: Any) -> str:
+def key(name: str, version: int, /, **inputs: Any) -> str:
     """SHA-256 of the stage's name, version and inputs, which must be plain data.
 
     Raises Refusal for an input with no stable fingerprint: a path, an object, a number that is none.
