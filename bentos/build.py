@@ -39,8 +39,14 @@ def package_key(recipe: Recipe, onnx: str) -> str:
 
 
 def build(
-    recipe: Recipe, version: str, model: Path, images: np.ndarray, probabilities: np.ndarray,
-    labels: Mapping[str, str], dossier: Mapping[str, Any], scratch: Path,
+    recipe: Recipe,
+    version: str,
+    model: Path,
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    labels: Mapping[str, str],
+    dossier: Mapping[str, Any],
+    scratch: Path,
 ) -> tuple[str, Path]:
     """The bento's tag and its exported `.bento` below `scratch`.
 
@@ -78,5 +84,7 @@ def _bentoml(scratch: Path, *arguments: str) -> None:
     )
     if done.returncode:
         raise Refusal(
-            f"bentoml {arguments[0]} failed ({(done.stderr or done.stdout).strip()[-400:]})", scratch, "See the flow's log"
+            f"bentoml {arguments[0]} failed ({(done.stderr or done.stdout).strip()[-400:]})",
+            scratch,
+            "See the flow's log",
         )

@@ -20,7 +20,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY = 8 << 20
 _TAKES = {"/classify": ("multipart/form-data",), "/predict": ("application/json",)}
-_INFER = ("application/json", "application/octet-stream", "")
+_INFER = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
+"""What the Open Inference Protocol's clients send; curl calls any body a form. Our parser reads JSON alone."""
 
 
 class Door:
@@ -62,7 +63,7 @@ class Door:
         media = kind.split(";")[0].strip().lower()
         takes = _TAKES.get(path, _INFER)
         if media not in takes:
-            raise _Status(415, f"the content type {media!r} is not taken", path, f"Send {' or '.join(t for t in takes if t)}")
+            raise _Status(415, f"the content type {media!r} is not taken", path, f"Send {takes[0]}")
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise _Status(415, "the body is compressed", path, "Send it plain")
         length = headers.get("content-length", "0")
@@ -165,4 +166,6 @@ def _reason(told: Any) -> str:
 def _next(status: int) -> str:
     if status == 404:
         return "See the routes at / and /v2"
-    return "Mend the request; the routes are described at /" if status < 500 else "Try again; the service's log says more"
+    return (
+        "Mend the request; the routes are described at /" if status < 500 else "Try again; the service's log says more"
+    )

@@ -35,7 +35,8 @@ def replay(url: str, recipe: str, folder: Path) -> int:
                 raise Refusal(
                     f"golden input {i} is answered with class {int(got.argmax())} ({got.max():.3f}), "
                     f"not {int(want.argmax())} ({want.max():.3f})",
-                    url, "The package was changed or broken on its way; build and release it anew",
+                    url,
+                    "The package was changed or broken on its way; build and release it anew",
                 )
     return len(images)
 
@@ -49,13 +50,16 @@ def ask(client: httpx.Client, recipe: str, images: np.ndarray) -> np.ndarray:
     }).encode()  # fmt: skip
     try:
         answer = client.post(
-            f"/v2/models/{recipe}/infer", content=head + images.tobytes(),
+            f"/v2/models/{recipe}/infer",
+            content=head + images.tobytes(),
             headers={"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"},
         )
     except httpx.HTTPError as error:
         raise Refusal(f"there was no answer ({error})", client.base_url, "See the bento's log") from error
     if answer.status_code != 200:
-        raise Refusal(f"the answer was {answer.status_code} ({answer.text[:200]})", client.base_url, "See the bento's log")
+        raise Refusal(
+            f"the answer was {answer.status_code} ({answer.text[:200]})", client.base_url, "See the bento's log"
+        )
     told = answer.content[: int(answer.headers["inference-header-content-length"])]
     shape = json.loads(told)["outputs"][0]["shape"]
     return np.frombuffer(answer.content[len(told) :], np.float32).reshape(shape)

@@ -92,12 +92,17 @@ def _tensor(item: Mapping[str, Any], tail: bytes, contract: ImageContract) -> np
     count = int(np.prod(shape))
     size = _parameters(item).get("binary_data_size")
     if size is not None:
-        if "data" in item or type(size) is not int or size != len(tail) or size != count * np.dtype(contract.dtype).itemsize:
+        if (
+            "data" in item
+            or type(size) is not int
+            or size != len(tail)
+            or size != count * np.dtype(contract.dtype).itemsize
+        ):
             raise _no(f"the binary data has {len(tail)} bytes and names {size!r}, for shape {shape}", INPUT)
         return contract.check(np.frombuffer(tail, contract.dtype).reshape(shape), INPUT)
     if tail:
         raise _no("bytes follow the JSON that no input names", "binary_data_size")
-    return contract.check(_numbers(item.get("data"), count, want).reshape(shape).tolist(), INPUT)
+    return contract.check_numbers(_numbers(item.get("data"), count, want).reshape(shape), INPUT)
 
 
 def _numbers(data: Any, count: int, want: str) -> np.ndarray:

@@ -167,22 +167,29 @@ class Service:
         except Refusal as refusal:
             return _refused(refusal)  # type: ignore[return-value]
         probabilities = (await model().answer(pixels[None]))[0]
-        return {"label": CLASSES[int(probabilities.argmax())],
-                "probabilities": dict(zip(CLASSES, map(float, probabilities), strict=True)), "model_version": VERSION}  # fmt: skip
+        return {
+            "label": CLASSES[int(probabilities.argmax())],
+            "probabilities": dict(zip(CLASSES, map(float, probabilities), strict=True)),
+            "model_version": VERSION,
+        }
 
     @bentoml.api
     async def predict(self, images: list[Any]) -> dict[str, Any]:
         """A JSON array of images [N, height, width], whole numbers."""
         try:
-            pixels = CONTRACT.check(images, "images")
+            pixels = CONTRACT.check_numbers(images, "images")
             if len(pixels) > protocol.MAX_BATCH:
                 raise Refusal(f"there are {len(pixels)} images", "images", f"Send at most {protocol.MAX_BATCH}")
         except Refusal as refusal:
             return _refused(refusal)  # type: ignore[return-value]
         probabilities = await model().answer(pixels)
-        return {"label": [CLASSES[i] for i in probabilities.argmax(axis=1)],
-                "probabilities": probabilities.tolist(), "model_version": VERSION}  # fmt: skip
+        return {
+            "label": [CLASSES[i] for i in probabilities.argmax(axis=1)],
+            "probabilities": probabilities.tolist(),
+            "model_version": VERSION,
+        }
 
 
-Service.mount_asgi_app(Starlette(routes=_ROUTES), path="/v2", name="v2")
-Service.add_asgi_middleware(Door, headers={"x-model-version": VERSION, "x-bento": META["tag"]})
+_service: Any = Service  # the decorator makes a bentoml Service of the class
+_service.mount_asgi_app(Starlette(routes=_ROUTES), path="/v2", name="v2")
+_service.add_asgi_middleware(Door, headers={"x-model-version": VERSION, "x-bento": META["tag"]})

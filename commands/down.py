@@ -19,4 +19,6 @@ def command() -> None:
         if running.supervisor.pid():
             click.echo("stopping; requests under way are finished", err=True)
         left = running.close()
-    click.echo("nothing is running" + (f" ({left} processes that had outlived their parent were ended)" if left else ""))
+    click.echo(
+        "nothing is running" + (f" ({left} processes that had outlived their parent were ended)" if left else "")
+    )

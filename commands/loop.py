@@ -32,7 +32,11 @@ def command(recipe: str, epochs: int | None, batch_size: int | None) -> None:
     click.echo(f"flow run {settings().prefect_url}/runs/flow-run/{id}", err=True)
     ended = runs.follow(id, click.echo)
     if ended.state != "completed":
-        raise Refusal(f"the run ended as {ended.state}", ended.name, f"{ended.message.rstrip('.') or 'See its log in the Prefect UI'}")
+        raise Refusal(
+            f"the run ended as {ended.state}",
+            ended.name,
+            f"{ended.message.rstrip('.') or 'See its log in the Prefect UI'}",
+        )
     click.echo(ended.message)
     _first_answer(loaded.name)
 
@@ -53,7 +57,9 @@ def _first_answer(recipe: str) -> None:
     Image.fromarray(images[number]).save(path)
     url = f"{settings().gateway_url}/{recipe}/classify"
     try:
-        answer = httpx.post(url, files={"image": ("example.png", path.read_bytes(), "image/png")}, timeout=10, trust_env=False)
+        answer = httpx.post(
+            url, files={"image": ("example.png", path.read_bytes(), "image/png")}, timeout=10, trust_env=False
+        )
         told = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise Refusal(f"the gateway gave no answer ({error})", url, "See `ratchet status`") from error

@@ -33,6 +33,10 @@ def command(recipe: str, why: str) -> None:
             click.echo(f"version {target.version} serves again after {time.monotonic() - started:.1f} s")
             return
         if state.phase == "idle":
-            raise Refusal(f"the rollback failed: {state.why}", target.tag, "The champion goes on serving; see `ratchet logs controller`")
+            raise Refusal(
+                f"the rollback failed: {state.why}",
+                target.tag,
+                "The champion goes on serving; see `ratchet logs controller`",
+            )
         time.sleep(0.2)
     raise Refusal("the controller did not finish", target.tag, "See `ratchet logs controller`")

@@ -70,13 +70,23 @@ def _recipe(name: str, arms: list[Any], gateway: Any, running: Any) -> dict[str,
         "bento": champion.tag if champion else None,
         "digest": champion.digest if champion else None,
         "phase": state.phase,
-        "traffic": {v: w for v, w in gateway.routes[name].weights} if name in gateway.routes else {},
-        "endpoints": [{"version": a.version, "at": f"{a.address}:{a.port}", "state": a.state, "ready": a.ready,
-                       "in_gateway": gateway.healthy.get(cluster(name, a.version), 0) > 0} for a in arms],
+        "traffic": dict(gateway.routes[name].weights) if name in gateway.routes else {},
+        "endpoints": [
+            {
+                "version": a.version,
+                "at": f"{a.address}:{a.port}",
+                "state": a.state,
+                "ready": a.ready,
+                "in_gateway": gateway.healthy.get(cluster(name, a.version), 0) > 0,
+            }
+            for a in arms
+        ],
         "last_run": dataclasses.asdict(last) if last else None,
-        "last_snapshot": {"fingerprint": taken.fingerprint, "records": taken.records, "version": taken.version} if taken else None,
+        "last_snapshot": {"fingerprint": taken.fingerprint, "records": taken.records, "version": taken.version}
+        if taken
+        else None,
         "notes": _notes(name, state, running),
-    }  # fmt: skip
+    }
 
 
 def _notes(name: str, state: Any, running: Any) -> list[str]:
@@ -89,7 +99,9 @@ def _notes(name: str, state: Any, running: Any) -> list[str]:
     elif state.champion and running.checks()["mlflow"]():
         alias = registry.alias(name, "champion")
         if alias != state.champion.version:
-            notes.append(f"@champion in MLflow was moved by hand to {alias}; the fleet stays at {state.champion.version}")
+            notes.append(
+                f"@champion in MLflow was moved by hand to {alias}; the fleet stays at {state.champion.version}"
+            )
     return notes
 
 

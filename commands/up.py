@@ -52,6 +52,8 @@ def _champion(name: str):  # type: ignore[no-untyped-def]
     def serves() -> bool:
         state, _ = requests.state_of(name)
         wanted = state.champion
-        return wanted is None or any(a.ready and a.version == wanted.version and a.recipe == name for a in Host(settings()).arms())
+        return wanted is None or any(
+            a.ready and a.version == wanted.version and a.recipe == name for a in Host(settings()).arms()
+        )
 
     return serves

@@ -52,14 +52,16 @@ def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation,
         kind = getattr(gx.expectations, expectation.kind)
         made.add_expectation(kind(**expectation.arguments, meta={"number": number, "batch": batch}))
     made = context.suites.add_or_update(made)
-    validation = context.validation_definitions.add_or_update(gx.ValidationDefinition(name=recipe, data=definition, suite=made))
+    validation = context.validation_definitions.add_or_update(
+        gx.ValidationDefinition(name=recipe, data=definition, suite=made)
+    )
     checkpoint = context.checkpoints.add_or_update(gx.Checkpoint(
         name=recipe, validation_definitions=[validation],
         actions=[gx.checkpoint.UpdateDataDocsAction(name="docs")], result_format={"result_format": "COMPLETE"},
     ))  # fmt: skip
     run_id = gx.RunIdentifier(run_name=f"{recipe}-{batch}")
     outcome = checkpoint.run(batch_parameters={"dataframe": frame}, run_id=run_id)
-    results = list(outcome.run_results.values())[0].results
+    results = next(iter(outcome.run_results.values())).results
     _prune()
     return sorted(results, key=lambda r: r.expectation_config.meta["number"])
 
@@ -78,7 +80,9 @@ def _expected(expectation: Expectation, result: Any, frame: pd.DataFrame) -> Exp
         observed += f" (such as {worst[0]})" if worst else ""
     else:
         observed = f"observed {found.get('observed_value')}"
-    return Expected(expectation.kind, expectation.column, bool(result.success), observed[:300], expectation.says, records)
+    return Expected(
+        expectation.kind, expectation.column, bool(result.success), observed[:300], expectation.says, records
+    )
 
 
 def _prune() -> None:

@@ -15,7 +15,19 @@ from ratchet.recipe import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("record", "label", "height", "width", "minimum", "maximum", "mean", "deviation", "duplicate", "class_share", "age_days")
+COLUMNS = (
+    "record",
+    "label",
+    "height",
+    "width",
+    "minimum",
+    "maximum",
+    "mean",
+    "deviation",
+    "duplicate",
+    "class_share",
+    "age_days",
+)
 
 
 def of_batch(recipe: Recipe, home: Path, batch: str) -> pd.DataFrame:
@@ -27,7 +39,7 @@ def of_batch(recipe: Recipe, home: Path, batch: str) -> pd.DataFrame:
 
     rows = table.read(home / "landing", where=("batch", "=", batch))
     records = rows.to_pylist() if rows is not None else []
-    height, width = recipe.contract.shape
+    width = recipe.contract.width
     images = np.array([np.frombuffer(r["image"], recipe.contract.dtype) for r in records]).reshape(len(records), -1)
     images = images.astype(np.float64)
     admitted = table.read(home / "records", ["input"])

@@ -25,24 +25,51 @@ def suite(recipe: Recipe) -> tuple[Expectation, ...]:
     want, contract = recipe.suite, recipe.contract
     labels = list(range(len(recipe.classes)))
     return (
-        Expectation("ExpectTableColumnsToMatchSet", {"column_set": list(COLUMNS), "exact_match": True}, "the columns are known"),
+        Expectation(
+            "ExpectTableColumnsToMatchSet", {"column_set": list(COLUMNS), "exact_match": True}, "the columns are known"
+        ),
         Expectation("ExpectTableRowCountToBeBetween", {"min_value": want.min_rows}, f"at least {want.min_rows} rows"),
         _between("height", contract.height, contract.height),
         _between("width", contract.width, contract.width),
         _between("minimum", contract.low, contract.high),
         _between("maximum", contract.low, contract.high),
-        Expectation("ExpectColumnValuesToBeBetween", {"column": "deviation", "min_value": 0, "strict_min": True},
-                    "no blank or constant image", "deviation"),
-        Expectation("ExpectColumnValuesToBeInSet", {"column": "label", "value_set": labels}, f"one of {len(labels)} labels", "label"),
-        Expectation("ExpectColumnUniqueValueCountToBeBetween", {"column": "label", "min_value": len(labels), "max_value": len(labels)},
-                    f"all {len(labels)} classes are there", "label"),
-        Expectation("ExpectColumnMinToBeBetween", {"column": "class_share", "min_value": want.min_class_share},
-                    f"the rarest class has at least {want.min_class_share:.0%} of the rows", "class_share"),
-        Expectation("ExpectColumnMeanToBeBetween", {"column": "duplicate", "max_value": want.max_duplicates},
-                    f"at most {want.max_duplicates:.0%} duplicates", "duplicate"),
-        Expectation("ExpectColumnValuesToBeBetween", {"column": "age_days", "min_value": -1, "max_value": want.max_age_days},
-                    f"captured within {want.max_age_days:g} days, and not in the future", "age_days"),
-    )  # fmt: skip
+        Expectation(
+            "ExpectColumnValuesToBeBetween",
+            {"column": "deviation", "min_value": 0, "strict_min": True},
+            "no blank or constant image",
+            "deviation",
+        ),
+        Expectation(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "label", "value_set": labels},
+            f"one of {len(labels)} labels",
+            "label",
+        ),
+        Expectation(
+            "ExpectColumnUniqueValueCountToBeBetween",
+            {"column": "label", "min_value": len(labels), "max_value": len(labels)},
+            f"all {len(labels)} classes are there",
+            "label",
+        ),
+        Expectation(
+            "ExpectColumnMinToBeBetween",
+            {"column": "class_share", "min_value": want.min_class_share},
+            f"the rarest class has at least {want.min_class_share:.0%} of the rows",
+            "class_share",
+        ),
+        Expectation(
+            "ExpectColumnMeanToBeBetween",
+            {"column": "duplicate", "max_value": want.max_duplicates},
+            f"at most {want.max_duplicates:.0%} duplicates",
+            "duplicate",
+        ),
+        Expectation(
+            "ExpectColumnValuesToBeBetween",
+            {"column": "age_days", "min_value": -1, "max_value": want.max_age_days},
+            f"captured within {want.max_age_days:g} days, and not in the future",
+            "age_days",
+        ),
+    )
 
 
 def _between(column: str, low: int, high: int) -> Expectation:

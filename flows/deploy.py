@@ -76,7 +76,11 @@ def deploy(settings: Settings) -> bool:
     mark = _mark(declared)
     kept = settings.home / "deployed.json"
     wanted = {(d["entrypoint"].split(".")[-1].replace("_", "-"), d["name"]) for d in declared["deployments"]}
-    if kept.exists() and json.loads(kept.read_text()).get("mark") == mark and wanted <= {(flows[d.flow_id], d.name) for d in there}:
+    if (
+        kept.exists()
+        and json.loads(kept.read_text()).get("mark") == mark
+        and wanted <= {(flows[d.flow_id], d.name) for d in there}
+    ):
         return False
     path = settings.home / "prefect.yaml"
     replace(path, yaml.safe_dump(keep_schedules(declared, awake)))
@@ -85,7 +89,9 @@ def deploy(settings: Settings) -> bool:
         capture_output=True, text=True, env=os.environ, cwd=settings.home,
     )  # fmt: skip
     if done.returncode:
-        raise Refusal(f"Prefect refused ({(done.stdout + done.stderr).strip()[-400:]})", ROOT / "prefect.yaml", "Mend the file")
+        raise Refusal(
+            f"Prefect refused ({(done.stdout + done.stderr).strip()[-400:]})", ROOT / "prefect.yaml", "Mend the file"
+        )
     replace_json(kept, {"format": 1, "mark": mark})
     return True
 

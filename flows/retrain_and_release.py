@@ -27,9 +27,13 @@ def retrain_and_release(recipe: str, epochs: int | None = None, batch_size: int 
         candidate = stages.train(recipe, snapshot, epochs, batch_size)
         state, _ = requests.state_of(recipe)
         if state.champion and state.champion.version == candidate.version:
-            return Completed(message=f"nothing new: version {candidate.version} serves and is of this data and these parameters")
+            return Completed(
+                message=f"nothing new: version {candidate.version} serves and is of this data and these parameters"
+            )
         if candidate.version in state.rolled_back:
-            return Completed(message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand")
+            return Completed(
+                message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand"
+            )
         verdict = stages.judge(recipe, candidate)
         package = stages.package(recipe, candidate, verdict)
         stages.release(package)

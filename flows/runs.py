@@ -45,7 +45,10 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
         while True:
             run = client.read_flow_run(UUID(id))
             logs = client.read_logs(
-                LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(id)])), sort=LogSort.TIMESTAMP_ASC, limit=200, offset=len(seen)
+                LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(id)])),
+                sort=LogSort.TIMESTAMP_ASC,
+                limit=200,
+                offset=len(seen),
             )
             for line in logs:
                 if line.id not in seen:
@@ -57,14 +60,30 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
                 tell(f"flow run {run.name}: {now.lower()}")
             state = now
             if run.state and run.state.is_final() and not logs:
-                return Run(id, run.name, run.state.type.value.lower(), run.state.message or "", str(run.start_time or ""))
+                return Run(
+                    id, run.name, run.state.type.value.lower(), run.state.message or "", str(run.start_time or "")
+                )
             time.sleep(0.5)
 
 
 def _worth_telling(level: int, message: str) -> bool:
     """Prefect's own housekeeping is not; nor is a refusal's trace, since the run ends with its sentence."""
-    dull = ("Finished in state", "Beginning flow run", "View at", "Worker '", "Flow run '", "Downloading flow code", "Created ")
-    return level >= 20 and bool(message.strip()) and not message.startswith(dull) and "Refusal(" not in message.splitlines()[0]
+    dull = (
+        "Finished in state",
+        "Beginning flow run",
+        "View at",
+        "Worker '",
+        "Flow run '",
+        "Downloading flow code",
+        "Created ",
+        "Engine execution",
+    )
+    return (
+        level >= 20
+        and bool(message.strip())
+        and not message.startswith(dull)
+        and "Refusal(" not in message.splitlines()[0]
+    )
 
 
 def last(recipe: str) -> Run | None:
@@ -109,10 +128,14 @@ def crash_zombies(settings: Settings) -> list[str]:
     types = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     ended = []
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types))))
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
+        )
         for run in runs:
             here = run.infrastructure_pid is None or run.infrastructure_pid.startswith(f"{socket.gethostname()}:")
             if here and str(run.id) not in living:
-                client.set_flow_run_state(run.id, Crashed(message="Nobody was running it any more; marked by ratchet up."), force=True)
+                client.set_flow_run_state(
+                    run.id, Crashed(message="Nobody was running it any more; marked by ratchet up."), force=True
+                )
                 ended.append(run.name)
     return ended

@@ -36,7 +36,9 @@ def serve(package: dict[str, Any]) -> Any:
         raise
     create_table_artifact([_row(served)], key=f"serving-{made.recipe}", description=f"{made.tag} on {served.host}")
     requests.report(served, who)
-    return Completed(message=f"{made.tag} serves on {served.host} at {served.address}:{served.port}, on its {served.device}")
+    return Completed(
+        message=f"{made.tag} serves on {served.host} at {served.address}:{served.port}, on its {served.device}"
+    )
 
 
 def _serve(made: Package, host: Host) -> Served:
@@ -45,13 +47,17 @@ def _serve(made: Package, host: Host) -> Served:
     log.info("%s starts at port %d", made.tag, arm.port)
     while not host.ready(arm.port):
         if time.monotonic() - started > settings().warm_seconds / 2:
-            raise Refusal(f"the bento is not ready: {host.why_not_ready(arm.port)}", made.tag, "See its log: `ratchet logs`")
+            raise Refusal(
+                f"the bento is not ready: {host.why_not_ready(arm.port)}", made.tag, "See its log: `ratchet logs`"
+            )
         time.sleep(0.2)
     seconds = time.monotonic() - started
     url, folder = f"http://127.0.0.1:{arm.port}", host.folder(made) / "src" / "model"
     device = golden.device(url)
     if device != settings().device:
-        raise Refusal(f"it runs on the {device}, not on the {settings().device}", made.tag, "Mend the host or RATCHET_DEVICE")
+        raise Refusal(
+            f"it runs on the {device}, not on the {settings().device}", made.tag, "Mend the host or RATCHET_DEVICE"
+        )
     count = golden.replay(url, made.recipe, folder)
     p50, p99 = golden.latency(url, made.recipe, folder)
     log.info("%d golden answers as expected; p50 %.2f ms, p99 %.2f ms; ready after %.1f s", count, p50, p99, seconds)

@@ -19,7 +19,7 @@ from ratchet.errors import Refusal
 from ratchet.lake import ingest as lake
 from ratchet.lake import quarantine
 from ratchet.lake import snapshot as snapshots
-from ratchet.recipe import Recipe, Training
+from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
 from ratchet.words import Candidate, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
@@ -48,7 +48,13 @@ def ingest(name: str) -> None:
         log.info("%d batches wait to be validated", len(quarantine.pending(lake.lake(name))))
         return
     batch = lake.land_feed(recipe, recipe.batches[0], WHO)
-    log.info("batch %s: %d records landed, %d in quarantine, from %s", batch.id, batch.accepted, batch.quarantined, batch.source)
+    log.info(
+        "batch %s: %d records landed, %d in quarantine, from %s",
+        batch.id,
+        batch.accepted,
+        batch.quarantined,
+        batch.source,
+    )
 
 
 @stage
@@ -74,8 +80,10 @@ def validate(name: str) -> Snapshot:
         records = [r[:12] for e in first.expected for r in e.records][:5]
         on = f", on records {', '.join(records)}" if records else ""
         raise Refusal(
-            f"the suite failed: {first.why}{on}", f"batch {', '.join(f.batch for f in failed)} of {name}",
-            f"It is in quarantine: `ratchet quarantine show {name} {first.batch}`; Data Docs: {first.docs}. The champion goes on serving",
+            f"the suite failed: {first.why}{on}",
+            f"batch {', '.join(f.batch for f in failed)} of {name}",
+            f"It is in quarantine: `ratchet quarantine show {name} {first.batch}`; Data Docs: {first.docs}. "
+            "The champion goes on serving",
         )
     snapshot = snapshots.take(recipe)
     log.info("snapshot %s: %d records, Delta version %d", snapshot.fingerprint[:12], snapshot.records, snapshot.version)
@@ -99,8 +107,8 @@ def train(name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: 
     from models import candidate as candidates
 
     recipe, log = load_recipe(name), get_run_logger()
-    given = {k: v for k, v in {"epochs": epochs, "batch_size": batch_size}.items() if v is not None}
-    training: Training = replace(recipe.training, **given)
+    asked = recipe.training
+    training = replace(asked, epochs=epochs or asked.epochs, batch_size=batch_size or asked.batch_size)
     candidate, new = candidates.make(recipe, training, snapshot, log.info)
     did = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
     log.info("version %s %s: test accuracy %.4f", candidate.version, did, candidate.metrics["test_accuracy"])
@@ -153,7 +161,14 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
             onnx = candidates.onnx(candidate, folder)
             images = snapshots.load(recipe, candidate.snapshot)["test"].images[:32]
             tag, bento = build.build(
-                recipe, candidate.version, onnx, images, export.scores(onnx, images), labels, dossier.render(recipe, lineage), folder
+                recipe,
+                candidate.version,
+                onnx,
+                images,
+                export.scores(onnx, images),
+                labels,
+                dossier.render(recipe, lineage),
+                folder,
             )
             path = registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, bento.name)
             registry.upload(path, bento)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -44,14 +44,15 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
     tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version)}
     split = snapshots.load(recipe, snapshot)
     with registry.open_run(recipe.name, key_, parameters, tags) as run:
-        tell(f"training {training.family} on {len(split['train'].labels)} records, {training.epochs} epochs of batches of {training.batch_size}")
-        registry.log_snapshot(snapshot, split["train"].images, split["train"].labels, lake(recipe.name) / "records")
+        size = f"{training.epochs} epochs of batches of {training.batch_size}"
+        tell(f"training {training.family} on {len(split['train'].labels)} records, {size}")
+        train_, held = split["train"], split["validation"]
+        registry.log_snapshot(snapshot, train_.images, train_.labels, lake(recipe.name) / "records")
 
-        def epoch(number: int, figures: dict[str, float]) -> None:
+        def epoch(number: int, figures: Mapping[str, float]) -> None:
             run.epoch(number, figures)
             tell(f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items())))
 
-        train_, held = split["train"], split["validation"]
         fitted = train.fit(recipe, training, (train_.images, train_.labels), (held.images, held.labels), folder, epoch)
         candidate = _register(recipe, training, snapshot, fitted, split["test"], run, folder, tags, key_, parameters)
     shutil.rmtree(folder, ignore_errors=True)
@@ -59,8 +60,16 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
 
 
 def _register(
-    recipe: Recipe, training: Training, snapshot: Snapshot, fitted: train.Fitted, test: snapshots.Split,
-    run: registry.Run, folder: Path, tags: dict[str, str], key_: str, parameters: dict[str, float | int | str],
+    recipe: Recipe,
+    training: Training,
+    snapshot: Snapshot,
+    fitted: train.Fitted,
+    test: snapshots.Split,
+    run: registry.Run,
+    folder: Path,
+    tags: dict[str, str],
+    key_: str,
+    parameters: dict[str, float | int | str],
 ) -> Candidate:
     onnx = folder / "model.onnx"
     example = test.images[:8].astype(np.float32)[..., None]
@@ -76,8 +85,18 @@ def _register(
         fitted.seconds, tags["git.commit"], tags["lock.sha256"],
     )  # fmt: skip
     version, model_id = run.register(
-        fitted.model, onnx, example, scored[:8], lock.pinned("train", _LOCKED),
-        {KEY: "", "ratchet.weights": fitted.weights, "ratchet.onnx": digest, "ratchet.snapshot": snapshot.fingerprint, **tags},
+        fitted.model,
+        onnx,
+        example,
+        scored[:8],
+        lock.pinned("train", _LOCKED),
+        {
+            KEY: "",
+            "ratchet.weights": fitted.weights,
+            "ratchet.onnx": digest,
+            "ratchet.snapshot": snapshot.fingerprint,
+            **tags,
+        },
     )
     candidate = Candidate(**{**vars(candidate), "version": version, "model_id": model_id})
     # The key comes last: a version that is found by it is whole.
@@ -90,5 +109,7 @@ def onnx(candidate: Candidate | registry.Version, scratch: Path) -> Path:
     """The candidate's export, fetched from MLflow."""
     path = scratch / f"{candidate.model_id}.onnx"
     if not path.exists():
-        registry.download(registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, "model.onnx"), path)
+        registry.download(
+            registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, "model.onnx"), path
+        )
     return path

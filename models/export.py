@@ -31,7 +31,9 @@ def export(model: Any, images: np.ndarray, path: Path) -> str:
     got = scores(path, images[..., 0])
     worst = float(np.abs(got - want).max())
     if not worst <= PARITY:
-        raise Refusal(f"the export answers differently by {worst:.2g}", path.name, "Change the layers that do not export")
+        raise Refusal(
+            f"the export answers differently by {worst:.2g}", path.name, "Change the layers that do not export"
+        )
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -29,7 +29,9 @@ def confusion(labels: np.ndarray, answers: np.ndarray, classes: Sequence[str]) -
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, (axis,) = _figure(1, (1.6 + 0.7 * n, 1.2 + 0.62 * n))
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axis.set(xticks=range(n), yticks=range(n), xticklabels=classes, yticklabels=classes, xlabel="answered", ylabel="true")
+    axis.set(
+        xticks=range(n), yticks=range(n), xticklabels=classes, yticklabels=classes, xlabel="answered", ylabel="true"
+    )
     axis.tick_params(axis="x", rotation=45)
     for row, column in np.ndindex(n, n):
         if shares[row, column] >= 0.005:

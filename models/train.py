@@ -33,13 +33,18 @@ class Fitted:
 
 
 def fit(
-    recipe: Recipe, training: Training, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray],
-    folder: Path, tell: Epoch = lambda epoch, figures: None,
+    recipe: Recipe,
+    training: Training,
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    folder: Path,
+    tell: Epoch = lambda epoch, figures: None,
 ) -> Fitted:
     """Trains from scratch, or goes on from the last finished epoch that `folder` holds.
 
     `train` and `validation` are images [N, height, width] and labels [N]. The same arguments give
-    the same weights. `tell` hears of every epoch, those done before a kill included. Raises Refusal when the loss is no longer finite.
+    the same weights. `tell` hears of every epoch, those done before a kill included.
+    Raises Refusal when the loss is no longer finite.
     """
     import keras
 
@@ -68,7 +73,8 @@ def fit(
         history.append(figures)
         if not all(np.isfinite(v) for v in figures.values()):
             raise Refusal(
-                f"the loss is not finite any more ({figures['loss']}) after epoch {epoch + 1}", recipe.name,
+                f"the loss is not finite any more ({figures['loss']}) after epoch {epoch + 1}",
+                recipe.name,
                 "Lower the learning rate, or look at the data",
             )
         _save(model, folder, history)
@@ -76,8 +82,12 @@ def fit(
     return Fitted(model, tuple(history), time.monotonic() - started, weights_digest(model))
 
 
-def _epoch(model: Any, x: np.ndarray, y: np.ndarray, held: tuple[np.ndarray, np.ndarray], batch: int) -> dict[str, float]:
-    told = model.fit(x, y, batch_size=batch, epochs=1, shuffle=False, validation_data=held, validation_batch_size=256, verbose=0)
+def _epoch(
+    model: Any, x: np.ndarray, y: np.ndarray, held: tuple[np.ndarray, np.ndarray], batch: int
+) -> dict[str, float]:
+    told = model.fit(
+        x, y, batch_size=batch, epochs=1, shuffle=False, validation_data=held, validation_batch_size=256, verbose=0
+    )
     return {name: float(values[0]) for name, values in told.history.items()}
 
 

@@ -54,7 +54,9 @@ class ImageContract:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 return self._decode(data, which)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except UnidentifiedImageError as error:
+            raise Refusal("the bytes are neither PNG nor JPEG", which, "Send one whole PNG or JPEG file") from error
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise Refusal(
                 f"the bytes are no readable PNG or JPEG ({_short(error)})", which, "Send one whole PNG or JPEG file"
             ) from error
@@ -67,7 +69,8 @@ class ImageContract:
         if size != (self.width, self.height):
             raise Refusal(
                 f"the image is {size[0]}x{size[1]} pixels, not {self.width}x{self.height}",
-                which, f"Send an image of exactly {self.width}x{self.height} pixels",
+                which,
+                f"Send an image of exactly {self.width}x{self.height} pixels",
             )
         if getattr(image, "n_frames", 1) != 1:
             raise Refusal("the image has more than one frame", which, "Send a single frame")
@@ -81,33 +84,40 @@ class ImageContract:
             image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
         return np.asarray(image.convert("L"))
 
-    def check(self, value: Any, which: str = "the input") -> np.ndarray:
-        """A batch of inputs (N, height, width), checked and never reshaped or rounded.
+    def check(self, array: np.ndarray, which: str = "the input") -> np.ndarray:
+        """A batch of inputs (N, height, width) of the contract's type; never reshaped or rounded.
 
-        `value` may be an array of the contract's type or nested lists of whole numbers.
         Raises Refusal on another rank, shape, type or range.
         """
-        want = f"[N, {self.height}, {self.width}] of {self.dtype}"
-        array = value if isinstance(value, np.ndarray) else self._from_lists(value, which, want)
-        if array.ndim != 3 or array.shape[1:] != self.shape or array.shape[0] == 0:
-            raise Refusal(f"the shape is {list(array.shape)}, not {want}", which, "Send exactly that shape")
-        if isinstance(value, np.ndarray) and array.dtype != np.dtype(self.dtype):
+        if array.dtype != np.dtype(self.dtype):
             raise Refusal(f"the type is {array.dtype}, not {self.dtype}", which, f"Send {self.dtype}")
-        if array.min() < self.low or array.max() > self.high:
-            raise Refusal(
-                f"values reach from {array.min()} to {array.max()}, outside {self.low}..{self.high}",
-                which, "Send values in that range",
-            )
-        return array.astype(self.dtype, copy=False)
+        return self._fits(array, which)
 
-    def _from_lists(self, value: Any, which: str, want: str) -> np.ndarray:
+    def check_numbers(self, values: Any, which: str = "the input") -> np.ndarray:
+        """The same for numbers that come without a type: nested lists, or an array of whole numbers."""
+        want = f"[N, {self.height}, {self.width}] whole numbers"
         try:
-            array = np.array(value)
-        except (ValueError, TypeError, OverflowError) as error:
+            array = np.asarray(values)
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Refusal("the array is ragged or holds no numbers", which, f"Send {want}") from error
         if array.dtype == bool or not np.issubdtype(array.dtype, np.integer):
             raise Refusal(f"the values are not whole numbers ({array.dtype})", which, f"Send {want}")
-        return array
+        return self._fits(array, which)
+
+    def _fits(self, array: np.ndarray, which: str) -> np.ndarray:
+        if array.ndim != 3 or array.shape[1:] != self.shape or array.shape[0] == 0:
+            raise Refusal(
+                f"the shape is {list(array.shape)}, not [N, {self.height}, {self.width}]",
+                which,
+                "Send exactly that shape",
+            )
+        if array.min() < self.low or array.max() > self.high:
+            raise Refusal(
+                f"values reach from {array.min()} to {array.max()}, outside {self.low}..{self.high}",
+                which,
+                "Send values in that range",
+            )
+        return array.astype(self.dtype, copy=False)
 
 
 def input_digest(array: np.ndarray) -> str:

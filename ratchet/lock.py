@@ -21,7 +21,9 @@ def requirements(group: str) -> str:
         capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     if done.returncode:
-        raise Refusal(f"the lock could not be exported ({done.stderr.strip()[-200:]})", ROOT / "uv.lock", "Run `uv lock`")
+        raise Refusal(
+            f"the lock could not be exported ({done.stderr.strip()[-200:]})", ROOT / "uv.lock", "Run `uv lock`"
+        )
     return done.stdout
 
 

@@ -112,7 +112,8 @@ def load(name: str) -> Recipe:
     """The recipe `name`; only its file is imported. Raises Refusal when it is missing or holds none."""
     path = source(name)
     spec = importlib.util.spec_from_file_location(f"recipes.{path.stem}", path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -30,10 +30,13 @@ class Settings(BaseSettings):
     envoy_admin_port: int = Field(9901, ge=1, le=65535, description="Envoy's admin interface.")
     bento_ports: str = Field("3100-3199", pattern=r"^\d+-\d+$", description="Ports that bentos may take.")
     host_name: str = Field(
-        default_factory=lambda: socket.gethostname().lower(), pattern=r"^[a-z0-9][a-z0-9.-]*$",
+        default_factory=lambda: socket.gethostname().lower(),
+        pattern=r"^[a-z0-9][a-z0-9.-]*$",
         description="This host's name; its work queue on the pool `gpu` is named after it.",
     )
-    device: Literal["cpu", "gpu"] = Field("cpu", description="What bentos must run on here; a GPU that is missing is an error.")
+    device: Literal["cpu", "gpu"] = Field(
+        "cpu", description="What bentos must run on here; a GPU that is missing is an error."
+    )
     recipes: str = Field("", description=f"More recipe folders, separated by `{os.pathsep}`.")
     ledger_url: str = Field("", description="SQLAlchemy URL of the ledger; empty is SQLite under the home.")
     ingest_memory_mb: int = Field(1024, ge=64, description="Memory that reading one source file may take.")
@@ -82,7 +85,9 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "RATCHET_" + str(first["loc"][0]).upper()
-        raise Refusal(f"the setting is wrong ({first['msg']})", f"{name}={first['input']}", "Mend or unset it") from None
+        raise Refusal(
+            f"the setting is wrong ({first['msg']})", f"{name}={first['input']}", "Mend or unset it"
+        ) from None
     # Relative homes would name another place in a worker's temporary folder.
     return found.model_copy(update={"home": found.home.expanduser().resolve()})
 

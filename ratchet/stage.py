@@ -37,7 +37,10 @@ def key(name: str, version: int, /, **inputs: Any) -> str:
 
 
 def run(
-    key: str, word: type[W], work: Callable[[], W], source: Callable[..., Any] | None = None,
+    key: str,
+    word: type[W],
+    work: Callable[[], W],
+    source: Callable[..., Any] | None = None,
     still: Callable[[W], bool] = lambda _: True,
 ) -> tuple[W, bool]:
     """The word under `key`, and whether the work was done now.
@@ -49,7 +52,9 @@ def run(
     text = _text(source or work)
     if (kept := _kept(path, word)) is not None and still(kept[0]):
         if kept[1] != text:
-            log.warning("the source of %s changed under the same version; raise it to do the work again", _named(source or work))
+            log.warning(
+                "the source of %s changed under the same version; raise it to do the work again", _named(source or work)
+            )
         return kept[0], False
     made = work()
     replace_json(path, {"format": 1, "word": to_json(made), "source": text})

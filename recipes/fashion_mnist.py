@@ -12,8 +12,16 @@ recipe = Recipe(
     purpose="Tells which of ten kinds of clothing a 28x28 grey image shows. For demonstration, not for judging people.",
     contract=ImageContract(height=28, width=28),
     classes=(
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
     ),
     data=DataSet(
         setting="fashion_mnist_dir",

@@ -67,7 +67,9 @@ class Ledger:
             _META.create_all(engine)  # another process made the tables in between
         return engine
 
-    def append(self, recipe: str, seq: int, kind: str, who: str, body: Mapping[str, Any], at: float | None = None) -> Entry:
+    def append(
+        self, recipe: str, seq: int, kind: str, who: str, body: Mapping[str, Any], at: float | None = None
+    ) -> Entry:
         """Writes entry `seq`, which must be the next. Raises Lost when it is there already."""
         entry = Entry(recipe, seq, time.time() if at is None else at, kind, who, body)
         row = {**vars(entry), "body": dict(body), "format": FORMAT}

@@ -77,7 +77,9 @@ class Recorded:
 
 
 Event = Requested | Healthy | Failed | Promoted | Drained | Recorded
-_KINDS: dict[str, type[Event]] = {k.__name__.lower(): k for k in (Requested, Healthy, Failed, Promoted, Drained, Recorded)}
+_KINDS: dict[str, type[Event]] = {
+    k.__name__.lower(): k for k in (Requested, Healthy, Failed, Promoted, Drained, Recorded)
+}
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,9 @@ def wants(state: State) -> tuple[Action, ...]:
         actions.append(Serve(state.champion))
     if state.challenger and state.phase == "warming":
         # A release is placed by its flow; a rollback must work with no flow alive.
-        actions += [Keep(state.challenger)] if state.kind == "release" else [Serve(state.challenger), Prove(state.challenger)]
+        actions += (
+            [Keep(state.challenger)] if state.kind == "release" else [Serve(state.challenger), Prove(state.challenger)]
+        )
     if state.challenger and state.phase == "turning":
         actions += [Serve(state.challenger), Route(state.challenger.version)]
     elif state.champion:
@@ -184,7 +188,8 @@ def refusal(state: State, event: Requested) -> Refusal | None:
     if state.phase != "idle":
         busy = state.challenger or state.outgoing
         return Refusal(
-            f"a {state.kind} of version {busy.version if busy else '?'} is under way ({state.phase})", name,
+            f"a {state.kind} of version {busy.version if busy else '?'} is under way ({state.phase})",
+            name,
             "Wait for it: `ratchet status`",
         )
     if state.champion and state.champion.digest == event.package.digest:

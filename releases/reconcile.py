@@ -96,7 +96,9 @@ def plan(wanted: Iterable[Action], actual: Actual, now: float) -> tuple[Operatio
 
 
 def _runs(package: Package, arms: Iterable[Arm]) -> bool:
-    return any(a.digest == package.digest and a.version == package.version and a.state in ("running", "starting") for a in arms)
+    return any(
+        a.digest == package.digest and a.version == package.version and a.state in ("running", "starting") for a in arms
+    )
 
 
 def _turn(route: str, keep: Iterable[str], actual: Actual) -> Turn | None:
@@ -105,8 +107,8 @@ def _turn(route: str, keep: Iterable[str], actual: Actual) -> Turn | None:
         return None
     places = {}
     for version in sorted({route, *actual.routed, *actual.places}):
-        living = _places(version, actual)
-        if living and (version == route or version in actual.routed or actual.active.get(version, 0) or _has_arm(version, actual)):
+        needed = version == route or version in actual.routed or actual.active.get(version) or _has_arm(version, actual)
+        if needed and (living := _places(version, actual)):
             places[version] = living
     if route not in places:
         return None
@@ -134,7 +136,9 @@ def _stops(route: str | None, keep: Iterable[str], actual: Actual) -> list[Opera
     for arm in actual.arms:
         known = (arm.address, arm.port) in actual.places.get(arm.version, ())
         if arm.state == "orphan" and (arm.version not in keep or not known):
-            if arm.version in keep and not any(a.version == arm.version and a.ready and a.state != "orphan" for a in actual.arms):
+            if arm.version in keep and not any(
+                a.version == arm.version and a.ready and a.state != "orphan" for a in actual.arms
+            ):
                 continue
             operations.append(EndOrphan(arm))
         elif arm.version not in keep and not actual.routed.get(arm.version) and not actual.active.get(arm.version):

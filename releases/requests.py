@@ -59,7 +59,8 @@ def rollback(recipe: str, who: str, why: str) -> Package:
     target = machine.rollback_target(state)
     if target is None:
         raise Refusal(
-            f"there is no former champion to go back to from version {state.champion.version}", recipe,
+            f"there is no former champion to go back to from version {state.champion.version}",
+            recipe,
             "See `ratchet history`; release a new version instead",
         )
     append(recipe, _requested(target, "rollback", why, True), who)

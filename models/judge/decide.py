@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models import export, registry
 from models import candidate as candidates
+from models import export, registry
 from models.judge.verdict import judge
 from ratchet import stage
 from ratchet.errors import Refusal
@@ -40,7 +40,11 @@ def decide(
             (champion, scored[champion]) if champion else None, (best, scored[best]) if best else None,
         )  # fmt: skip
 
-    judging = {"accuracy": recipe.judging.accuracy, "worst_class": recipe.judging.worst_class, "margin": recipe.judging.margin}
+    judging = {
+        "accuracy": recipe.judging.accuracy,
+        "worst_class": recipe.judging.worst_class,
+        "margin": recipe.judging.margin,
+    }
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,
                     champion=champion, best=best, benchmark=fingerprint, judging=judging)  # fmt: skip
     verdict, _ = stage.run(key, Verdict, work, source=judge)
@@ -61,7 +65,9 @@ def _best(recipe: Recipe, fingerprint: str, champion: str | None, champions: Ite
 def _scores(recipe: Recipe, version: str, images: np.ndarray, scratch: Path) -> np.ndarray:
     found = registry.version(recipe.name, version)
     if found is None:
-        raise Refusal(f"MLflow has no version {version} to compare with", recipe.name, "Restore it, or roll back to another")
+        raise Refusal(
+            f"MLflow has no version {version} to compare with", recipe.name, "Restore it, or roll back to another"
+        )
     path = candidates.onnx(found, scratch)
     if sha256(path) != found.tags["ratchet.onnx"]:
         raise Refusal(f"the model of version {version} is not the one that was exported", recipe.name, "Train it again")
@@ -80,5 +86,3 @@ def _write(candidate: Candidate, verdict: Verdict, scratch: Path) -> None:
     }  # fmt: skip
     for name, value in tags.items():
         registry.set_tag(candidate.recipe, candidate.version, name, value)
-
-

@@ -11,12 +11,18 @@ import numpy as np
 
 from models.judge.bootstrap import difference
 from ratchet.recipe import Judging
-from ratchet.words import Check, Verdict
+from ratchet.words import Check, Outcome, Verdict
 
 
 def judge(
-    recipe: str, version: str, asked: Judging, benchmark: str, labels: np.ndarray, candidate: np.ndarray,
-    champion: tuple[str, np.ndarray] | None, best: tuple[str, np.ndarray] | None,
+    recipe: str,
+    version: str,
+    asked: Judging,
+    benchmark: str,
+    labels: np.ndarray,
+    candidate: np.ndarray,
+    champion: tuple[str, np.ndarray] | None,
+    best: tuple[str, np.ndarray] | None,
 ) -> Verdict:
     """The verdict on a candidate.
 
@@ -33,7 +39,9 @@ def judge(
     failed = [c for c in checks if c.outcome != "pass"]
     first = "the first release: there is no champion to compare with; " if champion is None else ""
     why = "; ".join(f"{c.name}: {c.outcome}, {c.detail}" for c in failed) or "every check passed"
-    return Verdict(recipe, version, champion[0] if champion else None, not failed, first + why, benchmark, tuple(checks))
+    return Verdict(
+        recipe, version, champion[0] if champion else None, not failed, first + why, benchmark, tuple(checks)
+    )
 
 
 def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -58,13 +66,15 @@ def _floors(asked: Judging, labels: np.ndarray, candidate: np.ndarray) -> list[C
                 for name, floor in (("accuracy", asked.accuracy), ("worst class", asked.worst_class))]  # fmt: skip
     recalls = by_class(labels, candidate)
     worst = min(recalls, key=lambda c: recalls[c])
-    overall = accuracy(labels, candidate)
     return [
-        Check("accuracy", overall, asked.accuracy, "pass" if overall >= asked.accuracy else "fail",
-              f"{overall:.4f}, at least {asked.accuracy}"),
-        Check("worst class", recalls[worst], asked.worst_class, "pass" if recalls[worst] >= asked.worst_class else "fail",
-              f"class {worst} at {recalls[worst]:.4f}, at least {asked.worst_class}"),
-    ]  # fmt: skip
+        _floor("accuracy", accuracy(labels, candidate), asked.accuracy),
+        _floor("worst class", recalls[worst], asked.worst_class, f"class {worst} at "),
+    ]
+
+
+def _floor(name: str, figure: float, floor: float, what: str = "") -> Check:
+    outcome: Outcome = "pass" if figure >= floor else "fail"
+    return Check(name, figure, floor, outcome, f"{what}{figure:.4f}, at least {floor}")
 
 
 def _new_answers(candidate: np.ndarray, champion: tuple[str, np.ndarray]) -> Check:
@@ -72,7 +82,9 @@ def _new_answers(candidate: np.ndarray, champion: tuple[str, np.ndarray]) -> Che
     if candidate.shape != champion[1].shape:
         return Check(name, None, 0.0, "error", "the champion's answers are of another shape")
     share = float((candidate.argmax(axis=1) != champion[1].argmax(axis=1)).mean())
-    return Check(name, share, 0.0, "pass" if share > 0 else "fail", f"{share:.2%} of answers differ from version {champion[0]}'s")
+    return Check(
+        name, share, 0.0, "pass" if share > 0 else "fail", f"{share:.2%} of answers differ from version {champion[0]}'s"
+    )
 
 
 def _no_worse(
@@ -83,10 +95,15 @@ def _no_worse(
     if not _usable(labels, candidate) or not _usable(labels, other[1]):
         return Check(name, None, margin, "error", "there are no answers to every image of both")
     figure, low, high = difference(candidate.argmax(axis=1) == labels, other[1].argmax(axis=1) == labels)
-    outcome = "pass" if low > margin else "fail" if figure < margin else "inconclusive"
+    outcome: Outcome = "pass" if low > margin else "fail" if figure < margin else "inconclusive"
     detail = f"accuracy {figure:+.4f} against version {other[0]} (95 % from {low:+.4f} to {high:+.4f}), margin {margin}"
-    return Check(name, figure, margin, outcome, detail, low, high)  # type: ignore[arg-type]
+    return Check(name, figure, margin, outcome, detail, low, high)
 
 
 def _usable(labels: np.ndarray, probabilities: np.ndarray) -> bool:
-    return bool(len(labels)) and probabilities.ndim == 2 and len(probabilities) == len(labels) and bool(np.isfinite(probabilities).all())
+    return (
+        bool(len(labels))
+        and probabilities.ndim == 2
+        and len(probabilities) == len(labels)
+        and bool(np.isfinite(probabilities).all())
+    )

@@ -103,7 +103,9 @@ class Gateway:
             routes, backends = self._kept()
             self._write(routes, backends)
 
-    def set_routes(self, routes: Mapping[str, Route], backends: Mapping[str, tuple[Backend, ...]], seconds: float = 10) -> None:
+    def set_routes(
+        self, routes: Mapping[str, Route], backends: Mapping[str, tuple[Backend, ...]], seconds: float = 10
+    ) -> None:
         """Declares every recipe's split and the arms that exist; returns when it is in force.
 
         An arm's cluster is warm before a route names it, and is gone only after none does.
@@ -150,7 +152,9 @@ class Gateway:
     def finalize(self, recipe: str) -> None:
         """Takes a recipe off the gateway."""
         routes, backends = self._kept()
-        self._write({k: v for k, v in routes.items() if k != recipe}, {k: v for k, v in backends.items() if k != recipe})
+        self._write(
+            {k: v for k, v in routes.items() if k != recipe}, {k: v for k, v in backends.items() if k != recipe}
+        )
 
     def declared(self) -> tuple[dict[str, Route], dict[str, tuple[Backend, ...]]]:
         """What was last written, whether Envoy lives or not."""
@@ -173,7 +177,8 @@ class Gateway:
             return {}, {}
         routes = {r: Route(tuple((v, w) for v, w in pairs)) for r, pairs in state["routes"].items()}
         backends = {
-            r: tuple(Backend(v, tuple((h, p) for h, p in ends)) for v, ends in arms) for r, arms in state["backends"].items()
+            r: tuple(Backend(v, tuple((h, p) for h, p in ends)) for v, ends in arms)
+            for r, arms in state["backends"].items()
         }
         return routes, backends
 
@@ -214,18 +219,22 @@ class Gateway:
 
     def _routes(self, routes: Mapping[str, Route]) -> dict[str, Any]:
         listed: list[dict[str, Any]] = [
-            {"match": {"path": "/v2/health/live"}, "direct_response": {"status": 200}},
+            _direct("/v2/health/live", {"live": True}),
+            _direct("/v2", {"name": "ratchet", "version": "1", "extensions": ["binary_tensor_data"]}),
         ]
         for recipe, route in sorted(routes.items()):
             split = {
-                "weighted_clusters": {"clusters": [{"name": cluster(recipe, v), "weight": w} for v, w in route.weights]},
+                "weighted_clusters": {
+                    "clusters": [{"name": cluster(recipe, v), "weight": w} for v, w in route.weights]
+                },
                 "timeout": "30s",
                 # Only what never reached the service is sent again: an answer is given once.
                 "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2},
             }
             named = re.escape(recipe)
+            model = {"safe_regex": {"regex": f"/v2/models/{named}(/.*)?"}}
             listed += [
-                {"name": f"recipe:{recipe}", "match": {"safe_regex": {"regex": f"/v2/models/{named}(/.*)?"}}, "route": split},
+                {"name": f"recipe:{recipe}", "match": model, "route": split},
                 {"match": {"safe_regex": {"regex": f"/{named}"}},
                  "redirect": {"path_redirect": f"/{recipe}/"}},
                 {"match": {"safe_regex": {"regex": f"/{named}/{OPEN}"}},
@@ -244,7 +253,9 @@ class Gateway:
                 "headers": [{"name": ":path", "string_match": {"exact": "/v2/health/ready"}}],
                 **({"cluster_min_healthy_percentages": ready} if ready else {}),
             }},
-            {"name": "router", "typed_config": {"@type": f"{_FILTER}.router.v3.Router", "suppress_envoy_headers": True}},
+            {"name": "router", "typed_config": {
+                "@type": f"{_FILTER}.router.v3.Router", "suppress_envoy_headers": True,
+            }},
         ]  # fmt: skip
         manager = {
             "@type": _MANAGER, "stat_prefix": "gateway", "http_filters": filters,
@@ -252,18 +263,7 @@ class Gateway:
             "path_with_escaped_slashes_action": "REJECT_REQUEST",
             "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
             "common_http_protocol_options": {"idle_timeout": "300s"},
-            "local_reply_config": {
-                "body_format": {
-                    "json_format": {"error": "%LOCAL_REPLY_BODY%", "which": "%REQ(:PATH)%",
-                                    "next": "See `ratchet status`; released recipes stand under /<recipe>/"},
-                    "content_type": "application/json",
-                },
-                "mappers": [{
-                    "filter": {"status_code_filter": {"comparison": {"op": "EQ", "value": {
-                        "default_value": 404, "runtime_key": "ratchet.not_found"}}}},
-                    "body": {"inline_string": "nothing is served there"},
-                }],
-            },
+            "local_reply_config": {"mappers": [_mapper("EQ", 404, "nothing is served there"), _mapper("GE", 400)]},
             "rds": {
                 "route_config_name": "recipes",
                 "config_source": {"resource_api_version": "V3", "path_config_source": {
@@ -294,6 +294,28 @@ def _same(now: Mapping[str, Route], want: Mapping[str, Route]) -> bool:
     return {r: dict(x.weights) for r, x in now.items()} == {r: dict(x.weights) for r, x in want.items()}
 
 
+def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A route that the gateway answers itself."""
+    header = {
+        "header": {"key": "content-type", "value": "application/json"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+    answer = {"status": 200, "body": {"inline_string": json.dumps(body)}}
+    return {"match": {"path": path}, "direct_response": answer, "response_headers_to_add": [header]}
+
+
+def _mapper(comparison: str, status: int, what: str = "") -> dict[str, Any]:
+    """Envoy's own errors in the one shape of error."""
+    shape = {"error": "%LOCAL_REPLY_BODY%", "which": "%REQ(:PATH)%",
+             "next": "See `ratchet status`; released recipes stand under /<recipe>/"}  # fmt: skip
+    value = {"default_value": status, "runtime_key": f"ratchet.status_{status}"}
+    return {
+        "filter": {"status_code_filter": {"comparison": {"op": comparison, "value": value}}},
+        "body_format_override": {"json_format": shape, "content_type": "application/json"},
+        **({"body": {"inline_string": what}} if what else {}),
+    }
+
+
 def _address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
@@ -301,4 +323,3 @@ def _address(host: str, port: int) -> dict[str, Any]:
 def _discovery(resources: list[dict[str, Any]]) -> dict[str, Any]:
     # Envoy skips a file whose version it has already taken.
     return {"version_info": str(time.time_ns()), "resources": resources}
-

@@ -63,7 +63,8 @@ class Host:
                 if (got := sha256(part)) != package.digest:
                     part.unlink()
                     raise Refusal(
-                        f"its SHA-256 is {got[:16]}…, not {package.digest[:16]}…", package.tag,
+                        f"its SHA-256 is {got[:16]}…, not {package.digest[:16]}…",
+                        package.tag,
                         "The package was changed on its way; build and release it anew",
                     )
                 part.replace(packed)
@@ -87,13 +88,17 @@ class Host:
                 replace_json(self.settings.home / "arms" / f"{name}.json",
                              {"format": 1, "package": to_json(package), "port": kept[1]})  # fmt: skip
             self.supervisor.ensure(self._program(name, folder, kept[1]))
-        return next(a for a in self.arms() if a.version == package.version and a.recipe == package.recipe and a.port == kept[1])
+        return next(
+            a for a in self.arms() if a.version == package.version and a.recipe == package.recipe and a.port == kept[1]
+        )
 
     def stop(self, recipe: str, version: str) -> None:
         """Lets the bento finish what it has and stops it; forgets its port."""
         name = arm_name(recipe, version)
         self.supervisor.remove(name)
-        processes.end(p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == name)
+        processes.end(
+            p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == name
+        )
         (self.settings.home / "arms" / f"{name}.json").unlink(missing_ok=True)
 
     def end_orphans(self, arm: Arm) -> None:
@@ -127,15 +132,19 @@ class Host:
             state = "orphan" if lost else process_of.state if process_of else "stopped"
             pids = tuple(lost) or ((process_of.pid,) if process_of else ())
             ready = state in ("running", "starting", "orphan") and self.ready(port)
-            arms.append(Arm(package.recipe, package.version, package.digest, package.tag, "127.0.0.1", port, state, ready, pids))
-        for (name, port), pids in orphans.items():
+            arms.append(
+                Arm(package.recipe, package.version, package.digest, package.tag, "127.0.0.1", port, state, ready, pids)
+            )
+        for (name, port), left in orphans.items():
             recipe, version = name.removeprefix("bento-").rsplit("-v", 1)
-            arms.append(Arm(recipe, version, "", name, "127.0.0.1", port, "orphan", self.ready(port), tuple(pids)))
+            arms.append(Arm(recipe, version, "", name, "127.0.0.1", port, "orphan", self.ready(port), tuple(left)))
         return arms
 
     def ready(self, port: int) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=0.4, trust_env=False).status_code == 200
+            return (
+                httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=0.4, trust_env=False).status_code == 200
+            )
         except httpx.HTTPError:
             return False
 

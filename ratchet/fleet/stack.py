@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import httpx
@@ -50,20 +51,19 @@ class Stack:
 
     def programs(self) -> dict[str, Program]:
         config, home = self.settings, self.settings.home
-        python = sys.executable
+        python, database = (sys.executable, "-m"), f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+        worker = (*python, "prefect", "worker", "start", "--type", "process", "-p")
+        loopback = ("--host", "127.0.0.1", "--port")
         commands = {
-            "prefect": (python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(config.prefect_port)),
+            "prefect": (*python, "prefect", "server", "start", *loopback, str(config.prefect_port)),
             "mlflow": (
-                python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(config.mlflow_port), "--workers", "1",
-                "--backend-store-uri", f"sqlite:///{home / 'mlflow' / 'mlflow.db'}", "--serve-artifacts",
+                *python, "mlflow", "server", *loopback, str(config.mlflow_port), "--workers", "1",
+                "--backend-store-uri", database, "--serve-artifacts",
                 "--artifacts-destination", str(home / "mlflow" / "artifacts"),
             ),
-            "worker-cpu": (python, "-m", "prefect", "worker", "start", "-p", "cpu", "--type", "process", "-n", f"cpu-{config.host_name}"),
-            "worker-gpu": (
-                python, "-m", "prefect", "worker", "start", "-p", "gpu", "--type", "process", "-q", config.host_name,
-                "-n", f"gpu-{config.host_name}",
-            ),
-            "controller": (python, "-m", "releases.controller"),
+            "worker-cpu": (*worker, "cpu", "-n", f"cpu-{config.host_name}"),
+            "worker-gpu": (*worker, "gpu", "-q", config.host_name, "-n", f"gpu-{config.host_name}"),
+            "controller": (*python, "releases.controller"),
             "envoy": Gateway(config).command(),
         }  # fmt: skip
         # A busy worker does not end on SIGTERM, so waiting for it is in vain.
@@ -134,8 +134,9 @@ class Stack:
         self.supervisor.shutdown()
         return processes.end(processes.marked(self.settings.mark))
 
-    def lock(self) -> object:
-        return locked(self.settings.home / "stack.lock")
+    def lock(self) -> AbstractContextManager[bool]:
+        """Held by one `up` or `down` at a time; yields whether it was had."""
+        return locked(self.settings.home / "stack.lock", wait=False)
 
     def _end_strays(self) -> int:
         """Ends what nobody supervises, but for bentos that still answer: the controller adopts those."""
@@ -157,7 +158,9 @@ class Stack:
                 try:
                     probe.bind(("127.0.0.1", port))
                 except OSError:
-                    raise Refusal("the port is in use", f"{port}", f"End what listens there, or set RATCHET_{name.upper()}") from None
+                    raise Refusal(
+                        "the port is in use", f"{port}", f"End what listens there, or set RATCHET_{name.upper()}"
+                    ) from None
 
 
 def _answers(url: str) -> bool:
@@ -165,5 +168,3 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=2, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
-
-

@@ -25,7 +25,8 @@ _STATES = {
     "STOPPED": "stopped", "EXITED": "failed", "FATAL": "failed", "UNKNOWN": "failed",
 }  # fmt: skip
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR",
-              "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")  # fmt: skip
+              "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LD_LIBRARY_PATH",
+              "CUDA_VISIBLE_DEVICES")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ class Supervisor:
                 return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
             raise Refusal(
-                f"supervisord refused {method} ({fault.faultCode} {fault.faultString})", arguments[0] if arguments else "",
+                f"supervisord refused {method} ({fault.faultCode} {fault.faultString})",
+                arguments[0] if arguments else "",
                 "See `ratchet logs supervisord`",
             ) from fault
         except (OSError, xmlrpc.client.ProtocolError) as error:

@@ -69,8 +69,10 @@ def _download(data: DataSet, name: str, path: Path, variable: str) -> Path:
         os.replace(part, path)
     except httpx.HTTPError as error:
         raise Refusal(
-            f"the file is neither here nor to be had ({error})", data.url + name,
-            f"Set {variable} to a folder that holds it, or install the package for {data.folders[0] if data.folders else 'it'}",
+            f"the file is neither here nor to be had ({error})",
+            data.url + name,
+            f"Set {variable} to a folder that holds it"
+            + (f", or put it into {data.folders[0]}" if data.folders else ""),
         ) from error
     finally:
         part.unlink(missing_ok=True)

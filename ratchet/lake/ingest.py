@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +66,9 @@ def landed(recipe: Recipe, id: str) -> Batch | None:
         return None
     for commit in table.history(lake(recipe.name) / "landing"):
         if commit.get("ratchet") == f"land:{id}":
-            return Batch(id, recipe.name, commit["source"], int(commit["accepted"]), int(commit["quarantined"]), new=False)
+            return Batch(
+                id, recipe.name, commit["source"], int(commit["accepted"]), int(commit["quarantined"]), new=False
+            )
     return Batch(id, recipe.name, "", 0, 0, new=False)
 
 

@@ -69,7 +69,9 @@ def keep_records(home: Path, batch: str, bad: pa.Table, who: str) -> None:
              "payload": r["payload"], "captured_at": r["captured_at"], "who": who, "at": now}
             for r in bad.to_pylist()
         ]  # fmt: skip
-        table.append(home / "quarantine", pa.Table.from_pylist(rows, schema=QUARANTINE), once=f"records:{batch}", who=who)
+        table.append(
+            home / "quarantine", pa.Table.from_pylist(rows, schema=QUARANTINE), once=f"records:{batch}", who=who
+        )
 
 
 def pending(home: Path) -> list[str]:
@@ -110,7 +112,8 @@ def admit(home: Path, batch: str, who: str, reason: str) -> int:
     rows = _rows(home, batch).filter(pc.field("kind") == "batch")
     if not rows.num_rows:
         raise Refusal(
-            "nothing of this batch can be admitted: its entries broke the contract or are benchmark images", batch,
+            "nothing of this batch can be admitted: its entries broke the contract or are benchmark images",
+            batch,
             "Mend the source and ingest it anew",
         )
     names = ["record", "input", "image", "label", "captured_at", "batch"]
@@ -164,7 +167,13 @@ def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) ->
         now = datetime.now(UTC)
         kept = [{**r, "kind": "batch", "reason": reason, "who": who, "at": now} for r in rows.to_pylist()]
         turn = table.turn_of(home / "quarantine", f"batch:{batch}") + 1
-        table.append(home / "quarantine", pa.Table.from_pylist(kept, schema=QUARANTINE), once=f"batch:{batch}", turn=turn, who=who)
+        table.append(
+            home / "quarantine",
+            pa.Table.from_pylist(kept, schema=QUARANTINE),
+            once=f"batch:{batch}",
+            turn=turn,
+            who=who,
+        )
 
 
 def ever_landed(home: Path) -> bool:

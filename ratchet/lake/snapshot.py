@@ -43,7 +43,9 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Split]:
     if rows is None or fingerprint(rows["record"].to_pylist()) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
     rows = rows.sort_by([("record", "ascending")])
-    images = np.frombuffer(b"".join(rows["image"].to_pylist()), recipe.contract.dtype).reshape(-1, *recipe.contract.shape)
+    images = np.frombuffer(b"".join(rows["image"].to_pylist()), recipe.contract.dtype).reshape(
+        -1, *recipe.contract.shape
+    )
     labels = rows["label"].to_numpy()
     sides = np.array([side(i) for i in rows["input"].to_pylist()])
     return {s: Split(images[sides == s], labels[sides == s]) for s in ("train", "validation", "test")}  # type: ignore[misc]

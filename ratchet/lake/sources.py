@@ -49,8 +49,13 @@ class Limits:
 
 
 def read(
-    inputs: Path, contract: ImageContract, limits: Limits, scratch: Path,
-    labels: Path | None = None, start: int = 0, stop: int | None = None,
+    inputs: Path,
+    contract: ImageContract,
+    limits: Limits,
+    scratch: Path,
+    labels: Path | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> pa.Table:
     """The rows `start`..`stop` of a source, as `ROWS`; refused records are rows with a reason.
 
@@ -58,8 +63,14 @@ def read(
     """
     out = scratch / "rows.arrow"
     job = {
-        "inputs": str(inputs), "labels": str(labels) if labels else None, "start": start, "stop": stop,
-        "contract": contract.to_json(), "memory": limits.memory, "disk": limits.disk, "out": str(out),
+        "inputs": str(inputs),
+        "labels": str(labels) if labels else None,
+        "start": start,
+        "stop": stop,
+        "contract": contract.to_json(),
+        "memory": limits.memory,
+        "disk": limits.disk,
+        "out": str(out),
     }
     env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2",
            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
@@ -75,7 +86,8 @@ def read(
     except (ValueError, TypeError):
         told = (done.stderr.strip().splitlines() or ["no word"])[-1]
         raise Refusal(
-            f"the reader stopped (exit {done.returncode}: {told[:200]})", inputs,
+            f"the reader stopped (exit {done.returncode}: {told[:200]})",
+            inputs,
             "The file is broken, or needs more than RATCHET_INGEST_MEMORY_MB",
         ) from None
 
@@ -158,7 +170,9 @@ def _pairs(arrays: dict[str, np.ndarray], which: Path) -> Iterator[_Record]:
     for name, array in images.items():
         match = next((k for k, a in labels.items() if len(a) == len(array)), None)
         if match is None:
-            raise Refusal(f"no labels of length {len(array)} go with {name}", which, "Give labels [N] beside the images")
+            raise Refusal(
+                f"no labels of length {len(array)} go with {name}", which, "Give labels [N] beside the images"
+            )
         for i, (image, label) in enumerate(zip(array, labels.pop(match), strict=True)):
             yield _Record(f"{name}[{i}]", image, str(label))
 
@@ -287,7 +301,7 @@ def _hold(value: np.ndarray | bytes | None, contract: ImageContract, name: str) 
     if value.ndim == 1:  # pixels of a CSV: numbers without a type or a shape
         if len(value) != contract.height * contract.width:
             raise Refusal(f"it has {len(value)} pixels, not {contract.height * contract.width}", name, "Mend the row")
-        return contract.check(value.reshape(1, *contract.shape).tolist(), name)[0]
+        return contract.check_numbers(value.reshape(1, *contract.shape), name)[0]
     return contract.check(value[None], name)[0]
 
 

@@ -28,7 +28,8 @@ def append(path: Path, rows: pa.Table, once: str, turn: int = 1, **meta: str) ->
             return False
         # No retries inside: a retry there would not look at the transaction again.
         commit = CommitProperties(
-            custom_metadata={"ratchet": once, **meta}, max_commit_retries=0,
+            custom_metadata={"ratchet": once, **meta},
+            max_commit_retries=0,
             app_transactions=[Transaction(once, turn, int(time.time() * 1000))],
         )
         try:
