@@ -214,6 +214,8 @@ def _csv(path: Path) -> Iterator[_Record]:
     with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as text:
         label_at = 0
         for number, row in enumerate(csv.reader(text), 1):
+            if number == 1 and len(row) < 2:
+                raise Refusal("the file is none of the known formats", path, _IMAGE_SUFFIX_HINT)
             if number == 1 and not all(_is_number(cell) for cell in row[1:]):
                 if "label" not in row:
                     raise Refusal("its header names no `label`", path, _IMAGE_SUFFIX_HINT)

@@ -1,0 +1,124 @@
+"""Homes, recipes and models for the tests. Everything real; only time and faults are simulated."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ratchet import recipe as recipes
+from ratchet import settings as settings_module
+from ratchet.recipe import Recipe
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+os.environ.update(settings_module.TELEMETRY_OFF)
+
+
+@pytest.fixture()
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home of its own, with the tests' recipes."""
+    yield from _home(tmp_path / "home", monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield from _home(tmp_path_factory.mktemp("home"), patch)
+
+
+def _home(path: Path, patch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name in [n for n in os.environ if n.startswith("RATCHET_")]:
+        patch.delenv(name)
+    patch.setenv("RATCHET_HOME", str(path))
+    patch.setenv("RATCHET_RECIPES", str(HERE / "recipes"))
+    settings_module.settings.cache_clear()
+    yield path
+    settings_module.settings.cache_clear()
+
+
+@pytest.fixture()
+def small(home: Path) -> Recipe:
+    return recipes.load("small-fashion")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """The first 3,000 real training images [N, 28, 28] and their labels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_HOME", "/nonexistent")
+        settings_module.settings.cache_clear()
+        from ratchet.lake import sources
+        from ratchet.lake.fetch import fetch
+
+        data = recipes.load("fashion-mnist").data
+        names = list(data.files)
+        images = sources._idx(fetch(data, names[0]))[:3000]
+        labels = sources._idx(fetch(data, names[1]))[:3000]
+    settings_module.settings.cache_clear()
+    return images, labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A real bento of a briefly trained model, exported once for all tests."""
+
+    tag: str
+    bento: Path
+    folder: Path
+    onnx: Path
+    images: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, pictures: tuple[np.ndarray, np.ndarray]) -> Built:
+    """Trained, exported and built in a process of its own: TensorFlow stays out of this one."""
+    scratch = tmp_path_factory.mktemp("built")
+    np.savez(scratch / "pictures.npz", images=pictures[0], labels=pictures[1])
+    code = """
+import sys, numpy as np
+from dataclasses import replace
+from pathlib import Path
+from bentos import build
+from models import export, train
+from ratchet import recipe as recipes
+scratch = Path(sys.argv[1])
+recipe = recipes.load("small-fashion")
+data = np.load(scratch / "pictures.npz")
+x, y = data["images"], data["labels"]
+fitted = train.fit(recipe, replace(recipe.training, epochs=1), (x[:2500], y[:2500]), (x[2500:], y[2500:]), scratch / "fit")
+onnx = scratch / "model.onnx"
+digest = export.export(fitted.model, x[:64].astype("float32")[..., None], onnx)
+labels = {"package": build.package_key(recipe, digest), "model": recipe.name, "version": "1", "run": "r",
+          "snapshot": "s", "commit": "c"}
+golden = x[2500:2516]
+tag, bento = build.build(recipe, "1", onnx, golden, export.scores(onnx, golden), labels, {"format": 1}, scratch)
+print(tag); print(bento)
+"""
+    env = {**os.environ, "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_HOME": str(scratch / "home")}
+    done = subprocess.run([sys.executable, "-c", code, str(scratch)], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    tag, bento = done.stdout.strip().splitlines()[-2:]
+    folder = scratch / "unpacked"
+    shutil.unpack_archive(bento, folder, format="xztar")
+    return Built(tag, Path(bento), folder, scratch / "model.onnx", pictures[0][2500:])

@@ -1,0 +1,25 @@
+"""A small real sample of Fashion-MNIST, so that a whole loop takes seconds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ratchet.recipe import Feed, Judging, Recipe, Training
+
+_full = Path(__file__).resolve().parents[2] / "recipes" / "fashion_mnist.py"
+_names: dict = {}
+exec(compile(_full.read_text(), str(_full), "exec"), _names)
+_fashion: Recipe = _names["recipe"]
+_train = _fashion.batches[0]
+
+recipe = replace(
+    _fashion,
+    name="small-fashion",
+    batches=(
+        Feed(_train.inputs, _train.labels, 0, 3000),
+        Feed(_train.inputs, _train.labels, 3000, 6000),
+        Feed(_train.inputs, _train.labels, 6000, 9000),
+    ),
+    benchmark=replace(_fashion.benchmark, stop=1000),
+    training=Training(epochs=2, batch_size=32),
+    judging=Judging(accuracy=0.6, worst_class=0.0, margin=0.1),
+)

@@ -1,0 +1,101 @@
+"""A batch is admitted when its suite passes; a suite that checked nothing has failed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from expectations import checkpoint, statistics
+from expectations.suite import Expectation, suite
+from ratchet.lake import ingest
+from ratchet.recipe import Recipe
+from ratchet.words import SuiteResult
+
+Pictures = tuple[np.ndarray, np.ndarray]
+
+
+def check(recipe: Recipe, tmp_path: Path, images: np.ndarray, labels: np.ndarray) -> SuiteResult:
+    path = tmp_path / "batch.npz"
+    np.savez(path, x=images, y=labels)
+    batch = ingest.land(recipe, path, "test")
+    frame = statistics.of_batch(recipe, ingest.lake(recipe.name), batch.id)
+    return checkpoint.check(recipe.name, batch.id, frame, suite(recipe))
+
+
+def failed(result: SuiteResult) -> set[str]:
+    return {e.column for e in result.expected if not e.passed}
+
+
+def test_a_good_batch_passes_and_data_docs_are_built(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    result = check(small, tmp_path, *pictures)
+    assert result.passed, result.why
+    assert (result.rows, len(result.expected)) == (3000, 12)
+    assert "small-fashion" in Path(result.docs).read_text()
+
+
+def test_blank_and_constant_images_are_named(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    images = pictures[0].copy()
+    images[7] = 0
+    images[8] = 255
+    result = check(small, tmp_path, images, pictures[1])
+    assert failed(result) == {"deviation"}
+    bad = next(e for e in result.expected if not e.passed)
+    assert len(bad.records) == 2
+    assert "2 of 3000" in result.why
+
+
+def test_a_missing_or_rare_class_fails(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    few = (pictures[1] != 3) | (np.cumsum(pictures[1] == 3) < 5)
+    assert failed(check(small, tmp_path, pictures[0][few], pictures[1][few])) == {"class_share"}
+    none = pictures[1] != 3
+    assert failed(check(small, tmp_path, pictures[0][none], pictures[1][none])) == {"label"}
+
+
+def test_duplicates_within_and_across_batches_fail(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    from ratchet.lake import quarantine
+
+    images = pictures[0].copy()
+    images[:40] = images[41]
+    assert failed(check(small, tmp_path, images, pictures[1])) == {"duplicate"}
+    path = tmp_path / "first.npz"
+    np.savez(path, x=pictures[0], y=pictures[1])
+    quarantine.admit_landed(ingest.lake(small.name), ingest.land(small, path, "test").id, "test")
+    assert failed(check(small, tmp_path, pictures[0][::-1], pictures[1][::-1])) == {"duplicate"}
+
+
+def test_too_few_rows_fail(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    assert failed(check(small, tmp_path, pictures[0][:60], pictures[1][:60])) == {""}
+
+
+@pytest.mark.parametrize("days", [400, -30])
+def test_old_batches_and_those_from_the_future_fail(days: int, small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    when = [datetime.now(UTC) - timedelta(days=days)] * 3000
+    table = pa.table({"image": [i.ravel().tolist() for i in pictures[0]], "label": pictures[1].astype(int), "captured_at": when})
+    pq.write_table(table, tmp_path / "b.parquet")
+    batch = ingest.land(small, tmp_path / "b.parquet", "test")
+    frame = statistics.of_batch(small, ingest.lake(small.name), batch.id)
+    assert failed(checkpoint.check(small.name, batch.id, frame, suite(small))) == {"age_days"}
+
+
+def good_frame(small: Recipe, rows: int = 200) -> pd.DataFrame:
+    values = {c: [1.0] * rows for c in statistics.COLUMNS}
+    return pd.DataFrame({**values, "record": ["r"] * rows})
+
+
+def test_a_suite_that_checked_nothing_has_failed(small: Recipe) -> None:
+    assert not checkpoint.check("small-fashion", "b", good_frame(small), ()).passed
+    assert not checkpoint.check("small-fashion", "b", good_frame(small, 0), suite(small)).passed
+
+
+def test_an_expectation_that_raised_has_failed(small: Recipe) -> None:
+    asked = (Expectation("ExpectColumnMeanToBeBetween", {"column": "gone", "min_value": 0}, "is there", "gone"),)
+    result = checkpoint.check("small-fashion", "b", good_frame(small), asked)
+    assert not result.passed
+    assert "gone" in result.why

@@ -1,0 +1,181 @@
+"""A batch lands exactly once, every record ends somewhere, and a snapshot is what its fingerprint says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.errors import Refusal
+from ratchet.lake import ingest, quarantine, snapshot, split, table
+from ratchet.recipe import Recipe
+
+Pictures = tuple[np.ndarray, np.ndarray]
+
+
+def npz(path: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+    np.savez(path, x=images, y=labels)
+    return path.with_suffix(".npz") if path.suffix != ".npz" else path
+
+
+def admitted(recipe: Recipe, path: Path) -> str:
+    batch = ingest.land(recipe, path, "test")
+    quarantine.admit_landed(ingest.lake(recipe.name), batch.id, "test")
+    return batch.id
+
+
+def rows(recipe: Recipe, name: str) -> int:
+    found = table.read(ingest.lake(recipe.name) / name)
+    return 0 if found is None else found.num_rows
+
+
+def test_the_same_file_twice_adds_nothing(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    path = npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50])
+    first = ingest.land(small, path, "test")
+    again = ingest.land(small, path.rename(tmp_path / "other-name"), "test")
+    assert (first.new, first.accepted, again.new, again.accepted) == (True, 50, False, 50)
+    assert rows(small, "landing") == 50
+
+
+LAND = "import sys; from pathlib import Path; from ratchet import recipe; from ratchet.lake import ingest\n"
+LAND += "print(ingest.land(recipe.load('small-fashion'), Path(sys.argv[1]), 'test').new)"
+
+
+def test_several_at_the_same_moment_land_it_once(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    ingest.benchmark(small)
+    paths = [npz(tmp_path / f"{i}.npz", pictures[0][i * 40 : i * 40 + 40], pictures[1][i * 40 : i * 40 + 40]) for i in (0, 1)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", LAND, str(path)], stdout=subprocess.PIPE, text=True)
+        for path in paths * 3
+    ]
+    told = [p.communicate()[0].strip() for p in running]
+    assert sorted(told) == ["False"] * 4 + ["True"] * 2
+    assert rows(small, "landing") == 80
+
+
+@pytest.mark.parametrize("after", [0.5, 0.9, 1.3, 1.7, 2.1])
+def test_a_killed_ingest_is_finished_by_the_next(after: float, small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    ingest.benchmark(small)
+    labels = pictures[1][:500].astype(int)
+    labels[:7] = 99
+    path = npz(tmp_path / "a.npz", pictures[0][:500], labels)
+    process = subprocess.Popen([sys.executable, "-c", LAND, str(path)], stdout=subprocess.DEVNULL, start_new_session=True)
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    ingest.land(small, path, "test")
+    assert (rows(small, "landing"), rows(small, "quarantine")) == (493, 7)
+
+
+def test_accepted_plus_quarantined_is_what_came_in(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    images, labels = pictures[0][:60], pictures[1][:60].astype(int)
+    labels[3] = 10
+    labels[4] = -1
+    images = np.concatenate([images, ingest.benchmark(small)[0][:5]])
+    labels = np.concatenate([labels, ingest.benchmark(small)[1][:5]])
+    batch = ingest.land(small, npz(tmp_path / "a.npz", images, labels), "test")
+    assert (batch.accepted, batch.quarantined) == (58, 7)
+    reasons = {e.reason: e.rows for e in quarantine.entries(ingest.lake(small.name))}
+    assert reasons["the image is in the benchmark set, which is never trained on"] == 5
+    assert reasons["the label '10' is none of the 10 classes"] == 1
+
+
+def test_a_refused_file_is_kept_with_its_reason(small: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "broken"
+    path.write_bytes(b"\x7fELF nothing")
+    for _ in range(2):
+        with pytest.raises(Refusal, match="kept in quarantine"):
+            ingest.land(small, path, "test")
+    (entry,) = quarantine.entries(ingest.lake(small.name))
+    assert (entry.kind, entry.rows) == ("file", 1)
+    assert (ingest.lake(small.name) / "refused" / entry.batch).read_bytes() == b"\x7fELF nothing"
+    with pytest.raises(Refusal, match="can be admitted"):
+        quarantine.admit(ingest.lake(small.name), entry.batch, "test", "why not")
+
+
+def test_a_withdrawn_batch_is_out_of_the_next_snapshot_and_can_come_back(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
+    home = ingest.lake(small.name)
+    one = admitted(small, npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50]))
+    before = snapshot.take(small)
+    two = admitted(small, npz(tmp_path / "b.npz", pictures[0][50:90], pictures[1][50:90]))
+    both = snapshot.take(small)
+    assert quarantine.withdraw(home, two, "bad camera", "me") == 40
+    after = snapshot.take(small)
+    assert (after.fingerprint, after.batches) == (before.fingerprint, (one,))
+    assert before.version < both.version < after.version
+    assert table.history(home / "records")[0]["who"] == "me"
+    assert sum(len(s.labels) for s in snapshot.load(small, both).values()) == 90, "the old snapshot stays readable"
+    assert quarantine.admit(home, two, "me", "it was fine") == 40
+    assert snapshot.take(small).fingerprint == both.fingerprint
+    assert not quarantine.entries(home)
+
+
+def test_a_dropped_batch_is_off_the_list_and_in_the_history(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    home = ingest.lake(small.name)
+    batch = ingest.land(small, npz(tmp_path / "a.npz", pictures[0][:20], pictures[1][:20]), "test")
+    quarantine.refuse_landed(home, batch.id, "its suite failed", "test")
+    assert not quarantine.pending(home)
+    before = table.version(home / "quarantine")
+    assert quarantine.drop(home, batch.id, "me", "not needed") == 20
+    assert not quarantine.entries(home)
+    old = table.read(home / "quarantine", version=before)
+    assert old is not None
+    assert old.num_rows == 20
+
+
+def test_a_record_stands_on_one_side_whatever_its_label(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    admitted(small, npz(tmp_path / "a.npz", pictures[0], pictures[1]))
+    one = snapshot.load(small, snapshot.take(small))
+    corrected = (pictures[1].astype(int) + 1) % 10
+    admitted(small, npz(tmp_path / "b.npz", pictures[0], corrected))
+    two = snapshot.load(small, snapshot.take(small))
+    for side in ("train", "validation", "test"):
+        images = {i.tobytes() for i in two[side].images}
+        assert images == {i.tobytes() for i in one[side].images}
+        assert len(two[side].labels) == 2 * len(one[side].labels)
+
+
+def test_half_of_the_data_cannot_change_under_a_fingerprint(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    admitted(small, npz(tmp_path / "a.npz", pictures[0][:200], pictures[1][:200]))
+    taken = snapshot.take(small)
+    table.delete(ingest.lake(small.name) / "records", "record", table.read(ingest.lake(small.name) / "records")["record"][150].as_py())
+    assert snapshot.take(small).fingerprint != taken.fingerprint
+    newer = snapshot.Snapshot(**{**vars(taken), "version": snapshot.take(small).version})
+    with pytest.raises(Refusal, match="not those of the snapshot"):
+        snapshot.load(small, newer)
+
+
+digests = st.integers(0, 2**256 - 1).map(lambda n: f"{n:064x}")
+
+
+@given(st.lists(digests, min_size=1), st.randoms())
+def test_a_fingerprint_knows_every_record_and_no_order(records: list[str], random: object) -> None:
+    shuffled = list(records)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert ingest.fingerprint(records) == ingest.fingerprint(shuffled)
+    assert ingest.fingerprint(records) != ingest.fingerprint([*records, records[0]])
+    assert ingest.fingerprint(records) != ingest.fingerprint(records[1:])
+
+
+@given(digests)
+def test_a_side_is_a_function_of_the_digest(digest: str) -> None:
+    assert split.side(digest) == split.side(digest)
+    assert split.side(digest) in ("train", "validation", "test")
+
+
+def test_the_split_is_ninety_five_five() -> None:
+    import hashlib
+
+    sides = [split.side(hashlib.sha256(str(i).encode()).hexdigest()) for i in range(20_000)]
+    assert abs(sides.count("train") / 20_000 - 0.90) < 0.01
+    assert abs(sides.count("validation") / 20_000 - 0.05) < 0.01

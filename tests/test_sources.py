@@ -1,0 +1,187 @@
+"""What a file is, its bytes say; whatever it claims, it costs no more than it is given."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ratchet.contract import ImageContract
+from ratchet.errors import Refusal
+from ratchet.lake import sources
+
+CONTRACT = ImageContract(height=28, width=28)
+LIMITS = sources.Limits(memory=256 << 20, disk=64 << 20)
+Pictures = tuple[np.ndarray, np.ndarray]
+
+
+def read(path: Path, tmp_path: Path, limits: sources.Limits = LIMITS) -> list[dict]:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir(exist_ok=True)
+    return sources.read(path, CONTRACT, limits, scratch).to_pylist()
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def write(kind: str, folder: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+    """The same records in each of the formats."""
+    folder.mkdir()
+    names = folder / "odd.name"  # the name must not matter
+    if kind in ("idx", "idx-gz"):
+        pack = gzip.compress if kind == "idx-gz" else bytes
+        (folder / "a").write_bytes(pack(idx(images)))
+        (folder / "b").write_bytes(pack(idx(labels.astype(np.uint8))))
+        return folder
+    if kind == "npz":
+        with names.open("wb") as file:
+            np.savez(file, x=images, y=labels)
+    elif kind == "parquet":
+        pngs = []
+        for image in images:
+            out = io.BytesIO()
+            Image.fromarray(image).save(out, "PNG")
+            pngs.append(out.getvalue())
+        pq.write_table(pa.table({"image": pngs, "label": labels.astype(int)}), names)
+    elif kind == "parquet-lists":
+        pq.write_table(pa.table({"image": [i.ravel().tolist() for i in images], "label": labels.astype(int)}), names)
+    elif kind == "csv":
+        rows = [",".join(["label", *(f"p{i}" for i in range(784))])]
+        rows += [",".join(map(str, [label, *image.ravel()])) for image, label in zip(images, labels, strict=True)]
+        names.write_text("\n".join(rows))
+    elif kind == "folder":
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            (folder / str(label)).mkdir(exist_ok=True)
+            Image.fromarray(image).save(folder / str(label) / f"{i:04}.png")
+        return folder
+    return names
+
+
+@pytest.mark.parametrize("kind", ["idx", "idx-gz", "npz", "parquet", "parquet-lists", "csv", "folder"])
+def test_every_format_gives_the_same_records(kind: str, pictures: Pictures, tmp_path: Path) -> None:
+    images, labels = pictures[0][:20], pictures[1][:20]
+    rows = read(write(kind, tmp_path / "in", images, labels), tmp_path)
+    got = sorted((r["image"], r["label"]) for r in rows)
+    assert got == sorted((i.tobytes(), str(n)) for i, n in zip(images, labels, strict=True))
+    assert not any(r["reason"] for r in rows)
+
+
+def bad_files(good: bytes) -> dict[str, bytes]:
+    evil = pickle.dumps({"os": os.system})
+    objects = io.BytesIO()
+    np.savez(objects, x=np.array([{"a": 1}], dtype=object))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("run.sh", "touch /tmp/pwned")
+    return {
+        "empty": b"", "one byte": b"\0", "text": b"hello there, this is not a picture", "pickle": evil,
+        "truncated idx": idx(np.zeros((5, 28, 28), np.uint8))[:-10], "idx header only": struct.pack(">HBB", 0, 8, 3),
+        "idx too long": idx(np.zeros((2, 28, 28), np.uint8)) + b"x", "truncated gz": gzip.compress(good)[:-20],
+        "object npz": objects.getvalue(), "zip of other things": packed.getvalue(), "truncated zip": objects.getvalue()[:60],
+        "parquet magic alone": b"PAR1PAR1", "elf": b"\x7fELF" + bytes(60), "gif": b"GIF89a" + bytes(40),
+        "one image": b"\x89PNG\r\n\x1a\n" + bytes(40), "csv without label": b"a,b,c\n1,2,3\n",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(bad_files(b"x" * 100)))
+def test_a_bad_file_is_refused_with_a_sentence(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bad_files(b"x" * 100)[name])
+    with pytest.raises(Refusal) as caught:
+        read(path, tmp_path)
+    assert caught.value.next
+    assert "Traceback" not in str(caught.value)
+
+
+def npy_claiming(shape: str) -> bytes:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (63 - (len(header) + 10) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+
+
+def bombs(folder: Path) -> dict[str, Path]:
+    """Small files that claim, or unpack to, gigabytes."""
+    (folder / "gz").write_bytes(gzip.compress(struct.pack(">HBBIII", 0, 8, 3, 4_000_000, 28, 28) + bytes(1 << 30), 1))
+    (folder / "idx").write_bytes(struct.pack(">HBBIII", 0, 8, 3, 0xFFFFFFFF, 0xFFFF, 0xFFFF) + bytes(100))
+    with zipfile.ZipFile(folder / "npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", npy_claiming("(1000000, 28, 28)") + bytes(784_000_000))
+    with zipfile.ZipFile(folder / "lie", "w") as archive:
+        archive.writestr("x.npy", npy_claiming("(100000000000, 28, 28)") + bytes(100))
+    same = pa.array([b"x" * (4 << 20)]).dictionary_encode()
+    indices = pa.array(np.zeros(20_000, np.int32))
+    table = pa.table({"image": pa.DictionaryArray.from_arrays(indices, same.dictionary), "label": ["1"] * 20_000})
+    pq.write_table(table, folder / "parquet")
+    return {p.name: p for p in folder.iterdir()}
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from ratchet.contract import ImageContract
+from ratchet.errors import Refusal
+from ratchet.lake import sources
+try:
+    sources.read(Path(sys.argv[1]), ImageContract(28, 28), sources.Limits(256 << 20, 64 << 20), Path(sys.argv[2]))
+except Refusal as refusal:
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, refusal.next)
+"""
+
+
+@pytest.fixture(scope="module")
+def bombs_made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return bombs(tmp_path_factory.mktemp("bombs"))
+
+
+@pytest.mark.parametrize("name", ["gz", "idx", "npz", "lie", "parquet"])
+def test_a_bomb_costs_no_more_than_the_setting(name: str, bombs_made: dict[str, Path], tmp_path: Path) -> None:
+    # From a small process: a child's peak counts what it was forked from.
+    command = [sys.executable, "-c", MEASURE, str(bombs_made[name]), str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told, "the bomb was read as if it were data"
+    assert int(told.split()[0]) < 256 + 300, "megabytes: the setting, and what the bare reader takes"
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*")) <= 64 << 20
+
+
+def test_output_is_bounded_by_the_disk_setting(pictures: Pictures, tmp_path: Path) -> None:
+    path = write("npz", tmp_path / "in", pictures[0], pictures[1])
+    with pytest.raises(Refusal):
+        read(path, tmp_path, sources.Limits(memory=256 << 20, disk=1 << 20))
+
+
+def test_good_records_of_a_mixed_folder_go_on(pictures: Pictures, tmp_path: Path) -> None:
+    folder = write("folder", tmp_path / "in", pictures[0][:5], pictures[1][:5])
+    (folder / "3" / "broken.png").parent.mkdir(exist_ok=True)
+    (folder / "3" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    Image.new("L", (32, 32)).save(folder / "3" / "large.png")
+    (folder / "stray.txt").write_text("no class")
+    rows = read(folder, tmp_path)
+    assert len(rows) == 8
+    assert sorted(bool(r["reason"]) for r in rows) == [False] * 5 + [True] * 3
+    assert all(r["payload"] for r in rows if r["reason"])
+
+
+def test_a_csv_row_that_is_wrong_is_refused_alone(pictures: Pictures, tmp_path: Path) -> None:
+    path = write("csv", tmp_path / "in", pictures[0][:3], pictures[1][:3])
+    path.write_text(path.read_text() + "\n1,2,3\n4," + ",".join(["256"] * 784) + "\n5," + ",".join(["x"] * 784))
+    assert [bool(r["reason"]) for r in read(path, tmp_path)] == [False] * 3 + [True] * 3
+
+
+def test_the_reader_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """A parser that crashes takes the child down, and the parent says so."""
+    fifo = tmp_path / "gone"
+    os.symlink("/proc/self/mem", fifo)
+    with pytest.raises(Refusal):
+        read(fifo, tmp_path)
