@@ -117,7 +117,9 @@ def _numbers(data: Any, count: int, want: str) -> np.ndarray:
 
 
 def _parameters(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = item.get("parameters") or {}
+    found = item.get("parameters")
+    if found is None:
+        return {}
     if not isinstance(found, dict):
         raise _no("the parameters are no object", "parameters")
     return found

@@ -35,6 +35,8 @@ def perform(operation: reconcile.Operation, recipe: str, host: Host, gateway: Ga
             routes, backends = gateway.declared()
             arms = tuple(Backend(v, ends) for v, ends in sorted(places.items()))
             gateway.set_routes({**routes, recipe: Split(((version, 100),))}, {**backends, recipe: arms})
+        case reconcile.Close():
+            gateway.finalize(recipe)
         case reconcile.Stop(version):
             host.stop(recipe, version)
         case reconcile.EndOrphan(arm):

@@ -109,6 +109,8 @@ def _line(operation: reconcile.Operation) -> str:
             return f"asks version {package.version} its golden set at port {port}"
         case reconcile.Turn(version, places):
             return f"turns the gateway to version {version} at {[p for _, p in places[version]]}"
+        case reconcile.Close():
+            return "takes the recipe off the gateway"
         case reconcile.Stop(version):
             return f"stops version {version}"
         case reconcile.EndOrphan(arm):

@@ -132,9 +132,9 @@ class Prove:
 
 @dataclass(frozen=True)
 class Route:
-    """All traffic should go to the version."""
+    """All traffic should go to the version; None is no traffic, before anything was released."""
 
-    version: str
+    version: str | None
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def wants(state: State) -> tuple[Action, ...]:
         )
     if state.challenger and state.phase == "turning":
         actions += [Serve(state.challenger), Route(state.challenger.version)]
-    elif state.champion:
-        actions.append(Route(state.champion.version))
+    else:
+        actions.append(Route(state.champion.version if state.champion else None))
     aliases = _aliases(state)
     if state.outcomes or aliases != state.aliases:
         actions.append(Record(*aliases, state.outcomes))

@@ -49,6 +49,11 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Close:
+    """Take the recipe off the gateway: its first release failed after the gateway had turned."""
+
+
+@dataclass(frozen=True)
 class Stop:
     version: str
 
@@ -72,7 +77,7 @@ class Write:
     outcomes: tuple[Outcome, ...]
 
 
-Operation = Start | Verify | Turn | Stop | EndOrphan | Point | Write
+Operation = Start | Verify | Turn | Close | Stop | EndOrphan | Point | Write
 
 
 def plan(wanted: Iterable[Action], actual: Actual, now: float) -> tuple[Operation, ...]:
@@ -88,7 +93,9 @@ def plan(wanted: Iterable[Action], actual: Actual, now: float) -> tuple[Operatio
             operations += [Verify(action.package, a.port) for a in ready[:1]]
     if route is not None and (turn := _turn(route, keep, actual)):
         operations.append(turn)
-    operations += _stops(route, keep, actual)
+    elif route is None and actual.alive and (actual.routed or actual.places):
+        operations.append(Close())
+    operations += _stops(keep, actual)
     if route in serve:
         operations.append(Point(serve[route]))
     operations += [Write(a.champion, a.previous, a.outcomes) for a in wanted if isinstance(a, Record)]
@@ -128,7 +135,7 @@ def _has_arm(version: str, actual: Actual) -> bool:
     return any(a.version == version for a in actual.arms)
 
 
-def _stops(route: str | None, keep: Iterable[str], actual: Actual) -> list[Operation]:
+def _stops(keep: Iterable[str], actual: Actual) -> list[Operation]:
     """What is not wanted and has no traffic. With the gateway silent nobody knows, so nothing is stopped."""
     operations: list[Operation] = []
     if not actual.alive:

@@ -1,0 +1,126 @@
+"""The judge: only pass advances, and a figure that is missing never passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.judge.bootstrap import difference
+from models.judge.verdict import judge
+from ratchet.recipe import Judging
+from ratchet.words import Verdict, from_json, to_json
+
+N, CLASSES = 2000, 10
+labels = np.arange(N) % CLASSES
+
+
+def answers(accuracy: float, seed: int = 0) -> np.ndarray:
+    """Probabilities [N, classes] that are right for about this share of images."""
+    random = np.random.default_rng(seed)
+    chosen = np.where(random.random(N) < accuracy, labels, (labels + random.integers(1, CLASSES, N)) % CLASSES)
+    out = np.full((N, CLASSES), 0.01)
+    out[np.arange(N), chosen] = 0.91
+    return out
+
+
+def verdict(candidate: np.ndarray, champion: np.ndarray | None = None, best: np.ndarray | None = None) -> Verdict:
+    return judge(
+        "r", "2", Judging(accuracy=0.8, worst_class=0.6, margin=0.01), "bench", labels, candidate,
+        None if champion is None else ("1", champion), None if best is None else ("0", best),
+    )  # fmt: skip
+
+
+def outcome(found: Verdict, name: str) -> str:
+    return next(c.outcome for c in found.checks if name in c.name)
+
+
+def test_the_first_release_is_a_case_of_its_own_and_says_so() -> None:
+    found = verdict(answers(0.9))
+    assert found.blessed
+    assert "first release" in found.why
+
+
+def test_a_candidate_below_a_floor_is_refused() -> None:
+    assert outcome(verdict(answers(0.7)), "accuracy") == "fail"
+    one_class = answers(0.95)
+    one_class[labels == 3] = np.roll(one_class[labels == 3], 1, axis=1)
+    found = verdict(one_class)
+    assert outcome(found, "accuracy") == "pass"
+    assert outcome(found, "worst class") == "fail"
+    assert not found.blessed
+
+
+def test_a_worse_candidate_is_refused_and_a_better_one_blessed() -> None:
+    assert outcome(verdict(answers(0.85, 1), answers(0.95), answers(0.95)), "champion") == "fail"
+    assert verdict(answers(0.96, 1), answers(0.9), answers(0.9)).blessed
+
+
+def test_what_the_data_cannot_tell_is_inconclusive_and_does_not_advance() -> None:
+    found = verdict(answers(0.9, 1), answers(0.9, 2), answers(0.9, 2))
+    assert outcome(found, "champion") == "inconclusive"
+    assert not found.blessed
+
+
+def test_many_small_losses_do_not_add_up() -> None:
+    """No worse than the champion, who is already worse than the best: refused for the second reason."""
+    champion = answers(0.90)
+    candidate = champion.copy()
+    candidate[0] = np.roll(candidate[0], 1)
+    found = verdict(candidate, champion, answers(0.93))
+    assert outcome(found, "than the champion") == "pass"
+    assert outcome(found, "best champion") == "fail"
+
+
+def test_the_same_answers_are_no_new_version() -> None:
+    champion = answers(0.9)
+    found = verdict(champion * 0.99, champion, champion)
+    assert outcome(found, "differently") == "fail"
+    assert not found.blessed
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_figure_that_is_no_number_never_passes(broken: float) -> None:
+    candidate = answers(0.95)
+    candidate[5, 2] = broken
+    found = verdict(candidate, answers(0.9), answers(0.9))
+    assert not found.blessed
+    assert outcome(found, "accuracy") == "error"
+    assert outcome(verdict(answers(0.95), candidate, candidate), "champion") == "error"
+
+
+@pytest.mark.parametrize("other", [np.zeros((0, CLASSES)), answers(0.9)[:100], np.zeros(N)])
+def test_missing_answers_never_pass(other: np.ndarray) -> None:
+    assert not verdict(other, answers(0.9), answers(0.9)).blessed
+    assert not verdict(answers(0.95), other, answers(0.9)).blessed
+    assert not verdict(answers(0.95), answers(0.9), other).blessed
+    assert not verdict(answers(0.95), answers(0.9), None).blessed
+
+
+right = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)
+
+
+@given(right)
+@settings(max_examples=200, deadline=None)
+def test_the_interval_holds_the_figure_and_turns_with_the_sides(pairs: list[tuple[bool, bool]]) -> None:
+    mine, theirs = (np.array(side) for side in zip(*pairs, strict=True))
+    figure, low, high = difference(mine, theirs)
+    assert low <= figure + 1e-9
+    assert figure - 1e-9 <= high
+    assert difference(theirs, mine)[0] == pytest.approx(-figure)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """True difference zero, 300 pairs: the 95 % interval should miss it in about 5 of 100 worlds."""
+    random = np.random.default_rng(7)
+    missed = 0
+    for _ in range(400):
+        _, low, high = difference(random.random(300) < 0.9, random.random(300) < 0.9)
+        missed += not low <= 0 <= high
+    assert missed / 400 < 0.09
+
+
+def test_a_verdict_round_trips_through_json() -> None:
+    found = verdict(answers(0.9), answers(0.89), answers(0.89))
+    assert from_json(Verdict, to_json(found)) == found

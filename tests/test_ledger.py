@@ -1,0 +1,81 @@
+"""Inserting the next entry is the compare-and-set; a lease ends by itself."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from ratchet.errors import Refusal
+from ratchet.words import Package
+from releases import requests
+from releases.ledger import Ledger, Lost, held
+from releases.machine import Failed
+
+
+@pytest.fixture()
+def book(tmp_path: Path) -> Ledger:
+    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def test_the_same_seq_is_written_once(book: Ledger) -> None:
+    book.append("r", 1, "requested", "me", {})
+    with pytest.raises(Lost):
+        book.append("r", 1, "requested", "you", {})
+    assert [e.who for e in book.read("r")] == ["me"]
+    assert book.recipes() == ["r"]
+
+
+def test_two_releases_of_one_recipe_never_interleave(home: Path) -> None:
+    """Of many that ask at the same moment one is taken, and the others are refused in a sentence."""
+    refused: list[Refusal] = []
+
+    def ask(number: int) -> None:
+        package = Package("r", str(number), f"k{number}", f"r:v{number}", f"d{number}", "p")
+        try:
+            requests.release(package, "me", "because")
+        except Refusal as refusal:
+            refused.append(refusal)
+
+    requests.state_of("r")
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 7
+    assert all("under way" in r.what for r in refused)
+    assert [e.kind for e in requests.ledger().read("r")] == ["requested"]
+
+
+def test_reports_of_a_release_that_is_over_change_nothing(home: Path) -> None:
+    requests.append("r", Failed("9", "late", 1.0), "host")
+    assert requests.state_of("r")[0].champion is None
+
+
+def test_a_lease_is_held_by_one_and_expires(book: Ledger) -> None:
+    assert book.lease("run:r", "a", 10, now=0)
+    assert not book.lease("run:r", "b", 10, now=5)
+    assert book.lease("run:r", "a", 10, now=5), "its holder renews it"
+    assert book.lease("run:r", "b", 10, now=16), "a dead holder's ends by itself"
+    assert book.holder("run:r", now=17) == "b"
+
+
+def test_a_held_lease_keeps_its_heartbeat_and_is_given_back(book: Ledger) -> None:
+    with held(book, "run:r", "a", seconds=1.5):
+        threading.Event().wait(2.5)
+        assert not book.lease("run:r", "b", 1)
+        with pytest.raises(Refusal, match="is at it"), held(book, "run:r", "b", seconds=0.5):
+            pytest.fail("two held it")
+    assert book.lease("run:r", "b", 1)
+
+
+def test_a_newer_format_is_refused_in_a_sentence(book: Ledger) -> None:
+    import sqlalchemy as sa
+
+    book.append("r", 1, "requested", "me", {})
+    with book._engine.begin() as connection:
+        connection.execute(sa.text("update events set format = 99"))
+    with pytest.raises(Refusal, match="newer Ratchet"):
+        book.read("r")
