@@ -1,0 +1,116 @@
+"""Seeded, resumable, exported as it is: the same inputs give the same model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import export, train, zoo
+from models.plots import confusion, curves
+from ratchet import recipe as recipes
+from ratchet.errors import Refusal
+from ratchet.recipe import Recipe
+
+Pictures = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture()
+def sides(pictures: Pictures) -> tuple[Pictures, Pictures]:
+    images, labels = pictures
+    return (images[:600], labels[:600]), (images[600:700], labels[600:700])
+
+
+def test_the_default_network_is_the_one_that_was_promised(home: Path) -> None:
+    recipe = recipes.load("fashion-mnist")
+    layers = [(type(x).__name__, x.output.shape[1:]) for x in zoo.network(recipe).layers]
+    assert layers == [
+        ("Rescaling", (28, 28, 1)), ("Conv2D", (26, 26, 32)), ("MaxPooling2D", (13, 13, 32)), ("Conv2D", (11, 11, 64)),
+        ("MaxPooling2D", (5, 5, 64)), ("Conv2D", (3, 3, 64)), ("Flatten", (576,)), ("Dense", (64,)), ("Dense", (10,)),
+    ]  # fmt: skip
+    assert (recipe.training.epochs, recipe.training.batch_size) == (5, 32)
+
+
+def test_no_family_names_a_backend() -> None:
+    for path in (Path(zoo.__file__).parent).glob("*.py"):
+        assert "tf." not in path.read_text()
+        assert "tensorflow" not in path.read_text()
+
+
+def test_the_same_inputs_give_the_same_weights(small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path) -> None:
+    one = train.fit(small, small.training, *sides, tmp_path / "a")
+    two = train.fit(small, small.training, *sides, tmp_path / "b")
+    other = train.fit(small, replace(small.training, seed=1), *sides, tmp_path / "c")
+    assert one.weights == two.weights != other.weights
+    assert len(one.history) == small.training.epochs
+
+
+FIT = """
+import sys, numpy as np
+from dataclasses import replace
+from pathlib import Path
+from models import train
+from ratchet import recipe as recipes
+recipe = recipes.load("small-fashion")
+data = np.load(sys.argv[1])
+x, y = data["x"], data["y"]
+told = lambda epoch, figures: print("epoch", epoch, flush=True)
+training = replace(recipe.training, epochs=4)
+fitted = train.fit(recipe, training, (x[:1500], y[:1500]), (x[1500:1600], y[1500:1600]), Path(sys.argv[2]), told)
+print("weights", fitted.weights)
+"""
+
+
+def test_a_killed_training_resumes_and_ends_with_the_same_weights(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=pictures[0][:1600], y=pictures[1][:1600])
+
+    def start(folder: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", FIT, str(tmp_path / "data.npz"), str(tmp_path / folder)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
+
+    whole = start("whole").communicate()[0]
+    process = start("killed")
+    assert process.stdout
+    while "epoch 2" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(0.2)  # somewhere inside the third epoch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(json.loads((tmp_path / "killed" / "history.json").read_text()))
+    assert 2 <= done < 4
+    resumed = start("killed").communicate()[0]
+    assert resumed.strip().splitlines()[-1] == whole.strip().splitlines()[-1]
+
+
+def test_a_loss_that_is_not_finite_ends_in_a_sentence(small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="not finite"):
+        train.fit(small, replace(small.training, learning_rate=1e30), *sides, tmp_path)
+
+
+def test_the_export_has_plain_names_and_the_same_answers(small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path) -> None:
+    import onnx
+
+    fitted = train.fit(small, replace(small.training, epochs=1), *sides, tmp_path / "fit")
+    images = sides[1][0].astype(np.float32)[..., None]
+    digest = export.export(fitted.model, images, tmp_path / "m.onnx")
+    assert len(digest) == 64
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert ([i.name for i in graph.input], [o.name for o in graph.output]) == (["image"], ["probabilities"])
+    want = fitted.model.predict(images, verbose=0)
+    assert np.abs(export.scores(tmp_path / "m.onnx", sides[1][0]) - want).max() < export.PARITY
+    # The identity is of the weights: two exports differ in bytes.
+    assert train.weights_digest(fitted.model) == fitted.weights
+
+
+def test_the_pictures_are_drawn() -> None:
+    history = [{"loss": 1.0, "val_loss": 1.1, "accuracy": 0.5, "val_accuracy": 0.4}] * 2
+    assert len(curves(history).axes) == 2
+    assert confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), ["a", "b"]).axes

@@ -1,0 +1,260 @@
+"""The bento as it is served: right answers to right requests, sentences to wrong ones, from the host group alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from bentos import golden
+from models import export
+from ratchet import lock
+from ratchet.errors import Refusal
+from ratchet.settings import TELEMETRY_OFF
+from tests.conftest import ROOT, Built, free_ports
+
+NAME = "small-fashion"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An environment that holds the host group alone, from the lock."""
+    folder = tmp_path_factory.mktemp("host") / "venv"
+    env = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder), "UV_PYTHON": sys.executable}
+    env.pop("VIRTUAL_ENV", None)
+    command = [sys.executable, "-m", "uv", "sync", "--frozen", "--no-default-groups", "--group", "host",
+               "--no-install-project", "--project", str(ROOT), "--quiet"]  # fmt: skip
+    subprocess.run(command, check=True, env=env, cwd=ROOT)
+    return str(folder / "bin" / "python")
+
+
+def serve(python: str, folder: Path, port: int, **env: str) -> subprocess.Popen[bytes]:
+    command = [python, "-m", "bentoml", "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("RATCHET", "PYTHON", "VIRTUAL"))}
+    out = (folder.parent / f"serve-{port}.log").open("wb")
+    full = {**clean, **TELEMETRY_OFF, "BENTOML_HOME": str(folder.parent / "bentoml"), **env}
+    return subprocess.Popen(command, stdout=out, stderr=out, env=full, start_new_session=True, cwd=folder)
+
+
+def ready(port: int, seconds: float = 60) -> httpx.Response:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2)
+        except httpx.HTTPError:
+            assert time.monotonic() < until, "the service did not come up"
+            time.sleep(0.2)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.terminate()
+    process.wait(30)
+    _, left = psutil.wait_procs(children, timeout=10)
+    assert not left, "a worker outlived its master"
+
+
+@pytest.fixture(scope="module")
+def url(python: str, built: Built) -> Iterator[str]:
+    (port,) = free_ports(1)
+    process = serve(python, built.folder, port)
+    assert ready(port).status_code == 200
+    yield f"http://127.0.0.1:{port}"
+    stop(process)
+
+
+def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: Built) -> None:
+    have = subprocess.run([python, "-c", "import importlib.metadata as m; print(*[d.name for d in m.distributions()])"],
+                          capture_output=True, text=True, check=True).stdout.lower().split()  # fmt: skip
+    assert not {"tensorflow", "keras", "mlflow", "great-expectations", "great_expectations"} & set(have)
+    wanted = (built.folder / "env" / "python" / "requirements.txt").read_text().lower()
+    assert not any(name in wanted for name in ("tensorflow", "prefect", "mlflow", "great"))
+    for line in lock.requirements("bento").splitlines():
+        assert line.split(";")[0].strip().lower() in wanted
+    files = {str(p.relative_to(built.folder / "src")) for p in (built.folder / "src").rglob("*.*") if "__pycache__" not in str(p)}
+    assert files == {
+        "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/protocol.py", "bentos/service.py",
+        "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py",
+        "model/dossier.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
+    }  # fmt: skip
+
+
+def test_it_answers_its_golden_set(url: str, built: Built) -> None:
+    assert golden.replay(url, NAME, built.folder / "src" / "model") == 16
+    assert golden.device(url) == "cpu"
+    p50, p99 = golden.latency(url, NAME, built.folder / "src" / "model", requests=50)
+    assert 0 < p50 <= p99
+
+
+def test_a_golden_set_that_does_not_match_is_noticed(url: str, built: Built, tmp_path: Path) -> None:
+    with np.load(built.folder / "src" / "model" / "golden.npz") as kept:
+        np.savez(tmp_path / "golden.npz", images=kept["images"], probabilities=np.roll(kept["probabilities"], 1, axis=1))
+    with pytest.raises(Refusal, match="golden input 0"):
+        golden.replay(url, NAME, tmp_path)
+
+
+def test_every_way_of_asking_gives_the_same_answer(url: str, built: Built) -> None:
+    import tritonclient.http as triton
+
+    images = built.images[:8]
+    want = export.scores(built.onnx, images)
+    client = triton.InferenceServerClient(url.removeprefix("http://"))
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(NAME)
+    assert client.is_model_ready(NAME, "1")
+    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert client.get_model_metadata(NAME)["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]}]
+    for binary in (True, False):
+        tensor = triton.InferInput("image", list(images.shape), "UINT8")
+        tensor.set_data_from_numpy(images, binary_data=binary)
+        answer = client.infer(NAME, [tensor], outputs=[triton.InferRequestedOutput("probabilities", binary_data=binary)])
+        assert np.abs(answer.as_numpy("probabilities") - want).max() < 1e-4
+    answer = httpx.post(f"{url}/predict", json={"images": images.tolist()})
+    assert np.abs(np.array(answer.json()["probabilities"]) - want).max() < 1e-4
+    out = io.BytesIO()
+    Image.fromarray(images[0]).save(out, "PNG")
+    one = httpx.post(f"{url}/classify", files={"image": ("a.png", out.getvalue(), "image/png")})
+    assert np.abs(np.array(list(one.json()["probabilities"].values())) - want[0]).max() < 1e-4
+    assert one.json()["model_version"] == "1"
+    for response in (answer, one, httpx.get(f"{url}/v2/health/ready"), httpx.get(f"{url}/nowhere")):
+        assert (response.headers["x-model-version"], response.headers["x-bento"]) == ("1", built.tag)
+
+
+good = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 784}
+INFER = f"/v2/models/{NAME}/infer"
+big = b"0" * (9 << 20)
+URL = "http://127.0.0.1:9/image.png"
+
+
+def png(width: int, height: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (width, height)).save(out, "PNG")
+    return out.getvalue()
+
+
+WRONG = [
+    ("flat", "/predict", {"json": {"images": [[0] * 784]}}),
+    ("channels first", "/predict", {"json": {"images": [[[[0] * 28] * 28]]}}),
+    ("56 by 28", "/predict", {"json": {"images": [[[0] * 28] * 56]}}),
+    ("one image alone", "/predict", {"json": {"images": [[0] * 28] * 28}}),
+    ("none", "/predict", {"json": {"images": []}}),
+    ("floats", "/predict", {"json": {"images": [[[0.5] * 28] * 28]}}),
+    ("texts", "/predict", {"json": {"images": [[["1"] * 28] * 28]}}),
+    ("out of range", "/predict", {"json": {"images": [[[256] * 28] * 28]}}),
+    ("too many", "/predict", {"json": {"images": [[[0] * 28] * 28] * 1025}}),
+    ("a URL for an array", "/predict", {"json": {"images": URL}}),
+    ("a URL as body", "/predict", {"content": URL, "headers": {"content-type": "application/json"}}),
+    ("half of a JSON", "/predict", {"content": "{", "headers": {"content-type": "application/json"}}),
+    ("deep JSON", "/predict", {"content": '{"images":' + "[" * 90000, "headers": {"content-type": "application/json"}}),
+    ("no body", "/predict", {"headers": {"content-type": "application/json"}}),
+    ("too large", "/predict", {"content": big, "headers": {"content-type": "application/json"}}),
+    ("no image", "/classify", {"files": {"image": ("a.png", b"nothing", "image/png")}}),
+    ("an image too large", "/classify", {"files": {"image": ("a.png", png(32, 32), "image/png")}}),
+    ("another field", "/classify", {"files": {"other": ("a.png", png(28, 28), "image/png")}}),
+    ("two images", "/classify", {"files": [("image", ("a", png(28, 28))), ("image", ("b", png(28, 28)))]}),
+    ("a URL in the form", "/classify", {"files": {"image": (None, URL)}}),
+    ("a URL in a form of the other kind", "/classify", {"data": {"image": URL}}),
+    ("a URL in JSON", "/classify", {"json": {"image": URL}}),
+    ("no boundary", "/classify", {"content": "x", "headers": {"content-type": "multipart/form-data"}}),
+    ("no JSON", INFER, {"content": b"\0\1"}),
+    ("no inputs", INFER, {"json": {}}),
+    ("another type", INFER, {"json": {"inputs": [{**good, "datatype": "FP32"}]}}),
+    ("a flat tensor", INFER, {"json": {"inputs": [{**good, "shape": [1, 784]}]}}),
+    ("too few numbers", INFER, {"json": {"inputs": [{**good, "data": [0]}]}}),
+    ("a lying length", INFER, {"json": {"inputs": [good]}, "headers": {"inference-header-content-length": "99999"}}),
+    ("a compressed body", INFER, {"content": b"x", "headers": {"content-encoding": "gzip"}}),
+    ("another model", "/v2/models/other/infer", {"json": {"inputs": [good]}}),
+    ("another version", f"/v2/models/{NAME}/versions/9/infer", {"json": {"inputs": [good]}}),
+    ("no route", "/nowhere", {"json": {}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "request_"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
+def test_a_wrong_request_gets_a_sentence_and_never_a_500(path: str, request_: dict, url: str) -> None:
+    answer = httpx.post(url + path, timeout=20, **request_)
+    assert 400 <= answer.status_code < 500
+    told = answer.json()
+    assert set(told) == {"error", "which", "next"}
+    assert all(isinstance(v, str) and v for v in told.values())
+    assert "Traceback" not in answer.text
+    assert "object at 0x" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/classify", "/predict", INFER, "/v2", "/", "/docs.json", "/metrics", "/livez"])
+def test_a_pickled_body_is_refused_on_every_route(path: str, url: str) -> None:
+    headers = {"content-type": "application/vnd.bentoml+pickle", "buffer-lengths": "1"}
+    assert httpx.post(url + path, content=b"cos\nsystem\n(S'false'\ntR.", headers=headers).status_code == 415
+
+
+def test_errors_of_get_have_the_same_shape(url: str) -> None:
+    for path in ("/nowhere", "/classify", "/v2/models/other", "/v2/nowhere", INFER):
+        answer = httpx.get(url + path)
+        assert answer.status_code in (404, 405)
+        assert set(answer.json()) == {"error", "which", "next"}
+
+
+def test_the_open_api_page_describes_both_routes(url: str) -> None:
+    assert {"/classify", "/predict"} <= set(httpx.get(f"{url}/docs.json").json()["paths"])
+    assert httpx.get(url).status_code == 200
+
+
+def test_latency_is_measured_below_a_millisecond(url: str) -> None:
+    httpx.post(f"{url}/predict", json={"images": [[[0] * 28] * 28]})
+    assert 'le="0.0004"' in httpx.get(f"{url}/metrics").text
+
+
+def test_a_worker_dies_with_its_killed_master_and_frees_the_port(python: str, built: Built) -> None:
+    (port,) = free_ports(1)
+    process = serve(python, built.folder, port)
+    ready(port)
+    worker = psutil.Process(process.pid).children()[0]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert psutil.wait_procs([worker], timeout=10)[1] == []
+    again = serve(python, built.folder, port)
+    assert ready(port).status_code == 200
+    stop(again)
+
+
+def test_a_host_asked_for_a_gpu_that_is_not_there_is_not_ready_and_says_why(python: str, built: Built) -> None:
+    (port,) = free_ports(1)
+    process = serve(python, built.folder, port, RATCHET_DEVICE="gpu")
+    answer = ready(port)
+    assert answer.status_code == 503
+    assert "gpu" in answer.json()["error"]
+    assert httpx.get(f"http://127.0.0.1:{port}/v2/models/{NAME}/ready").status_code == 503
+    stop(process)
+
+
+def test_requests_under_way_are_finished_when_it_is_stopped(python: str, built: Built) -> None:
+    (port,) = free_ports(1)
+    process = serve(python, built.folder, port)
+    ready(port)
+    body = json.dumps({"images": np.zeros((900, 28, 28), int).tolist()})
+    import threading
+
+    codes: list[int] = []
+    headers = {"content-type": "application/json"}
+    post = lambda: codes.append(httpx.post(f"http://127.0.0.1:{port}/predict", content=body, headers=headers, timeout=30).status_code)  # noqa: E501, E731
+    threads = [threading.Thread(target=post) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    process.terminate()
+    for thread in threads:
+        thread.join()
+    assert process.wait(30) == 0
+    assert codes == [200, 200, 200]
