@@ -22,13 +22,16 @@ class Run:
     started: str
 
 
-def start(deployment: str, parameters: dict[str, object]) -> str:
-    """Starts `flow/deployment`; returns the flow run's id. Raises Refusal when there is none."""
+def start(deployment: str, parameters: dict[str, object], queue: str | None = None) -> str:
+    """Starts `flow/deployment`, on a host's own queue where one is named; returns the flow run's id.
+
+    Raises Refusal when there is no such deployment.
+    """
     from prefect.deployments import run_deployment
     from prefect.exceptions import ObjectNotFound
 
     try:
-        return str(run_deployment(deployment, parameters=parameters, timeout=0).id)
+        return str(run_deployment(deployment, parameters=parameters, work_queue_name=queue, timeout=0).id)
     except ObjectNotFound:
         raise Refusal("there is no such deployment", deployment, "Run `ratchet up`") from None
 

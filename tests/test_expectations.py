@@ -72,12 +72,16 @@ def test_too_few_rows_fail(small: Recipe, pictures: Pictures, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("days", [400, -30])
-def test_old_batches_and_those_from_the_future_fail(days: int, small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+def test_old_batches_and_those_from_the_future_fail(
+    days: int, small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     when = [datetime.now(UTC) - timedelta(days=days)] * 3000
-    table = pa.table({"image": [i.ravel().tolist() for i in pictures[0]], "label": pictures[1].astype(int), "captured_at": when})
+    table = pa.table(
+        {"image": [i.ravel().tolist() for i in pictures[0]], "label": pictures[1].astype(int), "captured_at": when}
+    )
     pq.write_table(table, tmp_path / "b.parquet")
     batch = ingest.land(small, tmp_path / "b.parquet", "test")
     frame = statistics.of_batch(small, ingest.lake(small.name), batch.id)

@@ -51,7 +51,9 @@ LAND += "print(ingest.land(recipe.load('small-fashion'), Path(sys.argv[1]), 'tes
 
 def test_several_at_the_same_moment_land_it_once(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
     ingest.benchmark(small)
-    paths = [npz(tmp_path / f"{i}.npz", pictures[0][i * 40 : i * 40 + 40], pictures[1][i * 40 : i * 40 + 40]) for i in (0, 1)]
+    paths = [
+        npz(tmp_path / f"{i}.npz", pictures[0][i * 40 : i * 40 + 40], pictures[1][i * 40 : i * 40 + 40]) for i in (0, 1)
+    ]
     running = [
         subprocess.Popen([sys.executable, "-c", LAND, str(path)], stdout=subprocess.PIPE, text=True)
         for path in paths * 3
@@ -62,12 +64,16 @@ def test_several_at_the_same_moment_land_it_once(small: Recipe, pictures: Pictur
 
 
 @pytest.mark.parametrize("after", [0.5, 0.9, 1.3, 1.7, 2.1])
-def test_a_killed_ingest_is_finished_by_the_next(after: float, small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+def test_a_killed_ingest_is_finished_by_the_next(
+    after: float, small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
     ingest.benchmark(small)
     labels = pictures[1][:500].astype(int)
     labels[:7] = 99
     path = npz(tmp_path / "a.npz", pictures[0][:500], labels)
-    process = subprocess.Popen([sys.executable, "-c", LAND, str(path)], stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAND, str(path)], stdout=subprocess.DEVNULL, start_new_session=True
+    )
     time.sleep(after)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -148,7 +154,11 @@ def test_a_record_stands_on_one_side_whatever_its_label(small: Recipe, pictures:
 def test_half_of_the_data_cannot_change_under_a_fingerprint(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
     admitted(small, npz(tmp_path / "a.npz", pictures[0][:200], pictures[1][:200]))
     taken = snapshot.take(small)
-    table.delete(ingest.lake(small.name) / "records", "record", table.read(ingest.lake(small.name) / "records")["record"][150].as_py())
+    table.delete(
+        ingest.lake(small.name) / "records",
+        "record",
+        table.read(ingest.lake(small.name) / "records")["record"][150].as_py(),
+    )
     assert snapshot.take(small).fingerprint != taken.fingerprint
     newer = snapshot.Snapshot(**{**vars(taken), "version": snapshot.take(small).version})
     with pytest.raises(Refusal, match="not those of the snapshot"):

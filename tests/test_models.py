@@ -69,7 +69,9 @@ print("weights", fitted.weights)
 """
 
 
-def test_a_killed_training_resumes_and_ends_with_the_same_weights(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_and_ends_with_the_same_weights(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
     np.savez(tmp_path / "data.npz", x=pictures[0][:1600], y=pictures[1][:1600])
 
     def start(folder: str) -> subprocess.Popen[str]:
@@ -90,12 +92,16 @@ def test_a_killed_training_resumes_and_ends_with_the_same_weights(small: Recipe,
     assert resumed.strip().splitlines()[-1] == whole.strip().splitlines()[-1]
 
 
-def test_a_loss_that_is_not_finite_ends_in_a_sentence(small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_in_a_sentence(
+    small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path
+) -> None:
     with pytest.raises(Refusal, match="not finite"):
         train.fit(small, replace(small.training, learning_rate=1e30), *sides, tmp_path)
 
 
-def test_the_export_has_plain_names_and_the_same_answers(small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path) -> None:
+def test_the_export_has_plain_names_and_the_same_answers(
+    small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path
+) -> None:
     import onnx
 
     fitted = train.fit(small, replace(small.training, epochs=1), *sides, tmp_path / "fit")

@@ -91,12 +91,12 @@ def test_bytes_after_json_are_refused() -> None:
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-300, 300) | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["name", "data", "inputs", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["name", "data", "inputs", "x"]), inner)
+    ),
 )
 keys = st.sampled_from(["inputs", "outputs", "id", "parameters"])
-tensors = st.fixed_dictionaries(
-    {}, optional={k: values for k in ("name", "shape", "datatype", "data", "parameters")}
-)
+tensors = st.fixed_dictionaries({}, optional={k: values for k in ("name", "shape", "datatype", "data", "parameters")})
 
 
 @given(st.dictionaries(keys, values | st.lists(tensors, max_size=2)) | values, st.none() | st.text(max_size=4))

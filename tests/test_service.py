@@ -83,7 +83,11 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
     assert not any(name in wanted for name in ("tensorflow", "prefect", "mlflow", "great"))
     for line in lock.requirements("bento").splitlines():
         assert line.split(";")[0].strip().lower() in wanted
-    files = {str(p.relative_to(built.folder / "src")) for p in (built.folder / "src").rglob("*.*") if "__pycache__" not in str(p)}
+    files = {
+        str(p.relative_to(built.folder / "src"))
+        for p in (built.folder / "src").rglob("*.*")
+        if "__pycache__" not in str(p)
+    }
     assert files == {
         "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/protocol.py", "bentos/service.py",
         "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py",
@@ -100,7 +104,9 @@ def test_it_answers_its_golden_set(url: str, built: Built) -> None:
 
 def test_a_golden_set_that_does_not_match_is_noticed(url: str, built: Built, tmp_path: Path) -> None:
     with np.load(built.folder / "src" / "model" / "golden.npz") as kept:
-        np.savez(tmp_path / "golden.npz", images=kept["images"], probabilities=np.roll(kept["probabilities"], 1, axis=1))
+        np.savez(
+            tmp_path / "golden.npz", images=kept["images"], probabilities=np.roll(kept["probabilities"], 1, axis=1)
+        )
     with pytest.raises(Refusal, match="golden input 0"):
         golden.replay(url, NAME, tmp_path)
 
@@ -120,7 +126,9 @@ def test_every_way_of_asking_gives_the_same_answer(url: str, built: Built) -> No
     for binary in (True, False):
         tensor = triton.InferInput("image", list(images.shape), "UINT8")
         tensor.set_data_from_numpy(images, binary_data=binary)
-        answer = client.infer(NAME, [tensor], outputs=[triton.InferRequestedOutput("probabilities", binary_data=binary)])
+        answer = client.infer(
+            NAME, [tensor], outputs=[triton.InferRequestedOutput("probabilities", binary_data=binary)]
+        )
         assert np.abs(answer.as_numpy("probabilities") - want).max() < 1e-4
     answer = httpx.post(f"{url}/predict", json={"images": images.tolist()})
     assert np.abs(np.array(answer.json()["probabilities"]) - want).max() < 1e-4
@@ -248,7 +256,9 @@ def test_requests_under_way_are_finished_when_it_is_stopped(python: str, built: 
 
     codes: list[int] = []
     headers = {"content-type": "application/json"}
-    post = lambda: codes.append(httpx.post(f"http://127.0.0.1:{port}/predict", content=body, headers=headers, timeout=30).status_code)  # noqa: E501, E731
+    post = lambda: codes.append(
+        httpx.post(f"http://127.0.0.1:{port}/predict", content=body, headers=headers, timeout=30).status_code
+    )  # noqa: E501, E731
     threads = [threading.Thread(target=post) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -1,0 +1,159 @@
+"""A real stack in a home of its own, driven as a person drives it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from ratchet.fleet import processes
+from ratchet.settings import Settings
+from tests.conftest import HERE, ROOT, free_ports
+
+NAME = "small-fashion"
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Running:
+    home: Path
+    env: dict[str, str]
+    ports: list[int]
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.ports[2]}"
+
+    @property
+    def prefect(self) -> str:
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    @property
+    def mlflow(self) -> str:
+        return f"http://127.0.0.1:{self.ports[1]}"
+
+    def ratchet(self, *arguments: str, ok: bool = True) -> str:
+        """What the command printed, both streams; asserts its exit status."""
+        done = subprocess.run([BIN / "ratchet", *arguments], capture_output=True, text=True, env=self.env, cwd=ROOT)
+        told = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, told
+        assert "Traceback" not in told
+        return told
+
+    def status(self) -> dict[str, Any]:
+        done = subprocess.run(
+            [BIN / "ratchet", "status", "--json"], capture_output=True, text=True, env=self.env, check=True
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def history(self) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            [BIN / "ratchet", "history", NAME, "--json"], capture_output=True, text=True, env=self.env
+        )
+        return json.loads(done.stdout) if done.stdout.startswith("[") else []
+
+    def champion(self) -> str | None:
+        promoted = [e["body"]["version"] for e in self.history() if e["kind"] == "promoted"]
+        return promoted[-1] if promoted else None
+
+    def marked(self) -> list[psutil.Process]:
+        return processes.marked(Settings(home=self.home).mark)
+
+    def process(self, name: str) -> psutil.Process:
+        pid = next(p["pid"] for p in self.status()["processes"] if p["name"] == name)
+        return psutil.Process(pid)
+
+    def alias(self, name: str) -> str | None:
+        answer = httpx.get(
+            f"{self.mlflow}/api/2.0/mlflow/registered-models/alias", params={"name": NAME, "alias": name}
+        )
+        return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
+
+    def ask(self) -> httpx.Response:
+        return httpx.post(f"{self.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)
+
+
+@contextlib.contextmanager
+def running(home: Path, name: str = "") -> Iterator[Running]:
+    """A stack that is up; afterwards it is down, and nothing of it runs."""
+    ports = free_ports(4)
+    first = 20000 + (os.getpid() * 97 + ports[0]) % 20000
+    names = ("PREFECT_PORT", "MLFLOW_PORT", "GATEWAY_PORT", "ENVOY_ADMIN_PORT")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("RATCHET_", "PREFECT_", "MLFLOW_", "PYTEST"))}
+    env |= {f"RATCHET_{n}": str(p) for n, p in zip(names, ports, strict=True)}
+    env |= {"RATCHET_HOME": str(home), "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_WHO": "tester",
+            "RATCHET_BENTO_PORTS": f"{first}-{first + 50}", "PATH": f"{BIN}:{os.environ['PATH']}"}  # fmt: skip
+    stack = Running(home, env, ports)
+    try:
+        stack.ratchet("up")
+        yield stack
+    finally:
+        told = stack.ratchet("down")
+        assert "nothing is running" in told
+        assert stack.marked() == []
+
+
+def until(there: Callable[[], object], seconds: float = 30, every: float = 0.2) -> float:
+    """Waits for something to hold; returns how long it took."""
+    started = time.monotonic()
+    while not there():
+        assert time.monotonic() - started < seconds, "it did not come about"
+        time.sleep(every)
+    return time.monotonic() - started
+
+
+def kill(process: psutil.Process) -> None:
+    process.send_signal(signal.SIGKILL)
+
+
+@dataclass
+class Load:
+    """Requests one after the other while a block runs; what came back, by status, and from which version."""
+
+    codes: Counter[int]
+    versions: Counter[str]
+
+    @property
+    def failed(self) -> int:
+        return sum(n for code, n in self.codes.items() if code != 200)
+
+
+@contextlib.contextmanager
+def load(url: str) -> Iterator[Load]:
+    seen = Load(Counter(), Counter())
+    done = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(timeout=20) as client:
+            while not done.is_set():
+                try:
+                    answer = client.post(f"{url}/{NAME}/predict", json={"images": [[[0] * 28] * 28]})
+                    seen.codes[answer.status_code] += 1
+                    seen.versions[answer.headers.get("x-model-version", "?")] += 1
+                except httpx.HTTPError:
+                    seen.codes[0] += 1
+                time.sleep(0.005)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,394 @@
+"""The whole loop on the real stack, in the order of a model's life. Each test goes on where the last one ended."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from tests.conftest import ROOT, free_ports
+from tests.stack import BIN, NAME, Running, kill, load, running, until
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("stack") / "home") as found:
+        yield found
+
+
+def prefect(stack: Running, *arguments: str) -> str:
+    """Prefect's own command in a plain shell; the API's URL is in pyproject.toml for the default port."""
+    env = {**stack.env, "PREFECT_API_URL": f"{stack.prefect}/api"}
+    done = subprocess.run([BIN / "prefect", *arguments], capture_output=True, text=True, env=env, cwd=ROOT)
+    return done.stdout + done.stderr
+
+
+def versions(stack: Running) -> dict[str, dict[str, str]]:
+    found = httpx.get(
+        f"{stack.mlflow}/api/2.0/mlflow/model-versions/search", params={"filter": f"name='{NAME}'"}
+    ).json()
+    return {v["version"]: {t["key"]: t["value"] for t in v.get("tags", [])} for v in found.get("model_versions", [])}
+
+
+def test_everything_is_healthy_and_on_loopback(stack: Running) -> None:
+    states = {p["name"]: p["state"] for p in stack.status()["processes"]}
+    assert states == dict.fromkeys(["controller", "envoy", "mlflow", "prefect", "worker-cpu", "worker-gpu"], "running")
+    listening = [
+        c.laddr.ip for p in stack.marked() for c in p.net_connections() if c.status == psutil.CONN_LISTEN and c.laddr
+    ]
+    assert listening
+    assert set(listening) <= {"127.0.0.1", "::1"}
+
+
+def test_a_loop_before_any_release_answers_through_the_gateway(stack: Running) -> None:
+    assert httpx.get(f"{stack.gateway}/{NAME}/predict").status_code == 404
+    told = stack.ratchet("loop", NAME)
+    assert "first release" in told
+    assert f"curl -F image=@{stack.home}/example.png {stack.gateway}/{NAME}/classify" in told
+    answer = stack.ask()
+    assert (answer.status_code, answer.headers["x-model-version"]) == (200, "1")
+    assert stack.alias("champion") == "1"
+
+
+def test_the_same_loop_again_does_nothing_and_says_so(stack: Running) -> None:
+    started = time.monotonic()
+    told = stack.ratchet("loop", NAME)
+    assert "nothing new: version 1 serves" in told
+    assert list(versions(stack)) == ["1"]
+    print(f"the second loop took {time.monotonic() - started:.1f} s")
+
+
+def test_status_tells_the_champion_and_where_it_answers(stack: Running) -> None:
+    found = stack.status()["recipes"][NAME]
+    assert (found["champion"], found["traffic"], found["phase"]) == ("1", {"1": 100}, "idle")
+    assert len(found["digest"]) == 64
+    assert found["bento"].startswith(f"{NAME}:v1-")
+    (endpoint,) = found["endpoints"]
+    assert endpoint["ready"]
+    assert found["last_snapshot"]["records"] == 3000
+    assert found["last_run"]["state"] == "completed"
+    assert "version 1 is champion" in stack.ratchet("status")
+
+
+def test_the_mlflow_run_holds_what_was_promised(stack: Running) -> None:
+    run = httpx.post(f"{stack.mlflow}/api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]}).json()["runs"][0]
+    metrics = {m["key"] for m in run["data"]["metrics"]}
+    assert {"loss", "val_accuracy", "test_accuracy", "fit_seconds"} <= metrics
+    tags = {t["key"]: t["value"] for t in run["data"]["tags"]}
+    (data,) = run["inputs"]["dataset_inputs"]
+    fingerprint = stack.status()["recipes"][NAME]["last_snapshot"]["fingerprint"]
+    assert tags["ratchet.snapshot"] == fingerprint
+    assert fingerprint.startswith(data["dataset"]["digest"])
+    assert {"git.commit", "lock.sha256"} <= set(tags)
+    files = httpx.get(f"{stack.mlflow}/api/2.0/mlflow/artifacts/list", params={"run_id": run["info"]["run_id"]}).json()
+    assert {"learning_curves.png", "confusion_matrix.png"} <= {f["path"] for f in files["files"]}
+    experiment = httpx.get(f"{stack.mlflow}/api/2.0/mlflow/experiments/get", params={"experiment_id": "1"}).json()
+    assert {"key": "mlflow.experimentKind", "value": "custom_model_development"} in experiment["experiment"]["tags"]
+    assert httpx.get(stack.mlflow).status_code == 200
+    tags = versions(stack)["1"]
+    assert tags["ratchet.verdict"] == "blessed"
+    assert tags["ratchet.release"] == "promoted"
+
+
+def test_the_gateway_routes_what_callers_need_and_nothing_else(stack: Running) -> None:
+    for path in ("docs.json", "", "v2", f"v2/models/{NAME}"):
+        assert httpx.get(f"{stack.gateway}/{NAME}/{path}").status_code == 200
+    for path in (
+        f"/v2/models/{NAME}",
+        f"/v2/models/{NAME}/versions/1/ready",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2",
+    ):
+        assert httpx.get(f"{stack.gateway}{path}").status_code == 200
+    for path in ("metrics", "dossier", "records", "schema.json", "livez", "../metrics", "%2e%2e/metrics"):
+        answer = httpx.get(f"{stack.gateway}/{NAME}/{path}")
+        assert answer.status_code == 404
+        assert set(answer.json()) == {"error", "which", "next"}
+
+
+def test_bentoml_serves_the_current_bento(stack: Running) -> None:
+    (port,) = free_ports(1)
+    command = [BIN / "bentoml", "serve", str(stack.home / "bentos" / NAME / "current"), "--port", str(port)]
+    process = subprocess.Popen(command, env=stack.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}/v2/models/{NAME}/ready"
+        until(lambda: httpx.get(url).status_code == 200 if answers(url) else False, 60)
+        children = psutil.Process(process.pid).children(recursive=True)
+        ips = {c.laddr.ip for p in children for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
+        assert ips == {"127.0.0.1"}
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=1)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def test_up_again_is_harmless(stack: Running) -> None:
+    before = {p.pid for p in stack.marked()}
+    with load(stack.gateway) as seen:
+        stack.ratchet("up")
+    assert before <= {p.pid for p in stack.marked()}
+    assert seen.failed == 0
+    assert sum(seen.codes.values()) > 10
+
+
+def test_deploying_again_leaves_a_schedule_as_a_person_set_it(stack: Running) -> None:
+    name = f"retrain-and-release/{NAME}"
+    url = f"{stack.prefect}/api/deployments/name/{name}"
+    found = httpx.get(url).json()
+    assert [s["active"] for s in found["schedules"]] == [False]
+    assert found["pull_steps"] in ([], None)
+    assert str(ROOT) not in httpx.get(url).text
+    schedule = f"{stack.prefect}/api/deployments/{found['id']}/schedules/{found['schedules'][0]['id']}"
+    assert httpx.patch(schedule, json={"active": True}).status_code == 204
+    (stack.home / "deployed.json").unlink()
+    assert "deployments are made" in stack.ratchet("up")
+    assert [s["active"] for s in httpx.get(url).json()["schedules"]] == [True]
+    now = httpx.get(url).json()
+    schedule = f"{stack.prefect}/api/deployments/{now['id']}/schedules/{now['schedules'][0]['id']}"
+    httpx.patch(schedule, json={"active": False})
+
+
+def test_a_batch_that_fails_its_suite_ends_the_run_and_the_champion_goes_on(
+    stack: Running, pictures, tmp_path: Path
+) -> None:
+    images = pictures[0][:200].copy()
+    images[:9] = 7
+    np.savez(tmp_path / "bad.npz", x=images, y=pictures[1][:200])
+    assert "200 landed" in stack.ratchet("ingest", NAME, str(tmp_path / "bad.npz"))
+    told = stack.ratchet("loop", NAME, ok=False)
+    assert "the suite failed" in told
+    assert "9 of 200" in told
+    assert "on records" in told
+    assert (stack.ask().status_code, stack.champion()) == (200, "1")
+    listed = stack.ratchet("quarantine", "list", NAME)
+    assert "200 rows" in listed
+    batch = listed.split()[0]
+    assert "deviation" in stack.ratchet("quarantine", "show", NAME, batch)
+    assert "dropped" in stack.ratchet("quarantine", "drop", NAME, batch, "--why", "a broken scanner")
+
+
+def test_a_new_batch_gives_a_new_version_by_the_native_command_with_no_request_lost(stack: Running) -> None:
+    assert "3000 landed" in stack.ratchet("ingest", NAME, "--next")
+    assert "every" not in stack.ratchet("quarantine", "list", NAME)
+    with load(stack.gateway) as seen:
+        told = prefect(stack, "deployment", "run", f"retrain-and-release/{NAME}", "--watch")
+        assert "Completed" in told or "finished successfully" in told, told
+    assert stack.champion() == "2"
+    assert seen.failed == 0, seen
+    assert set(seen.versions) == {"1", "2"}
+    assert (stack.alias("champion"), stack.alias("previous")) == ("2", "1")
+    arms = [p["name"] for p in stack.status()["processes"] if p["name"].startswith("bento")]
+    assert arms == [f"bento-{NAME}-v2"], "the old version stopped"
+
+
+def test_a_verdict_against_is_registered_and_never_served(stack: Running) -> None:
+    """Barely trained on the same data, it is a candidate of its own, and a bad one."""
+    told = stack.ratchet("loop", NAME, "--epochs", "1", "--batch-size", "5000", ok=False)
+    assert "the verdict is against it" in told
+    assert versions(stack)["3"]["ratchet.verdict"] == "not blessed"
+    assert "accuracy" in versions(stack)["3"]["ratchet.verdict_why"]
+    assert stack.champion() == "2"
+
+
+def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Running) -> None:
+    name = f"bento-{NAME}-v2"
+    master = stack.process(name)
+    worker = master.children()[0]
+    kill(master)
+    took = until(lambda: stack.ask().status_code == 200 and not worker.is_running(), 30)
+    until(lambda: stack.process(name).pid != master.pid)
+    print(f"a killed master: answers again after {took:.1f} s")
+    until(lambda: stack.status()["recipes"][NAME]["endpoints"][0]["in_gateway"])
+    worker = stack.process(name).children()[0]
+    kill(worker)
+    answer = httpx.post(f"{stack.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)
+    assert answer.status_code in (200, 503), "turned away, not left hanging"
+    took = until(lambda: stack.ask().status_code == 200, 40)
+    print(f"a killed worker: answers again after {took:.1f} s")
+    kill(stack.process("envoy"))
+    until(lambda: answers(stack.gateway) and stack.ask().status_code == 200)
+
+
+def test_with_prefect_and_mlflow_killed_a_rollback_works_and_the_aliases_follow(stack: Running) -> None:
+    from ratchet.fleet.supervisor import Supervisor
+    from ratchet.settings import Settings
+
+    supervisor = Supervisor(Settings(home=stack.home))
+    servers = [stack.process(n) for n in ("prefect", "mlflow", "worker-cpu", "worker-gpu")]
+    family = [p for s in servers for p in (s, *s.children(recursive=True))]
+    for name in ("prefect", "mlflow", "worker-cpu", "worker-gpu"):
+        supervisor.remove(name)
+    for process in family:
+        if process.is_running():
+            kill(process)
+    assert not answers(stack.mlflow)
+    assert stack.ask().status_code == 200
+    with load(stack.gateway) as seen:
+        told = stack.ratchet("rollback", NAME, "--why", "it looked wrong")
+    assert "version 1 serves again" in told
+    assert seen.failed == 0, seen
+    assert stack.ask().headers["x-model-version"] == "1"
+    assert "has yet to be told" in stack.ratchet("status")
+    stack.ratchet("up")
+    until(lambda: (stack.alias("champion"), stack.alias("previous")) == ("1", None), 30)
+    assert versions(stack)["2"]["ratchet.release"] == "rolled back"
+    assert "it looked wrong" in versions(stack)["2"]["ratchet.release_why"]
+    assert "tester" in stack.ratchet("history", NAME)
+
+
+def test_a_version_rolled_back_is_not_released_by_the_next_run(stack: Running) -> None:
+    assert "released again only by hand" in stack.ratchet("loop", NAME)
+    assert stack.champion() == "1"
+    assert "no former champion" in stack.ratchet("rollback", NAME, ok=False)
+
+
+def test_a_bento_that_does_not_answer_its_golden_set_is_stopped_and_the_champion_stays(stack: Running) -> None:
+    """The real bento of version 2 with another golden set, released as the flow would: by its digest, from MLflow."""
+    import json
+    import shutil
+    import tarfile
+
+    from ratchet.files import sha256
+
+    packed = next((stack.home / "bentos" / NAME).glob("v2-*.bento"))
+    folder = stack.home / "tmp" / "golden"
+    with tarfile.open(packed) as archive:
+        archive.extractall(folder, filter="data")
+    kept = folder / "src" / "model" / "golden.npz"
+    with np.load(kept) as data:
+        images, probabilities = data["images"], data["probabilities"]
+    np.savez(kept, images=images, probabilities=np.roll(probabilities, 1, axis=1))
+    broken = folder.with_suffix(".bento")
+    with tarfile.open(broken, "w:xz") as archive:
+        archive.add(folder, arcname=".")
+    requested = next(
+        e["body"]["package"] for e in stack.history() if e["body"].get("package", {}).get("version") == "2"
+    )
+    path = requested["artifact"].replace("v2.bento", "broken.bento")
+    put = httpx.put(f"{stack.mlflow}/api/2.0/mlflow-artifacts/artifacts/{path}", content=broken.read_bytes())
+    assert put.status_code == 200
+    package = {**requested, "artifact": path, "digest": sha256(broken), "version": "9", "tag": f"{NAME}:broken"}
+    told = release(stack, json.dumps(package))
+    assert "golden input 0" in told, told
+    assert (stack.champion(), stack.ask().headers["x-model-version"]) == ("1", "1")
+    until(lambda: not [p for p in stack.status()["processes"] if p["name"].endswith("-v9")])
+    changed = {**package, "digest": "0" * 64, "version": "8"}
+    assert "its SHA-256 is" in release(stack, json.dumps(changed))
+    assert stack.ask().status_code == 200
+    shutil.rmtree(folder)
+
+
+def release(stack: Running, package: str) -> str:
+    """Asks for a release and runs the `serve` deployment, as the loop's flow does; returns why it failed."""
+    code = """
+import sys, json
+from commands._stack import stack
+stack()
+from flows import runs
+from ratchet.words import Package, from_json
+from releases import requests
+made = from_json(Package, sys.argv[1])
+requests.release(made, "tester", "a test", by_hand=True)
+id = runs.start("serve/gpu", {"package": json.loads(sys.argv[1])}, queue=sys.argv[2])
+print(runs.follow(id, lambda line: None).message)
+"""
+    import socket
+    import sys
+
+    command = [sys.executable, "-c", code, package, socket.gethostname().lower()]
+    done = subprocess.run(command, capture_output=True, text=True, env=stack.env)
+    return done.stdout + done.stderr
+
+
+def test_a_killed_flow_run_is_marked_and_the_next_one_goes_on(stack: Running, pictures, tmp_path: Path) -> None:
+    assert "3000 landed" in stack.ratchet("ingest", NAME, "--next")
+    started = subprocess.Popen(
+        [BIN / "ratchet", "loop", NAME, "--epochs", "3"],
+        env=stack.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert started.stdout
+    for line in started.stdout:
+        if "epoch 1/3" in line:
+            break
+    (run,) = [
+        p for p in stack.marked() if "PREFECT__FLOW_RUN_ID" in p.environ() and "prefect.engine" in " ".join(p.cmdline())
+    ]
+    kill(stack.process("worker-cpu"))
+    kill(run)
+    started.kill()
+    assert "nobody ran it" in stack.ratchet("up")
+    told = stack.ratchet("loop", NAME, "--epochs", "3")
+    assert "is champion" in told
+    assert "epoch 3/3" in told
+    assert stack.champion() == stack.ask().headers["x-model-version"]
+
+
+def test_after_supervisord_is_killed_up_adopts_the_bento_that_still_answers(stack: Running) -> None:
+    from ratchet.fleet.supervisor import Supervisor
+    from ratchet.settings import Settings
+
+    version = stack.champion()
+    kill(psutil.Process(Supervisor(Settings(home=stack.home)).pid()))
+    assert stack.ask().status_code == 200, "serving goes on with everything else dead"
+    stack.ratchet("up")
+    assert stack.ask().headers["x-model-version"] == version
+
+    def settled() -> bool:
+        ends = stack.status()["recipes"][NAME]["endpoints"]
+        return [(e["state"], e["in_gateway"]) for e in ends] == [("running", True)]
+
+    until(settled, 60)
+    assert stack.ask().status_code == 200
+
+
+def test_down_and_up_again_brings_the_champion_back(stack: Running) -> None:
+    version = stack.champion()
+    stack.ratchet("down")
+    assert stack.marked() == []
+    stack.ratchet("up")
+    assert stack.ask().headers["x-model-version"] == version
+
+
+def test_a_second_stack_runs_beside_and_a_port_in_use_is_named(stack: Running, tmp_path: Path) -> None:
+    import os
+
+    taken = {**stack.env, "RATCHET_HOME": str(tmp_path / "other")}
+    done = subprocess.run([BIN / "ratchet", "up"], capture_output=True, text=True, env=taken)
+    assert done.returncode == 1
+    assert "the port is in use" in done.stderr
+    assert "RATCHET_PREFECT_PORT" in done.stderr
+    assert os.environ.get("RATCHET_HOME") is None
+    with running(tmp_path / "second") as other:
+        assert other.status()["recipes"][NAME]["champion"] is None
+        assert stack.ask().status_code == 200
+    assert stack.ask().status_code == 200, "the other's end did not touch this one"
+
+
+def test_no_process_speaks_to_anywhere_but_this_machine(stack: Running) -> None:
+    remote = {c.raddr.ip for p in stack.marked() for c in p.net_connections() if c.raddr}
+    assert remote <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_logs_are_shown_by_name(stack: Running) -> None:
+    assert "controller" in stack.ratchet("logs")
+    assert "the controller watches" in stack.ratchet("logs", "controller", "-n", "100000")
+    assert "Known are" in stack.ratchet("logs", "nobody", ok=False)
