@@ -135,8 +135,9 @@ def crash_zombies(settings: Settings) -> list[str]:
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
         )
         for run in runs:
-            here = run.infrastructure_pid is None or run.infrastructure_pid.startswith(f"{socket.gethostname()}:")
-            if here and str(run.id) not in living:
+            # The process worker writes a bare pid, or one with its host's name before it.
+            host = (run.infrastructure_pid or "").rpartition(":")[0]
+            if host in ("", socket.gethostname()) and str(run.id) not in living:
                 client.set_flow_run_state(
                     run.id, Crashed(message="Nobody was running it any more; marked by ratchet up."), force=True
                 )

@@ -35,6 +35,8 @@ class DataSet:
     folders: tuple[str, ...]
     url: str
     files: Mapping[str, str]
+    debian: str = ""
+    """A Debian package that puts the files into one of `folders`."""
 
 
 @dataclass(frozen=True)

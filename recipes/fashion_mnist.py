@@ -26,6 +26,7 @@ recipe = Recipe(
     data=DataSet(
         setting="fashion_mnist_dir",
         folders=("/usr/share/datasets/fashion-mnist",),
+        debian="dataset-fashion-mnist",
         url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
         files={
             _TRAIN[0]: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",

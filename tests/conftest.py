@@ -24,7 +24,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 os.environ.update(settings_module.TELEMETRY_OFF)
 
 
-@pytest.fixture()
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home of its own, with the tests' recipes."""
     yield from _home(tmp_path / "home", monkeypatch)
@@ -46,7 +46,7 @@ def _home(path: Path, patch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings_module.settings.cache_clear()
 
 
-@pytest.fixture()
+@pytest.fixture
 def small(home: Path) -> Recipe:
     return recipes.load("small-fashion")
 
@@ -106,7 +106,8 @@ scratch = Path(sys.argv[1])
 recipe = recipes.load("small-fashion")
 data = np.load(scratch / "pictures.npz")
 x, y = data["images"], data["labels"]
-fitted = train.fit(recipe, replace(recipe.training, epochs=1), (x[:2500], y[:2500]), (x[2500:], y[2500:]), scratch / "fit")
+once = replace(recipe.training, epochs=1)
+fitted = train.fit(recipe, once, (x[:2500], y[:2500]), (x[2500:], y[2500:]), scratch / "fit")
 onnx = scratch / "model.onnx"
 digest = export.export(fitted.model, x[:64].astype("float32")[..., None], onnx)
 labels = {"package": build.package_key(recipe, digest), "model": recipe.name, "version": "1", "run": "r",

@@ -20,6 +20,7 @@ import httpx
 import psutil
 
 from ratchet.fleet import processes
+from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
 from tests.conftest import HERE, ROOT, free_ports
 
@@ -70,12 +71,15 @@ class Running:
         promoted = [e["body"]["version"] for e in self.history() if e["kind"] == "promoted"]
         return promoted[-1] if promoted else None
 
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(Settings(home=self.home))
+
     def marked(self) -> list[psutil.Process]:
         return processes.marked(Settings(home=self.home).mark)
 
     def process(self, name: str) -> psutil.Process:
-        pid = next(p["pid"] for p in self.status()["processes"] if p["name"] == name)
-        return psutil.Process(pid)
+        return psutil.Process(next(p.pid for p in self.supervisor.list() if p.name == name))
 
     def alias(self, name: str) -> str | None:
         answer = httpx.get(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +64,21 @@ def test_several_at_the_same_moment_land_it_once(small: Recipe, pictures: Pictur
     told = [p.communicate()[0].strip() for p in running]
     assert sorted(told) == ["False"] * 4 + ["True"] * 2
     assert rows(small, "landing") == 80
+
+
+def race(job: tuple[str, int]) -> bool:
+    path, which = job
+    return table.append(Path(path), pa.table({"x": [which] * 10}), once=f"land:{which}")
+
+
+def test_a_commit_happens_once_however_many_race_for_it(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(6, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for round_ in range(15):
+            path = tmp_path / str(round_)
+            done = list(pool.map(race, [(str(path), which) for which in (0, 1)] * 6))
+            found = table.read(path)
+            assert found is not None
+            assert (sum(done), found.num_rows) == (2, 20)
 
 
 @pytest.mark.parametrize("after", [0.5, 0.9, 1.3, 1.7, 2.1])

@@ -14,7 +14,7 @@ from releases.ledger import Ledger, Lost, held
 from releases.machine import Failed
 
 
-@pytest.fixture()
+@pytest.fixture
 def book(tmp_path: Path) -> Ledger:
     return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
 

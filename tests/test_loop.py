@@ -226,10 +226,7 @@ def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Runni
 
 
 def test_with_prefect_and_mlflow_killed_a_rollback_works_and_the_aliases_follow(stack: Running) -> None:
-    from ratchet.fleet.supervisor import Supervisor
-    from ratchet.settings import Settings
-
-    supervisor = Supervisor(Settings(home=stack.home))
+    supervisor = stack.supervisor
     servers = [stack.process(n) for n in ("prefect", "mlflow", "worker-cpu", "worker-gpu")]
     family = [p for s in servers for p in (s, *s.children(recursive=True))]
     for name in ("prefect", "mlflow", "worker-cpu", "worker-gpu"):
@@ -343,11 +340,8 @@ def test_a_killed_flow_run_is_marked_and_the_next_one_goes_on(stack: Running, pi
 
 
 def test_after_supervisord_is_killed_up_adopts_the_bento_that_still_answers(stack: Running) -> None:
-    from ratchet.fleet.supervisor import Supervisor
-    from ratchet.settings import Settings
-
     version = stack.champion()
-    kill(psutil.Process(Supervisor(Settings(home=stack.home)).pid()))
+    kill(psutil.Process(stack.supervisor.pid()))
     assert stack.ask().status_code == 200, "serving goes on with everything else dead"
     stack.ratchet("up")
     assert stack.ask().headers["x-model-version"] == version

@@ -23,7 +23,7 @@ from ratchet.recipe import Recipe
 Pictures = tuple[np.ndarray, np.ndarray]
 
 
-@pytest.fixture()
+@pytest.fixture
 def sides(pictures: Pictures) -> tuple[Pictures, Pictures]:
     images, labels = pictures
     return (images[:600], labels[:600]), (images[600:700], labels[600:700])
@@ -72,7 +72,7 @@ print("weights", fitted.weights)
 def test_a_killed_training_resumes_and_ends_with_the_same_weights(
     small: Recipe, pictures: Pictures, tmp_path: Path
 ) -> None:
-    np.savez(tmp_path / "data.npz", x=pictures[0][:1600], y=pictures[1][:1600])
+    np.savez(tmp_path / "data.npz", x=pictures[0], y=pictures[1])
 
     def start(folder: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", FIT, str(tmp_path / "data.npz"), str(tmp_path / folder)]

@@ -96,7 +96,7 @@ values = st.recursive(
     ),
 )
 keys = st.sampled_from(["inputs", "outputs", "id", "parameters"])
-tensors = st.fixed_dictionaries({}, optional={k: values for k in ("name", "shape", "datatype", "data", "parameters")})
+tensors = st.fixed_dictionaries({}, optional=dict.fromkeys(("name", "shape", "datatype", "data", "parameters"), values))
 
 
 @given(st.dictionaries(keys, values | st.lists(tensors, max_size=2)) | values, st.none() | st.text(max_size=4))

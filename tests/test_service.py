@@ -256,9 +256,11 @@ def test_requests_under_way_are_finished_when_it_is_stopped(python: str, built: 
 
     codes: list[int] = []
     headers = {"content-type": "application/json"}
-    post = lambda: codes.append(
-        httpx.post(f"http://127.0.0.1:{port}/predict", content=body, headers=headers, timeout=30).status_code
-    )  # noqa: E501, E731
+
+    def post() -> None:
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", content=body, headers=headers, timeout=30)
+        codes.append(answer.status_code)
+
     threads = [threading.Thread(target=post) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -90,7 +90,8 @@ def bad_files(good: bytes) -> dict[str, bytes]:
         "empty": b"", "one byte": b"\0", "text": b"hello there, this is not a picture", "pickle": evil,
         "truncated idx": idx(np.zeros((5, 28, 28), np.uint8))[:-10], "idx header only": struct.pack(">HBB", 0, 8, 3),
         "idx too long": idx(np.zeros((2, 28, 28), np.uint8)) + b"x", "truncated gz": gzip.compress(good)[:-20],
-        "object npz": objects.getvalue(), "zip of other things": packed.getvalue(), "truncated zip": objects.getvalue()[:60],
+        "object npz": objects.getvalue(),
+        "zip of other things": packed.getvalue(), "truncated zip": objects.getvalue()[:60],
         "parquet magic alone": b"PAR1PAR1", "elf": b"\x7fELF" + bytes(60), "gif": b"GIF89a" + bytes(40),
         "one image": b"\x89PNG\r\n\x1a\n" + bytes(40), "csv without label": b"a,b,c\n1,2,3\n",
     }  # fmt: skip

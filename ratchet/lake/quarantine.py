@@ -178,4 +178,4 @@ def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) ->
 
 def ever_landed(home: Path) -> bool:
     """Whether any batch ever landed, whatever became of it."""
-    return table.exists(home / "landing")
+    return any(str(c.get("ratchet", "")).startswith("land:") for c in table.history(home / "landing"))

@@ -19,21 +19,25 @@ def append(path: Path, rows: pa.Table, once: str, turn: int = 1, **meta: str) ->
 
     `meta` (who, why, ...) is kept in the table's history. Raises Refusal when the table stays contended.
     """
-    from deltalake import CommitProperties, Transaction, write_deltalake
+    from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
     from deltalake.exceptions import DeltaError
 
     path.mkdir(parents=True, exist_ok=True)
+    # No retries inside: the commit must follow the very version that was looked at.
+    commit = CommitProperties(
+        custom_metadata={"ratchet": once, **meta},
+        max_commit_retries=0,
+        app_transactions=[Transaction(once, turn, int(time.time() * 1000))],
+    )
+    last: Exception | None = None
     for attempt in range(_TRIES):
-        if turn_of(path, once) >= turn:
-            return False
-        # No retries inside: a retry there would not look at the transaction again.
-        commit = CommitProperties(
-            custom_metadata={"ratchet": once, **meta},
-            max_commit_retries=0,
-            app_transactions=[Transaction(once, turn, int(time.time() * 1000))],
-        )
         try:
-            write_deltalake(str(path), rows, mode="append", commit_properties=commit)
+            if not exists(path):
+                DeltaTable.create(str(path), rows.schema, mode="ignore")
+            seen = DeltaTable(str(path))
+            if (seen.transaction_version(once) or 0) >= turn:
+                return False
+            write_deltalake(seen, rows, mode="append", commit_properties=commit)
             return True
         except (DeltaError, OSError) as error:
             last = error

@@ -1,0 +1,52 @@
+# `make loop` and `make test` each do all set-up; either may be run first, and again.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+# The project's environment, whatever another shell has active.
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
+RATCHET := $(VENV)/bin/ratchet
+RECIPE ?= fashion-mnist
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.synced data ## Everything that is needed, from the lock
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Ratchet needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d. Give another: make PYTHON=python3.12" % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/bin/uv: | $(VENV)/bin/python
+	@echo "installing uv"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.synced: pyproject.toml uv.lock | $(VENV)/bin/uv
+	@echo "installing the locked environment (about 3 GB)"
+	@$(VENV)/bin/python -m uv sync --frozen
+	@touch $@
+
+data: $(VENV)/.synced
+	@$(VENV)/bin/python -m ratchet.lake.provide
+
+loop: setup ## The main job: set-up, the stack, and one turn of the loop
+	@$(RATCHET) up
+	@$(RATCHET) loop $(RECIPE)
+
+check: $(VENV)/.synced ## Format, lint, types, layers and doors; lines of code
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo | tail -1
+	@git ls-files '*.py' | grep -v '^tests/' | xargs cat | wc -l | xargs printf '%d lines of Python outside tests\n'
+
+test: setup check ## All checks and all tests
+	@$(VENV)/bin/pytest -q -n 2
+
+down: ## End everything of this home
+	@$(RATCHET) down
+
+.PHONY: help setup data loop check test down

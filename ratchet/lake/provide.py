@@ -1,0 +1,46 @@
+"""Set-up's last step: the data of the recipes is there, or it is said how to get it.
+
+Where a download cannot be reached and this is root on Debian or Ubuntu, the distribution's package
+is installed instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from ratchet import recipe as recipes
+from ratchet.errors import Refusal
+from ratchet.lake.fetch import fetch
+from ratchet.recipe import DataSet
+
+
+def provide(data: DataSet) -> None:
+    """Makes every file of the data set readable. Raises Refusal when there is no way."""
+    try:
+        for name in data.files:
+            fetch(data, name)
+    except Refusal:
+        if not (data.debian and os.geteuid() == 0 and shutil.which("apt-get")):
+            raise
+        print(f"the download cannot be reached; installing Debian's package {data.debian}", file=sys.stderr)
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for step in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", data.debian]):
+            subprocess.run(["apt-get", *step], env=quiet, stdout=subprocess.DEVNULL, check=False)
+        for name in data.files:
+            fetch(data, name)
+
+
+def main() -> None:
+    for name in recipes.names():
+        try:
+            provide(recipes.load(name).data)
+        except Refusal as refusal:
+            print(f"{name}: {refusal}", file=sys.stderr)
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
