@@ -37,7 +37,7 @@ def of_batch(recipe: Recipe, home: Path, batch: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = table.read(home / "landing", where=("batch", "=", batch))
+    rows = table.read(home / "landing", where=("batch", batch))
     records = rows.to_pylist() if rows is not None else []
     width = recipe.contract.width
     images = np.array([np.frombuffer(r["image"], recipe.contract.dtype) for r in records]).reshape(len(records), -1)

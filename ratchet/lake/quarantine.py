@@ -84,7 +84,7 @@ def pending(home: Path) -> list[str]:
 
 def admit_landed(home: Path, batch: str, who: str) -> None:
     """A batch whose suite passed joins the records that snapshots are taken from."""
-    rows = table.read(home / "landing", where=("batch", "=", batch))
+    rows = table.read(home / "landing", where=("batch", batch))
     if rows is not None and rows.num_rows:
         _admit(home, batch, rows, who, "its suite passed")
         table.delete(home / "landing", "batch", batch, who=who, why="admitted")
@@ -92,7 +92,7 @@ def admit_landed(home: Path, batch: str, who: str) -> None:
 
 def refuse_landed(home: Path, batch: str, reason: str, who: str) -> None:
     """A batch whose suite failed goes to quarantine whole."""
-    rows = table.read(home / "landing", where=("batch", "=", batch))
+    rows = table.read(home / "landing", where=("batch", batch))
     if rows is not None and rows.num_rows:
         _set_aside(home, batch, rows, reason, who)
         table.delete(home / "landing", "batch", batch, who=who, why=reason)
@@ -100,7 +100,7 @@ def refuse_landed(home: Path, batch: str, reason: str, who: str) -> None:
 
 def withdraw(home: Path, batch: str, reason: str, who: str) -> int:
     """Takes an admitted batch out of the records, into quarantine: a new version; old snapshots stay readable."""
-    rows = table.read(home / "records", where=("batch", "=", batch))
+    rows = table.read(home / "records", where=("batch", batch))
     if rows is None or not rows.num_rows:
         raise Refusal("no such batch is admitted", batch, "See `ratchet status` for the batches of the last snapshot")
     _set_aside(home, batch, rows, f"withdrawn: {reason}", who)
@@ -147,21 +147,21 @@ def show(home: Path, batch: str) -> list[dict[str, object]]:
 
 
 def _rows(home: Path, batch: str) -> pa.Table:
-    rows = table.read(home / "quarantine", where=("batch", "=", batch))
+    rows = table.read(home / "quarantine", where=("batch", batch))
     if rows is None or not rows.num_rows:
         raise Refusal("no such batch is in quarantine", batch, "See `ratchet quarantine list`")
     return rows
 
 
 def _admit(home: Path, batch: str, rows: pa.Table, who: str, why: str) -> None:
-    present = table.read(home / "records", ["batch"], where=("batch", "=", batch))
+    present = table.read(home / "records", ["batch"], where=("batch", batch))
     if present is None or not present.num_rows:
         turn = table.turn_of(home / "records", f"admit:{batch}") + 1
         table.append(home / "records", rows, once=f"admit:{batch}", turn=turn, who=who, why=why)
 
 
 def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) -> None:
-    present = table.read(home / "quarantine", ["batch"], where=("batch", "=", batch))
+    present = table.read(home / "quarantine", ["batch"], where=("batch", batch))
     held = present is not None and present.num_rows and _rows(home, batch).filter(pc.field("kind") == "batch").num_rows
     if not held:
         now = datetime.now(UTC)
