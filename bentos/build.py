@@ -72,7 +72,7 @@ def build(
         "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
     }))  # fmt: skip
     _bentoml(scratch, "build", "--version", tag.split(":")[1], "--output", "tag", str(context))
-    out = scratch / f"{recipe.name}-v{version}.bento"
+    out = scratch / f"{tag.replace(':', '-')}.bento"
     _bentoml(scratch, "export", tag, str(out))
     return tag, out
 

@@ -59,6 +59,10 @@ class Door:
 
     async def _body(self, scope: Message, receive: Receive) -> bytes:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        names = [k.lower() for k, _ in scope["headers"]]
+        if any(names.count(name) > 1 for name in (b"content-type", b"content-encoding", b"content-length")):
+            # Another parser might take the one that was not looked at.
+            raise _Status(400, "a header that describes the body is there twice", scope["path"], "Send it once")
         path, kind = scope["path"], headers.get("content-type", "")
         media = kind.split(";")[0].strip().lower()
         takes = _TAKES.get(path, _INFER)

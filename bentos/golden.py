@@ -17,6 +17,8 @@ TOLERANCE = 1e-3
 
 def write(folder: Path, images: np.ndarray, probabilities: np.ndarray) -> None:
     """Keeps images [N, height, width] and what the packaged model answers to them [N, classes]."""
+    if not len(images):
+        raise Refusal("the golden set is empty", folder, "Train on a snapshot with records on its test side")
     np.savez_compressed(folder / "golden.npz", images=images, probabilities=probabilities)
 
 
@@ -27,6 +29,8 @@ def replay(url: str, recipe: str, folder: Path) -> int:
     """
     with np.load(folder / "golden.npz", allow_pickle=False) as kept:
         images, expected = kept["images"], kept["probabilities"]
+    if not len(images):
+        raise Refusal("the golden set is empty", folder, "Build the package anew")
     with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
         for i, (image, want) in enumerate(zip(images, expected, strict=True)):
             got = ask(client, recipe, image[None])[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expectations.suite import Expectation
+from ratchet.files import locked
 from ratchet.settings import TELEMETRY_OFF, settings
 from ratchet.words import Expected, SuiteResult
 
@@ -30,7 +31,12 @@ def check(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation
         why = "the suite has no expectation" if not suite else "the batch has no good record"
         return SuiteResult(batch, False, len(frame), (), str(docs()), why)
     os.environ.update(TELEMETRY_OFF)
-    result = _run(recipe, batch, frame, suite)
+    try:
+        # The file context is one for all recipes, and two runs may validate at once.
+        with locked(settings().home / "gx.lock"):
+            result = _run(recipe, batch, frame, suite)
+    except Exception as error:
+        return SuiteResult(batch, False, len(frame), (), str(docs()), f"the suite raised: {error}"[:500])
     expected = tuple(_expected(e, r, frame) for e, r in zip(suite, result, strict=True))
     failed = [e for e in expected if not e.passed]
     why = "; ".join(f"{e.name} on {e.column or 'the table'}: {e.observed}, expected {e.limit}" for e in failed)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from ratchet.errors import Refusal
 from ratchet.fleet import processes
 from ratchet.settings import Settings
+
+_YOUNG = 60.0
+"""Seconds in which a pending run may have no process yet."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +52,23 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
     with get_client(sync_client=True) as client:
         while True:
             run = client.read_flow_run(UUID(id))
-            logs = client.read_logs(
+            # Lines may arrive late, before ones that were told: look back a little.
+            lines = client.read_logs(
                 LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(id)])),
                 sort=LogSort.TIMESTAMP_ASC,
                 limit=200,
-                offset=len(seen),
+                offset=max(0, len(seen) - 50),
             )
-            for line in logs:
-                if line.id not in seen:
-                    seen.add(line.id)
-                    if _worth_telling(line.level, line.message):
-                        tell(line.message.splitlines()[0])
+            new = [line for line in lines if line.id not in seen]
+            for line in new:
+                seen.add(line.id)
+                if _worth_telling(line.level, line.message):
+                    tell(line.message.splitlines()[0])
             now = run.state.name if run.state else "Unknown"
             if now != state and not (run.state and run.state.is_final()):
                 tell(f"flow run {run.name}: {now.lower()}")
             state = now
-            if run.state and run.state.is_final() and not logs:
+            if run.state and run.state.is_final() and not new:
                 return Run(
                     id, run.name, run.state.type.value.lower(), run.state.message or "", str(run.start_time or "")
                 )
@@ -109,6 +115,28 @@ def last(recipe: str) -> Run | None:
     return Run(str(ran[0].id), ran[0].name, state.type.value.lower(), state.message or "", str(ran[0].start_time or ""))
 
 
+def artifact(id: str, key: str) -> list[dict[str, object]]:
+    """The rows of a table artifact that a flow run left. Raises Refusal when there is none."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(id)]), key=ArtifactFilterKey(any_=[key]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted)
+    if not found:
+        raise Refusal(f"the run left no artifact {key}", id, "See its log in the Prefect UI")
+    return json.loads(str(found[0].data))
+
+
+def cancel(id: str) -> None:
+    """Asks that a run end."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling
+
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(id), Cancelling(), force=True)
+
+
 def workers_online(pool: str) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -127,17 +155,19 @@ def crash_zombies(settings: Settings) -> list[str]:
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
-    living = {processes.environment(p, "PREFECT__FLOW_RUN_ID") for p in processes.marked(settings.mark)}
     types = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     ended = []
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
-        )
+        chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
+        runs = client.read_flow_runs(flow_run_filter=chosen)
+        # Looked for after the runs are known, so that one which starts meanwhile is not taken for dead.
+        living = {processes.environment(p, "PREFECT__FLOW_RUN_ID") for p in processes.marked(settings.mark)}
         for run in runs:
             # The process worker writes a bare pid, or one with its host's name before it.
             host = (run.infrastructure_pid or "").rpartition(":")[0]
-            if host in ("", socket.gethostname()) and str(run.id) not in living:
+            young = run.state and (datetime.now(UTC) - run.state.timestamp).total_seconds() < _YOUNG
+            pending = run.state and run.state.is_pending()
+            if host in ("", socket.gethostname()) and str(run.id) not in living and not (pending and young):
                 client.set_flow_run_state(
                     run.id, Crashed(message="Nobody was running it any more; marked by ratchet up."), force=True
                 )

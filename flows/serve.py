@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -15,27 +14,28 @@ from flows.refusals import refusals_are_states
 from ratchet.errors import Refusal
 from ratchet.fleet.host import Host
 from ratchet.settings import settings
-from ratchet.words import Package, Served, from_json
+from ratchet.words import Package, Served, from_json, to_json
 from releases import act, requests
 
 
 @flow(name="serve", flow_run_name="{package[tag]}", persist_result=False)
 @refusals_are_states
 def serve(package: dict[str, Any]) -> Any:
-    """Fetches the bento, checks its digest, starts it, asks its golden set, measures, reports to the ledger."""
+    """Fetches the bento, checks its digest, starts it, asks its golden set, measures.
+
+    What it found out is an artifact: that comes back also from another machine. Refused, the host is
+    left as it was.
+    """
     made = from_json(Package, package)
     host = Host(settings())
-    who = f"host {settings().host_name}"
     try:
         served = _serve(made, host)
-    except Refusal as refusal:
+    except Refusal:
         state, _ = requests.state_of(made.recipe)
         if not (state.champion and state.champion.version == made.version):
             host.stop(made.recipe, made.version)
-        requests.report_failure(made, str(refusal), who)
         raise
-    create_table_artifact([_row(served)], key=f"serving-{made.recipe}", description=f"{made.tag} on {served.host}")
-    requests.report(served, who)
+    create_table_artifact([to_json(served)], key=f"serving-{made.recipe}", description=f"{made.tag} on {served.host}")
     return Completed(
         message=f"{made.tag} serves on {served.host} at {served.address}:{served.port}, on its {served.device}"
     )
@@ -62,9 +62,3 @@ def _serve(made: Package, host: Host) -> Served:
     p50, p99 = golden.latency(url, made.recipe, folder)
     log.info("%d golden answers as expected; p50 %.2f ms, p99 %.2f ms; ready after %.1f s", count, p50, p99, seconds)
     return Served(made, settings().host_name, arm.address, arm.port, device, count, p50, p99, seconds)
-
-
-def _row(served: Served) -> Mapping[str, Any]:
-    return {"version": served.package.version, "host": served.host, "endpoint": f"{served.address}:{served.port}",
-            "device": served.device, "golden": served.golden, "p50 ms": round(served.p50_ms, 3),
-            "p99 ms": round(served.p99_ms, 3), "ready after s": round(served.seconds, 1)}  # fmt: skip

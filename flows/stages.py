@@ -22,7 +22,8 @@ from ratchet.lake import snapshot as snapshots
 from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
-from ratchet.words import Candidate, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
+from ratchet.words import Candidate, Package, Served, Snapshot, SuiteResult, Verdict, from_json, to_json
+from releases import requests
 
 WHO = "retrain-and-release"
 
@@ -119,7 +120,6 @@ def train(name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: 
 def judge(name: str, candidate: Candidate) -> Verdict:
     """The verdict; a candidate that is not blessed ends the run."""
     from models.judge.decide import decide
-    from releases import requests
 
     state, _ = requests.state_of(name)
     champion = state.champion.version if state.champion else None
@@ -177,7 +177,7 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
         return made
 
     stage_key = stages.key("package", build.VERSION, package=key, version=candidate.version, verdict=verdict.benchmark)
-    made, new = stages.run(stage_key, Package, work, source=build.build)
+    made, new = stages.run(stage_key, Package, work, source=build.build, still=lambda p: registry.has(p.artifact))
     get_run_logger().info("%s %s, SHA-256 %s", made.tag, "built" if new else "was built before", made.digest[:16])
     return made
 
@@ -189,29 +189,41 @@ def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
 
 @stage
 def release(made: Package) -> None:
-    """Asks for the release, has each host serve the package, and watches the controller promote it."""
+    """Asks for the release, has the host serve the package, and watches the controller promote it.
+
+    A run that was killed in the middle goes on with the request that it had entered.
+    """
+    log = get_run_logger()
+    state, _ = requests.state_of(made.recipe)
+    if not (state.challenger == made and state.kind == "release"):
+        requests.release(made, WHO, f"blessed candidate {made.version}")
+    place(made)
+    watch(made, log)
+
+
+def place(made: Package) -> None:
+    """Runs `serve` on the host's own queue and enters what it found out, which an artifact brings back."""
     from prefect.deployments import run_deployment
 
-    from releases import requests
+    from flows import runs
 
-    log = get_run_logger()
-    requests.release(made, WHO, f"blessed candidate {made.version}")
-    served = run_deployment(
+    who = f"host {settings().host_name}"
+    run = run_deployment(
         "serve/gpu", parameters={"package": to_json(made)}, work_queue_name=settings().host_name,
         timeout=settings().warm_seconds, poll_interval=0.5,
     )  # fmt: skip
-    state = served.state
-    if state is None or not state.is_completed():
-        why = (state.message if state else None) or "the serve run did not end in time"
-        requests.report_failure(made, why, WHO)
-        raise Refusal(f"it could not be served: {why}", made.tag, "The champion goes on serving")
-    watch(made, log)
+    if run.state and run.state.is_completed():
+        requests.report(from_json(Served, runs.artifact(str(run.id), f"serving-{made.recipe}")[0]), who)
+        return
+    if not (run.state and run.state.is_final()):
+        runs.cancel(str(run.id))
+    why = (run.state.message if run.state and run.state.is_final() else None) or "the serve run did not end in time"
+    requests.report_failure(made, why, who)
+    raise Refusal(f"it could not be served: {why}", made.tag, "The champion goes on serving")
 
 
 def watch(made: Package, log: Any) -> None:
     """Returns when the package is champion and the old one is gone; raises Refusal when it failed."""
-    from releases import requests
-
     until = time.monotonic() + settings().warm_seconds + settings().turn_seconds
     told = ""
     while time.monotonic() < until:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from models import export, plots, registry, train
 from ratchet import lock, stage
+from ratchet.files import replace_json
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe, Training
@@ -19,7 +21,8 @@ from ratchet.settings import settings
 from ratchet.words import Candidate, Snapshot, from_json, to_json
 
 KEY = "ratchet.key"
-CANDIDATE = "ratchet.candidate"
+CANDIDATE = "candidate.json"
+"""The word itself, an artifact of the version: a tag is too short for many batches."""
 _LOCKED = ("keras", "tensorflow", "numpy", "mlflow", "h5py")
 
 
@@ -38,7 +41,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
     """
     key_ = key(recipe, training, snapshot)
     if found := registry.find(recipe.name, KEY, key_):
-        return from_json(Candidate, found.tags[CANDIDATE]), False
+        return _read(found), False
     folder = settings().home / "training" / key_[:16]
     parameters = {k: v for k, v in asdict(training).items() if k != "parameters"} | dict(training.parameters)
     tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version)}
@@ -100,9 +103,20 @@ def _register(
     )
     candidate = Candidate(**{**vars(candidate), "version": version, "model_id": model_id})
     # The key comes last: a version that is found by it is whole.
-    registry.set_tag(recipe.name, version, CANDIDATE, json.dumps(to_json(candidate)))
+    replace_json(folder / CANDIDATE, {"format": 1, **to_json(candidate)})
+    registry.upload(registry.artifact_path(run.experiment, model_id, CANDIDATE), folder / CANDIDATE)
     registry.set_tag(recipe.name, version, KEY, key_)
     return candidate
+
+
+def _read(version: registry.Version) -> Candidate:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / CANDIDATE
+        registry.download(
+            registry.artifact_path(registry.experiment_of(version.run_id), version.model_id, CANDIDATE), path
+        )
+        data = json.loads(path.read_text())
+    return from_json(Candidate, {k: v for k, v in data.items() if k != "format"})
 
 
 def onnx(candidate: Candidate | registry.Version, scratch: Path) -> Path:

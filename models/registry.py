@@ -49,7 +49,10 @@ def set_alias(recipe: str, name: str, version: str | None) -> None:
 
 
 def set_tag(recipe: str, version: str, key: str, value: str) -> None:
-    _call("POST", "model-versions/set-tag", {"name": recipe, "version": version, "key": key, "value": value[:5000]})
+    """Sets a version's tag; a long text is cut at MLflow's limit. Raises Refusal when there is no such version."""
+    sent = {"name": recipe, "version": version, "key": key, "value": value[:5000]}
+    if _call("POST", "model-versions/set-tag", sent) is None:
+        raise Refusal(f"MLflow has no version {version}", recipe, "See its UI")
 
 
 def version(recipe: str, number: str) -> Version | None:
@@ -119,6 +122,16 @@ def upload(path: str, file: Path) -> None:
         raise _silent(error) from error
     if answer.status_code != 200:
         raise Refusal(f"MLflow answered {answer.status_code} ({answer.text[:200]})", path, "See `ratchet logs mlflow`")
+
+
+def has(path: str) -> bool:
+    """Whether an artifact is there."""
+    url = f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
+    try:
+        with httpx.stream("GET", url, timeout=10, trust_env=False) as answer:
+            return answer.status_code == 200
+    except httpx.HTTPError as error:
+        raise _silent(error) from error
 
 
 def experiment_of(run_id: str) -> str:

@@ -38,7 +38,7 @@ def perform(operation: reconcile.Operation, recipe: str, host: Host, gateway: Ga
         case reconcile.Close():
             gateway.finalize(recipe)
         case reconcile.Stop(version):
-            host.stop(recipe, version)
+            host.stop(recipe, version, wait=False)
         case reconcile.EndOrphan(arm):
             host.end_orphans(arm)
         case reconcile.Point(package):

@@ -6,15 +6,13 @@ Imports neither Prefect nor MLflow: a bad arm is taken back also when both are d
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import threading
 import time
-import uuid
 
 from ratchet.errors import Refusal
-from ratchet.files import replace_json
+from ratchet.files import locked, replace_json
 from ratchet.fleet.gateway import Gateway, InForce, cluster
 from ratchet.fleet.host import Host
 from ratchet.settings import Settings, settings
@@ -24,7 +22,8 @@ from releases.ledger import Ledger
 
 log = logging.getLogger("controller")
 LEASE = "controller"
-LEASE_SECONDS = 5.0
+LEASE_SECONDS = 60.0
+"""Longer than the longest tick. A killed controller renews its own: the holder is the home."""
 _RETRY = 5.0
 """Seconds before MLflow is asked again after it did not answer."""
 
@@ -33,7 +32,7 @@ class Controller:
     def __init__(self, config: Settings, book: Ledger) -> None:
         self.config, self.book = config, book
         self.host, self.gateway = Host(config), Gateway(config)
-        self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.holder = f"{socket.gethostname()}:{config.home}"
         self._silent_until = 0.0
         self._told = ""
 
@@ -48,6 +47,9 @@ class Controller:
                 changed += self._recipe(recipe, [a for a in arms if a.recipe == recipe], in_force, now)
             except Refusal as refusal:
                 self._once(f"{recipe}: {refusal}")
+            except Exception:
+                # One recipe's fault must not keep the others from being looked after.
+                log.exception("%s: this tick failed", recipe)
         replace_json(self.config.home / "controller.json", {"format": 1, "at": now, "holder": self.holder})
         return changed
 
@@ -58,17 +60,15 @@ class Controller:
             state = self._enter(recipe, event)
         changed = 0
         for operation in reconcile.plan(machine.wants(state), actual, now):
-            if isinstance(operation, reconcile.Write):
-                if now < self._silent_until:
-                    continue
-                self._silent_until = now + _RETRY
+            if isinstance(operation, reconcile.Write) and now < self._silent_until:
+                continue
             try:
                 after = act.perform(operation, recipe, self.host, self.gateway, now)
             except Refusal as refusal:
                 self._once(f"{recipe}: {refusal}")
+                if isinstance(operation, reconcile.Write):
+                    self._silent_until = time.time() + _RETRY
                 continue
-            if isinstance(operation, reconcile.Write):
-                self._silent_until = 0.0
             if not isinstance(operation, reconcile.Point):
                 changed += 1
                 self._once(f"{recipe}: {_line(operation)}")
@@ -79,6 +79,8 @@ class Controller:
     def _enter(self, recipe: str, event: machine.Event) -> machine.State:
         before, _ = requests.state_of(recipe, self.book)
         if machine.step(before, event)[0] == before:  # out of place: no entry for what changes nothing
+            if isinstance(event, machine.Failed):
+                self._once(f"{recipe}: version {event.version} does not run: {event.why}")
             return before
         kind, _ = machine.to_body(event)
         log.info("%s: %s %s", recipe, kind, getattr(event, "version", ""))
@@ -129,15 +131,16 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log.info("the controller watches %s", config.home)
-    while not stop.is_set():
-        try:
-            controller.tick(time.time())
-        except Exception:
-            # The next tick starts from the ledger anyway; dying would only cost time.
-            log.exception("a tick failed")
-        stop.wait(config.tick_seconds)
-    book.release(LEASE, controller.holder)
+    with locked(config.home / "controller.lock"):  # one of a home, however it was started
+        log.info("the controller watches %s", config.home)
+        while not stop.is_set():
+            try:
+                controller.tick(time.time())
+            except Exception:
+                # The next tick starts from the ledger anyway; dying would only cost time.
+                log.exception("a tick failed")
+            stop.wait(config.tick_seconds)
+        book.release(LEASE, controller.holder)
 
 
 if __name__ == "__main__":

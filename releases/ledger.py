@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -136,8 +136,9 @@ def held(book: Ledger, name: str, holder: str, seconds: float = 30.0) -> Iterato
     done = threading.Event()
 
     def beat() -> None:
-        while not done.wait(seconds / 3):
-            book.lease(name, holder, seconds)
+        while not done.wait(seconds / 5):
+            with suppress(sa.exc.SQLAlchemyError):  # busy: the next beat is in time
+                book.lease(name, holder, seconds)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -185,7 +185,11 @@ def wants(state: State) -> tuple[Action, ...]:
 def refusal(state: State, event: Requested) -> Refusal | None:
     """Why this request cannot be taken now, or None."""
     name, version = event.package.recipe, event.package.version
-    if state.phase != "idle":
+    # A rollback does not wait for a release to warm up or an old bento to drain.
+    at_once = event.kind == "rollback" and (
+        state.phase == "draining" or (state.phase, state.kind) == ("warming", "release")
+    )
+    if state.phase != "idle" and not at_once:
         busy = state.challenger or state.outgoing
         return Refusal(
             f"a {state.kind} of version {busy.version if busy else '?'} is under way ({state.phase})",
@@ -250,9 +254,11 @@ def _after(state: State, event: Event) -> State:
         case Requested():
             if refusal(state, event):
                 return state
+            dropped = [Outcome(on_trial, "failed", "a rollback came first")] if on_trial else []
             return replace(
                 state, phase="warming", kind=event.kind, challenger=event.package, why=event.why,
-                deadline=event.at + event.warm_seconds, turn_seconds=event.turn_seconds,
+                deadline=event.at + event.warm_seconds, turn_seconds=event.turn_seconds, outgoing=None,
+                outcomes=(*state.outcomes, *dropped),
             )  # fmt: skip
         case Healthy() if state.phase == "warming" and event.version == on_trial:
             return replace(state, phase="turning", deadline=event.at + state.turn_seconds)

@@ -140,14 +140,17 @@ def _stops(keep: Iterable[str], actual: Actual) -> list[Operation]:
     operations: list[Operation] = []
     if not actual.alive:
         return operations
+    ready = {a.version for a in actual.arms if a.ready and a.state != "orphan"}
     for arm in actual.arms:
-        known = (arm.address, arm.port) in actual.places.get(arm.version, ())
-        if arm.state == "orphan" and (arm.version not in keep or not known):
-            if arm.version in keep and not any(
-                a.version == arm.version and a.ready and a.state != "orphan" for a in actual.arms
-            ):
-                continue
-            operations.append(EndOrphan(arm))
-        elif arm.version not in keep and not actual.routed.get(arm.version) and not actual.active.get(arm.version):
+        if arm.state == "orphan":
+            known = (arm.address, arm.port) in actual.places.get(arm.version, ())
+            replaced = arm.version in ready if arm.version in keep else _idle(arm.version, actual)
+            if replaced and not (known and arm.version in keep):
+                operations.append(EndOrphan(arm))
+        elif arm.version not in keep and _idle(arm.version, actual):
             operations.append(Stop(arm.version))
     return operations
+
+
+def _idle(version: str, actual: Actual) -> bool:
+    return not actual.routed.get(version) and not actual.active.get(version)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, snapshot, split, table
 from ratchet.recipe import Recipe
+from ratchet.settings import settings
 
 Pictures = tuple[np.ndarray, np.ndarray]
 
@@ -125,6 +126,32 @@ def test_a_refused_file_is_kept_with_its_reason(small: Recipe, tmp_path: Path) -
         quarantine.admit(ingest.lake(small.name), entry.batch, "test", "why not")
 
 
+def test_admitting_a_batch_leaves_its_refused_records_in_quarantine(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
+    home = ingest.lake(small.name)
+    labels = pictures[1][:50].astype(int)
+    labels[:7] = 99
+    batch = ingest.land(small, npz(tmp_path / "a.npz", pictures[0][:50], labels), "test").id
+    quarantine.refuse_landed(home, batch, "its suite failed", "test")
+    assert quarantine.admit(home, batch, "me", "it is fine") == 43
+    assert [(e.kind, e.rows) for e in quarantine.entries(home)] == [("record", 7)]
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_read(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_INGEST_DISK_MB", "1")
+    settings.cache_clear()
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(Refusal, match="over 1"):
+        ingest.land(small, tmp_path / "huge", "test")
+    assert not (ingest.lake(small.name) / "refused").exists()
+    with pytest.raises(Refusal, match="no such file or folder"):
+        ingest.land(small, Path("/dev/zero"), "test")
+
+
 def test_a_withdrawn_batch_is_out_of_the_next_snapshot_and_can_come_back(
     small: Recipe, pictures: Pictures, tmp_path: Path
 ) -> None:
@@ -174,8 +201,7 @@ def test_half_of_the_data_cannot_change_under_a_fingerprint(small: Recipe, pictu
     taken = snapshot.take(small)
     table.delete(
         ingest.lake(small.name) / "records",
-        "record",
-        table.read(ingest.lake(small.name) / "records")["record"][150].as_py(),
+        {"record": table.read(ingest.lake(small.name) / "records")["record"][150].as_py()},
     )
     assert snapshot.take(small).fingerprint != taken.fingerprint
     newer = snapshot.Snapshot(**{**vars(taken), "version": snapshot.take(small).version})
@@ -197,7 +223,6 @@ def test_a_fingerprint_knows_every_record_and_no_order(records: list[str], rando
 
 @given(digests)
 def test_a_side_is_a_function_of_the_digest(digest: str) -> None:
-    assert split.side(digest) == split.side(digest)
     assert split.side(digest) in ("train", "validation", "test")
 
 

@@ -115,6 +115,21 @@ def test_the_gateway_routes_what_callers_need_and_nothing_else(stack: Running) -
         assert set(answer.json()) == {"error", "which", "next"}
 
 
+def test_tritons_client_classifies_the_benchmark_through_the_gateway(stack: Running) -> None:
+    import tritonclient.http as triton
+
+    with np.load(next((stack.home / "lake" / NAME).glob("benchmark-*.npz"))) as data:
+        images, labels = data["images"], data["labels"]
+    client = triton.InferenceServerClient(stack.gateway.removeprefix("http://"))
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(NAME, "1")
+    tensor = triton.InferInput("image", list(images.shape), "UINT8")
+    tensor.set_data_from_numpy(images)
+    answers = client.infer(NAME, [tensor]).as_numpy("class")
+    assert (answers == labels).mean() > 0.6
+
+
 def test_bentoml_serves_the_current_bento(stack: Running) -> None:
     (port,) = free_ports(1)
     command = [BIN / "bentoml", "serve", str(stack.home / "bentos" / NAME / "current"), "--port", str(port)]
@@ -303,7 +318,9 @@ from releases import requests
 made = from_json(Package, sys.argv[1])
 requests.release(made, "tester", "a test", by_hand=True)
 id = runs.start("serve/gpu", {"package": json.loads(sys.argv[1])}, queue=sys.argv[2])
-print(runs.follow(id, lambda line: None).message)
+why = runs.follow(id, lambda line: None).message
+requests.report_failure(made, why, "tester")
+print(why)
 """
     import socket
     import sys

@@ -238,6 +238,8 @@ class Fleet(RuleBasedStateMachine):
                     assert not self.routed.get(version), "nothing with traffic is stopped"
                     self.arms.pop(version, None)
                 case reconcile.EndOrphan(arm):
+                    served = [a for a in self.arms.values() if a.version == arm.version and a.state != "orphan"]
+                    assert served or not self.routed.get(arm.version), "the only arm with traffic is not ended"
                     self.arms.pop(arm.version, None)
                 case reconcile.Write(champion, previous, outcomes):
                     self.enter(Recorded(champion, previous, len(outcomes)))

@@ -116,10 +116,12 @@ class Gateway:
             return
         both = {r: _merged(before_backends.get(r, ()), backends.get(r, ())) for r in {*before_backends, *backends}}
         self._write(before_routes, both)
-        named = [cluster(r, v) for r, route in routes.items() for v, _ in route.weights]
+        # A recipe that did not change is not waited for: its sick arm must not hold up another's release.
+        changed = {r for r in routes if routes[r] != before_routes.get(r) or backends[r] != before_backends.get(r)}
+        named = [cluster(r, v) for r in changed for v, _ in routes[r].weights]
         self._wait(lambda now: all(now.healthy.get(c, 0) > 0 for c in named), seconds, "an arm is not healthy")
         self._write(dict(routes), both)
-        self._wait(lambda now: _same(now.routes, routes), seconds, "the routes are not in force")
+        self._wait(lambda now: _same(now.routes, routes, changed), seconds, "the routes are not in force")
         self._write(dict(routes), dict(backends))
 
     def get_routes(self) -> InForce:
@@ -290,8 +292,8 @@ def _merged(before: tuple[Backend, ...], after: tuple[Backend, ...]) -> tuple[Ba
     return tuple(Backend(version, tuple(ends)) for version, ends in places.items())
 
 
-def _same(now: Mapping[str, Route], want: Mapping[str, Route]) -> bool:
-    return {r: dict(x.weights) for r, x in now.items()} == {r: dict(x.weights) for r, x in want.items()}
+def _same(now: Mapping[str, Route], want: Mapping[str, Route], changed: set[str]) -> bool:
+    return all(r in now and dict(now[r].weights) == dict(want[r].weights) for r in changed)
 
 
 def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -92,10 +92,14 @@ class Host:
             a for a in self.arms() if a.version == package.version and a.recipe == package.recipe and a.port == kept[1]
         )
 
-    def stop(self, recipe: str, version: str) -> None:
-        """Lets the bento finish what it has and stops it; forgets its port."""
+    def stop(self, recipe: str, version: str, wait: bool = True) -> None:
+        """Lets the bento finish what it has and stops it; forgets its port when it is gone.
+
+        Without `wait` it only asks; call again until the arm is no longer listed.
+        """
         name = arm_name(recipe, version)
-        self.supervisor.remove(name)
+        if not self.supervisor.remove(name, wait):
+            return
         processes.end(
             p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == name
         )

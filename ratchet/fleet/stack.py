@@ -22,7 +22,8 @@ from ratchet.settings import TELEMETRY_OFF, Settings
 Health = Callable[[], bool]
 SERVERS = ("prefect", "mlflow", "envoy", "controller")
 WORKERS = ("worker-cpu", "worker-gpu")
-_FRESH = 5.0
+_FRESH = 30.0
+"""Seconds: a tick may wait for the gateway and for a golden answer."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ _STATES = {
     "RUNNING": "running", "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "stopped",
     "STOPPED": "stopped", "EXITED": "failed", "FATAL": "failed", "UNKNOWN": "failed",
 }  # fmt: skip
+_NOT_RUNNING, _BAD_NAME, _STILL_RUNNING = 70, 10, 91
+"""supervisord's fault codes."""
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR",
               "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LD_LIBRARY_PATH",
               "CUDA_VISIBLE_DEVICES")  # fmt: skip
@@ -139,16 +141,22 @@ class Supervisor:
             "stdout_logfile_maxbytes=10MB", "stdout_logfile_backups=2", "",
         ])  # fmt: skip
 
-    def remove(self, name: str) -> None:
-        """Stops the program, waiting for it, and forgets it."""
+    def remove(self, name: str, wait: bool = True) -> bool:
+        """Stops the program and forgets it; whether it is gone. Without `wait`, call again until it is."""
         (self.folder / "programs" / f"{name}.conf").unlink(missing_ok=True)
-        for method, *rest in (("stopProcess", name, True), ("removeProcessGroup", name)):
-            try:
-                self._call(method, *rest)
-            except Refusal as refusal:
-                # NOT_RUNNING and BAD_NAME: it is already as asked.
-                if "(70" not in refusal.what and "(10" not in refusal.what:
-                    raise
+        self._unless_done("stopProcess", name, wait)
+        return self._unless_done("removeProcessGroup", name)
+
+    def _unless_done(self, method: str, *arguments: Any) -> bool:
+        """Calls; False where the process still runs. What is already as asked is no fault."""
+        try:
+            self._call(method, *arguments)
+        except Refusal as refusal:
+            if f"({_STILL_RUNNING} " in refusal.what:
+                return False
+            if not any(f"({code} " in refusal.what for code in (_NOT_RUNNING, _BAD_NAME)):
+                raise
+        return True
 
     def list(self) -> list[Process]:
         """Every program and its state; empty where no supervisord lives."""
@@ -164,7 +172,10 @@ class Supervisor:
         pid = self.pid()
         if pid is None:
             return
-        self._call("shutdown")
+        try:
+            self._call("shutdown")
+        except Refusal:  # it lives and its socket is gone
+            processes.end([psutil.Process(pid)], seconds)
         if not processes.wait_gone(pid, seconds):
             processes.end([psutil.Process(pid)])
 

@@ -62,7 +62,11 @@ def _download(data: DataSet, name: str, path: Path, variable: str) -> Path:
         ):
             answer.raise_for_status()
             bar = progress.add_task(name, total=int(answer.headers.get("content-length", 0)) or None)
+            size = 0
             for chunk in answer.iter_bytes():
+                size += len(chunk)
+                if size > settings().ingest_disk_mb << 20:
+                    raise Refusal("the download is larger than it may be", data.url + name, "Mend the recipe")
                 file.write(chunk)
                 progress.advance(bar, len(chunk))
         _checked(part, data.files[name])

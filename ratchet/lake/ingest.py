@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ratchet.contract import input_digest, record_digest
 from ratchet.errors import Refusal
+from ratchet.files import locked
 from ratchet.lake import fetch, quarantine, sources, table
 from ratchet.recipe import Feed, Recipe
 from ratchet.settings import settings
@@ -41,8 +43,14 @@ def land(recipe: Recipe, path: Path, who: str) -> Batch:
 
     Raises Refusal when the source as a whole is no good; it is then kept in quarantine.
     """
-    if not path.exists():
-        raise Refusal("there is no such file", path, "Give a file or a folder")
+    if not path.is_file() and not path.is_dir():
+        raise Refusal("there is no such file or folder", path, "Give one that can be read as often as needed")
+    try:
+        _bounded(path)
+    except Refusal as refusal:
+        batch = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+        quarantine.keep_file(lake(recipe.name), batch, path, refusal.what, who, limit=0)
+        raise
     return _land(recipe, _content_id(path), path, None, 0, None, who)
 
 
@@ -74,32 +82,38 @@ def landed(recipe: Recipe, id: str) -> Batch | None:
 
 def benchmark(recipe: Recipe) -> tuple[np.ndarray, np.ndarray, str]:
     """The benchmark set: images [N, height, width], labels [N], and its fingerprint. Never trained on."""
-    feed = recipe.benchmark
-    name = hashlib.sha256(f"{recipe.data.files[feed.inputs]}{recipe.data.files[feed.labels]}".encode()).hexdigest()[:16]
-    kept = lake(recipe.name) / f"benchmark-{name}.npz"
-    if not kept.exists():
-        paths = fetch.fetch(recipe.data, feed.inputs), fetch.fetch(recipe.data, feed.labels)
-        with _scratch() as scratch:
-            rows = sources.read(paths[0], recipe.contract, _limits(), scratch, paths[1], feed.start, feed.stop)
-        good, bad = _sort(rows, recipe, "benchmark", frozenset())
-        if bad.num_rows:
-            raise Refusal(f"{bad.num_rows} records of the benchmark are refused", paths[0], "Mend the recipe")
-        images = np.stack([np.frombuffer(i, recipe.contract.dtype) for i in good["image"].to_pylist()])
-        part = kept.with_name(f".{name}.npz")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            part, images=images.reshape(-1, *recipe.contract.shape), labels=good["label"].to_numpy(),
-            inputs=np.array(good["input"].to_pylist()), fingerprint=fingerprint(good["record"].to_pylist()),
-        )  # fmt: skip
-        part.replace(kept)
-    with np.load(kept, allow_pickle=False) as data:
+    with np.load(_benchmark(recipe), allow_pickle=False) as data:
         return data["images"], data["labels"], str(data["fingerprint"])
 
 
 def _benchmark_inputs(recipe: Recipe) -> frozenset[str]:
-    benchmark(recipe)
-    with np.load(next(lake(recipe.name).glob("benchmark-*.npz")), allow_pickle=False) as data:
+    with np.load(_benchmark(recipe), allow_pickle=False) as data:
         return frozenset(data["inputs"].tolist())
+
+
+def _benchmark(recipe: Recipe) -> Path:
+    """The file that the benchmark set is kept in, made from its sources where it is not there yet."""
+    kept = lake(recipe.name) / f"benchmark-{feed_id(recipe, recipe.benchmark)}.npz"
+    with locked(lake(recipe.name) / ".benchmark.lock"):
+        if not kept.exists():
+            feed = recipe.benchmark
+            paths = fetch.fetch(recipe.data, feed.inputs), fetch.fetch(recipe.data, feed.labels)
+            with _scratch() as scratch:
+                rows = sources.read(paths[0], recipe.contract, _limits(), scratch, paths[1], feed.start, feed.stop)
+                good, bad = _sort(rows, recipe, "benchmark", frozenset())
+            if bad.num_rows:
+                raise Refusal(f"{bad.num_rows} records of the benchmark are refused", paths[0], "Mend the recipe")
+            images = np.frombuffer(b"".join(good["image"].to_pylist()), recipe.contract.dtype)
+            part = kept.with_name(f".{kept.name}")
+            np.savez(
+                part,
+                images=images.reshape(-1, *recipe.contract.shape),
+                labels=good["label"].to_numpy(),
+                inputs=np.array(good["input"].to_pylist()),
+                fingerprint=fingerprint(good["record"].to_pylist()),
+            )
+            part.replace(kept)
+    return kept
 
 
 def fingerprint(records: list[str]) -> str:
@@ -137,13 +151,12 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, start: int
     home = lake(recipe.name)
     source = f"{inputs}[{start}:{stop}]" if stop else str(inputs)
     try:
-        _bounded(inputs)
         with _scratch() as scratch:
             rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, start, stop)
+            good, bad = _sort(rows, recipe, id, _benchmark_inputs(recipe))
     except Refusal as refusal:
-        quarantine.keep_file(home, id, inputs, refusal.what, who)
+        quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
         raise Refusal(refusal.what, refusal.which, f"{refusal.next}. It is kept in quarantine as batch {id}") from None
-    good, bad = _sort(rows, recipe, id, _benchmark_inputs(recipe))
     # Quarantine first: killed in between, the next try finds it done and lands the rest.
     quarantine.keep_records(home, id, bad, who)
     new = table.append(
@@ -161,26 +174,35 @@ def _bounded(path: Path) -> None:
 
 
 def _sort(rows: pa.Table, recipe: Recipe, batch: str, benchmark: frozenset[str]) -> tuple[pa.Table, pa.Table]:
-    """The rows as records, and the rows that are refused with their reasons."""
+    """The rows as records, and the rows that are refused with their reasons; a few thousand at a time."""
     known = {str(i): i for i in range(len(recipe.classes))} | {name: i for i, name in enumerate(recipe.classes)}
     now = datetime.now(UTC)
-    good, bad = [], []
-    for row in rows.to_pylist():
-        label = known.get(row["label"])
-        reason = row["reason"]
-        if not reason and label is None:
-            reason = f"the label {row['label']!r} is none of the {len(recipe.classes)} classes"
-        digest = ""
-        if not reason:
-            digest = input_digest(np.frombuffer(row["image"], recipe.contract.dtype).reshape(recipe.contract.shape))
-            if digest in benchmark:
-                reason = "the image is in the benchmark set, which is never trained on"
-        if reason:
-            bad.append({**row, "reason": reason, "payload": row["payload"] or row["image"]})
-        else:
-            assert label is not None
-            good.append({
-                "record": record_digest(digest, str(label)), "input": digest, "image": row["image"], "label": label,
-                "captured_at": row["captured_at"] or now, "batch": batch,
+    good, bad = [RECORDS.empty_table()], [sources.ROWS.empty_table()]
+    for part in rows.to_batches(max_chunksize=4096):
+        landed, refused = [], []
+        for row in part.to_pylist():
+            digest, reason = _digest(row, recipe, known, benchmark)
+            if reason:
+                refused.append({**row, "reason": reason, "payload": row["payload"] or row["image"]})
+                continue
+            landed.append({
+                "record": record_digest(digest, str(known[row["label"]])), "input": digest, "image": row["image"],
+                "label": known[row["label"]], "captured_at": row["captured_at"] or now, "batch": batch,
             })  # fmt: skip
-    return pa.Table.from_pylist(good, schema=RECORDS), pa.Table.from_pylist(bad, schema=sources.ROWS)
+        good.append(pa.Table.from_pylist(landed, schema=RECORDS))
+        bad.append(pa.Table.from_pylist(refused, schema=sources.ROWS))
+    return pa.concat_tables(good), pa.concat_tables(bad)
+
+
+def _digest(
+    row: dict[str, Any], recipe: Recipe, known: Mapping[str, int], benchmark: frozenset[str]
+) -> tuple[str, str]:
+    """The image's digest, or the reason why the record is refused."""
+    if row["reason"]:
+        return "", row["reason"]
+    if row["label"] not in known:
+        return "", f"the label {row['label']!r} is none of the {len(recipe.classes)} classes"
+    digest = input_digest(np.frombuffer(row["image"], recipe.contract.dtype).reshape(recipe.contract.shape))
+    if digest in benchmark:
+        return "", "the image is in the benchmark set, which is never trained on"
+    return digest, ""

@@ -6,6 +6,7 @@ then removes them where they were, so that a kill in between loses nothing and c
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,16 +49,19 @@ class Entry:
     at: str
 
 
-def keep_file(home: Path, batch: str, path: Path, reason: str, who: str) -> None:
-    """Keeps a source that could not be read: its row, and its bytes where it is one file."""
+def keep_file(home: Path, batch: str, path: Path, reason: str, who: str, limit: int) -> None:
+    """Keeps a source that could not be read: its row, and its bytes where it is one file of at most `limit`."""
     kept = home / "refused" / batch
-    if path.is_file() and not kept.exists():
+    if path.is_file() and path.stat().st_size <= limit and not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part")
+        part = kept.with_name(f".{batch}.{os.getpid()}")
         shutil.copyfile(path, part)
         part.replace(kept)
-    row = {"batch": batch, "kind": "file", "name": str(path), "reason": reason, "who": who, "at": datetime.now(UTC)}
-    table.append(home / "quarantine", pa.Table.from_pylist([row], schema=QUARANTINE), once=f"file:{batch}", who=who)
+    if not _held(home, batch, "file"):  # dropped and ingested again, it is listed again
+        row = {"batch": batch, "kind": "file", "name": str(path), "reason": reason, "who": who, "at": datetime.now(UTC)}
+        turn = table.turn_of(home / "quarantine", f"file:{batch}") + 1
+        rows = pa.Table.from_pylist([row], schema=QUARANTINE)
+        table.append(home / "quarantine", rows, once=f"file:{batch}", turn=turn, who=who)
 
 
 def keep_records(home: Path, batch: str, bad: pa.Table, who: str) -> None:
@@ -87,7 +91,7 @@ def admit_landed(home: Path, batch: str, who: str) -> None:
     rows = table.read(home / "landing", where=("batch", batch))
     if rows is not None and rows.num_rows:
         _admit(home, batch, rows, who, "its suite passed")
-        table.delete(home / "landing", "batch", batch, who=who, why="admitted")
+        table.delete(home / "landing", {"batch": batch}, who=who, why="admitted")
 
 
 def refuse_landed(home: Path, batch: str, reason: str, who: str) -> None:
@@ -95,7 +99,7 @@ def refuse_landed(home: Path, batch: str, reason: str, who: str) -> None:
     rows = table.read(home / "landing", where=("batch", batch))
     if rows is not None and rows.num_rows:
         _set_aside(home, batch, rows, reason, who)
-        table.delete(home / "landing", "batch", batch, who=who, why=reason)
+        table.delete(home / "landing", {"batch": batch}, who=who, why=reason)
 
 
 def withdraw(home: Path, batch: str, reason: str, who: str) -> int:
@@ -104,7 +108,8 @@ def withdraw(home: Path, batch: str, reason: str, who: str) -> int:
     if rows is None or not rows.num_rows:
         raise Refusal("no such batch is admitted", batch, "See `ratchet status` for the batches of the last snapshot")
     _set_aside(home, batch, rows, f"withdrawn: {reason}", who)
-    return table.delete(home / "records", "batch", batch, who=who, why=reason)
+    table.delete(home / "landing", {"batch": batch}, who=who, why=reason)  # left by a kill while it was admitted
+    return table.delete(home / "records", {"batch": batch}, who=who, why=reason)
 
 
 def admit(home: Path, batch: str, who: str, reason: str) -> int:
@@ -118,13 +123,14 @@ def admit(home: Path, batch: str, who: str, reason: str) -> int:
         )
     names = ["record", "input", "image", "label", "captured_at", "batch"]
     _admit(home, batch, rows.select(names), who, reason)
-    return table.delete(home / "quarantine", "batch", batch, who=who, why=f"admitted: {reason}")
+    table.delete(home / "quarantine", {"batch": batch, "kind": "batch"}, who=who, why=f"admitted: {reason}")
+    return rows.num_rows
 
 
 def drop(home: Path, batch: str, who: str, reason: str) -> int:
     """Takes a batch off the list for good; older versions of the table still hold it."""
     _rows(home, batch)
-    return table.delete(home / "quarantine", "batch", batch, who=who, why=f"dropped: {reason}")
+    return table.delete(home / "quarantine", {"batch": batch}, who=who, why=f"dropped: {reason}")
 
 
 def entries(home: Path) -> list[Entry]:
@@ -160,20 +166,18 @@ def _admit(home: Path, batch: str, rows: pa.Table, who: str, why: str) -> None:
         table.append(home / "records", rows, once=f"admit:{batch}", turn=turn, who=who, why=why)
 
 
+def _held(home: Path, batch: str, kind: str) -> bool:
+    rows = table.read(home / "quarantine", ["kind"], where=("batch", batch))
+    return rows is not None and kind in rows["kind"].to_pylist()
+
+
 def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) -> None:
-    present = table.read(home / "quarantine", ["batch"], where=("batch", batch))
-    held = present is not None and present.num_rows and _rows(home, batch).filter(pc.field("kind") == "batch").num_rows
-    if not held:
+    if not _held(home, batch, "batch"):
         now = datetime.now(UTC)
         kept = [{**r, "kind": "batch", "reason": reason, "who": who, "at": now} for r in rows.to_pylist()]
         turn = table.turn_of(home / "quarantine", f"batch:{batch}") + 1
-        table.append(
-            home / "quarantine",
-            pa.Table.from_pylist(kept, schema=QUARANTINE),
-            once=f"batch:{batch}",
-            turn=turn,
-            who=who,
-        )
+        made = pa.Table.from_pylist(kept, schema=QUARANTINE)
+        table.append(home / "quarantine", made, once=f"batch:{batch}", turn=turn, who=who)
 
 
 def ever_landed(home: Path) -> bool:

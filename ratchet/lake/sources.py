@@ -39,6 +39,7 @@ ROWS = pa.schema(
 
 _IMAGE_SUFFIX_HINT = "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG/JPEG by class"
 _PAYLOAD_LIMIT = 1 << 20
+_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,16 @@ def read(
     }
     env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2",
            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "ratchet.lake.sources"], input=json.dumps(job), capture_output=True, text=True, env=env
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "ratchet.lake.sources"],
+            input=json.dumps(job), capture_output=True, text=True, env=env, timeout=_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Refusal(f"reading it takes longer than {_SECONDS} s", inputs, "Split it into smaller files") from None
     if done.returncode == 0:
-        with pa.OSFile(str(out), "rb") as file:
-            return pa.ipc.open_file(file).read_all()
+        # Mapped, not read: the caller goes through it batch by batch.
+        return pa.ipc.open_file(pa.memory_map(str(out))).read_all()
     out.unlink(missing_ok=True)
     try:
         raise Refusal(**json.loads(done.stdout))

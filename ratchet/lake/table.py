@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +46,17 @@ def append(path: Path, rows: pa.Table, once: str, turn: int = 1, **meta: str) ->
     raise Refusal(f"the table could not be written ({last})", path, "Try again when fewer write to it")
 
 
-def delete(path: Path, column: str, value: str, **meta: str) -> int:
-    """Removes the rows where `column` is `value`, as a new version; the old one stays readable."""
+def delete(path: Path, where: Mapping[str, str], **meta: str) -> int:
+    """Removes the rows where every column has its value, as a new version; the old one stays readable."""
     from deltalake import CommitProperties, DeltaTable
     from deltalake.exceptions import DeltaError
 
     if not exists(path):
         return 0
-    quoted = value.replace("'", "''")
+    condition = " AND ".join(f"{column} = '{value.replace(chr(39), chr(39) * 2)}'" for column, value in where.items())
     for attempt in range(_TRIES):
         try:
-            done = DeltaTable(str(path)).delete(
-                f"{column} = '{quoted}'", commit_properties=CommitProperties(custom_metadata=meta)
-            )
+            done = DeltaTable(str(path)).delete(condition, commit_properties=CommitProperties(custom_metadata=meta))
             return int(done["num_deleted_rows"])
         except DeltaError as error:
             last = error
