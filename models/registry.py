@@ -48,11 +48,10 @@ def set_alias(recipe: str, name: str, version: str | None) -> None:
         raise Refusal(f"MLflow has no version {version}", recipe, "See its UI")
 
 
-def set_tag(recipe: str, version: str, key: str, value: str) -> None:
-    """Sets a version's tag; a long text is cut at MLflow's limit. Raises Refusal when there is no such version."""
+def set_tag(recipe: str, version: str, key: str, value: str) -> bool:
+    """Sets a version's tag, a long text cut at MLflow's limit; False when there is no such version."""
     sent = {"name": recipe, "version": version, "key": key, "value": value[:5000]}
-    if _call("POST", "model-versions/set-tag", sent) is None:
-        raise Refusal(f"MLflow has no version {version}", recipe, "See its UI")
+    return _call("POST", "model-versions/set-tag", sent) is not None
 
 
 def version(recipe: str, number: str) -> Version | None:

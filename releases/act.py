@@ -46,7 +46,7 @@ def perform(operation: reconcile.Operation, recipe: str, host: Host, gateway: Ga
         case reconcile.Write(champion, previous, outcomes):
             registry.set_alias(recipe, "champion", champion)
             registry.set_alias(recipe, "previous", previous)
-            for outcome in outcomes:
+            for outcome in outcomes:  # a version that a person deleted has nowhere to write to
                 registry.set_tag(recipe, outcome.version, "ratchet.release", outcome.outcome)
                 registry.set_tag(recipe, outcome.version, "ratchet.release_why", outcome.why)
             return Recorded(champion, previous, len(outcomes), now)

@@ -136,6 +136,8 @@ def main() -> None:
         while not stop.is_set():
             try:
                 controller.tick(time.time())
+            except Refusal as refusal:  # supervisord is on its way down, the ledger is busy
+                log.info("%s", refusal)
             except Exception:
                 # The next tick starts from the ledger anyway; dying would only cost time.
                 log.exception("a tick failed")

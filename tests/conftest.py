@@ -24,6 +24,11 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 os.environ.update(settings_module.TELEMETRY_OFF)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The two files that run stacks come first, one for each core."""
+    items.sort(key=lambda item: item.path.name not in ("test_loop.py", "test_crashes.py"))
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home of its own, with the tests' recipes."""

@@ -120,6 +120,14 @@ def until(there: Callable[[], object], seconds: float = 30, every: float = 0.2) 
     return time.monotonic() - started
 
 
+def answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=1)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
 def kill(process: psutil.Process) -> None:
     process.send_signal(signal.SIGKILL)
 

@@ -1,0 +1,129 @@
+"""The house: every setting and command documented, light things light, refusals without a trace."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import deploy
+from ratchet import recipe as recipes
+from ratchet import settings as settings_module
+from ratchet.errors import Refusal
+from ratchet.settings import Settings
+from tests.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+COMMANDS = sorted(p.stem for p in (ROOT / "commands").glob("[a-z]*.py"))
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BIN / "ratchet", *arguments], capture_output=True, text=True)
+
+
+def test_every_setting_is_documented() -> None:
+    told = (ROOT / "docs" / "operations.md").read_text()
+    for name, field in Settings.model_fields.items():
+        assert f"`RATCHET_{name.upper()}`" in told
+        assert field.description is not None
+        assert field.description in told
+    assert set(re.findall(r"`RATCHET_([A-Z_]+)`", told)) == {n.upper() for n in Settings.model_fields}
+
+
+def test_every_command_in_the_documents_exists() -> None:
+    for path in DOCS:
+        for name in re.findall(r"(?:`|^)ratchet ([a-z]+)", path.read_text(), re.MULTILINE):
+            assert name in COMMANDS, f"{path.name} names `ratchet {name}`"
+
+
+def test_every_link_in_the_documents_leads_somewhere() -> None:
+    for path in DOCS:
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_heavy_imports_do_not_hold_it_up(name: str) -> None:
+    done = run(name, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 3
+
+
+LIGHT = {
+    "releases.controller": {"mlflow", "prefect", "tensorflow", "keras", "great_expectations", "bentoml", "deltalake"},
+    "commands.status": {"mlflow", "prefect", "tensorflow", "great_expectations", "bentoml"},
+    "commands.rollback": {"mlflow", "prefect", "tensorflow", "great_expectations", "bentoml", "deltalake"},
+    "models.registry": {"mlflow", "tensorflow"},
+    "flows.retrain_and_release": {"mlflow", "tensorflow", "great_expectations", "bentoml"},
+}
+
+
+@pytest.mark.parametrize("module", sorted(LIGHT))
+def test_what_runs_often_never_waits_for_what_is_heavy(module: str) -> None:
+    code = f"import {module}, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not LIGHT[module] & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("loop", "nobody"), "there is no such recipe: nobody"),
+        (("ingest", "fashion-mnist", "/nowhere"), "there is no such file or folder: /nowhere"),
+        (("ingest", "fashion-mnist"), "give either a PATH or --next"),
+        (("ingest", "../x", "/nowhere"), "there is no such recipe"),
+        (("quarantine", "show", "small-fashion", "x"), "no such batch is in quarantine: x"),
+        (("withdraw", "small-fashion", "x", "--why", "y"), "no such batch is admitted: x"),
+        (("history", "nobody"), "there is no such recipe"),
+        (("loop", "small-fashion"), "Prefect does not answer"),
+        (("rollback", "small-fashion"), "the controller does not tick"),
+        (("nothing",), "No such command"),
+    ],
+)
+def test_a_refusal_is_a_sentence_and_no_trace(
+    home: Path, arguments: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_PREFECT_PORT", "1")
+    done = run(*arguments)
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("name", "value"), [("GATEWAY_PORT", "high"), ("DEVICE", "tpu"), ("BENTO_PORTS", "3100")])
+def test_a_wrong_setting_is_named(home: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"RATCHET_{name}", value)
+    settings_module.settings.cache_clear()
+    with pytest.raises(Refusal, match=f"RATCHET_{name}={value}"):
+        settings_module.settings()
+
+
+def test_listing_recipes_imports_none(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_one.py").write_text("raise SystemExit('imported')")
+    monkeypatch.setenv("RATCHET_RECIPES", str(tmp_path))
+    settings_module.settings.cache_clear()
+    assert recipes.names() == ["broken-one", "fashion-mnist"]
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(Refusal, match="holds no"):
+        recipes.load("empty")
+
+
+def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    made = deploy.expand(declared, ["fashion-mnist", "mine"])["deployments"]
+    named = {(d["entrypoint"], d["name"]) for d in made}
+    assert ("flows.retrain_and_release.retrain_and_release", "mine") in named
+    assert ("flows.rollback.rollback", "mine") in named
+    assert len(made) == len(declared["deployments"]) + 2
+    assert deploy.expand({**declared, "deployments": made}, ["fashion-mnist", "mine"])["deployments"] == made
+    for deployment in made:
+        assert deployment["pull"] == []
+        assert not any(s["active"] for s in deployment.get("schedules", []))
+    awake = deploy.keep_schedules({"deployments": made}, {"retrain-and-release/mine": True})["deployments"]
+    assert [d["name"] for d in awake for s in d.get("schedules", []) if s["active"]] == ["mine"]
