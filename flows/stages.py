@@ -35,8 +35,8 @@ def stage(function: Any) -> Any:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    (settings().home / "tmp").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=settings().home / "tmp") as folder:
+    # Not under the home: BentoML builds nothing below a hidden folder, and `.ratchet` is one.
+    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
         yield Path(folder)
 
 
