@@ -67,7 +67,7 @@ def build(
     golden.write(context / "model", images, probabilities)
     (context / "requirements.txt").write_text(lock.requirements("bento"))
     (context / "bentofile.yaml").write_text(json.dumps({
-        "service": "bentos.service:Service", "labels": dict(labels),
+        "service": "bentos.service:Service", "labels": dict(labels), "description": _description(recipe, version),
         "include": [*SERVICE, "model/*"],
         "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
     }))  # fmt: skip
@@ -75,6 +75,17 @@ def build(
     out = scratch / f"{tag.replace(':', '-')}.bento"
     _bentoml(scratch, "export", tag, str(out))
     return tag, out
+
+
+def _description(recipe: Recipe, version: str) -> str:
+    """What the service's page says, instead of BentoML's default with pictures from elsewhere."""
+    shape = f"{recipe.contract.height}x{recipe.contract.width}"
+    return (
+        f"# {recipe.name}, version {version}\n\n{recipe.purpose}\n\n"
+        f"Input: grey images of {shape}, {recipe.contract.dtype} in {recipe.contract.low}..{recipe.contract.high}. "
+        f"Classes: {', '.join(recipe.classes)}.\n\n"
+        f"The Open Inference Protocol v2 stands at `/v2/models/{recipe.name}`."
+    )
 
 
 def _bentoml(scratch: Path, *arguments: str) -> None:

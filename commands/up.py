@@ -39,11 +39,16 @@ def command() -> None:
         listening = {"worker-cpu": lambda: runs.workers_online("cpu"), "worker-gpu": lambda: runs.workers_online("gpu")}
         serving = {f"champion of {name}": _champion(name) for name in requests.ledger().recipes()}
         running.wait({**checks, **listening, **serving}, tell)
-    click.echo(
-        f"Prefect  {settings().prefect_url}\nMLflow   {settings().mlflow_url}\n"
-        f"Gateway  {settings().gateway_url}\nHome     {settings().home}\n"
-        "Next: `ratchet loop fashion-mnist`, `ratchet status`, `ratchet down`"
-    )
+    places = {
+        "Prefect": settings().prefect_url,
+        # Without the query MLflow's UI opens in its GenAI mode.
+        "MLflow": f"{settings().mlflow_url}/#/experiments?workflowType=machine_learning",
+        "Gateway": settings().gateway_url,
+        "Home": str(settings().home),
+    }
+    for name, place in places.items():
+        click.echo(f"{name:8} {place}")
+    click.echo("Next: `ratchet loop fashion-mnist`, `ratchet status`, `ratchet down`")
 
 
 def _champion(name: str):  # type: ignore[no-untyped-def]
