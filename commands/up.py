@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 
 from commands._stack import stack, waiting
 from ratchet.errors import Refusal
-from ratchet.fleet.host import Host
+from ratchet.fleet.gateway import Gateway, cluster
 from ratchet.fleet.stack import SERVERS, WORKERS
 from ratchet.settings import settings
 
@@ -51,14 +53,16 @@ def command() -> None:
     click.echo("Next: `ratchet loop fashion-mnist`, `ratchet status`, `ratchet down`")
 
 
-def _champion(name: str):  # type: ignore[no-untyped-def]
+def _champion(name: str) -> Callable[[], bool]:
+    """Whether the gateway sends the recipe's traffic to its champion and finds it healthy."""
     from releases import requests
 
     def serves() -> bool:
-        state, _ = requests.state_of(name)
-        wanted = state.champion
-        return wanted is None or any(
-            a.ready and a.version == wanted.version and a.recipe == name for a in Host(settings()).arms()
-        )
+        champion = requests.state_of(name)[0].champion
+        now = Gateway(settings()).get_routes()
+        if champion is None:
+            return True
+        routed = name in now.routes and dict(now.routes[name].weights) == {champion.version: 100}
+        return routed and now.healthy.get(cluster(name, champion.version), 0) > 0
 
     return serves
