@@ -27,6 +27,8 @@ def command(recipe: str, epochs: int | None, batch_size: int | None) -> None:
     loaded = load(recipe)
     if not running.checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "Run `ratchet up`")
+    if not runs.workers_online("cpu"):
+        raise Refusal("no worker listens on the pool `cpu`, so nobody would run it", recipe, "Run `ratchet up`")
     given = {"epochs": epochs, "batch_size": batch_size}
     id = runs.start(f"retrain-and-release/{recipe}", {k: v for k, v in given.items() if v is not None})
     click.echo(f"flow run {settings().prefect_url}/runs/flow-run/{id}", err=True)
