@@ -94,10 +94,9 @@ def validate(name: str) -> Snapshot:
 def suite_result(recipe: Recipe, home: Path, batch: str) -> SuiteResult:
     from expectations import checkpoint, statistics
     from expectations.suite import suite
-
-    result = checkpoint.check(recipe.name, batch, statistics.of_batch(recipe, home, batch), suite(recipe))
     from ratchet.files import replace_json
 
+    result = checkpoint.check(recipe.name, batch, statistics.of_batch(recipe, home, batch), suite(recipe))
     replace_json(home / "suites" / f"{batch}.json", {"format": 1, **to_json(result)})
     return result
 

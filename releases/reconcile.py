@@ -91,7 +91,7 @@ def plan(wanted: Iterable[Action], actual: Actual, now: float) -> tuple[Operatio
         if isinstance(action, Prove):
             ready = [a for a in actual.arms if a.ready and a.version == action.package.version]
             operations += [Verify(action.package, a.port) for a in ready[:1]]
-    if route is not None and (turn := _turn(route, keep, actual)):
+    if route is not None and (turn := _turn(route, actual)):
         operations.append(turn)
     elif route is None and actual.alive and (actual.routed or actual.places):
         operations.append(Close())
@@ -108,7 +108,7 @@ def _runs(package: Package, arms: Iterable[Arm]) -> bool:
     )
 
 
-def _turn(route: str, keep: Iterable[str], actual: Actual) -> Turn | None:
+def _turn(route: str, actual: Actual) -> Turn | None:
     """The gateway should know each living arm that is wanted or still has requests, and route to one."""
     if not actual.alive:
         return None

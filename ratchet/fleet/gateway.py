@@ -52,7 +52,6 @@ class InForce:
     """Cluster to number of endpoints that pass their health checks."""
     active: Mapping[str, int] = field(default_factory=dict)
     """Cluster to requests under way."""
-    endpoints: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
 
 def cluster(recipe: str, version: str) -> str:
@@ -97,11 +96,7 @@ class Gateway:
             # Keeps answering while a long list of clusters is loaded.
             "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
         })  # fmt: skip
-        if not (self.folder / "state.json").exists():
-            self._write({}, {})
-        else:  # a port may have changed since
-            routes, backends = self._kept()
-            self._write(routes, backends)
+        self._write(*self.declared())  # anew: a port may have changed since
 
     def set_routes(
         self, routes: Mapping[str, Route], backends: Mapping[str, tuple[Backend, ...]], seconds: float = 10
@@ -111,7 +106,7 @@ class Gateway:
         An arm's cluster is warm before a route names it, and is gone only after none does.
         Raises Refusal when Envoy does not take it in `seconds`.
         """
-        before_routes, before_backends = self._kept()
+        before_routes, before_backends = self.declared()
         if (before_routes, before_backends) == (dict(routes), dict(backends)):
             return
         both = {r: _merged(before_backends.get(r, ()), backends.get(r, ())) for r in {*before_backends, *backends}}
@@ -140,27 +135,21 @@ class Gateway:
                         parts = route["route"]["weighted_clusters"]["clusters"]
                         weights = tuple((p["name"].rsplit("_v", 1)[1], int(p["weight"])) for p in parts)
                         routes[name.removeprefix("recipe:")] = Route(weights)
-        healthy, active, endpoints = {}, {}, {}
+        healthy, active = {}, {}
         for status in clusters.get("cluster_statuses", []):
             hosts = status.get("host_statuses", [])
             name = status["name"]
             healthy[name] = sum(h.get("health_status", {}).get("eds_health_status") == "HEALTHY"
                                 and set(h["health_status"]) == {"eds_health_status"} for h in hosts)  # fmt: skip
             active[name] = sum(int(s.get("value", 0)) for h in hosts for s in h["stats"] if s["name"] == "rq_active")
-            places = (h["address"]["socket_address"] for h in hosts)
-            endpoints[name] = tuple(sorted((p["address"], int(p["port_value"])) for p in places))
-        return InForce(True, routes, healthy, active, endpoints)
+        return InForce(True, routes, healthy, active)
 
     def finalize(self, recipe: str) -> None:
         """Takes a recipe off the gateway."""
-        routes, backends = self._kept()
+        routes, backends = self.declared()
         self._write(
             {k: v for k, v in routes.items() if k != recipe}, {k: v for k, v in backends.items() if k != recipe}
         )
-
-    def declared(self) -> tuple[dict[str, Route], dict[str, tuple[Backend, ...]]]:
-        """What was last written, whether Envoy lives or not."""
-        return self._kept()
 
     def _wait(self, there: Any, seconds: float, what: str) -> None:
         until = time.monotonic() + seconds
@@ -172,7 +161,8 @@ class Gateway:
                 raise Refusal(f"{what} after {seconds:g} s", self.settings.admin_url, "See `ratchet logs envoy`")
             time.sleep(0.05)
 
-    def _kept(self) -> tuple[dict[str, Route], dict[str, tuple[Backend, ...]]]:
+    def declared(self) -> tuple[dict[str, Route], dict[str, tuple[Backend, ...]]]:
+        """What was last written, whether Envoy lives or not."""
         try:
             state = json.loads((self.folder / "state.json").read_text())
         except (OSError, ValueError):
