@@ -37,9 +37,12 @@ class Door:
             return
         if scope["path"] == "/v2":  # a mount would redirect to a path that callers do not know
             scope = {**scope, "path": "/v2/", "raw_path": b"/v2/"}
-        answer = _Answer(send, self.headers, scope["path"])
+        answer = _Answer(send, self.headers, _asked(scope))
         if scope["method"] in ("GET", "HEAD"):
             await self.app(scope, receive, answer)
+            return
+        if scope["method"] != "POST":
+            await answer.refuse(405, Refusal(f"{scope['method'][:20]} is not taken", answer.path, "Use GET or POST"))
             return
         try:
             body = await self._body(scope, receive)
@@ -62,10 +65,10 @@ class Door:
         names = [k.lower() for k, _ in scope["headers"]]
         if any(names.count(name) > 1 for name in (b"content-type", b"content-encoding", b"content-length")):
             # Another parser might take the one that was not looked at.
-            raise _Status(400, "a header that describes the body is there twice", scope["path"], "Send it once")
-        path, kind = scope["path"], headers.get("content-type", "")
+            raise _Status(400, "a header that describes the body is there twice", _asked(scope), "Send it once")
+        path, kind = _asked(scope), headers.get("content-type", "")
         media = kind.split(";")[0].strip().lower()
-        takes = _TAKES.get(path, _INFER)
+        takes = _TAKES.get(scope["path"], _INFER)
         if media not in takes:
             raise _Status(415, f"the content type {media!r} is not taken", path, f"Send {takes[0]}")
         if headers.get("content-encoding", "identity").lower() != "identity":
@@ -145,7 +148,8 @@ class _Answer:
             told = None
         status = start["status"]
         what = _reason(told) if status < 500 else ""
-        await self.refuse(status, Refusal(what or HTTPStatus(status).phrase.lower(), self.path, _next(status)))
+        what = what or HTTPStatus(status).phrase.lower()
+        await self.refuse(status, Refusal(what, self.path, _next(status, self.path)))
 
     async def refuse(self, status: int, refusal: Refusal) -> None:
         body = json.dumps(refusal.to_json()).encode()
@@ -163,13 +167,18 @@ def _reason(told: Any) -> str:
     details = told.get("detail")
     if isinstance(details, list) and details and isinstance(details[0], dict):
         at = ".".join(str(p) for p in details[0].get("loc", ()))
-        return f"{details[0].get('msg', '')}{f' at {at}' if at else ''}"[:300]
+        told = str(details[0].get("msg", "")).removeprefix("Value error, ")
+        return f"{told}{f' at {at}' if at else ''}"[:300]
     return str(told.get("error", ""))[:300]
 
 
-def _next(status: int) -> str:
-    if status == 404:
-        return "See the routes at / and /v2"
-    return (
-        "Mend the request; the routes are described at /" if status < 500 else "Try again; the service's log says more"
-    )
+def _asked(scope: Message) -> str:
+    """The path as the caller wrote it: the gateway cuts `/<recipe>` off and tells it in a header."""
+    prefix = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin-1")[:100]
+    return f"{prefix}{scope['path']}"
+
+
+def _next(status: int, path: str) -> str:
+    if status >= 500:
+        return "Try again; the service's log says more"
+    return f"See what is served at {'/v2' if path.startswith('/v2') else path.rpartition('/')[0] + '/'}"

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 
 from ratchet.errors import Refusal
+from ratchet.local_http import LOCAL
 
 TOLERANCE = 1e-3
 """Largest difference of a probability: another machine may add in another order."""
@@ -31,7 +32,7 @@ def replay(url: str, recipe: str, folder: Path) -> int:
         images, expected = kept["images"], kept["probabilities"]
     if not len(images):
         raise Refusal("the golden set is empty", folder, "Build the package anew")
-    with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=url, timeout=10, **LOCAL) as client:
         for i, (image, want) in enumerate(zip(images, expected, strict=True)):
             got = ask(client, recipe, image[None])[0]
             worst = float(np.abs(got - want).max()) if got.shape == want.shape else np.inf
@@ -72,7 +73,7 @@ def ask(client: httpx.Client, recipe: str, images: np.ndarray) -> np.ndarray:
 def device(url: str) -> str:
     """What the service really runs on. Raises Refusal when it does not say."""
     try:
-        return str(httpx.get(f"{url}/v2/health/ready", timeout=5, trust_env=False).json()["device"])
+        return str(httpx.get(f"{url}/v2/health/ready", timeout=5, **LOCAL).json()["device"])
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise Refusal(f"it does not say what it runs on ({error})", url, "See the bento's log") from error
 
@@ -82,7 +83,7 @@ def latency(url: str, recipe: str, folder: Path, requests: int = 200) -> tuple[f
     with np.load(folder / "golden.npz", allow_pickle=False) as kept:
         images = kept["images"]
     took = []
-    with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=url, timeout=10, **LOCAL) as client:
         for i in range(requests + 20):
             started = time.perf_counter()
             ask(client, recipe, images[i % len(images)][None])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,9 +45,10 @@ def main(arguments: list[str] | None = None) -> Any:
     except Refusal as refusal:
         click.secho(str(refusal), err=True, fg="red")
         sys.exit(1)
+    except OSError as error:
+        what, which = f"the system refused ({error.strerror or error})", error.filename or "the output"
+        click.secho(str(Refusal(what, which, "Mend that")), err=True, fg="red")
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nstopped by you; what was begun goes on where it stood", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)

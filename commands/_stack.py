@@ -13,6 +13,17 @@ from ratchet.fleet.stack import Stack
 from ratchet.settings import settings
 
 
+class _Why(click.ParamType):
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value.strip() or self.fail("say why", param, ctx)
+
+
+WHY = _Why()
+"""A reason that says something."""
+
+
 def stack() -> Stack:
     """The stack of this home; Prefect's and MLflow's clients in this process then talk to it."""
     found = Stack(settings())

@@ -28,5 +28,7 @@ def command(name: str | None, lines: int, follow: bool) -> None:
         while follow:
             if line := file.readline():
                 click.echo(line, nl=False)
-            else:
-                time.sleep(0.3)
+                continue
+            if file.tell() > (folder / f"{name}.log").stat().st_size:  # begun anew
+                file.seek(0)
+            time.sleep(0.3)

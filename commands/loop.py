@@ -50,6 +50,7 @@ def _first_answer(recipe: str) -> None:
     from PIL import Image
 
     from ratchet.lake.ingest import benchmark
+    from ratchet.local_http import LOCAL
     from ratchet.recipe import load
 
     loaded = load(recipe)
@@ -59,9 +60,7 @@ def _first_answer(recipe: str) -> None:
     Image.fromarray(images[number]).save(path)
     url = f"{settings().gateway_url}/{recipe}/classify"
     try:
-        answer = httpx.post(
-            url, files={"image": ("example.png", path.read_bytes(), "image/png")}, timeout=10, trust_env=False
-        )
+        answer = httpx.post(url, files={"image": ("example.png", path.read_bytes(), "image/png")}, timeout=10, **LOCAL)
         told = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise Refusal(f"the gateway gave no answer ({error})", url, "See `ratchet status`") from error

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from commands._stack import WHY
+
 
 @click.group("quarantine")
 def command() -> None:
@@ -61,7 +63,7 @@ def show(recipe: str, batch: str, lines: int, as_json: bool) -> None:
 @command.command("admit")
 @click.argument("recipe")
 @click.argument("batch")
-@click.option("--why", required=True, help="For the record.")
+@click.option("--why", type=WHY, required=True, help="For the record.")
 def admit(recipe: str, batch: str, why: str) -> None:
     """Admit BATCH although its suite failed; a new version of the records."""
     from ratchet.lake import quarantine
@@ -74,7 +76,7 @@ def admit(recipe: str, batch: str, why: str) -> None:
 @command.command("drop")
 @click.argument("recipe")
 @click.argument("batch")
-@click.option("--why", required=True, help="For the record.")
+@click.option("--why", type=WHY, required=True, help="For the record.")
 def drop(recipe: str, batch: str, why: str) -> None:
     """Take BATCH off the list; older versions of the table still hold it."""
     from ratchet.lake import quarantine

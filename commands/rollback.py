@@ -6,21 +6,23 @@ import time
 
 import click
 
-from commands._stack import stack
+from commands._stack import WHY, stack
 from ratchet.errors import Refusal
 from ratchet.settings import settings
 
 
 @click.command("rollback")
 @click.argument("recipe")
-@click.option("--why", default="asked for by hand", show_default=True, help="For the record.")
+@click.option("--why", type=WHY, default="asked for by hand", show_default=True, help="For the record.")
 def command(recipe: str, why: str) -> None:
     """Put back the newest former champion of RECIPE that was never rolled back from.
 
     Needs the controller and the gateway alone; Prefect and MLflow may be down.
     """
+    from ratchet.recipe import source
     from releases import requests
 
+    source(recipe)
     running = stack()
     if not running.controller_ticks():
         raise Refusal("the controller does not tick, so nobody would follow", settings().home, "Run `ratchet up`")

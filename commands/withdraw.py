@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from commands._stack import WHY
+
 
 @click.command("withdraw")
 @click.argument("recipe")
 @click.argument("batch")
-@click.option("--why", required=True, help="For the record.")
+@click.option("--why", type=WHY, required=True, help="For the record.")
 def command(recipe: str, batch: str, why: str) -> None:
     """Take an admitted BATCH out of the records, into quarantine; the next run trains without it."""
     from ratchet.lake import quarantine

@@ -15,7 +15,7 @@ import yaml
 
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.files import replace, replace_json
+from ratchet.files import keep, kept, replace
 from ratchet.settings import ROOT, Settings
 
 POOLS = ("cpu", "gpu")
@@ -74,13 +74,9 @@ def deploy(settings: Settings) -> bool:
         flows = {f.id: f.name for f in client.read_flows()}
     awake = {f"{flows[d.flow_id]}/{d.name}": all(s.active for s in d.schedules) for d in there if d.schedules}
     mark = _mark(declared)
-    kept = settings.home / "deployed.json"
+    marked = settings.home / "deployed.json"
     wanted = {(d["entrypoint"].split(".")[-1].replace("_", "-"), d["name"]) for d in declared["deployments"]}
-    if (
-        kept.exists()
-        and json.loads(kept.read_text()).get("mark") == mark
-        and wanted <= {(flows[d.flow_id], d.name) for d in there}
-    ):
+    if (kept(marked) or {}).get("mark") == mark and wanted <= {(flows[d.flow_id], d.name) for d in there}:
         return False
     path = settings.home / "prefect.yaml"
     replace(path, yaml.safe_dump(keep_schedules(declared, awake)))
@@ -92,7 +88,7 @@ def deploy(settings: Settings) -> bool:
         raise Refusal(
             f"Prefect refused ({(done.stdout + done.stderr).strip()[-400:]})", ROOT / "prefect.yaml", "Mend the file"
         )
-    replace_json(kept, {"format": 1, "mark": mark})
+    keep(marked, {"mark": mark})
     return True
 
 

@@ -94,10 +94,10 @@ def validate(name: str) -> Snapshot:
 def suite_result(recipe: Recipe, home: Path, batch: str) -> SuiteResult:
     from expectations import checkpoint, statistics
     from expectations.suite import suite
-    from ratchet.files import replace_json
+    from ratchet.files import keep
 
     result = checkpoint.check(recipe.name, batch, statistics.of_batch(recipe, home, batch), suite(recipe))
-    replace_json(home / "suites" / f"{batch}.json", {"format": 1, **to_json(result)})
+    keep(home / "suites" / f"{batch}.json", to_json(result))
     return result
 
 
@@ -118,7 +118,7 @@ def train(name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: 
 @stage
 def judge(name: str, candidate: Candidate) -> Verdict:
     """The verdict; a candidate that is not blessed ends the run."""
-    from models.judge.decide import decide
+    from models.decide import decide
 
     state, _ = requests.state_of(name)
     champion = state.champion.version if state.champion else None
@@ -182,8 +182,10 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
 
 
 def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
-    paths = (lake.lake(name) / "suites" / f"{batch}.json" for batch in snapshot.batches)
-    return tuple(from_json(SuiteResult, json.loads(p.read_text())) for p in paths if p.exists())
+    from ratchet.files import kept
+
+    found = (kept(lake.lake(name) / "suites" / f"{batch}.json") for batch in snapshot.batches)
+    return tuple(from_json(SuiteResult, result) for result in found if result is not None)
 
 
 @stage

@@ -13,7 +13,7 @@ import numpy as np
 
 from models import export, plots, registry, train
 from ratchet import lock, stage
-from ratchet.files import replace_json
+from ratchet.files import keep, kept
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe, Training
@@ -103,7 +103,7 @@ def _register(
     )
     candidate = Candidate(**{**vars(candidate), "version": version, "model_id": model_id})
     # The key comes last: a version that is found by it is whole.
-    replace_json(folder / CANDIDATE, {"format": 1, **to_json(candidate)})
+    keep(folder / CANDIDATE, to_json(candidate))
     registry.upload(registry.artifact_path(run.experiment, model_id, CANDIDATE), folder / CANDIDATE)
     registry.set_tag(recipe.name, version, KEY, key_)
     return candidate
@@ -115,8 +115,7 @@ def _read(version: registry.Version) -> Candidate:
         registry.download(
             registry.artifact_path(registry.experiment_of(version.run_id), version.model_id, CANDIDATE), path
         )
-        data = json.loads(path.read_text())
-    return from_json(Candidate, {k: v for k, v in data.items() if k != "format"})
+        return from_json(Candidate, kept(path) or {})
 
 
 def onnx(candidate: Candidate | registry.Version, scratch: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from ratchet.errors import Refusal
+from ratchet.local_http import LOCAL
 from ratchet.settings import settings
 from ratchet.words import Snapshot
 
@@ -76,7 +77,7 @@ def download(path: str, to: Path, limit: int = 2 << 30) -> None:
     url = f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
     to.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with httpx.stream("GET", url, timeout=30, trust_env=False) as answer, to.open("wb") as file:
+        with httpx.stream("GET", url, timeout=30, **LOCAL) as answer, to.open("wb") as file:
             if answer.status_code != 200:
                 raise Refusal(f"MLflow answered {answer.status_code}", path, "See the version's artifacts in its UI")
             size = 0
@@ -94,7 +95,7 @@ def _call(method: str, route: str, body: Mapping[str, str]) -> dict[str, Any] | 
     url = f"{settings().mlflow_url}/api/2.0/mlflow/{route}"
     sent: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
     try:
-        answer = httpx.request(method, url, timeout=5, trust_env=False, **sent)
+        answer = httpx.request(method, url, timeout=5, **LOCAL, **sent)
     except httpx.HTTPError as error:
         raise _silent(error) from error
     if answer.status_code in (400, 404):
@@ -116,7 +117,7 @@ def upload(path: str, file: Path) -> None:
     url = f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
     try:
         with file.open("rb") as content:
-            answer = httpx.put(url, content=content, timeout=60, trust_env=False)
+            answer = httpx.put(url, content=content, timeout=60, **LOCAL)
     except httpx.HTTPError as error:
         raise _silent(error) from error
     if answer.status_code != 200:
@@ -127,7 +128,7 @@ def has(path: str) -> bool:
     """Whether an artifact is there."""
     url = f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
     try:
-        with httpx.stream("GET", url, timeout=10, trust_env=False) as answer:
+        with httpx.stream("GET", url, timeout=10, **LOCAL) as answer:
             return answer.status_code == 200
     except httpx.HTTPError as error:
         raise _silent(error) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 
 from models import zoo
 from ratchet.errors import Refusal
-from ratchet.files import replace_json
+from ratchet.files import keep, kept
 from ratchet.recipe import Recipe, Training
 
 VERSION = 1
@@ -96,10 +95,7 @@ def _input(images: np.ndarray) -> np.ndarray:
 
 
 def _history(folder: Path) -> list[Mapping[str, float]]:
-    try:
-        return list(json.loads((folder / "history.json").read_text()))
-    except FileNotFoundError:
-        return []
+    return list((kept(folder / "history.json") or {"epochs": []})["epochs"])
 
 
 def _save(model: Any, folder: Path, history: list[Mapping[str, float]]) -> None:
@@ -109,7 +105,7 @@ def _save(model: Any, folder: Path, history: list[Mapping[str, float]]) -> None:
     part = folder / f".epoch-{n}.npz"
     np.savez(part, *[np.asarray(v) for v in model.optimizer.variables])
     part.replace(folder / f"epoch-{n}.npz")
-    replace_json(folder / "history.json", history)
+    keep(folder / "history.json", {"epochs": history})
     for old in (folder / f"epoch-{n - 1}.weights.h5", folder / f"epoch-{n - 1}.npz"):
         old.unlink(missing_ok=True)
 

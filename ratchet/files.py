@@ -6,10 +6,15 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ratchet.errors import Refusal
+
+FORMAT = 1
+"""Raise it when what is kept changes its shape, and keep a reader for the one before."""
 
 
 def replace(path: Path, content: str) -> None:
@@ -25,6 +30,25 @@ def replace(path: Path, content: str) -> None:
 
 def replace_json(path: Path, content: Any) -> None:
     replace(path, json.dumps(content, indent=1))
+
+
+def keep(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces a file of ours that `kept` reads back."""
+    replace_json(path, {"format": FORMAT, **content})
+
+
+def kept(path: Path) -> dict[str, Any] | None:
+    """What `keep` wrote; None where there is no file. Raises Refusal on a newer format, or a broken file."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        format = found.pop("format")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Refusal(f"the file cannot be read ({error})", path, "Restore it from a copy, or remove it") from error
+    if format > FORMAT:
+        raise Refusal(f"the file has format {format}, and this Ratchet reads up to {FORMAT}", path, "Upgrade Ratchet")
+    return found
 
 
 def replace_link(path: Path, target: str) -> None:

@@ -95,16 +95,23 @@ class Recipe:
 
 
 def names() -> list[str]:
-    """Every recipe found, without importing any."""
-    files = (f for folder in settings().recipe_folders for f in sorted(folder.glob("*.py")))
+    """Every recipe found, without importing any. Raises Refusal when a folder of theirs is missing."""
+    files = (f for folder in _folders() for f in sorted(folder.glob("*.py")))
     return sorted({f.stem.replace("_", "-") for f in files if not f.stem.startswith("_")})
+
+
+def _folders() -> tuple[Path, ...]:
+    for folder in settings().recipe_folders:
+        if not folder.is_dir():
+            raise Refusal("there is no such folder", folder, "Mend RATCHET_RECIPES")
+    return settings().recipe_folders
 
 
 def source(name: str) -> Path:
     """The file of a recipe. Raises Refusal when there is none."""
     stem = name.replace("-", "_")
     if re.fullmatch(r"[a-z][a-z0-9_]*", stem):
-        for folder in settings().recipe_folders:
+        for folder in _folders():
             if (folder / f"{stem}.py").is_file():
                 return folder / f"{stem}.py"
     raise Refusal("there is no such recipe", name, f"Known are: {', '.join(names()) or 'none'}")

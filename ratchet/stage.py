@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ratchet import files
 from ratchet.errors import Refusal
-from ratchet.files import replace_json
 from ratchet.settings import settings
 from ratchet.words import from_json, to_json
 
@@ -57,18 +57,13 @@ def run(
             )
         return kept[0], False
     made = work()
-    replace_json(path, {"format": 1, "word": to_json(made), "source": text})
+    files.keep(path, {"word": to_json(made), "source": text})
     return made, True
 
 
 def _kept(path: Path, word: type[W]) -> tuple[W, str] | None:
-    try:
-        data = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise Refusal("what a stage left is no JSON", path, "Remove the file; the stage then runs again") from error
-    return from_json(word, data["word"]), data["source"]
+    data = files.kept(path)
+    return None if data is None else (from_json(word, data["word"]), data["source"])
 
 
 def _text(function: Callable[..., Any]) -> str:

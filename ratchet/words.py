@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,10 +20,15 @@ def to_json(word: Any) -> dict[str, Any]:
 
 def from_json(kind: type[W], data: Mapping[str, Any] | str) -> W:
     """The word back from its JSON. Raises pydantic.ValidationError on data of another shape."""
+    found: W = _adapter(kind).validate_json(data if isinstance(data, str) else json.dumps(data))  # type: ignore[arg-type]
+    return found
+
+
+@functools.cache
+def _adapter(kind: type) -> Any:
     from pydantic import TypeAdapter
 
-    adapter = TypeAdapter(kind)
-    return adapter.validate_json(data) if isinstance(data, str) else adapter.validate_json(json.dumps(data))
+    return TypeAdapter(kind)
 
 
 @dataclass(frozen=True)

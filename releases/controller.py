@@ -12,7 +12,7 @@ import threading
 import time
 
 from ratchet.errors import Refusal
-from ratchet.files import locked, replace_json
+from ratchet.files import keep, locked
 from ratchet.fleet.gateway import Gateway, InForce, cluster
 from ratchet.fleet.host import Host
 from ratchet.settings import Settings, settings
@@ -40,6 +40,7 @@ class Controller:
         """Looks once at everything and does what is missing; returns the number of things changed."""
         if not self.book.lease(LEASE, self.holder, LEASE_SECONDS, now):
             return 0
+        self.host.supervisor.rotate()
         arms, in_force = self.host.arms(), self.gateway.get_routes()
         changed = 0
         for recipe in self.book.recipes():
@@ -50,7 +51,7 @@ class Controller:
             except Exception:
                 # One recipe's fault must not keep the others from being looked after.
                 log.exception("%s: this tick failed", recipe)
-        replace_json(self.config.home / "controller.json", {"format": 1, "at": now, "holder": self.holder})
+        keep(self.config.home / "controller.json", {"at": now, "holder": self.holder})
         return changed
 
     def _recipe(self, recipe: str, arms: list[Arm], in_force: InForce, now: float) -> int:

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 
 from ratchet.errors import Refusal
-from ratchet.files import replace_json
+from ratchet.files import keep, kept, replace_json
+from ratchet.local_http import LOCAL
 from ratchet.settings import Settings
 
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -122,7 +123,7 @@ class Gateway:
     def get_routes(self) -> InForce:
         """What is in force, as Envoy's admin port tells."""
         try:
-            with httpx.Client(base_url=self.settings.admin_url, timeout=2, trust_env=False) as client:
+            with httpx.Client(base_url=self.settings.admin_url, timeout=2, **LOCAL) as client:
                 dump = client.get("/config_dump", params={"resource": "dynamic_route_configs"}).json()
                 clusters = client.get("/clusters", params={"format": "json"}).json()
         except (httpx.HTTPError, ValueError):
@@ -163,10 +164,7 @@ class Gateway:
 
     def declared(self) -> tuple[dict[str, Route], dict[str, tuple[Backend, ...]]]:
         """What was last written, whether Envoy lives or not."""
-        try:
-            state = json.loads((self.folder / "state.json").read_text())
-        except (OSError, ValueError):
-            return {}, {}
+        state = kept(self.folder / "state.json") or {"routes": {}, "backends": {}}
         routes = {r: Route(tuple((v, w) for v, w in pairs)) for r, pairs in state["routes"].items()}
         backends = {
             r: tuple(Backend(v, tuple((h, p) for h, p in ends)) for v, ends in arms)
@@ -184,11 +182,10 @@ class Gateway:
         replace_json(self.folder / "rds.json", _discovery([self._routes(routes)]))
         replace_json(self.folder / "lds.json", _discovery([self._listener(routes)]))
         state = {
-            "format": 1,
             "routes": {r: list(route.weights) for r, route in routes.items()},
             "backends": {r: [[b.version, list(b.endpoints)] for b in arms] for r, arms in backends.items()},
         }
-        replace_json(self.folder / "state.json", state)
+        keep(self.folder / "state.json", state)
 
     def _cluster(self, name: str, endpoints: Iterable[tuple[str, int]]) -> dict[str, Any]:
         return {
@@ -230,7 +227,8 @@ class Gateway:
                 {"match": {"safe_regex": {"regex": f"/{named}"}},
                  "redirect": {"path_redirect": f"/{recipe}/"}},
                 {"match": {"safe_regex": {"regex": f"/{named}/{OPEN}"}},
-                 "route": {**split, "regex_rewrite": {"pattern": {"regex": f"^/{named}/"}, "substitution": "/"}}},
+                 "route": {**split, "regex_rewrite": {"pattern": {"regex": f"^/{named}/"}, "substitution": "/"}},
+                 "request_headers_to_add": [_header("x-forwarded-prefix", f"/{recipe}")]},
             ]  # fmt: skip
         return {
             "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
@@ -255,7 +253,12 @@ class Gateway:
             "path_with_escaped_slashes_action": "REJECT_REQUEST",
             "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
             "common_http_protocol_options": {"idle_timeout": "300s"},
-            "local_reply_config": {"mappers": [_mapper("EQ", 404, "nothing is served there"), _mapper("GE", 400)]},
+            "local_reply_config": {"mappers": [
+                _mapper("EQ", 404, "nothing is served there"),
+                _mapper("EQ", 400, "the request or its path is malformed", "the request"),
+                _mapper("EQ", 431, "the request's headers are too large", "the request"),
+                _mapper("GE", 400),
+            ]},
             "rds": {
                 "route_config_name": "recipes",
                 "config_source": {"resource_api_version": "V3", "path_config_source": {
@@ -288,17 +291,18 @@ def _same(now: Mapping[str, Route], want: Mapping[str, Route], changed: set[str]
 
 def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """A route that the gateway answers itself."""
-    header = {
-        "header": {"key": "content-type", "value": "application/json"},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
     answer = {"status": 200, "body": {"inline_string": json.dumps(body)}}
-    return {"match": {"path": path}, "direct_response": answer, "response_headers_to_add": [header]}
+    kind = _header("content-type", "application/json")
+    return {"match": {"path": path}, "direct_response": answer, "response_headers_to_add": [kind]}
 
 
-def _mapper(comparison: str, status: int, what: str = "") -> dict[str, Any]:
+def _header(key: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _mapper(comparison: str, status: int, what: str = "", which: str = "%REQ(:PATH)%") -> dict[str, Any]:
     """Envoy's own errors in the one shape of error."""
-    shape = {"error": "%LOCAL_REPLY_BODY%", "which": "%REQ(:PATH)%",
+    shape = {"error": "%LOCAL_REPLY_BODY%", "which": which,
              "next": "See `ratchet status`; released recipes stand under /<recipe>/"}  # fmt: skip
     value = {"default_value": status, "runtime_key": f"ratchet.status_{status}"}
     return {

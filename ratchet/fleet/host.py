@@ -5,7 +5,7 @@ Knows packages and processes; needs neither Prefect nor MLflow.
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import socket
 import sys
@@ -16,10 +16,12 @@ from pathlib import Path
 
 import httpx
 
+from ratchet import files
 from ratchet.errors import Refusal
-from ratchet.files import locked, replace_json, replace_link, sha256
+from ratchet.files import locked, replace_link, sha256
 from ratchet.fleet import processes
 from ratchet.fleet.supervisor import Program, Supervisor
+from ratchet.local_http import LOCAL
 from ratchet.settings import TELEMETRY_OFF, Settings
 from ratchet.words import Arm, Package, from_json, to_json
 
@@ -70,7 +72,18 @@ class Host:
                 part.replace(packed)
             if not (folder / "bento.yaml").exists():
                 _extract(packed, folder)
+            self._answer_to_relative(folder)
         return folder
+
+    def _answer_to_relative(self, folder: Path) -> None:
+        """`bentoml serve .ratchet/bentos/<recipe>/current` works, from where the home lies.
+
+        BentoML (1.4) looks for a relative path below itself, so there must be something.
+        """
+        itself = folder / self.settings.home.name / "bentos" / folder.parent.name / "current"
+        if not itself.is_symlink():
+            itself.parent.mkdir(parents=True, exist_ok=True)
+            replace_link(itself, os.path.relpath(folder, itself.parent))
 
     def start(self, package: Package, fetch: Fetch) -> Arm:
         """Makes the package run under the supervisor; does no more when it does already.
@@ -85,8 +98,7 @@ class Host:
             dead = running is None or running.state == "failed"
             if kept is None or kept[0] != package or (dead and not self._usable(kept[1], name)):
                 kept = (package, self._free_port(name))
-                replace_json(self.settings.home / "arms" / f"{name}.json",
-                             {"format": 1, "package": to_json(package), "port": kept[1]})  # fmt: skip
+                files.keep(self._arm(name), {"package": to_json(package), "port": kept[1]})
             self.supervisor.ensure(self._program(name, folder, kept[1]))
         return next(
             a for a in self.arms() if a.version == package.version and a.recipe == package.recipe and a.port == kept[1]
@@ -103,7 +115,7 @@ class Host:
         processes.end(
             p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == name
         )
-        (self.settings.home / "arms" / f"{name}.json").unlink(missing_ok=True)
+        self._arm(name).unlink(missing_ok=True)
 
     def end_orphans(self, arm: Arm) -> None:
         """Ends the processes of an arm that nobody supervises."""
@@ -146,25 +158,23 @@ class Host:
 
     def ready(self, port: int) -> bool:
         try:
-            return (
-                httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=0.4, trust_env=False).status_code == 200
-            )
+            return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=0.4, **LOCAL).status_code == 200
         except httpx.HTTPError:
             return False
 
     def why_not_ready(self, port: int) -> str:
         try:
-            answer = httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2, trust_env=False)
+            answer = httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2, **LOCAL)
             return str(answer.json().get("error", answer.status_code))
         except (httpx.HTTPError, ValueError) as error:
             return f"it does not answer ({type(error).__name__})"
 
     def _kept(self, name: str) -> tuple[Package, int] | None:
-        try:
-            data = json.loads((self.settings.home / "arms" / f"{name}.json").read_text())
-            return from_json(Package, data["package"]), int(data["port"])
-        except (OSError, ValueError, KeyError):
-            return None
+        data = files.kept(self._arm(name))
+        return None if data is None else (from_json(Package, data["package"]), int(data["port"]))
+
+    def _arm(self, name: str) -> Path:
+        return self.settings.home / "arms" / f"{name}.json"
 
     def _usable(self, port: int, name: str) -> bool:
         """Whether the arm may have this port again. Ends what of this home still holds it without answering.
@@ -178,7 +188,7 @@ class Host:
             p for p in processes.marked(self.settings.mark)
             if p.pid not in tree and processes.environment(p, "RATCHET_ARM") == name
         )  # fmt: skip
-        return _free(port)
+        return port_is_free(port)
 
     def _free_port(self, name: str) -> int:
         first, last = map(int, self.settings.bento_ports.split("-"))
@@ -187,7 +197,7 @@ class Host:
             if p.stem != name and (kept := self._kept(p.stem))
         }  # fmt: skip
         for port in range(first, last + 1):
-            if port not in taken and _free(port):
+            if port not in taken and port_is_free(port):
                 return port
         raise Refusal("no port is free for a bento", f"RATCHET_BENTO_PORTS={self.settings.bento_ports}", "Widen it")
 
@@ -203,7 +213,8 @@ class Host:
         return Program(name, command, environment, folder, stop_seconds=40, retries=3)
 
 
-def _free(port: int) -> bool:
+def port_is_free(port: int) -> bool:
+    """Whether a server may listen there, on loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -211,6 +222,17 @@ def _free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _extract_one(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """A file or a folder below `folder`, and nothing else. (`filter="data"` is not in Python 3.11.2.)"""
+    path = folder / member.name
+    if os.path.isabs(member.name) or ".." in Path(member.name).parts or not (member.isfile() or member.isdir()):
+        raise Refusal("the bento holds what is neither a file nor a folder of it", member.name, "Build it anew")
+    (path if member.isdir() else path.parent).mkdir(parents=True, exist_ok=True)
+    if member.isfile() and (opened := archive.extractfile(member)):
+        with opened, path.open("wb") as file:
+            shutil.copyfileobj(opened, file)
 
 
 def _extract(packed: Path, folder: Path) -> None:
@@ -224,7 +246,7 @@ def _extract(packed: Path, folder: Path) -> None:
                 size += member.size
                 if size > MAX_BENTO:
                     raise Refusal(f"it unpacks to more than {MAX_BENTO >> 20} MB", packed, "Build a smaller one")
-                archive.extract(member, part, filter="data")
+                _extract_one(archive, member, part)
     except (tarfile.TarError, OSError) as error:
         raise Refusal(f"the bento cannot be unpacked ({error})", packed, "Build and release it anew") from error
     part.replace(folder)

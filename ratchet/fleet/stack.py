@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,10 +11,12 @@ from dataclasses import dataclass
 import httpx
 
 from ratchet.errors import Refusal
-from ratchet.files import locked
+from ratchet.files import kept, locked
 from ratchet.fleet import processes
 from ratchet.fleet.gateway import Gateway
+from ratchet.fleet.host import port_is_free
 from ratchet.fleet.supervisor import Program, Supervisor
+from ratchet.local_http import LOCAL
 from ratchet.settings import TELEMETRY_OFF, Settings
 
 Health = Callable[[], bool]
@@ -83,11 +83,8 @@ class Stack:
         }
 
     def controller_ticks(self) -> bool:
-        try:
-            told = json.loads((self.settings.home / "controller.json").read_text())
-        except (OSError, ValueError):
-            return False
-        return time.time() - float(told["at"]) < _FRESH + 4 * self.settings.tick_seconds
+        told = kept(self.settings.home / "controller.json")
+        return told is not None and time.time() - float(told["at"]) < _FRESH + 4 * self.settings.tick_seconds
 
     def open(self, tell: Callable[[str], None]) -> None:
         """A living supervisord, the files its programs need, and nothing left over of an earlier crash.
@@ -154,18 +151,12 @@ class Stack:
     def _ports_are_free(self) -> None:
         for name in ("prefect_port", "mlflow_port", "gateway_port", "envoy_admin_port"):
             port = getattr(self.settings, name)
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    raise Refusal(
-                        "the port is in use", f"{port}", f"End what listens there, or set RATCHET_{name.upper()}"
-                    ) from None
+            if not port_is_free(port):
+                raise Refusal("the port is in use", port, f"End what listens there, or set RATCHET_{name.upper()}")
 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+        return httpx.get(url, timeout=2, **LOCAL).status_code == 200
     except httpx.HTTPError:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ _STATES = {
 }  # fmt: skip
 _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING = 70, 10, 91
 """supervisord's fault codes."""
+_LOGGED = 'exec "$@" >> "$0" 2>&1'
+MAX_LOG = 10 << 20
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR",
               "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LD_LIBRARY_PATH",
               "CUDA_VISIBLE_DEVICES")  # fmt: skip
@@ -131,15 +134,22 @@ class Supervisor:
     def _section(self, program: Program) -> str:
         environment = {**program.environment, processes.MARK: self.settings.mark}
         quoted = ",".join(f'{k}="{_quote(v)}"' for k, v in sorted(environment.items()))
-        command = " ".join(f'"{_quote(part)}"' for part in program.command)
+        # Each writes its log itself: a pipe to supervisord would break, and its writer with it, when that dies.
+        log = str(self.logs / f"{program.name}.log")
+        command = " ".join(f'"{_quote(part)}"' for part in ("/bin/sh", "-c", _LOGGED, log, *program.command))
         return "\n".join([
             f"[program:{program.name}]", f"command={command}", f"environment={quoted}",
             f"directory={str(program.directory).replace('%', '%%')}", "autostart=true", "autorestart=true",
             f"startretries={program.retries}", "startsecs=2", f"stopwaitsecs={program.stop_seconds}",
-            "stopasgroup=true", "killasgroup=true", "redirect_stderr=true",
-            f"stdout_logfile={str(self.logs).replace('%', '%%')}/{program.name}.log",
-            "stdout_logfile_maxbytes=10MB", "stdout_logfile_backups=2", "",
+            "stopasgroup=true", "killasgroup=true", "stdout_logfile=NONE", "stderr_logfile=NONE", "",
         ])  # fmt: skip
+
+    def rotate(self) -> None:
+        """Begins the logs anew that have grown over `MAX_LOG` bytes; the old lines stay in `NAME.log.1`."""
+        for log in self.logs.glob("*.log"):
+            if log.name != "supervisord.log" and log.stat().st_size > MAX_LOG:
+                shutil.copyfile(log, log.with_suffix(".log.1"))
+                os.truncate(log, 0)  # its writers append, so they go on at the start
 
     def remove(self, name: str, wait: bool = True) -> bool:
         """Stops the program and forgets it; whether it is gone. Without `wait`, call again until it is."""

@@ -43,14 +43,16 @@ def land(recipe: Recipe, path: Path, who: str) -> Batch:
 
     Raises Refusal when the source as a whole is no good; it is then kept in quarantine.
     """
+    if not path.exists():
+        raise Refusal("there is no such file or folder", path, "Give the path of one")
     if not path.is_file() and not path.is_dir():
-        raise Refusal("there is no such file or folder", path, "Give one that can be read as often as needed")
+        raise Refusal("it is neither a file nor a folder", path, "Give one that can be read as often as needed")
     try:
         _bounded(path)
     except Refusal as refusal:
         batch = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
         quarantine.keep_file(lake(recipe.name), batch, path, refusal.what, who, limit=0)
-        raise
+        raise _kept_as(batch, refusal) from None
     return _land(recipe, _content_id(path), path, None, 0, None, who)
 
 
@@ -156,7 +158,7 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, start: int
             good, bad = _sort(rows, recipe, id, _benchmark_inputs(recipe))
     except Refusal as refusal:
         quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
-        raise Refusal(refusal.what, refusal.which, f"{refusal.next}. It is kept in quarantine as batch {id}") from None
+        raise _kept_as(id, refusal) from None
     # Quarantine first: killed in between, the next try finds it done and lands the rest.
     quarantine.keep_records(home, id, bad, who)
     new = table.append(
@@ -164,6 +166,10 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, start: int
         who=who, source=source, accepted=str(good.num_rows), quarantined=str(bad.num_rows),
     )  # fmt: skip
     return Batch(id, recipe.name, source, good.num_rows, bad.num_rows, new=new)
+
+
+def _kept_as(batch: str, refusal: Refusal) -> Refusal:
+    return Refusal(refusal.what, refusal.which, f"{refusal.next}. It stands in quarantine as batch {batch}")
 
 
 def _bounded(path: Path) -> None:

@@ -106,10 +106,16 @@ def withdraw(home: Path, batch: str, reason: str, who: str) -> int:
     """Takes an admitted batch out of the records, into quarantine: a new version; old snapshots stay readable."""
     rows = table.read(home / "records", where=("batch", batch))
     if rows is None or not rows.num_rows:
-        raise Refusal("no such batch is admitted", batch, "See `ratchet status` for the batches of the last snapshot")
+        admitted = ", ".join(_batches(home)) or "none"
+        raise Refusal("no such batch is admitted", batch, f"Admitted are: {admitted}")
     _set_aside(home, batch, rows, f"withdrawn: {reason}", who)
     table.delete(home / "landing", {"batch": batch}, who=who, why=reason)  # left by a kill while it was admitted
     return table.delete(home / "records", {"batch": batch}, who=who, why=reason)
+
+
+def _batches(home: Path) -> list[str]:
+    rows = table.read(home / "records", ["batch"])
+    return [] if rows is None else pc.unique(rows["batch"]).to_pylist()
 
 
 def admit(home: Path, batch: str, who: str, reason: str) -> int:

@@ -13,7 +13,7 @@ from models import export, registry
 from models.judge.verdict import judge
 from ratchet import stage
 from ratchet.errors import Refusal
-from ratchet.files import replace_json, sha256
+from ratchet.files import keep, sha256
 from ratchet.lake.ingest import benchmark
 from ratchet.recipe import Recipe
 from ratchet.words import Candidate, Verdict, to_json
@@ -76,7 +76,7 @@ def _scores(recipe: Recipe, version: str, images: np.ndarray, scratch: Path) -> 
 
 def _write(candidate: Candidate, verdict: Verdict, scratch: Path) -> None:
     path = scratch / "verdict.json"
-    replace_json(path, {"format": 1, **to_json(verdict)})
+    keep(path, to_json(verdict))
     experiment = registry.experiment_of(candidate.run_id)
     registry.upload(registry.artifact_path(experiment, candidate.model_id, "verdict.json"), path)
     figure = next((c.figure for c in verdict.checks if c.name == "accuracy"), None)

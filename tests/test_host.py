@@ -1,0 +1,90 @@
+"""What a host takes from a package, and what it refuses; files that outlive a process."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ratchet.errors import Refusal
+from ratchet.files import keep, kept, replace_json, sha256
+from ratchet.fleet.host import Host
+from ratchet.settings import settings
+from ratchet.words import Package
+
+
+def packed(path: Path, *members: tuple[str, bytes | None]) -> Package:
+    """A `.bento` with these members, a symbolic link where there are no bytes; and the package that names it."""
+    with tarfile.open(path, "w:xz") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+                archive.addfile(info)
+            else:
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return Package("small-fashion", "1", "key", "small-fashion:v1", sha256(path), "somewhere")
+
+
+def from_file(path: Path) -> Callable[[Package, Path], None]:
+    def fetch(package: Package, to: Path) -> None:
+        to.write_bytes(path.read_bytes())
+
+    return fetch
+
+
+def test_a_package_is_unpacked_once_and_serves_by_a_relative_path(home: Path, tmp_path: Path) -> None:
+    package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), ("src/model/meta.json", b"{}"))
+    host = Host(settings())
+    folder = host.unpack(package, from_file(tmp_path / "a.bento"))
+    assert (folder / "src" / "model" / "meta.json").read_bytes() == b"{}"
+    host.point_current(package)
+    current = home / "bentos" / "small-fashion" / "current"
+    assert (current / home.name / "bentos" / "small-fashion" / "current" / "bento.yaml").read_bytes() == b"x"
+
+    def never(package: Package, path: Path) -> None:
+        raise AssertionError("it is here already")
+
+    assert host.unpack(package, never) == folder
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out"])
+def test_a_package_that_reaches_out_of_its_folder_is_refused(name: str, home: Path, tmp_path: Path) -> None:
+    package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), (name, b"x"))
+    with pytest.raises(Refusal, match="neither a file nor a folder of it"):
+        Host(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+    assert not list(home.rglob("out"))
+
+
+def test_a_package_with_a_link_is_refused(home: Path, tmp_path: Path) -> None:
+    package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), ("link", None))
+    with pytest.raises(Refusal, match="neither a file nor a folder of it"):
+        Host(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+
+
+def test_bytes_that_are_not_those_of_the_digest_are_refused_and_not_kept(home: Path, tmp_path: Path) -> None:
+    package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"))
+    (tmp_path / "a.bento").write_bytes(b"something else")
+    with pytest.raises(Refusal, match="its SHA-256 is"):
+        Host(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+    assert not list((home / "bentos").rglob("*.bento"))
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    assert kept(tmp_path / "a.json") is None
+    keep(tmp_path / "a.json", {"x": [1, 2]})
+    assert kept(tmp_path / "a.json") == {"x": [1, 2]}
+
+
+@pytest.mark.parametrize("content", [{"x": 1}, [1], {"format": 99}])
+def test_a_file_that_a_newer_ratchet_wrote_or_that_is_broken_is_refused(content: object, tmp_path: Path) -> None:
+    replace_json(tmp_path / "a.json", content)
+    with pytest.raises(Refusal):
+        kept(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(Refusal, match="cannot be read"):
+        kept(tmp_path / "a.json")
