@@ -117,7 +117,7 @@ def test_a_refused_file_is_kept_with_its_reason(small: Recipe, tmp_path: Path) -
     path = tmp_path / "broken"
     path.write_bytes(b"\x7fELF nothing")
     for _ in range(2):
-        with pytest.raises(Refusal, match="kept in quarantine"):
+        with pytest.raises(Refusal, match="stands in quarantine"):
             ingest.land(small, path, "test")
     (entry,) = quarantine.entries(ingest.lake(small.name))
     assert (entry.kind, entry.rows) == ("file", 1)
@@ -148,7 +148,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(
     with pytest.raises(Refusal, match="over 1"):
         ingest.land(small, tmp_path / "huge", "test")
     assert not (ingest.lake(small.name) / "refused").exists()
-    with pytest.raises(Refusal, match="no such file or folder"):
+    with pytest.raises(Refusal, match="neither a file nor a folder"):
         ingest.land(small, Path("/dev/zero"), "test")
 
 

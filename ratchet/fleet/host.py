@@ -90,6 +90,8 @@ class Host:
 
         A port that something of this home still holds unsupervised is freed first.
         """
+        if self.supervisor.pid() is None:  # before anything is changed: a bento that lives keeps its port
+            raise Refusal("no supervisord lives on this host", self.settings.host_name, "Run `ratchet up`")
         folder = self.unpack(package, fetch)
         name = arm_name(package.recipe, package.version)
         with locked(self.settings.home / "arms" / ".lock"):
@@ -187,6 +189,7 @@ class Host:
         processes.end(
             p for p in processes.marked(self.settings.mark)
             if p.pid not in tree and processes.environment(p, "RATCHET_ARM") == name
+            and processes.environment(p, "RATCHET_ARM_PORT") == str(port)
         )  # fmt: skip
         return port_is_free(port)
 
