@@ -1,5 +1,7 @@
 # `make loop` and `make test` each do all set-up; either may be run first, and again.
 SHELL := /bin/bash
+# A check before a pipe that fails must fail the target.
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3

@@ -10,7 +10,7 @@ import click
 
 from commands._stack import stack
 from ratchet.errors import Refusal
-from ratchet.fleet.gateway import Gateway, cluster
+from ratchet.fleet.gateway import Gateway, InForce, cluster
 from ratchet.fleet.host import Host
 from ratchet.settings import settings
 
@@ -27,7 +27,9 @@ def command(as_json: bool) -> None:
         mark = {"running": "green", "starting": "yellow"}.get(process["state"], "red")
         click.echo(f"{process['name']:32} {click.style(process['state'], fg=mark)}")
     if not found["processes"]:
-        click.echo("nothing is running; `ratchet up` starts it")
+        alive = any(e["ready"] for recipe in found["recipes"].values() for e in recipe["endpoints"])
+        click.echo("nothing is supervised, and bentos answer; `ratchet up` adopts them" if alive
+                   else "nothing is running; `ratchet up` starts it")  # fmt: skip
     for name, recipe in found["recipes"].items():
         click.echo(f"\n{click.style(name, bold=True)}: {_champion(recipe)}")
         for key in ("bento", "digest", "phase", "traffic", "endpoints", "last_run", "last_snapshot", "notes"):
@@ -41,7 +43,10 @@ def look() -> dict[str, Any]:
     from releases import requests
 
     running = stack()
-    gateway, arms = Gateway(settings()).get_routes(), Host(settings()).arms()
+    arms = Host(settings()).arms()
+    # With nothing of this home alive, what answers at the gateway's port is another's.
+    ours = running.supervisor.pid() is not None or bool(arms)
+    gateway = Gateway(settings()).get_routes() if ours else InForce(alive=False)
     book = requests.ledger()
     names = sorted({*recipes.names(), *book.recipes()})
     return {
@@ -98,10 +103,11 @@ def _notes(name: str, state: Any, running: Any) -> list[str]:
         notes.append("MLflow has yet to be told the newest outcome")
     elif state.champion and running.checks()["mlflow"]():
         alias = registry.alias(name, "champion")
-        if alias != state.champion.version:
-            notes.append(
-                f"@champion in MLflow was moved by hand to {alias}; the fleet stays at {state.champion.version}"
-            )
+        stays = f"the fleet stays at {state.champion.version}"
+        if alias is None:
+            notes.append(f"@champion is gone from MLflow, or its version is; {stays}")
+        elif alias != state.champion.version:
+            notes.append(f"@champion in MLflow was moved by hand to {alias}; {stays}")
     return notes
 
 

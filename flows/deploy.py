@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from flows.runs import api
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.files import keep, kept, replace
@@ -49,11 +50,10 @@ def keep_schedules(declared: dict[str, Any], awake: dict[str, bool]) -> dict[str
 
 
 def make_pools() -> None:
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
-    with get_client(sync_client=True) as client:
+    with api() as client:
         for name in POOLS:
             try:
                 client.create_work_pool(WorkPoolCreate(name=name, type="process"))
@@ -66,10 +66,9 @@ def deploy(settings: Settings) -> bool:
 
     Raises Refusal when Prefect refuses a deployment.
     """
-    from prefect.client.orchestration import get_client
 
     declared = expand(yaml.safe_load((ROOT / "prefect.yaml").read_text()), recipes.names())
-    with get_client(sync_client=True) as client:
+    with api() as client:
         there = client.read_deployments()
         flows = {f.id: f.name for f in client.read_flows()}
     awake = {f"{flows[d.flow_id]}/{d.name}": all(s.active for s in d.schedules) for d in there if d.schedules}

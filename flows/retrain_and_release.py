@@ -21,7 +21,7 @@ def retrain_and_release(recipe: str, epochs: int | None = None, batch_size: int 
     A batch that fails its suite, a verdict against, a bento that does not answer: each ends the run
     with a sentence, and the champion goes on serving.
     """
-    with ledger.held(requests.ledger(), f"run:{recipe}", str(flow_run.id)):
+    with ledger.held(requests.ledger(), f"run:{recipe}", str(flow_run.id)) as still_mine:
         stages.ingest(recipe)
         snapshot = stages.validate(recipe)
         candidate = stages.train(recipe, snapshot, epochs, batch_size)
@@ -36,6 +36,7 @@ def retrain_and_release(recipe: str, epochs: int | None = None, batch_size: int 
             )
         verdict = stages.judge(recipe, candidate)
         package = stages.package(recipe, candidate, verdict)
+        still_mine()
         stages.release(package)
         stages.observe(package)
         return Completed(message=f"version {package.version} is champion: {verdict.why}")

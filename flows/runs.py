@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from ratchet.errors import Refusal
 from ratchet.fleet import processes
-from ratchet.settings import Settings
+from ratchet.settings import Settings, settings
 
 _YOUNG = 60.0
 """Seconds in which a pending run may have no process yet."""
@@ -25,6 +27,21 @@ class Run:
     state: str
     message: str
     started: str
+
+
+@contextmanager
+def api() -> Iterator[Any]:
+    """Prefect's client. Raises Refusal when its server does not answer."""
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.HTTPError as error:
+        raise Refusal(
+            f"Prefect does not answer ({type(error).__name__})", settings().prefect_url, "See `ratchet logs prefect`"
+        ) from error
 
 
 def start(deployment: str, parameters: dict[str, object], queue: str | None = None) -> str:
@@ -43,13 +60,12 @@ def start(deployment: str, parameters: dict[str, object], queue: str | None = No
 
 def follow(id: str, tell: Callable[[str], None]) -> Run:
     """Tells the run's log lines and its tasks' as they come; returns it when it has ended."""
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
     from prefect.client.schemas.sorting import LogSort
 
     seen: set[UUID] = set()
     state = ""
-    with get_client(sync_client=True) as client:
+    with api() as client:
         while True:
             run = client.read_flow_run(UUID(id))
             # Lines may arrive late, before ones that were told: look back a little.
@@ -97,11 +113,10 @@ def _worth_telling(level: int, message: str) -> bool:
 
 def last(recipe: str) -> Run | None:
     """The newest run of a recipe's loop, or None."""
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
     from prefect.client.schemas.sorting import FlowRunSort
 
-    with get_client(sync_client=True) as client:
+    with api() as client:
         found = client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain-and-release"])),
             deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[recipe])),
@@ -117,11 +132,10 @@ def last(recipe: str) -> Run | None:
 
 def artifact(id: str, key: str) -> list[dict[str, object]]:
     """The rows of a table artifact that a flow run left. Raises Refusal when there is none."""
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(id)]), key=ArtifactFilterKey(any_=[key]))
-    with get_client(sync_client=True) as client:
+    with api() as client:
         found = client.read_artifacts(artifact_filter=wanted)
     if not found:
         raise Refusal(f"the run left no artifact {key}", id, "See its log in the Prefect UI")
@@ -130,38 +144,35 @@ def artifact(id: str, key: str) -> list[dict[str, object]]:
 
 def cancel(id: str) -> None:
     """Asks that a run end."""
-    from prefect.client.orchestration import get_client
     from prefect.states import Cancelling
 
-    with get_client(sync_client=True) as client:
+    with api() as client:
         client.set_flow_run_state(UUID(id), Cancelling(), force=True)
 
 
 def workers_online(pool: str) -> bool:
-    from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    with get_client(sync_client=True) as client:
+    with api() as client:
         try:
             return any(w.status.value == "ONLINE" for w in client.read_workers_for_work_pool(pool))
         except ObjectNotFound:
             return False
 
 
-def crash_zombies(settings: Settings) -> list[str]:
+def crash_zombies(config: Settings) -> list[str]:
     """Marks runs as crashed that say they run on this machine with no process behind them; frees what they held."""
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
     types = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     ended = []
-    with get_client(sync_client=True) as client:
+    with api() as client:
         chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
         runs = client.read_flow_runs(flow_run_filter=chosen)
         # Looked for after the runs are known, so that one which starts meanwhile is not taken for dead.
-        living = {processes.environment(p, "PREFECT__FLOW_RUN_ID") for p in processes.marked(settings.mark)}
+        living = {processes.environment(p, "PREFECT__FLOW_RUN_ID") for p in processes.marked(config.mark)}
         for run in runs:
             # The process worker writes a bare pid, or one with its host's name before it.
             host = (run.infrastructure_pid or "").rpartition(":")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import time
@@ -23,7 +24,7 @@ from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
 from ratchet.words import Candidate, Package, Served, Snapshot, SuiteResult, Verdict, from_json, to_json
-from releases import requests
+from releases import act, requests
 
 WHO = "retrain-and-release"
 
@@ -175,7 +176,8 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
         registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(made)))
         return made
 
-    stage_key = stages.key("package", build.VERSION, package=key, version=candidate.version, verdict=verdict.benchmark)
+    judged = hashlib.sha256(json.dumps(to_json(verdict), sort_keys=True).encode()).hexdigest()
+    stage_key = stages.key("package", build.VERSION, package=key, version=candidate.version, verdict=judged)
     made, new = stages.run(stage_key, Package, work, source=build.build, still=lambda p: registry.has(p.artifact))
     get_run_logger().info("%s %s, SHA-256 %s", made.tag, "built" if new else "was built before", made.digest[:16])
     return made
@@ -246,7 +248,8 @@ def observe(made: Package) -> None:
     from bentos import golden
     from ratchet.fleet.host import Host
 
-    count = golden.replay(settings().gateway_url, made.recipe, Host(settings()).folder(made) / "src" / "model")
+    folder = Host(settings()).unpack(made, act.fetch)  # this worker's machine need not be a host's
+    count = golden.replay(settings().gateway_url, made.recipe, folder / "src" / "model")
     get_run_logger().info("the gateway answers %d golden inputs as expected", count)
     create_markdown_artifact(
         f"**{made.recipe}** version {made.version} serves at {settings().gateway_url}/{made.recipe}/\n\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -13,7 +14,9 @@ import numpy as np
 
 from models import export, plots, registry, train
 from ratchet import lock, stage
-from ratchet.files import keep, kept
+from ratchet import recipe as recipes
+from ratchet.errors import Refusal
+from ratchet.files import keep, kept, sha256
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe, Training
@@ -40,7 +43,11 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
     Killed at any point and called again, it goes on from the last finished epoch.
     """
     key_ = key(recipe, training, snapshot)
+    source = _source(recipe, training)
     if found := registry.find(recipe.name, KEY, key_):
+        if found.tags.get("ratchet.source", source) != source:
+            tell("the recipe's file, or the code that trains, changed under the same version: nothing is trained anew; "
+                 "raise the recipe's `version` to do it")  # fmt: skip
         return _read(found), False
     folder = settings().home / "training" / key_[:16]
     parameters = {k: v for k, v in asdict(training).items() if k != "parameters"} | dict(training.parameters)
@@ -60,6 +67,13 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
         candidate = _register(recipe, training, snapshot, fitted, split["test"], run, folder, tags, key_, parameters)
     shutil.rmtree(folder, ignore_errors=True)
     return candidate, True
+
+
+def _source(recipe: Recipe, training: Training) -> str:
+    """What a change under the same version is noticed by; it is no key, since a comment retrains nothing."""
+    files = [recipes.source(recipe.name), Path(train.__file__), Path(train.__file__).with_name("export.py")]
+    files += Path(train.__file__).parent.glob(f"zoo/{training.family}.py")
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
 def _register(
@@ -97,6 +111,7 @@ def _register(
             KEY: "",
             "ratchet.weights": fitted.weights,
             "ratchet.onnx": digest,
+            "ratchet.source": _source(recipe, training),
             "ratchet.snapshot": snapshot.fingerprint,
             **tags,
         },
@@ -119,10 +134,17 @@ def _read(version: registry.Version) -> Candidate:
 
 
 def onnx(candidate: Candidate | registry.Version, scratch: Path) -> Path:
-    """The candidate's export, fetched from MLflow."""
+    """The candidate's export, fetched from MLflow. Raises Refusal when it is not the one that was exported."""
     path = scratch / f"{candidate.model_id}.onnx"
     if not path.exists():
         registry.download(
             registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, "model.onnx"), path
+        )
+    want = candidate.onnx if isinstance(candidate, Candidate) else candidate.tags["ratchet.onnx"]
+    if sha256(path) != want:
+        raise Refusal(
+            f"the model of version {candidate.version} is not the one that was exported",
+            candidate.recipe,
+            "It was changed in MLflow's artifacts; restore it, or train it again",
         )
     return path

@@ -13,7 +13,7 @@ from models import export, registry
 from models.judge.verdict import judge
 from ratchet import stage
 from ratchet.errors import Refusal
-from ratchet.files import keep, sha256
+from ratchet.files import keep
 from ratchet.lake.ingest import benchmark
 from ratchet.recipe import Recipe
 from ratchet.words import Candidate, Verdict, to_json
@@ -68,10 +68,7 @@ def _scores(recipe: Recipe, version: str, images: np.ndarray, scratch: Path) -> 
         raise Refusal(
             f"MLflow has no version {version} to compare with", recipe.name, "Restore it, or roll back to another"
         )
-    path = candidates.onnx(found, scratch)
-    if sha256(path) != found.tags["ratchet.onnx"]:
-        raise Refusal(f"the model of version {version} is not the one that was exported", recipe.name, "Train it again")
-    return export.scores(path, images)
+    return export.scores(candidates.onnx(found, scratch), images)
 
 
 def _write(candidate: Candidate, verdict: Verdict, scratch: Path) -> None:

@@ -40,13 +40,14 @@ def alias(recipe: str, name: str) -> str | None:
     return None if answer is None else str(answer["model_version"]["version"])
 
 
-def set_alias(recipe: str, name: str, version: str | None) -> None:
-    """Points an alias at a version; None takes it away."""
-    if version is None:
-        if alias(recipe, name) is not None:
-            _call("DELETE", "registered-models/alias", {"name": recipe, "alias": name})
-    elif _call("POST", "registered-models/alias", {"name": recipe, "alias": name, "version": version}) is None:
-        raise Refusal(f"MLflow has no version {version}", recipe, "See its UI")
+def set_alias(recipe: str, name: str, version: str | None) -> bool:
+    """Points an alias at a version, None takes it away; False when a person deleted that version."""
+    if version is not None:
+        sent = {"name": recipe, "alias": name, "version": version}
+        return _call("POST", "registered-models/alias", sent) is not None
+    if alias(recipe, name) is not None:
+        _call("DELETE", "registered-models/alias", {"name": recipe, "alias": name})
+    return True
 
 
 def set_tag(recipe: str, version: str, key: str, value: str) -> bool:
@@ -98,14 +99,15 @@ def _call(method: str, route: str, body: Mapping[str, str]) -> dict[str, Any] | 
         answer = httpx.request(method, url, timeout=5, **LOCAL, **sent)
     except httpx.HTTPError as error:
         raise _silent(error) from error
-    if answer.status_code in (400, 404):
-        code = answer.json().get("error_code", "")
-        if code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-    if answer.status_code != 200:
+    try:
+        told: dict[str, Any] = answer.json()
+    except ValueError:
+        told = {}
+    if told.get("error_code") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        return None
+    if answer.status_code != 200 or not isinstance(told, dict):
         raise Refusal(f"MLflow answered {answer.status_code} ({answer.text[:200]})", route, "See `ratchet logs mlflow`")
-    found: dict[str, Any] = answer.json()
-    return found
+    return told
 
 
 def _silent(error: Exception) -> Refusal:

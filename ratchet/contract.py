@@ -9,7 +9,7 @@ import hashlib
 import io
 import warnings
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -30,13 +30,13 @@ _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;
 
 @dataclass(frozen=True)
 class ImageContract:
-    """A grey image of `height` x `width` values in `low`..`high`, type `dtype`."""
+    """A grey image of `height` x `width` whole numbers in 0..255, type uint8."""
 
     height: int
     width: int
-    dtype: str = "uint8"
-    low: int = 0
-    high: int = 255
+    dtype: ClassVar[str] = "uint8"
+    low: ClassVar[int] = 0
+    high: ClassVar[int] = 255
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,11 +52,13 @@ class ImageContract:
         """
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                warnings.simplefilter("ignore")  # of what is damaged; the pixels are checked
                 return self._decode(data, which)
         except UnidentifiedImageError as error:
             raise Refusal("the bytes are neither PNG nor JPEG", which, "Send one whole PNG or JPEG file") from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except Refusal:
+            raise
+        except Exception as error:  # Pillow's parsers raise whatever a damaged file leads them to
             raise Refusal(
                 f"the bytes are no readable PNG or JPEG ({_short(error)})", which, "Send one whole PNG or JPEG file"
             ) from error
@@ -74,8 +76,10 @@ class ImageContract:
             )
         if getattr(image, "n_frames", 1) != 1:
             raise Refusal("the image has more than one frame", which, "Send a single frame")
-        if image.mode not in _MODES:
-            raise Refusal(f"the pixel format {image.mode} is not read", which, "Send 8-bit grey, RGB or RGBA")
+        if image.mode not in _MODES or (_depth(data) > 8 and not image.mode.startswith("I;16")):
+            raise Refusal(
+                f"the pixel format ({image.mode}, {_depth(data)} bit) is not read", which, "Send 8-bit grey or RGB"
+            )
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
             return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
@@ -129,6 +133,11 @@ def input_digest(array: np.ndarray) -> str:
 def record_digest(input_digest: str, label: str) -> str:
     """SHA-256 of input and label. Decides identity and the snapshot's fingerprint."""
     return hashlib.sha256(f"{input_digest}:{label}".encode()).hexdigest()
+
+
+def _depth(data: bytes) -> int:
+    """Bits a sample: a PNG's header says so; JPEG has 8. Pillow reads 16-bit colours as 8."""
+    return data[24] if data[:4] == b"\x89PNG" else 8
 
 
 def _short(error: Exception) -> str:

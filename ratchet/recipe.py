@@ -110,7 +110,7 @@ def _folders() -> tuple[Path, ...]:
 def source(name: str) -> Path:
     """The file of a recipe. Raises Refusal when there is none."""
     stem = name.replace("-", "_")
-    if re.fullmatch(r"[a-z][a-z0-9_]*", stem):
+    if re.fullmatch(r"[a-z][a-z0-9-]*", name):
         for folder in _folders():
             if (folder / f"{stem}.py").is_file():
                 return folder / f"{stem}.py"

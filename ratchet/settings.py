@@ -45,7 +45,6 @@ class Settings(BaseSettings):
     warm_seconds: float = Field(300, gt=0, description="How long a release may wait for its bento.")
     turn_seconds: float = Field(30, gt=0, description="How long the gateway may take to turn.")
     start_seconds: float = Field(180, gt=0, description="How long a process of the stack may take to be healthy.")
-    fashion_mnist_dir: str = Field("", description="A folder with Fashion-MNIST's four IDX files.")
 
     @property
     def prefect_url(self) -> str:
@@ -88,8 +87,9 @@ def settings() -> Settings:
         raise Refusal(
             f"the setting is wrong ({first['msg']})", f"{name}={first['input']}", "Mend or unset it"
         ) from None
-    # Relative homes would name another place in a worker's temporary folder.
-    return found.model_copy(update={"home": found.home.expanduser().resolve()})
+    # Relative paths would name another place in a worker's temporary folder.
+    folders = os.pathsep.join(str(Path(p).expanduser().resolve()) for p in found.recipes.split(os.pathsep) if p)
+    return found.model_copy(update={"home": found.home.expanduser().resolve(), "recipes": folders})
 
 
 TELEMETRY_OFF = {

@@ -44,9 +44,10 @@ def perform(operation: reconcile.Operation, recipe: str, host: Host, gateway: Ga
         case reconcile.Point(package):
             host.point_current(package)
         case reconcile.Write(champion, previous, outcomes):
+            # What a person deleted has nowhere to write to; `status` tells that its alias is gone.
             registry.set_alias(recipe, "champion", champion)
             registry.set_alias(recipe, "previous", previous)
-            for outcome in outcomes:  # a version that a person deleted has nowhere to write to
+            for outcome in outcomes:
                 registry.set_tag(recipe, outcome.version, "ratchet.release", outcome.outcome)
                 registry.set_tag(recipe, outcome.version, "ratchet.release_why", outcome.why)
             return Recorded(champion, previous, len(outcomes), now)

@@ -33,8 +33,8 @@ class Controller:
         self.config, self.book = config, book
         self.host, self.gateway = Host(config), Gateway(config)
         self.holder = f"{socket.gethostname()}:{config.home}"
-        self._silent_until = 0.0
-        self._told = ""
+        self._silent_until: dict[str, float] = {}
+        self._told: set[str] = set()
 
     def tick(self, now: float) -> int:
         """Looks once at everything and does what is missing; returns the number of things changed."""
@@ -61,14 +61,14 @@ class Controller:
             state = self._enter(recipe, event)
         changed = 0
         for operation in reconcile.plan(machine.wants(state), actual, now):
-            if isinstance(operation, reconcile.Write) and now < self._silent_until:
+            if isinstance(operation, reconcile.Write) and now < self._silent_until.get(recipe, 0.0):
                 continue
             try:
                 after = act.perform(operation, recipe, self.host, self.gateway, now)
             except Refusal as refusal:
                 self._once(f"{recipe}: {refusal}")
                 if isinstance(operation, reconcile.Write):
-                    self._silent_until = time.time() + _RETRY
+                    self._silent_until[recipe] = time.time() + _RETRY
                 continue
             if not isinstance(operation, reconcile.Point):
                 changed += 1
@@ -88,9 +88,9 @@ class Controller:
         return requests.append(recipe, event, "controller", self.book)
 
     def _once(self, line: str) -> None:
-        if line != self._told:
+        if line not in self._told:
             log.info(line)
-        self._told = line
+        self._told = {*list(self._told)[-20:], line}
 
 
 def _actual(recipe: str, arms: list[Arm], in_force: InForce, gateway: Gateway) -> reconcile.Actual:

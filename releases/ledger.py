@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,18 +54,36 @@ class Ledger:
 
     @cached_property
     def _engine(self) -> sa.Engine:
-        if self.url.startswith("sqlite:///"):
-            Path(self.url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            engine = sa.create_engine(self.url, connect_args={"timeout": 15})
-            # WAL: readers (status, flows) never block the controller.
-            sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=WAL"))
-        else:
-            engine = sa.create_engine(self.url, pool_pre_ping=True)
         try:
-            _META.create_all(engine)
-        except sa.exc.OperationalError:
-            _META.create_all(engine)  # another process made the tables in between
+            if self.url.startswith("sqlite:///"):
+                Path(self.url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+                engine = sa.create_engine(self.url, connect_args={"timeout": 15})
+                # WAL: readers (status, flows) never block the controller.
+                sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=WAL"))
+            else:
+                engine = sa.create_engine(self.url, pool_pre_ping=True)
+            try:
+                _META.create_all(engine)
+            except sa.exc.OperationalError:
+                _META.create_all(engine)  # another process made the tables in between
+        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+            raise self._refused(error) from error
         return engine
+
+    def _refused(self, error: Exception) -> Refusal:
+        place = sa.engine.url.make_url(self.url).render_as_string() if "://" in self.url else "RATCHET_LEDGER_URL"
+        return Refusal(f"the ledger cannot be opened ({str(error).splitlines()[0]})", place, "Mend RATCHET_LEDGER_URL")
+
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        """A transaction. Raises Refusal when the database is not there; IntegrityError is the caller's."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.IntegrityError:
+            raise
+        except sa.exc.SQLAlchemyError as error:
+            raise self._refused(error) from error
 
     def append(
         self, recipe: str, seq: int, kind: str, who: str, body: Mapping[str, Any], at: float | None = None
@@ -74,7 +92,7 @@ class Ledger:
         entry = Entry(recipe, seq, time.time() if at is None else at, kind, who, body)
         row = {**vars(entry), "body": dict(body), "format": FORMAT}
         try:
-            with self._engine.begin() as connection:
+            with self._begin() as connection:
                 connection.execute(_EVENTS.insert(), row)
         except sa.exc.IntegrityError as error:
             raise Lost from error
@@ -83,28 +101,28 @@ class Ledger:
     def read(self, recipe: str) -> list[Entry]:
         """Every entry of a recipe, oldest first. Raises Refusal on a newer format."""
         query = _EVENTS.select().where(_EVENTS.c.recipe == recipe).order_by(_EVENTS.c.seq)
-        with self._engine.connect() as connection:
+        with self._begin() as connection:
             rows = connection.execute(query).mappings().all()
         if rows and max(r["format"] for r in rows) > FORMAT:
             raise Refusal("the ledger was written by a newer Ratchet", self.url, "Upgrade this one")
         return [Entry(**{k: r[k] for k in ("recipe", "seq", "at", "kind", "who", "body")}) for r in rows]
 
     def recipes(self) -> list[str]:
-        with self._engine.connect() as connection:
+        with self._begin() as connection:
             return list(connection.scalars(sa.select(_EVENTS.c.recipe).distinct().order_by(_EVENTS.c.recipe)))
 
     def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
         """Takes or renews the lease `name` for `seconds`; False while another holds it."""
         now = time.time() if now is None else now
         mine = sa.or_(_LEASES.c.holder == holder, _LEASES.c.expires < now)
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             renewed = connection.execute(
                 _LEASES.update().where(_LEASES.c.name == name, mine).values(holder=holder, expires=now + seconds)
             )
             if renewed.rowcount:
                 return True
         try:
-            with self._engine.begin() as connection:
+            with self._begin() as connection:
                 connection.execute(_LEASES.insert(), {"name": name, "holder": holder, "expires": now + seconds})
         except sa.exc.IntegrityError:
             return False
@@ -112,38 +130,46 @@ class Ledger:
 
     def release(self, name: str, holder: str) -> None:
         """Gives the lease back."""
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             connection.execute(_LEASES.delete().where(_LEASES.c.name == name, _LEASES.c.holder == holder))
 
     def holder(self, name: str, now: float | None = None) -> str | None:
         """Who holds the lease now, or None."""
         query = sa.select(_LEASES.c.holder).where(_LEASES.c.name == name, _LEASES.c.expires >= (now or time.time()))
-        with self._engine.connect() as connection:
+        with self._begin() as connection:
             return connection.scalar(query)
 
 
 @contextmanager
-def held(book: Ledger, name: str, holder: str, seconds: float = 30.0) -> Iterator[None]:
+def held(book: Ledger, name: str, holder: str, seconds: float = 30.0) -> Iterator[Callable[[], None]]:
     """Holds a lease with a heartbeat while the block runs; a crash frees it after `seconds`.
 
-    Raises Refusal when another holds it, also after waiting once for a dead holder's to expire.
+    Yields a function that raises Refusal when the lease was lost, to call before what must not be
+    done twice. Raises Refusal when another holds it, also after waiting once for a dead holder's to expire.
     """
     until = time.time() + seconds + 1
     while not book.lease(name, holder, seconds):
         if time.time() > until:
             raise Refusal(f"{book.holder(name)} is at it", name, "Wait for it to end")
         time.sleep(1)
-    done = threading.Event()
+    done, last = threading.Event(), [time.time()]
+
+    def still() -> None:
+        if time.time() - last[0] > seconds:
+            raise Refusal("this run stood still for so long that another may have begun", name, "Run it again")
 
     def beat() -> None:
         while not done.wait(seconds / 5):
-            with suppress(sa.exc.SQLAlchemyError):  # busy: the next beat is in time
-                book.lease(name, holder, seconds)
+            with suppress(Refusal):  # busy: the next beat is in time
+                if book.lease(name, holder, seconds):
+                    last[0] = time.time()
+                else:
+                    last[0] = 0.0  # another took it
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield
+        yield still
     finally:
         done.set()
         thread.join()

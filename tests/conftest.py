@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -20,6 +21,8 @@ from ratchet.recipe import Recipe
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+hypothesis.settings.register_profile("ratchet", deadline=None)  # the machine may be busy
+hypothesis.settings.load_profile("ratchet")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 os.environ.update(settings_module.TELEMETRY_OFF)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -91,8 +92,32 @@ class Running:
         return httpx.post(f"{self.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)
 
 
+@dataclass
+class Outside:
+    """A proxy that answers nobody and remembers who wanted to leave this machine."""
+
+    url: str
+    asked: list[str]
+
+
 @contextlib.contextmanager
-def running(home: Path, name: str = "") -> Iterator[Running]:
+def outside() -> Iterator[Outside]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = Outside(f"http://127.0.0.1:{server.getsockname()[1]}", [])
+
+        def listen() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    asking, _ = server.accept()
+                    with asking:
+                        found.asked.append(asking.recv(300).decode("latin-1").split("\r\n")[0])
+
+        threading.Thread(target=listen, daemon=True).start()
+        yield found
+
+
+@contextlib.contextmanager
+def running(home: Path, **more: str) -> Iterator[Running]:
     """A stack that is up; afterwards it is down, and nothing of it runs."""
     ports = free_ports(4)
     first = 20000 + (os.getpid() * 97 + ports[0]) % 20000
@@ -100,7 +125,7 @@ def running(home: Path, name: str = "") -> Iterator[Running]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("RATCHET_", "PREFECT_", "MLFLOW_", "PYTEST"))}
     env |= {f"RATCHET_{n}": str(p) for n, p in zip(names, ports, strict=True)}
     env |= {"RATCHET_HOME": str(home), "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_WHO": "tester",
-            "RATCHET_BENTO_PORTS": f"{first}-{first + 50}", "PATH": f"{BIN}:{os.environ['PATH']}"}  # fmt: skip
+            "RATCHET_BENTO_PORTS": f"{first}-{first + 50}", "PATH": f"{BIN}:{os.environ['PATH']}", **more}  # fmt: skip
     stack = Running(home, env, ports)
     try:
         stack.ratchet("up")

@@ -32,7 +32,7 @@ def test_every_setting_is_documented() -> None:
         assert f"`RATCHET_{name.upper()}`" in told
         assert field.description is not None
         assert field.description in told
-    assert set(re.findall(r"`RATCHET_([A-Z_]+)`", told)) == {n.upper() for n in Settings.model_fields}
+    assert set(re.findall(r"^\| `RATCHET_([A-Z_]+)`", told, re.MULTILINE)) == {n.upper() for n in Settings.model_fields}
 
 
 def test_every_command_in_the_documents_exists() -> None:

@@ -82,9 +82,26 @@ def test_a_commit_happens_once_however_many_race_for_it(tmp_path: Path) -> None:
             assert (sum(done), found.num_rows) == (2, 20)
 
 
-@pytest.mark.parametrize("after", [0.5, 0.9, 1.3, 1.7, 2.1])
+def test_a_year_of_commits_stays_readable(tmp_path: Path) -> None:
+    """Delta makes a checkpoint at every hundredth commit and drops what is older than a month, unless told not to."""
+    path, rows = tmp_path / "t", pa.table({"a": [1]})
+    for number in range(3):
+        table.append(path, rows, f"land:{number}")
+    old = time.time() - 400 * 86400
+    for commit in (path / "_delta_log").glob("*.json"):
+        os.utime(commit, (old, old))
+    for number in range(3, 105):
+        table.append(path, rows, f"land:{number}")
+    assert len([c for c in table.history(path) if c.get("ratchet")]) == 105
+    read = table.read(path, version=2)
+    assert read is not None
+    assert read.num_rows == 2
+
+
+@pytest.mark.parametrize("there", ["tmp/*/rows.arrow", "lake/*/quarantine", "lake/*/quarantine/_delta_log/*1.json",
+                                   "lake/*/landing", "lake/*/landing/*.parquet"])  # fmt: skip
 def test_a_killed_ingest_is_finished_by_the_next(
-    after: float, small: Recipe, pictures: Pictures, tmp_path: Path
+    there: str, home: Path, small: Recipe, pictures: Pictures, tmp_path: Path
 ) -> None:
     ingest.benchmark(small)
     labels = pictures[1][:500].astype(int)
@@ -93,7 +110,8 @@ def test_a_killed_ingest_is_finished_by_the_next(
     process = subprocess.Popen(
         [sys.executable, "-c", LAND, str(path)], stdout=subprocess.DEVNULL, start_new_session=True
     )
-    time.sleep(after)
+    while not any(home.glob(there)):
+        assert process.poll() is None, "it ended before it came so far"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     ingest.land(small, path, "test")

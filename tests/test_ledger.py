@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,21 @@ def test_a_newer_format_is_refused_in_a_sentence(book: Ledger) -> None:
         connection.execute(sa.text("update events set format = 99"))
     with pytest.raises(Refusal, match="newer Ratchet"):
         book.read("r")
+
+
+@pytest.mark.parametrize("url", ["sqlite:////proc/nowhere/l.db", "postgresql://me:secret@127.0.0.1:1/x", "nonsense"])
+def test_a_ledger_that_is_not_there_is_a_sentence_without_its_password(url: str) -> None:
+    with pytest.raises(Refusal, match="RATCHET_LEDGER_URL") as caught:
+        Ledger(url).recipes()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_run_that_lost_its_lease_may_not_go_on(book: Ledger) -> None:
+    with held(book, "run:x", "one", seconds=1.0) as still_mine:
+        still_mine()
+        book.release("run:x", "one")
+        assert book.lease("run:x", "two", 60)
+        time.sleep(0.6)
+        with pytest.raises(Refusal, match="another may have begun"):
+            still_mine()
+    assert book.holder("run:x") == "two"

@@ -13,14 +13,22 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
-from tests.stack import BIN, NAME, Running, answers, kill, load, running, until
+from tests.stack import BIN, NAME, Outside, Running, answers, kill, load, outside, running, until
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("stack") / "home") as found:
+def proxy() -> Iterator[Outside]:
+    with outside() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, proxy: Outside) -> Iterator[Running]:
+    """Whoever wants to leave this machine is sent to the proxy. The home has a space in its path."""
+    home = tmp_path_factory.mktemp("stack") / "a home"
+    with running(home, HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, https_proxy=proxy.url) as found:
         yield found
 
 
@@ -296,7 +304,8 @@ def test_a_killed_flow_run_is_marked_and_the_next_one_goes_on(stack: Running, pi
     assert stack.champion() == stack.ask().headers["x-model-version"]
 
 
-def test_no_process_speaks_to_anywhere_but_this_machine(stack: Running) -> None:
+def test_no_process_spoke_to_anywhere_but_this_machine(stack: Running, proxy: Outside) -> None:
+    assert proxy.asked == []
     remote = {c.raddr.ip for p in stack.marked() for c in p.net_connections() if c.raddr}
     assert remote <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 

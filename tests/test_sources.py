@@ -168,9 +168,10 @@ def test_good_records_of_a_mixed_folder_go_on(pictures: Pictures, tmp_path: Path
     (folder / "3" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     Image.new("L", (32, 32)).save(folder / "3" / "large.png")
     (folder / "stray.txt").write_text("no class")
+    (folder / "stray.gz").write_bytes(b"\x1f\x8bbroken")
     rows = read(folder, tmp_path)
-    assert len(rows) == 8
-    assert sorted(bool(r["reason"]) for r in rows) == [False] * 5 + [True] * 3
+    assert len(rows) == 9
+    assert sorted(bool(r["reason"]) for r in rows) == [False] * 5 + [True] * 4
     assert all(r["payload"] for r in rows if r["reason"])
 
 
@@ -180,9 +181,26 @@ def test_a_csv_row_that_is_wrong_is_refused_alone(pictures: Pictures, tmp_path: 
     assert [bool(r["reason"]) for r in read(path, tmp_path)] == [False] * 3 + [True] * 3
 
 
-def test_the_reader_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
-    """A parser that crashes takes the child down, and the parent says so."""
-    fifo = tmp_path / "gone"
-    os.symlink("/proc/self/mem", fifo)
-    with pytest.raises(Refusal):
-        read(fifo, tmp_path)
+def test_flat_images_are_refused_and_never_reshaped(pictures: Pictures, tmp_path: Path) -> None:
+    flat = pictures[0][:3].reshape(3, 784)
+    for dtype in (np.uint8, np.int64):
+        np.savez(tmp_path / "flat.npz", x=flat.astype(dtype), y=pictures[1][:3])
+        assert all(r["reason"] for r in read(tmp_path / "flat.npz", tmp_path))
+
+
+def test_labels_are_never_guessed(pictures: Pictures, tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", x=pictures[0][:3], fold=np.array([0, 1, 2]), label=pictures[1][:3])
+    with pytest.raises(Refusal, match="could each be the labels"):
+        read(tmp_path / "two.npz", tmp_path)
+
+
+def test_a_reader_that_is_killed_is_told_in_a_sentence(
+    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a parser crashes: it takes the child down, and the parent says so."""
+    dying = tmp_path / "python"
+    dying.write_text(f"#!/bin/sh\n{sys.executable} -c 'import os; os.kill(os.getpid(), 11)'\nexit 139\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(dying))
+    with pytest.raises(Refusal, match="the reader stopped"):
+        read(write("npz", tmp_path / "in", pictures[0][:3], pictures[1][:3]), tmp_path)

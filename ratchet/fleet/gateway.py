@@ -108,7 +108,8 @@ class Gateway:
         Raises Refusal when Envoy does not take it in `seconds`.
         """
         before_routes, before_backends = self.declared()
-        if (before_routes, before_backends) == (dict(routes), dict(backends)):
+        as_declared = (before_routes, before_backends) == (dict(routes), dict(backends))
+        if as_declared and _same(self.get_routes().routes, routes, set(routes)):
             return
         both = {r: _merged(before_backends.get(r, ()), backends.get(r, ())) for r in {*before_backends, *backends}}
         self._write(before_routes, both)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -38,8 +40,11 @@ class Stack:
         """What every process of the stack, and a command that talks to it, finds in its environment."""
         config, home = self.settings, self.settings.home
         own = {f"RATCHET_{name.upper()}": str(value) for name, value in config.model_dump().items() if value != ""}
+        recipes = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_\w+_DIR", k)}
+        proxied = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
         return {
-            **TELEMETRY_OFF, **own,
+            **TELEMETRY_OFF, **recipes, **own, "NO_PROXY": proxied, "no_proxy": proxied,
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "ratchet",
             "PREFECT_HOME": str(home / "prefect"), "PREFECT_API_URL": f"{config.prefect_url}/api",
             "PREFECT_UI_API_URL": f"{config.prefect_url}/api", "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false", "PREFECT_WORKER_QUERY_SECONDS": "2",
@@ -69,18 +74,31 @@ class Stack:
         }  # fmt: skip
         # A busy worker does not end on SIGTERM, so waiting for it is in vain.
         patience = {"worker-cpu": 3, "worker-gpu": 3}
+        everything = self.environment()
+        # Servers know no setting but what their command names, so that another does not start them anew.
+        bare = {k: v for k, v in everything.items() if not k.startswith("RATCHET_")}
+        told = {"prefect": bare, "mlflow": bare, "envoy": {"RATCHET_ENVOY_ADMIN_PORT": str(config.envoy_admin_port)}}
         return {
-            name: Program(name, command, self.environment(), home, stop_seconds=patience.get(name, 8))
+            name: Program(name, command, told.get(name, everything), home, stop_seconds=patience.get(name, 8),
+                          priority=1 if name == "envoy" else 500)
             for name, command in commands.items()
-        }
+        }  # fmt: skip
 
     def checks(self) -> Mapping[str, Health]:
         return {
-            "prefect": lambda: _answers(f"{self.settings.prefect_url}/api/health"),
-            "mlflow": lambda: _answers(f"{self.settings.mlflow_url}/health"),
-            "envoy": lambda: _answers(f"{self.settings.admin_url}/ready"),
+            "prefect": lambda: self._answers(f"{self.settings.prefect_url}/api/health"),
+            "mlflow": lambda: self._answers(f"{self.settings.mlflow_url}/health"),
+            "envoy": lambda: self._answers(f"{self.settings.admin_url}/ready"),
             "controller": self.controller_ticks,
         }
+
+    def _answers(self, url: str) -> bool:
+        if self.supervisor.pid() is None:  # what answers there is another home's
+            return False
+        try:
+            return httpx.get(url, timeout=2, **LOCAL).status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def controller_ticks(self) -> bool:
         told = kept(self.settings.home / "controller.json")
@@ -96,10 +114,12 @@ class Stack:
             folder.mkdir(parents=True, exist_ok=True)
         if ended := self._end_strays():
             tell(f"ended {ended} processes that an earlier crash left behind")
-        if self.supervisor.pid() is None:
+        alive = self.supervisor.pid() is not None
+        if not alive:
             self._step_aside_for_orphans()
             self._ports_are_free()
-            Gateway(self.settings).reconcile()
+        Gateway(self.settings).reconcile()
+        if not alive:
             self.supervisor.launch()
 
     def start(self, names: tuple[str, ...]) -> list[str]:
@@ -121,8 +141,9 @@ class Stack:
                 if process.name in missing and process.state == "failed":
                     raise Refusal("the process does not stay alive", process.name, f"See `ratchet logs {process.name}`")
             if missing and time.monotonic() > until:
+                logged = sorted(missing & self.programs().keys())
                 raise Refusal(f"not healthy after {self.settings.start_seconds:g} s", ", ".join(sorted(missing)),
-                              f"See `ratchet logs {min(missing)}`")  # fmt: skip
+                              f"See `ratchet logs {logged[0] if logged else 'controller'}`")  # fmt: skip
             if missing:
                 time.sleep(0.3)
         tell(set())
@@ -130,7 +151,12 @@ class Stack:
     def close(self) -> int:
         """Ends supervisord and every process of this home; returns how many had to be hunted down."""
         self.supervisor.shutdown()
-        return processes.end(processes.marked(self.settings.mark))
+        ended = 0
+        for _ in range(10):  # one may start another while it is ended
+            ended += processes.end(processes.marked(self.settings.mark))
+            if not processes.marked(self.settings.mark):
+                break
+        return ended
 
     def lock(self) -> AbstractContextManager[bool]:
         """Held by one `up` or `down` at a time; yields whether it was had."""
@@ -138,25 +164,19 @@ class Stack:
 
     def _end_strays(self) -> int:
         """Ends what nobody supervises, but for bentos that still answer: the controller adopts those."""
-        tree = processes.below(self.supervisor.pid())
-        strays = [p for p in processes.marked(self.settings.mark) if p.pid not in tree]
+        marked = processes.marked(self.settings.mark)
+        tree = processes.below(self.supervisor.pid())  # later: what is born in between is no stray
+        strays = [p for p in marked if p.pid not in tree]
         return processes.end(p for p in strays if processes.environment(p, "RATCHET_ARM") is None)
 
     def _step_aside_for_orphans(self) -> None:
         """A bento that outlived its supervisor holds its port; its program starts anew on another."""
         for process in processes.marked(self.settings.mark):
             if name := processes.environment(process, "RATCHET_ARM"):
-                (self.supervisor.folder / "programs" / f"{name}.conf").unlink(missing_ok=True)
+                self.supervisor.disown(name)
 
     def _ports_are_free(self) -> None:
         for name in ("prefect_port", "mlflow_port", "gateway_port", "envoy_admin_port"):
             port = getattr(self.settings, name)
             if not port_is_free(port):
                 raise Refusal("the port is in use", port, f"End what listens there, or set RATCHET_{name.upper()}")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, **LOCAL).status_code == 200
-    except httpx.HTTPError:
-        return False

@@ -30,8 +30,8 @@ _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING = 70, 10, 91
 _LOGGED = 'exec "$@" >> "$0" 2>&1'
 MAX_LOG = 10 << 20
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR",
-              "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LD_LIBRARY_PATH",
-              "CUDA_VISIBLE_DEVICES")  # fmt: skip
+              "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
+              "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Program:
     directory: Path
     stop_seconds: int = 10
     retries: int = 5
+    priority: int = 500
+    """Low ones start first and stop last."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Supervisor:
             "[rpcinterface:supervisor]",
             "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
             "[supervisorctl]", f"serverurl=unix://{self._socket}",
-            "[include]", f"files = {self.folder}/programs/*.conf", "",
+            "[include]", "files = programs/*.conf", "",
         ]).replace("%", "%%")  # fmt: skip
 
     def ensure(self, program: Program) -> bool:
@@ -125,7 +127,7 @@ class Supervisor:
             self._call("startProcess", program.name, False)
             return True
         if program.name in known:
-            self.remove(program.name)
+            self._forget(program)
         replace(path, text)
         self._call("reloadConfig")
         self._call("addProcessGroup", program.name)
@@ -140,7 +142,8 @@ class Supervisor:
         return "\n".join([
             f"[program:{program.name}]", f"command={command}", f"environment={quoted}",
             f"directory={str(program.directory).replace('%', '%%')}", "autostart=true", "autorestart=true",
-            f"startretries={program.retries}", "startsecs=2", f"stopwaitsecs={program.stop_seconds}",
+            f"priority={program.priority}", f"startretries={program.retries}", "startsecs=2",
+            f"stopwaitsecs={program.stop_seconds}",
             "stopasgroup=true", "killasgroup=true", "stdout_logfile=NONE", "stderr_logfile=NONE", "",
         ])  # fmt: skip
 
@@ -151,11 +154,23 @@ class Supervisor:
                 shutil.copyfile(log, log.with_suffix(".log.1"))
                 os.truncate(log, 0)  # its writers append, so they go on at the start
 
+    def _forget(self, program: Program) -> None:
+        """Removes it, however long it takes to finish what it has."""
+        until = time.monotonic() + program.stop_seconds + 5
+        while not self.remove(program.name):
+            if time.monotonic() > until:
+                raise Refusal("the process does not stop", program.name, "See `ratchet logs supervisord`")
+            time.sleep(0.1)
+
     def remove(self, name: str, wait: bool = True) -> bool:
         """Stops the program and forgets it; whether it is gone. Without `wait`, call again until it is."""
-        (self.folder / "programs" / f"{name}.conf").unlink(missing_ok=True)
+        self.disown(name)
         self._unless_done("stopProcess", name, wait)
         return self._unless_done("removeProcessGroup", name)
+
+    def disown(self, name: str) -> None:
+        """Does not start it the next time."""
+        (self.folder / "programs" / f"{name}.conf").unlink(missing_ok=True)
 
     def _unless_done(self, method: str, *arguments: Any) -> bool:
         """Calls; False where the process still runs. What is already as asked is no fault."""

@@ -18,9 +18,8 @@ def fetch(data: DataSet, name: str) -> Path:
 
     Raises Refusal when it is nowhere, or its uncompressed bytes are not the pinned ones.
     """
-    folder = getattr(settings(), data.setting, "")
     variable = f"RATCHET_{data.setting.upper()}"
-    if folder:
+    if folder := os.environ.get(variable):
         path = Path(folder).expanduser() / name
         if not path.is_file():
             raise Refusal("the file is not there", path, f"Mend {variable} or unset it")

@@ -104,6 +104,8 @@ class _Record:
     label: str | None
     captured_at: Any = None
     problem: Refusal | None = None
+    flat: bool = False
+    """Pixels of a CSV or a list: numbers without a type or a shape."""
 
 
 def _open(path: Path) -> BinaryIO:
@@ -167,9 +169,16 @@ def _exactly(file: BinaryIO, count: int, path: Path) -> bytes:
 
 
 def _pairs(arrays: dict[str, np.ndarray], which: Path) -> Iterator[_Record]:
-    """Images are the arrays of rank 3 and more, labels those of rank 1; they pair by length, in order."""
+    """Images are the arrays of rank 2 and more, which the contract then holds to its own; labels those of rank 1.
+
+    They pair by length, in order.
+    """
     images = {k: a for k, a in arrays.items() if a.ndim >= 2}
     labels = {k: a for k, a in arrays.items() if a.ndim == 1 and a.dtype.kind in "iuUS"}
+    if len(labels) > len(images) > 0:
+        raise Refusal(
+            f"{', '.join(labels)} could each be the labels", which, "Give one array of labels for each of images"
+        )
     if not images:
         raise Refusal("there is no array of images in it", which, "Give images [N, height, width] and labels [N]")
     for name, array in images.items():
@@ -245,13 +254,13 @@ def _pixels(name: str, cells: list[Any], label: Any, captured_at: Any = None) ->
     except (ValueError, OverflowError):
         return _Record(name, ",".join(map(str, cells)).encode(), _text(label), captured_at,
                        Refusal("a pixel is no whole number", name, "Give whole numbers"))  # fmt: skip
-    return _Record(name, values, _text(label), captured_at)
+    return _Record(name, values, _text(label), captured_at, flat=True)
 
 
 def _folder(path: Path) -> Iterator[_Record]:
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    if any(kind(f) == "idx" for f in files):
-        yield from _pairs({f.name: _idx(f) for f in files if kind(f) == "idx"}, path)
+    if pairs := [f for f in files if _kind_or_unknown(f) == "idx"]:
+        yield from _pairs({f.name: _idx(f) for f in pairs}, path)
         return
     classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     for folder in classes:
@@ -260,6 +269,13 @@ def _folder(path: Path) -> Iterator[_Record]:
     for file in files:
         yield _Record(file.name, file.read_bytes()[:_PAYLOAD_LIMIT], None, None,
                       Refusal("the file is in no class's folder", file.name, "Move it into one"))  # fmt: skip
+
+
+def _kind_or_unknown(path: Path) -> str:
+    try:
+        return kind(path)
+    except (OSError, EOFError):  # broken gzip: a stray file, refused below by name
+        return "unknown"
 
 
 def _records(inputs: Path, labels: Path | None) -> Iterator[_Record]:
@@ -288,7 +304,7 @@ def _row(record: _Record, contract: ImageContract) -> dict[str, Any]:
     value, problem, image = record.value, record.problem, None
     if problem is None:
         try:
-            image = _hold(value, contract, record.name)
+            image = _hold(record, contract)
         except Refusal as refusal:
             problem = refusal
     payload = value.tobytes() if isinstance(value, np.ndarray) else value
@@ -300,12 +316,13 @@ def _row(record: _Record, contract: ImageContract) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _hold(value: np.ndarray | bytes | None, contract: ImageContract, name: str) -> np.ndarray:
+def _hold(record: _Record, contract: ImageContract) -> np.ndarray:
+    value, name = record.value, record.name
     if value is None:
         raise Refusal("there is no image in it", name, "Give an image")
     if isinstance(value, bytes):
         return contract.decode(value, name)
-    if value.ndim == 1:  # pixels of a CSV: numbers without a type or a shape
+    if record.flat:
         if len(value) != contract.height * contract.width:
             raise Refusal(f"it has {len(value)} pixels, not {contract.height * contract.width}", name, "Mend the row")
         return contract.check_numbers(value.reshape(1, *contract.shape), name)[0]

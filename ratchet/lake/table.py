@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pyarrow as pa
 from ratchet.errors import Refusal
 
 _TRIES = 40
+_KEEP = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
+"""Delta drops commits after 30 days by default, and with them the versions that snapshots name."""
 
 
 def append(path: Path, rows: pa.Table, once: str, turn: int = 1, **meta: str) -> bool:
@@ -34,7 +37,7 @@ def append(path: Path, rows: pa.Table, once: str, turn: int = 1, **meta: str) ->
     for attempt in range(_TRIES):
         try:
             if not exists(path):
-                DeltaTable.create(str(path), rows.schema, mode="ignore")
+                DeltaTable.create(str(path), rows.schema, mode="ignore", configuration=_KEEP)
             seen = DeltaTable(str(path))
             if (seen.transaction_version(once) or 0) >= turn:
                 return False
@@ -43,7 +46,7 @@ def append(path: Path, rows: pa.Table, once: str, turn: int = 1, **meta: str) ->
         except (DeltaError, OSError) as error:
             last = error
             time.sleep(random.uniform(0.01, 0.05) * min(attempt + 1, 10))
-    raise Refusal(f"the table could not be written ({last})", path, "Try again when fewer write to it")
+    raise Refusal(f"the table could not be written ({last})", path, "Try again; see that the disk can be written")
 
 
 def delete(path: Path, where: Mapping[str, str], **meta: str) -> int:
@@ -101,7 +104,7 @@ def read(
     wanted = columns or schema.names
     parts = []
     for file in table.file_uris():
-        with pq.ParquetFile(file, pre_buffer=False) as opened:
+        with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:
             part = opened.read([*wanted, *([where[0]] if where and where[0] not in wanted else [])], use_threads=False)
         parts.append(part.filter(pc.field(where[0]) == where[1]).select(wanted) if where else part.select(wanted))
     target = pa.schema([schema.field(name) for name in wanted])
