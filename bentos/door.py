@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY = 8 << 20
+_PAGE = b"default-src 'self' 'unsafe-inline' data:"
 _TAKES = {"/classify": ("multipart/form-data",), "/predict": ("application/json",)}
 _INFER = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
 """What the Open Inference Protocol's clients send; curl calls any body a form. Our parser reads JSON alone."""
@@ -37,7 +38,9 @@ class Door:
             return
         if scope["path"] == "/v2":  # a mount would redirect to a path that callers do not know
             scope = {**scope, "path": "/v2/", "raw_path": b"/v2/"}
-        answer = _Answer(send, self.headers, _asked(scope))
+        # BentoML's page carries a tracker from elsewhere, which the browser must not load.
+        page = [(b"content-security-policy", _PAGE)] if scope["path"] == "/" else []
+        answer = _Answer(send, [*self.headers, *page], _asked(scope))
         if scope["method"] in ("GET", "HEAD"):
             await self.app(scope, receive, answer)
             return
@@ -70,7 +73,7 @@ class Door:
         media = kind.split(";")[0].strip().lower()
         takes = _TAKES.get(scope["path"], _INFER)
         if media not in takes:
-            raise _Status(415, f"the content type {media!r} is not taken", path, f"Send {takes[0]}")
+            raise _Status(415, f"the content type {media[:100]!r} is not taken", path, f"Send {takes[0]}")
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise _Status(415, "the body is compressed", path, "Send it plain")
         length = headers.get("content-length", "0")
@@ -175,7 +178,7 @@ def _reason(told: Any) -> str:
 def _asked(scope: Message) -> str:
     """The path as the caller wrote it: the gateway cuts `/<recipe>` off and tells it in a header."""
     prefix = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin-1")[:100]
-    return f"{prefix}{scope['path']}"
+    return f"{prefix}{scope['path']}"[:300]
 
 
 def _next(status: int, path: str) -> str:

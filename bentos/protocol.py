@@ -7,6 +7,7 @@ extension_binary_data.md.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ def parse(body: bytes, header_length: str | None, contract: ImageContract) -> As
 def _parts(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
     if header_length is None:
         return body, b""
-    if not header_length.isascii() or not header_length.isdigit() or int(header_length) > len(body):
+    if not re.fullmatch(r"[0-9]{1,9}", header_length) or int(header_length) > len(body):
         raise _no("the header's length does not fit the body", "Inference-Header-Content-Length")
     return body[: int(header_length)], body[int(header_length) :]
 
@@ -107,6 +108,9 @@ def _tensor(item: Mapping[str, Any], tail: bytes, contract: ImageContract) -> np
 
 def _numbers(data: Any, count: int, want: str) -> np.ndarray:
     """JSON data, flat or nested in row-major order."""
+    # Looked at before NumPy does: a long list of nothing takes seconds to turn into an array.
+    if not isinstance(data, list) or len(data) > count:
+        raise _no(f"the data is not {count} whole numbers of type {want}", INPUT)
     try:
         array = np.array(data)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:

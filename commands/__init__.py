@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> Any:
         click.secho(str(refusal), err=True, fg="red")
         sys.exit(1)
     except OSError as error:
-        what, which = f"the system refused ({error.strerror or error})", error.filename or "the output"
+        what, which = f"the system refused ({error.strerror or error})", error.filename or "a file, or the output"
         click.secho(str(Refusal(what, which, "Mend that")), err=True, fg="red")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):

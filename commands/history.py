@@ -33,7 +33,8 @@ def command(recipe: str, as_json: bool) -> None:
 def _line(kind: str, body: Any) -> str:
     match kind:
         case "requested":
-            return f"{body['kind']} of version {body['package']['version']}: {body['why']}"
+            to = "rollback to" if body["kind"] == "rollback" else "release of"
+            return f"{to} version {body['package']['version']}: {body['why']}"
         case "healthy":
             return f"version {body['version']} answered its {body['told']['golden']} golden inputs"
         case "failed":

@@ -11,9 +11,9 @@ from ratchet.errors import Refusal
 
 @click.command("ingest")
 @click.argument("recipe")
-@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.argument("path", required=False, type=click.Path())
 @click.option("--next", "next_", is_flag=True, help="The recipe's own next batch instead of a PATH.")
-def command(recipe: str, path: Path | None, next_: bool) -> None:
+def command(recipe: str, path: str | None, next_: bool) -> None:
     """Land the records of PATH as one batch of RECIPE; the same file again adds nothing.
 
     PATH is IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of PNG/JPEG by class.
@@ -25,10 +25,10 @@ def command(recipe: str, path: Path | None, next_: bool) -> None:
     from releases.requests import person
 
     loaded = load(recipe)
-    if (path is None) == (not next_):
+    if path == "" or (path is None) == (not next_):
         raise Refusal("give either a PATH or --next", recipe, "See `ratchet ingest --help`")
     if path is not None:
-        batch = ingest.land(loaded, path, person())
+        batch = ingest.land(loaded, Path(path), person())
     else:
         feed = next((f for f in loaded.batches if not ingest.landed(loaded, ingest.feed_id(loaded, f))), None)
         if feed is None:

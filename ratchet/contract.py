@@ -104,6 +104,8 @@ class ImageContract:
             array = np.asarray(values)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Refusal("the array is ragged or holds no numbers", which, f"Send {want}") from error
+        if array.size == 0:
+            raise Refusal("there is nothing in it", which, f"Send {want}")
         if array.dtype == bool or not np.issubdtype(array.dtype, np.integer):
             raise Refusal(f"the values are not whole numbers ({array.dtype})", which, f"Send {want}")
         return self._fits(array, which)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """The settings of one stack. Two stacks with different homes and ports run side by side."""
 
-    model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(ROOT / ".ratchet", description="Where all state lives.")
     prefect_port: int = Field(4200, ge=1, le=65535, description="The Prefect server and its UI.")
@@ -98,4 +98,5 @@ TELEMETRY_OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "ORT_DISABLE_TELEMETRY": "1",
 }

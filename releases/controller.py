@@ -15,6 +15,7 @@ from ratchet.errors import Refusal
 from ratchet.files import keep, locked
 from ratchet.fleet.gateway import Gateway, InForce, cluster
 from ratchet.fleet.host import Host
+from ratchet.fleet.stack import SERVERS, Stack
 from ratchet.settings import Settings, settings
 from ratchet.words import Arm
 from releases import act, machine, reconcile, requests
@@ -31,7 +32,7 @@ _RETRY = 5.0
 class Controller:
     def __init__(self, config: Settings, book: Ledger) -> None:
         self.config, self.book = config, book
-        self.host, self.gateway = Host(config), Gateway(config)
+        self.host, self.gateway, self.stack = Host(config), Gateway(config), Stack(config)
         self.holder = f"{socket.gethostname()}:{config.home}"
         self._silent_until: dict[str, float] = {}
         self._told: set[str] = set()
@@ -41,6 +42,9 @@ class Controller:
         if not self.book.lease(LEASE, self.holder, LEASE_SECONDS, now):
             return 0
         self.host.supervisor.rotate()
+        if self.host.supervisor.pid() is not None:
+            # A server whose master was killed holds the port of the one that is started in its place.
+            self.stack.end_strays(SERVERS)
         arms, in_force = self.host.arms(), self.gateway.get_routes()
         changed = 0
         for recipe in self.book.recipes():

@@ -34,7 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, proxy: Outside) -> Iterator[
 
 def prefect(stack: Running, *arguments: str) -> str:
     """Prefect's own command in a plain shell; the API's URL is in pyproject.toml for the default port."""
-    env = {**stack.env, "PREFECT_API_URL": f"{stack.prefect}/api"}
+    env = {**stack.env, "PREFECT_API_URL": f"{stack.prefect}/api", "NO_PROXY": "127.0.0.1"}
     done = subprocess.run([BIN / "prefect", *arguments], capture_output=True, text=True, env=env, cwd=ROOT)
     return done.stdout + done.stderr
 

@@ -199,6 +199,9 @@ class Gateway:
                 "unhealthy_threshold": 2, "healthy_threshold": 1, "unhealthy_interval": "0.5s",
                 "http_health_check": {"path": "/v2/health/ready"},
             }],
+            # A queue in front of the bento, not in it: its health check must not wait behind a crowd.
+            "circuit_breakers": {"thresholds": [{
+                "max_connections": 32, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 32}]},
             "outlier_detection": {"consecutive_gateway_failure": 5, "consecutive_5xx": 0, "interval": "1s",
                                   "base_ejection_time": "2s", "max_ejection_percent": 50},
             "load_assignment": {
@@ -251,12 +254,13 @@ class Gateway:
         manager = {
             "@type": _MANAGER, "stat_prefix": "gateway", "http_filters": filters,
             "server_name": "ratchet", "normalize_path": True, "merge_slashes": True,
-            "path_with_escaped_slashes_action": "REJECT_REQUEST",
+            "path_with_escaped_slashes_action": "REJECT_REQUEST", "http_protocol_options": {"accept_http_10": True},
             "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
             "common_http_protocol_options": {"idle_timeout": "300s"},
             "local_reply_config": {"mappers": [
                 _mapper("EQ", 404, "nothing is served there"),
                 _mapper("EQ", 400, "the request or its path is malformed", "the request"),
+                _mapper("EQ", 403, "upgrades are not taken", "the request"),
                 _mapper("EQ", 431, "the request's headers are too large", "the request"),
                 _mapper("GE", 400),
             ]},

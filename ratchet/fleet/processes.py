@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import psutil
 
-MARK = "RATCHET_PRIVATE_MARK"
+MARK, PROGRAM = "RATCHET_PRIVATE_MARK", "RATCHET_PRIVATE_PROGRAM"
 
 
 def marked(mark: str) -> list[psutil.Process]:

@@ -112,7 +112,7 @@ class Stack:
         home = self.settings.home
         for folder in (home / "mlflow" / "artifacts", home / "prefect", home / "tmp", home / "bentos", home / "arms"):
             folder.mkdir(parents=True, exist_ok=True)
-        if ended := self._end_strays():
+        if ended := self.end_strays():
             tell(f"ended {ended} processes that an earlier crash left behind")
         alive = self.supervisor.pid() is not None
         if not alive:
@@ -162,12 +162,16 @@ class Stack:
         """Held by one `up` or `down` at a time; yields whether it was had."""
         return locked(self.settings.home / "stack.lock", wait=False)
 
-    def _end_strays(self) -> int:
-        """Ends what nobody supervises, but for bentos that still answer: the controller adopts those."""
+    def end_strays(self, of: tuple[str, ...] | None = None) -> int:
+        """Ends what nobody supervises (of these programs), but for bentos that answer: the controller adopts those."""
         marked = processes.marked(self.settings.mark)
         tree = processes.below(self.supervisor.pid())  # later: what is born in between is no stray
         strays = [p for p in marked if p.pid not in tree]
-        return processes.end(p for p in strays if processes.environment(p, "RATCHET_ARM") is None)
+        return processes.end(
+            p for p in strays
+            if processes.environment(p, "RATCHET_ARM") is None
+            and (of is None or processes.environment(p, processes.PROGRAM) in of)
+        )  # fmt: skip
 
     def _step_aside_for_orphans(self) -> None:
         """A bento that outlived its supervisor holds its port; its program starts anew on another."""

@@ -25,7 +25,7 @@ _STATES = {
     "RUNNING": "running", "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "stopped",
     "STOPPED": "stopped", "EXITED": "failed", "FATAL": "failed", "UNKNOWN": "failed",
 }  # fmt: skip
-_NOT_RUNNING, _BAD_NAME, _STILL_RUNNING = 70, 10, 91
+_NOT_RUNNING, _BAD_NAME, _STILL_RUNNING, _SHUTTING_DOWN = 70, 10, 91, 6
 """supervisord's fault codes."""
 _LOGGED = 'exec "$@" >> "$0" 2>&1'
 MAX_LOG = 10 << 20
@@ -134,7 +134,7 @@ class Supervisor:
         return True
 
     def _section(self, program: Program) -> str:
-        environment = {**program.environment, processes.MARK: self.settings.mark}
+        environment = {**program.environment, processes.MARK: self.settings.mark, processes.PROGRAM: program.name}
         quoted = ",".join(f'{k}="{_quote(v)}"' for k, v in sorted(environment.items()))
         # Each writes its log itself: a pipe to supervisord would break, and its writer with it, when that dies.
         log = str(self.logs / f"{program.name}.log")
@@ -218,6 +218,8 @@ class Supervisor:
             with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
                 return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
+            if fault.faultCode == _SHUTTING_DOWN:
+                raise Refusal("supervisord is stopping everything", self.folder, "Wait for it") from fault
             raise Refusal(
                 f"supervisord refused {method} ({fault.faultCode} {fault.faultString})",
                 arguments[0] if arguments else "",

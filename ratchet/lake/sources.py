@@ -225,9 +225,16 @@ def _parquet(path: Path) -> Iterator[_Record]:
 
 
 def _csv(path: Path) -> Iterator[_Record]:
-    with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as text:
+    with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as text:
         label_at = 0
-        for number, row in enumerate(csv.reader(text), 1):
+        for number, line in enumerate(text, 1):
+            try:
+                # Line by line: a stray quote must not swallow the records that follow it.
+                row = next(csv.reader([line], strict=True), [])
+            except csv.Error as error:
+                yield _Record(f"line {number}", line.encode(), None, None, Refusal(f"the line is no CSV ({error})",
+                              f"line {number}", "Mend its quotes"))  # fmt: skip
+                continue
             if number == 1 and len(row) < 2:
                 raise Refusal("the file is none of the known formats", path, _IMAGE_SUFFIX_HINT)
             if number == 1 and not all(_is_number(cell) for cell in row[1:]):
@@ -235,7 +242,10 @@ def _csv(path: Path) -> Iterator[_Record]:
                     raise Refusal("its header names no `label`", path, _IMAGE_SUFFIX_HINT)
                 label_at = row.index("label")
                 continue
-            if row:
+            if row and len(row) <= label_at:
+                yield _Record(f"line {number}", line.encode(), None, None,
+                              Refusal("the line ends before its label", f"line {number}", "Mend it"))  # fmt: skip
+            elif row:
                 yield _pixels(f"line {number}", row[:label_at] + row[label_at + 1 :], row[label_at])
 
 
@@ -265,10 +275,15 @@ def _folder(path: Path) -> Iterator[_Record]:
     classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     for folder in classes:
         for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
-            yield _Record(f"{folder.name}/{file.name}", file.read_bytes(), folder.name)
+            yield _Record(_shown(f"{folder.name}/{file.name}"), file.read_bytes(), _shown(folder.name))
     for file in files:
-        yield _Record(file.name, file.read_bytes()[:_PAYLOAD_LIMIT], None, None,
+        yield _Record(_shown(file.name), file.read_bytes()[:_PAYLOAD_LIMIT], None, None,
                       Refusal("the file is in no class's folder", file.name, "Move it into one"))  # fmt: skip
+
+
+def _shown(name: str) -> str:
+    """A name that is not UTF-8 on the disk, so that it can be written down."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _kind_or_unknown(path: Path) -> str:
