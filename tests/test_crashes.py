@@ -60,6 +60,16 @@ def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Runni
     until(lambda: answers(stack.gateway) and stack.ask().status_code == 200)
 
 
+def test_a_server_whose_master_was_killed_gives_its_port_back(stack: Running) -> None:
+    """MLflow's own server outlives its master, and would hold the port for ever."""
+    master = stack.process("mlflow")
+    below = master.children(recursive=True)
+    assert below
+    kill(master)
+    until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in below), 20)
+    until(lambda: answers(stack.mlflow) and stack.alias("champion") == "1", 60)
+
+
 def test_after_supervisord_is_killed_up_adopts_the_bento_that_still_answers(stack: Running) -> None:
     version = stack.champion()
     kill(psutil.Process(stack.supervisor.pid()))

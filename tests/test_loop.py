@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import time
 from collections.abc import Iterator
@@ -136,6 +137,20 @@ def test_tritons_client_classifies_the_benchmark_through_the_gateway(stack: Runn
     tensor.set_data_from_numpy(images)
     answers = client.infer(NAME, [tensor]).as_numpy("class")
     assert (answers == labels).mean() > 0.6
+
+
+def test_a_crowd_is_queued_and_not_turned_away(stack: Running) -> None:
+    """The health check must not wait behind it, or the gateway would take the arm for dead."""
+
+    async def crowd() -> list[int]:
+        limits = httpx.Limits(max_connections=160, max_keepalive_connections=160)
+        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+            ask = [
+                client.post(f"{stack.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}) for _ in range(1500)
+            ]
+            return [a.status_code for a in await asyncio.gather(*ask)]
+
+    assert set(asyncio.run(crowd())) == {200}
 
 
 def test_up_again_is_harmless(stack: Running) -> None:

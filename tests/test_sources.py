@@ -175,6 +175,31 @@ def test_good_records_of_a_mixed_folder_go_on(pictures: Pictures, tmp_path: Path
     assert all(r["payload"] for r in rows if r["reason"])
 
 
+def test_a_stray_quote_takes_no_other_record_with_it(pictures: Pictures, tmp_path: Path) -> None:
+    path = write("csv", tmp_path / "in", pictures[0][:5], pictures[1][:5])
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].replace(",", ',"', 1)
+    path.write_text("\ufeff" + "\n".join(lines))  # as Excel writes it, with a mark at the beginning
+    assert [bool(r["reason"]) for r in read(path, tmp_path)] == [False, True, False, False, False]
+
+
+def test_a_line_that_ends_before_its_label_is_refused_alone(pictures: Pictures, tmp_path: Path) -> None:
+    rows = [",".join([*(f"p{i}" for i in range(784)), "label"])]
+    rows += [
+        ",".join(map(str, [*image.ravel(), label])) for image, label in zip(*(p[:3] for p in pictures), strict=True)
+    ]
+    (tmp_path / "a").write_text("\n".join([*rows, "1,2,3"]))
+    assert [bool(r["reason"]) for r in read(tmp_path / "a", tmp_path)] == [False] * 3 + [True]
+
+
+def test_a_name_that_is_not_utf8_is_read(pictures: Pictures, tmp_path: Path) -> None:
+    folder = write("folder", tmp_path / "in", pictures[0][:2], pictures[1][:2])
+    odd = os.fsencode(folder) + b"/\xff"
+    os.makedirs(odd)
+    Path(os.fsdecode(odd + b"/\xfe.png")).write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert len(read(folder, tmp_path)) == 3
+
+
 def test_a_csv_row_that_is_wrong_is_refused_alone(pictures: Pictures, tmp_path: Path) -> None:
     path = write("csv", tmp_path / "in", pictures[0][:3], pictures[1][:3])
     path.write_text(path.read_text() + "\n1,2,3\n4," + ",".join(["256"] * 784) + "\n5," + ",".join(["x"] * 784))
