@@ -71,6 +71,43 @@ class Judging:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """How much worse than the champion's a rate may be.
+
+    Shown to be worse by more than `tolerance` it fails; shown to be worse by no more than `margin` it passes.
+    """
+
+    tolerance: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a release: percent of the traffic, and percent mirrored with the answers thrown away."""
+
+    weight: int = 0
+    mirror: int = 0
+
+
+@dataclass(frozen=True)
+class Releasing:
+    """How a release goes, and what counts as worse. `false_alarm` is the chance that a good one is ever stopped."""
+
+    steps: tuple[Step, ...] = (Step(), Step(mirror=20), Step(5), Step(25), Step(50))
+    false_alarm: float = 0.01
+    failed: Bound = Bound(0.0, 0.01)
+    slow_half: Bound = Bound(0.15, 0.30)
+    """Of answers slower than the champion's own median."""
+    slow_most: Bound = Bound(0.02, 0.05)
+    """Of answers slower than the champion's own 99th percentile."""
+    disagreed: Bound = Bound(0.15, 0.15)
+    """Of inputs that the champion answers with another class: a rate of its own, not a difference."""
+    wrong: Bound = Bound(0.0, 0.05)
+    sick: float = 0.2
+    """Share of failed requests from which an arm is sick whatever the other does."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One model. `version` is part of every stage's key: raise it when the meaning changes.
 

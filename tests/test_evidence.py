@@ -1,0 +1,133 @@
+"""The sequential test: valid however often one looks, quick on a bad arm, patient with a good one."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.recipe import Releasing
+from releases import evidence
+from releases.evidence import Evidence, Tally, interval
+
+PLAN = Releasing()
+TIMES = (*(0.0001 * 2 ** (n / 2) for n in range(36)), float("inf"))
+counts = st.integers(0, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@given(counts, st.floats(1e-5, 0.5))
+def test_the_interval_holds_the_rate_that_was_seen(count: tuple[int, int], alpha: float) -> None:
+    bad, of = count
+    low, high = interval(bad, of, alpha)
+    assert 0 <= low <= (bad / of if of else 0) <= high <= 1
+
+
+@given(counts, st.floats(1e-5, 0.2))
+def test_more_certainty_takes_a_wider_interval(count: tuple[int, int], alpha: float) -> None:
+    low, high = interval(*count, alpha)
+    wide_low, wide_high = interval(*count, alpha / 2)
+    assert wide_low <= low
+    assert high <= wide_high
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.1, 0.5])
+def test_the_true_rate_leaves_the_interval_no_more_often_than_promised(rate: float) -> None:
+    """Looked at after every request, 2,000 times over; a test of fixed size would be left by most runs."""
+    alpha, runs, left, chance = 0.05, 600, 0, random.Random(int(rate * 1000))
+    for _ in range(runs):
+        bad = 0
+        for n in range(1, 2001):
+            bad += chance.random() < rate
+            if evidence.log_evidence(bad, n, rate) >= -math.log(alpha):
+                left += 1
+                break
+    # 0.05 of 600 is 30; over 47 would be three deviations from it.
+    assert left <= 47, f"{left} of {runs}"
+
+
+def tally(chance: random.Random, requests: int, failing: float, milliseconds: float) -> Tally:
+    """An arm whose answers take about so long, as a bento's histogram tells it."""
+    failed = sum(chance.random() < failing for _ in range(requests))
+    took = [chance.lognormvariate(0, 0.25) * milliseconds / 1000 for _ in range(requests - failed)]
+    return Tally(requests, failed, tuple((at, sum(t <= at for t in took)) for at in TIMES))
+
+
+def grown(one: Tally, other: Tally) -> Tally:
+    within = zip(one.within or tuple((at, 0) for at in TIMES), other.within, strict=True)
+    return Tally(
+        one.requests + other.requests, one.failed + other.failed, tuple((a, n + m) for (a, n), (_, m) in within)
+    )
+
+
+def trial(
+    seed: int, failing: float = 0.0, times: float = 1.0, differing: float = 0.03, limit: int = 8000
+) -> tuple[str, int, str]:
+    """A release looked at every 20 requests: how it ended, after how many, and by which check."""
+    chance = random.Random(seed)
+    slow = evidence.edges(tally(chance, 2000, 0.0, 0.8))
+    found = Evidence()
+    for n in range(20, limit + 1, 20):
+        disagreed = found.disagreed + sum(chance.random() < differing for _ in range(20))
+        old, new = tally(chance, 20, 0.0, 0.8), tally(chance, 20, failing, 0.8 * times)
+        found = Evidence(grown(found.champion, old), grown(found.challenger, new), compared=n, disagreed=disagreed)
+        checks = evidence.checks(found, PLAN, slow)
+        if (outcome := evidence.outcome(checks)) in ("pass", "fail"):
+            return outcome, n, ", ".join(c.name for c in checks if c.outcome == outcome)
+    return "inconclusive", limit, ""
+
+
+def test_a_good_arm_passes_and_is_not_stopped_by_looking_often() -> None:
+    ends = [trial(seed) for seed in range(40)]
+    assert {e[0] for e in ends} == {"pass"}
+    print("a good arm passes after", sorted(n for _, n, _ in ends))
+
+
+@pytest.mark.parametrize(
+    ("worse", "check", "within"),
+    [
+        ({"failing": 0.01}, "failed", 5000), ({"failing": 0.05}, "failed", 900), ({"failing": 0.5}, "failed", 80),
+        ({"times": 2.0}, "slower", 120), ({"differing": 0.9}, "disagreed", 40),
+    ],
+)  # fmt: skip
+def test_a_bad_arm_is_stopped_for_the_right_reason(worse: dict[str, float], check: str, within: int) -> None:
+    """`within` is how many of the challenger's requests it takes in nine of ten releases."""
+    ends = [trial(seed, **worse) for seed in range(30)]
+    assert all(outcome == "fail" and check in why for outcome, _, why in ends), ends
+    took = sorted(n for _, n, _ in ends)
+    print(worse, "caught after", took[len(took) // 2], "in the middle,", took[26], "in nine of ten")
+    assert took[26] <= within
+
+
+def test_nothing_is_never_a_pass() -> None:
+    checks = evidence.checks(Evidence(), PLAN, None)
+    assert evidence.outcome(checks) == "inconclusive"
+    assert {c.outcome for c in checks if c.name == "wrong"} == {"not asked"}
+
+
+def test_figures_that_cannot_be_read_are_an_error_and_no_pass() -> None:
+    good = tally(random.Random(1), 5000, 0.0, 0.8)
+    found = Evidence(good, good, compared=5000, disagreed=10)
+    slow = evidence.edges(good)
+    assert evidence.outcome(evidence.checks(found, PLAN, slow)) == "pass"
+    broken = Evidence(good, good, compared=5000, disagreed=10, errors=("the bento's page is gone",))
+    assert evidence.outcome(evidence.checks(broken, PLAN, slow)) == "error"
+
+
+def test_late_labels_stop_a_release_and_never_hold_it_up() -> None:
+    good = tally(random.Random(1), 5000, 0.0, 0.8)
+    asked: Callable[..., str] = lambda labelled, wrong: evidence.outcome(  # noqa: E731
+        evidence.checks(Evidence(good, good, 5000, 10, labelled, wrong), PLAN, evidence.edges(good))
+    )
+    assert asked((5, 5), (0, 1)) == "pass"
+    assert asked((500, 500), (50, 250)) == "fail"
+
+
+def test_where_both_arms_are_sick_the_better_is_told() -> None:
+    well, ill, worse = Tally(1000, 0), Tally(1000, 400), Tally(1000, 900)
+    assert evidence.sicker(Evidence(well, worse), PLAN) is None
+    assert evidence.sicker(Evidence(ill, worse), PLAN) is True
+    assert evidence.sicker(Evidence(worse, ill), PLAN) is False
