@@ -200,8 +200,9 @@ class Gateway:
                 "http_health_check": {"path": "/v2/health/ready"},
             }],
             # A queue in front of the bento, not in it: its health check must not wait behind a crowd.
+            # A bento answers one request after another: at 160 connections it is no faster alone, and far less even.
             "circuit_breakers": {"thresholds": [{
-                "max_connections": 32, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 32}]},
+                "max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 32}]},
             "outlier_detection": {"consecutive_gateway_failure": 5, "consecutive_5xx": 0, "interval": "1s",
                                   "base_ejection_time": "2s", "max_ejection_percent": 50},
             "load_assignment": {
