@@ -65,11 +65,11 @@ class Door:
 
     async def _body(self, scope: Message, receive: Receive) -> bytes:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        names = [k.lower() for k, _ in scope["headers"]]
+        names, path = [k.lower() for k, _ in scope["headers"]], _asked(scope)
         if any(names.count(name) > 1 for name in (b"content-type", b"content-encoding", b"content-length")):
             # Another parser might take the one that was not looked at.
-            raise _Status(400, "a header that describes the body is there twice", _asked(scope), "Send it once")
-        path, kind = _asked(scope), headers.get("content-type", "")
+            raise _Status(400, "a header that describes the body is there twice", path, "Send it once")
+        kind = headers.get("content-type", "")
         media = kind.split(";")[0].strip().lower()
         takes = _TAKES.get(scope["path"], _INFER)
         if media not in takes:

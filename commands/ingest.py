@@ -39,8 +39,8 @@ def command(recipe: str, path: str | None, next_: bool) -> None:
         return
     click.echo(f"batch {batch.id}: {batch.accepted + batch.quarantined} records came in, {batch.accepted} landed, "
                f"{batch.quarantined} went to quarantine")  # fmt: skip
-    why = f"see why: ratchet quarantine show {recipe} {batch.id}"
+    show = f"ratchet quarantine show {recipe} {batch.id}"
     if not batch.accepted:
-        raise Refusal("no record of it could be admitted", batch.source, why.capitalize())
+        raise Refusal("no record of it could be admitted", batch.source, f"See why: {show}")
     if batch.quarantined:
-        click.echo(why)
+        click.echo(f"see why: {show}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import time
@@ -17,6 +16,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from ratchet.errors import Refusal
+from ratchet.files import keep, kept, sha256
 from ratchet.lake import ingest as lake
 from ratchet.lake import quarantine
 from ratchet.lake import snapshot as snapshots
@@ -95,7 +95,6 @@ def validate(name: str) -> Snapshot:
 def suite_result(recipe: Recipe, home: Path, batch: str) -> SuiteResult:
     from expectations import checkpoint, statistics
     from expectations.suite import suite
-    from ratchet.files import keep
 
     result = checkpoint.check(recipe.name, batch, statistics.of_batch(recipe, home, batch), suite(recipe))
     keep(home / "suites" / f"{batch}.json", to_json(result))
@@ -147,7 +146,6 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     from models import export, registry
     from ratchet import dossier
     from ratchet import stage as stages
-    from ratchet.files import sha256
     from ratchet.words import Lineage
 
     recipe = load_recipe(name)
@@ -176,16 +174,13 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
         registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(made)))
         return made
 
-    judged = hashlib.sha256(json.dumps(to_json(verdict), sort_keys=True).encode()).hexdigest()
-    stage_key = stages.key("package", build.VERSION, package=key, version=candidate.version, verdict=judged)
+    stage_key = stages.key("package", build.VERSION, package=key, version=candidate.version, verdict=to_json(verdict))
     made, new = stages.run(stage_key, Package, work, source=build.build, still=lambda p: registry.has(p.artifact))
     get_run_logger().info("%s %s, SHA-256 %s", made.tag, "built" if new else "was built before", made.digest[:16])
     return made
 
 
 def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
-    from ratchet.files import kept
-
     found = (kept(lake.lake(name) / "suites" / f"{batch}.json") for batch in snapshot.batches)
     return tuple(from_json(SuiteResult, result) for result in found if result is not None)
 

@@ -51,7 +51,8 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
         return _read(found), False
     folder = settings().home / "training" / key_[:16]
     parameters = {k: v for k, v in asdict(training).items() if k != "parameters"} | dict(training.parameters)
-    tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version)}
+    tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version),
+            "ratchet.source": source}  # fmt: skip
     split = snapshots.load(recipe, snapshot)
     with registry.open_run(recipe.name, key_, parameters, tags) as run:
         size = f"{training.epochs} epochs of batches of {training.batch_size}"
@@ -111,7 +112,6 @@ def _register(
             KEY: "",
             "ratchet.weights": fitted.weights,
             "ratchet.onnx": digest,
-            "ratchet.source": _source(recipe, training),
             "ratchet.snapshot": snapshot.fingerprint,
             **tags,
         },

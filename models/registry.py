@@ -100,14 +100,15 @@ def _call(method: str, route: str, body: Mapping[str, str]) -> dict[str, Any] | 
     except httpx.HTTPError as error:
         raise _silent(error) from error
     try:
-        told: dict[str, Any] = answer.json()
+        told: Any = answer.json()
     except ValueError:
-        told = {}
-    if told.get("error_code") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        told = None
+    if isinstance(told, dict) and told.get("error_code") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
         return None
     if answer.status_code != 200 or not isinstance(told, dict):
         raise Refusal(f"MLflow answered {answer.status_code} ({answer.text[:200]})", route, "See `ratchet logs mlflow`")
-    return told
+    found: dict[str, Any] = told
+    return found
 
 
 def _silent(error: Exception) -> Refusal:

@@ -76,10 +76,9 @@ class ImageContract:
             )
         if getattr(image, "n_frames", 1) != 1:
             raise Refusal("the image has more than one frame", which, "Send a single frame")
-        if image.mode not in _MODES or (_depth(data) > 8 and not image.mode.startswith("I;16")):
-            raise Refusal(
-                f"the pixel format ({image.mode}, {_depth(data)} bit) is not read", which, "Send 8-bit grey or RGB"
-            )
+        depth = _depth(data)
+        if image.mode not in _MODES or (depth > 8 and not image.mode.startswith("I;16")):
+            raise Refusal(f"the pixel format ({image.mode}, {depth} bit) is not read", which, "Send 8-bit grey or RGB")
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
             return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)

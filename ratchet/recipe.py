@@ -28,7 +28,8 @@ class Feed:
 class DataSet:
     """Files with pinned SHA-256 of their uncompressed bytes, and where they may be found.
 
-    Looked for in `setting` (a folder), then `folders`, then downloaded from `url`.
+    Looked for in the folder that `RATCHET_<SETTING>` names, then `folders`, then downloaded from `url`.
+    `setting` ends in `_dir`: settings of that name reach the workers.
     """
 
     setting: str
@@ -37,6 +38,14 @@ class DataSet:
     files: Mapping[str, str]
     debian: str = ""
     """A Debian package that puts the files into one of `folders`."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9_]+_dir", self.setting):
+            raise ValueError(f"the setting {self.setting!r} does not end in _dir")
+
+    @property
+    def variable(self) -> str:
+        return f"RATCHET_{self.setting.upper()}"
 
 
 @dataclass(frozen=True)

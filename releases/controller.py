@@ -27,6 +27,8 @@ LEASE_SECONDS = 60.0
 """Longer than the longest tick. A killed controller renews its own: the holder is the home."""
 _RETRY = 5.0
 """Seconds before MLflow is asked again after it did not answer."""
+_SWEEP = 5.0
+"""Seconds between two looks for servers that nobody supervises: each walks every process of the machine."""
 
 
 class Controller:
@@ -35,23 +37,25 @@ class Controller:
         self.host, self.gateway, self.stack = Host(config), Gateway(config), Stack(config)
         self.holder = f"{socket.gethostname()}:{config.home}"
         self._silent_until: dict[str, float] = {}
-        self._told: set[str] = set()
+        self._told: dict[str, str] = {}
+        self._swept = 0.0
 
     def tick(self, now: float) -> int:
         """Looks once at everything and does what is missing; returns the number of things changed."""
         if not self.book.lease(LEASE, self.holder, LEASE_SECONDS, now):
             return 0
         self.host.supervisor.rotate()
-        if self.host.supervisor.pid() is not None:
+        if now - self._swept > _SWEEP and self.host.supervisor.pid() is not None:
             # A server whose master was killed holds the port of the one that is started in its place.
             self.stack.end_strays(SERVERS)
+            self._swept = now
         arms, in_force = self.host.arms(), self.gateway.get_routes()
         changed = 0
         for recipe in self.book.recipes():
             try:
                 changed += self._recipe(recipe, [a for a in arms if a.recipe == recipe], in_force, now)
             except Refusal as refusal:
-                self._once(f"{recipe}: {refusal}")
+                self._once(recipe, str(refusal))
             except Exception:
                 # One recipe's fault must not keep the others from being looked after.
                 log.exception("%s: this tick failed", recipe)
@@ -70,13 +74,13 @@ class Controller:
             try:
                 after = act.perform(operation, recipe, self.host, self.gateway, now)
             except Refusal as refusal:
-                self._once(f"{recipe}: {refusal}")
+                self._once(recipe, str(refusal))
                 if isinstance(operation, reconcile.Write):
                     self._silent_until[recipe] = time.time() + _RETRY
                 continue
-            if not isinstance(operation, reconcile.Point):
+            if not isinstance(operation, reconcile.Point) and not isinstance(after, machine.Failed):
                 changed += 1
-                self._once(f"{recipe}: {_line(operation)}")
+                self._once(recipe, _line(operation))
             if after:
                 self._enter(recipe, after)
         return changed
@@ -85,16 +89,16 @@ class Controller:
         before, _ = requests.state_of(recipe, self.book)
         if machine.step(before, event)[0] == before:  # out of place: no entry for what changes nothing
             if isinstance(event, machine.Failed):
-                self._once(f"{recipe}: version {event.version} does not run: {event.why}")
+                self._once(recipe, f"version {event.version} does not run: {event.why}")
             return before
         kind, _ = machine.to_body(event)
         log.info("%s: %s %s", recipe, kind, getattr(event, "version", ""))
         return requests.append(recipe, event, "controller", self.book)
 
-    def _once(self, line: str) -> None:
-        if line not in self._told:
-            log.info(line)
-        self._told = {*list(self._told)[-20:], line}
+    def _once(self, recipe: str, line: str) -> None:
+        if line != self._told.get(recipe):
+            log.info("%s: %s", recipe, line)
+        self._told[recipe] = line
 
 
 def _actual(recipe: str, arms: list[Arm], in_force: InForce, gateway: Gateway) -> reconcile.Actual:

@@ -76,13 +76,13 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RATCHET_HOME", "/nonexistent")
         settings_module.settings.cache_clear()
-        from ratchet.lake import sources
+        from ratchet.lake import formats
         from ratchet.lake.fetch import fetch
 
         data = recipes.load("fashion-mnist").data
         names = list(data.files)
-        images = sources._idx(fetch(data, names[0]))[:3000]
-        labels = sources._idx(fetch(data, names[1]))[:3000]
+        images = formats.idx(fetch(data, names[0]))[:3000]
+        labels = formats.idx(fetch(data, names[1]))[:3000]
     settings_module.settings.cache_clear()
     return images, labels
 

@@ -114,6 +114,17 @@ def test_listing_recipes_imports_none(home: Path, tmp_path: Path, monkeypatch: p
         recipes.load("empty")
 
 
+def test_a_data_setting_that_workers_would_not_see_is_refused(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "recipes" / "fashion_mnist.py").read_text().replace('"fashion-mnist"', '"other"')
+    (tmp_path / "other.py").write_text(text.replace("fashion_mnist_dir", "my_images"))
+    monkeypatch.setenv("RATCHET_RECIPES", str(tmp_path))
+    settings_module.settings.cache_clear()
+    with pytest.raises(Refusal, match="does not end in _dir"):
+        recipes.load("other")
+
+
 def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     made = deploy.expand(declared, ["fashion-mnist", "mine"])["deployments"]

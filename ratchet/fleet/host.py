@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from ratchet import files
 from ratchet.errors import Refusal
@@ -133,11 +134,9 @@ class Host:
     def arms(self) -> list[Arm]:
         """Every bento of this host, supervised or not, and whether it is ready to answer."""
         supervised = {p.name: p for p in self.supervisor.list()}
-        tree = processes.below(self.supervisor.pid())
         orphans: dict[tuple[str, int], list[int]] = {}
-        for process in processes.marked(self.settings.mark):
-            name = processes.environment(process, "RATCHET_ARM")
-            if name and process.pid not in tree:
+        for process in self._unsupervised():
+            if name := processes.environment(process, "RATCHET_ARM"):
                 port = int(processes.environment(process, "RATCHET_ARM_PORT") or 0)
                 orphans.setdefault((name, port), []).append(process.pid)
         arms = []
@@ -157,6 +156,9 @@ class Host:
             recipe, version = name.removeprefix("bento-").rsplit("-v", 1)
             arms.append(Arm(recipe, version, "", name, "127.0.0.1", port, "orphan", self.ready(port), tuple(left)))
         return arms
+
+    def _unsupervised(self) -> list[psutil.Process]:
+        return processes.unsupervised(self.settings.mark, self.supervisor.pid())
 
     def ready(self, port: int) -> bool:
         try:
@@ -185,10 +187,9 @@ class Host:
         """
         if self.ready(port):
             return False
-        tree = processes.below(self.supervisor.pid())
         processes.end(
-            p for p in processes.marked(self.settings.mark)
-            if p.pid not in tree and processes.environment(p, "RATCHET_ARM") == name
+            p for p in self._unsupervised()
+            if processes.environment(p, "RATCHET_ARM") == name
             and processes.environment(p, "RATCHET_ARM_PORT") == str(port)
         )  # fmt: skip
         return port_is_free(port)

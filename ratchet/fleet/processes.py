@@ -47,6 +47,13 @@ def below(pid: int | None) -> set[int]:
         return set()
 
 
+def unsupervised(mark: str, supervisor: int | None) -> list[psutil.Process]:
+    """The marked processes that are not below the supervisor."""
+    found = marked(mark)
+    tree = below(supervisor)  # later: what is born in between is supervised
+    return [p for p in found if p.pid not in tree]
+
+
 def end(processes: Iterable[psutil.Process], patience: float = 3.0) -> int:
     """SIGTERM, and SIGKILL for what is left after `patience` seconds. Returns how many there were."""
     living = list(processes)

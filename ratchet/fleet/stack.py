@@ -41,7 +41,8 @@ class Stack:
         config, home = self.settings, self.settings.home
         own = {f"RATCHET_{name.upper()}": str(value) for name, value in config.model_dump().items() if value != ""}
         recipes = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_\w+_DIR", k)}
-        proxied = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
+        direct = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+        proxied = ",".join(filter(None, (direct, "127.0.0.1,localhost")))
         return {
             **TELEMETRY_OFF, **recipes, **own, "NO_PROXY": proxied, "no_proxy": proxied,
             "PREFECT_LOGGING_EXTRA_LOGGERS": "ratchet",
@@ -164,11 +165,8 @@ class Stack:
 
     def end_strays(self, of: tuple[str, ...] | None = None) -> int:
         """Ends what nobody supervises (of these programs), but for bentos that answer: the controller adopts those."""
-        marked = processes.marked(self.settings.mark)
-        tree = processes.below(self.supervisor.pid())  # later: what is born in between is no stray
-        strays = [p for p in marked if p.pid not in tree]
         return processes.end(
-            p for p in strays
+            p for p in processes.unsupervised(self.settings.mark, self.supervisor.pid())
             if processes.environment(p, "RATCHET_ARM") is None
             and (of is None or processes.environment(p, processes.PROGRAM) in of)
         )  # fmt: skip

@@ -18,17 +18,16 @@ def fetch(data: DataSet, name: str) -> Path:
 
     Raises Refusal when it is nowhere, or its uncompressed bytes are not the pinned ones.
     """
-    variable = f"RATCHET_{data.setting.upper()}"
-    if folder := os.environ.get(variable):
+    if folder := os.environ.get(data.variable):
         path = Path(folder).expanduser() / name
         if not path.is_file():
-            raise Refusal("the file is not there", path, f"Mend {variable} or unset it")
+            raise Refusal("the file is not there", path, f"Mend {data.variable} or unset it")
         return _checked(path, data.files[name])
     cached = settings().home / "data" / name
     for path in (*(Path(f) / name for f in data.folders), cached):
         if path.is_file():
             return _checked(path, data.files[name])
-    return _download(data, name, cached, variable)
+    return _download(data, name, cached)
 
 
 def _checked(path: Path, want: str) -> Path:
@@ -46,7 +45,7 @@ def _checked(path: Path, want: str) -> Path:
     return path
 
 
-def _download(data: DataSet, name: str, path: Path, variable: str) -> Path:
+def _download(data: DataSet, name: str, path: Path) -> Path:
     import httpx
     from rich.console import Console
     from rich.progress import Progress
@@ -74,7 +73,7 @@ def _download(data: DataSet, name: str, path: Path, variable: str) -> Path:
         raise Refusal(
             f"the file is neither here nor to be had ({error})",
             data.url + name,
-            f"Set {variable} to a folder that holds it"
+            f"Set {data.variable} to a folder that holds it"
             + (f", or put it into {data.folders[0]}" if data.folders else ""),
         ) from error
     finally:

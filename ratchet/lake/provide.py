@@ -23,7 +23,7 @@ def provide(data: DataSet) -> None:
         for name in data.files:
             fetch(data, name)
     except Refusal:
-        if os.environ.get(f"RATCHET_{data.setting.upper()}"):  # a person named a folder: that is what is wrong
+        if os.environ.get(data.variable):  # a person named a folder: that is what is wrong
             raise
         if not (data.debian and os.geteuid() == 0 and shutil.which("apt-get")):
             raise

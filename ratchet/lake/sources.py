@@ -6,24 +6,20 @@ What a file is, its bytes say. Whatever it claims of its own size, the kernel ho
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
 import os
 import subprocess
 import sys
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ratchet.contract import ImageContract
 from ratchet.errors import Refusal
+from ratchet.lake import formats
 
 ROWS = pa.schema(
     [
@@ -37,7 +33,6 @@ ROWS = pa.schema(
 )
 """`image` is the decoded array's bytes; `reason` says why a record is refused, `payload` is what came in."""
 
-_IMAGE_SUFFIX_HINT = "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG/JPEG by class"
 _PAYLOAD_LIMIT = 1 << 20
 _SECONDS = 600
 
@@ -97,224 +92,7 @@ def read(
         ) from None
 
 
-@dataclass(frozen=True)
-class _Record:
-    name: str
-    value: np.ndarray | bytes | None
-    label: str | None
-    captured_at: Any = None
-    problem: Refusal | None = None
-    flat: bool = False
-    """Pixels of a CSV or a list: numbers without a type or a shape."""
-
-
-def _open(path: Path) -> BinaryIO:
-    """The file's bytes, gunzipped where they are gzip."""
-    file = path.open("rb")
-    if file.read(2) == b"\x1f\x8b":
-        file.seek(0)
-        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
-    file.seek(0)
-    return file
-
-
-def _head(path: Path, size: int = 16) -> bytes:
-    with _open(path) as file:
-        return file.read(size)
-
-
-def kind(path: Path) -> str:
-    """`idx`, `npz`, `parquet`, `image`, `csv` or `unknown`, by the bytes. Raises OSError, EOFError."""
-    head = _head(path)
-    if head[:2] == b"\0\0" and len(head) >= 4 and head[2] in _IDX_TYPES and head[3] in (1, 2, 3, 4):
-        return "idx"
-    if head[:4] == b"PK\3\4":
-        return "npz"
-    if head[:4] == b"PAR1":
-        return "parquet"
-    if head[:8] == b"\x89PNG\r\n\x1a\n" or head[:3] == b"\xff\xd8\xff":
-        return "image"
-    if head and not any(b < 9 or 13 < b < 32 for b in head):
-        return "csv"
-    return "unknown"
-
-
-_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-
-
-def _idx(path: Path) -> np.ndarray:
-    """One IDX file (http://yann.lecun.com/exdb/mnist/): magic, big-endian sizes, values."""
-    with _open(path) as file:
-        magic = file.read(4)
-        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_TYPES:
-            raise Refusal("the file is no IDX file", path, _IMAGE_SUFFIX_HINT)
-        sizes = np.frombuffer(_exactly(file, 4 * magic[3], path), ">u4").tolist()
-        dtype = np.dtype(_IDX_TYPES[magic[2]])
-        want = dtype.itemsize * int(np.prod([int(s) for s in sizes], dtype=object))
-        data = _exactly(file, want, path)
-        if file.read(1):
-            raise Refusal(f"the file goes on after the {want} bytes it names", path, "Give a whole IDX file")
-    return np.frombuffer(data, dtype).reshape(sizes)
-
-
-def _exactly(file: BinaryIO, count: int, path: Path) -> bytes:
-    """Reads in pieces, so that a claim costs nothing until the bytes are there."""
-    parts, left = [], count
-    while left and (part := file.read(min(left, 1 << 20))):
-        parts.append(part)
-        left -= len(part)
-    if left:
-        raise Refusal(f"the file ends {left} bytes before the {count} it names", path, "Give a whole file")
-    return b"".join(parts)
-
-
-def _pairs(arrays: dict[str, np.ndarray], which: Path) -> Iterator[_Record]:
-    """Images are the arrays of rank 2 and more, which the contract then holds to its own; labels those of rank 1.
-
-    They pair by length, in order.
-    """
-    images = {k: a for k, a in arrays.items() if a.ndim >= 2}
-    labels = {k: a for k, a in arrays.items() if a.ndim == 1 and a.dtype.kind in "iuUS"}
-    if len(labels) > len(images) > 0:
-        raise Refusal(
-            f"{', '.join(labels)} could each be the labels", which, "Give one array of labels for each of images"
-        )
-    if not images:
-        raise Refusal("there is no array of images in it", which, "Give images [N, height, width] and labels [N]")
-    for name, array in images.items():
-        match = next((k for k, a in labels.items() if len(a) == len(array)), None)
-        if match is None:
-            raise Refusal(
-                f"no labels of length {len(array)} go with {name}", which, "Give labels [N] beside the images"
-            )
-        for i, (image, label) in enumerate(zip(array, labels.pop(match), strict=True)):
-            yield _Record(f"{name}[{i}]", image, str(label))
-
-
-def _npz(path: Path) -> Iterator[_Record]:
-    arrays = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                if file.read(6) != b"\x93NUMPY":
-                    raise Refusal(f"its member {member.filename} is no NumPy array", path, _IMAGE_SUFFIX_HINT)
-            with archive.open(member) as file:
-                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
-    yield from _pairs(arrays, path)
-
-
-def _parquet(path: Path) -> Iterator[_Record]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        if "image" not in names or "label" not in names:
-            raise Refusal(f"its columns are {names}, without `image` and `label`", path, "Name them so")
-        columns = [c for c in ("image", "label", "captured_at") if c in names]
-        row = 0
-        for part in file.iter_batches(batch_size=256, columns=columns, use_threads=False):
-            for item in part.to_pylist():
-                image = item["image"]
-                if isinstance(image, dict):  # the layout of Hugging Face's datasets
-                    image = image.get("bytes")
-                if isinstance(image, list):
-                    yield _pixels(f"row {row}", image, item["label"], item.get("captured_at"))
-                else:
-                    yield _Record(f"row {row}", image, _text(item["label"]), item.get("captured_at"))
-                row += 1
-
-
-def _csv(path: Path) -> Iterator[_Record]:
-    with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as text:
-        label_at = 0
-        for number, line in enumerate(text, 1):
-            try:
-                # Line by line: a stray quote must not swallow the records that follow it.
-                row = next(csv.reader([line], strict=True), [])
-            except csv.Error as error:
-                yield _Record(f"line {number}", line.encode(), None, None, Refusal(f"the line is no CSV ({error})",
-                              f"line {number}", "Mend its quotes"))  # fmt: skip
-                continue
-            if number == 1 and len(row) < 2:
-                raise Refusal("the file is none of the known formats", path, _IMAGE_SUFFIX_HINT)
-            if number == 1 and not all(_is_number(cell) for cell in row[1:]):
-                if "label" not in row:
-                    raise Refusal("its header names no `label`", path, _IMAGE_SUFFIX_HINT)
-                label_at = row.index("label")
-                continue
-            if row and len(row) <= label_at:
-                yield _Record(f"line {number}", line.encode(), None, None,
-                              Refusal("the line ends before its label", f"line {number}", "Mend it"))  # fmt: skip
-            elif row:
-                yield _pixels(f"line {number}", row[:label_at] + row[label_at + 1 :], row[label_at])
-
-
-def _is_number(cell: str) -> bool:
-    return cell.strip().lstrip("-").isdigit()
-
-
-def _text(label: Any) -> str | None:
-    return None if label is None else str(label)
-
-
-def _pixels(name: str, cells: list[Any], label: Any, captured_at: Any = None) -> _Record:
-    """A flat list of pixels; the contract gives it its shape, since a CSV has none."""
-    try:
-        values = np.array([int(str(c)) for c in cells])
-    except (ValueError, OverflowError):
-        return _Record(name, ",".join(map(str, cells)).encode(), _text(label), captured_at,
-                       Refusal("a pixel is no whole number", name, "Give whole numbers"))  # fmt: skip
-    return _Record(name, values, _text(label), captured_at, flat=True)
-
-
-def _folder(path: Path) -> Iterator[_Record]:
-    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    if pairs := [f for f in files if _kind_or_unknown(f) == "idx"]:
-        yield from _pairs({f.name: _idx(f) for f in pairs}, path)
-        return
-    classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    for folder in classes:
-        for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
-            yield _Record(_shown(f"{folder.name}/{file.name}"), file.read_bytes(), _shown(folder.name))
-    for file in files:
-        yield _Record(_shown(file.name), file.read_bytes()[:_PAYLOAD_LIMIT], None, None,
-                      Refusal("the file is in no class's folder", file.name, "Move it into one"))  # fmt: skip
-
-
-def _shown(name: str) -> str:
-    """A name that is not UTF-8 on the disk, so that it can be written down."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _kind_or_unknown(path: Path) -> str:
-    try:
-        return kind(path)
-    except (OSError, EOFError):  # broken gzip: a stray file, refused below by name
-        return "unknown"
-
-
-def _records(inputs: Path, labels: Path | None) -> Iterator[_Record]:
-    if inputs.is_dir():
-        return _folder(inputs)
-    what = kind(inputs)
-    if what == "idx":
-        beside = labels or inputs.with_name(inputs.name.replace("images-idx3", "labels-idx1"))
-        if beside == inputs or not beside.exists():
-            raise Refusal("there is no file of labels beside it", inputs, "Give the folder that holds both IDX files")
-        return _pairs({inputs.name: _idx(inputs), beside.name: _idx(beside)}, inputs)
-    if what == "npz":
-        return _npz(inputs)
-    if what == "parquet":
-        return _parquet(inputs)
-    if what == "csv":
-        return _csv(inputs)
-    if what == "image":
-        raise Refusal("a single image has no label", inputs, "Put it into a folder named after its class")
-    empty = inputs.stat().st_size == 0
-    raise Refusal("the file is empty" if empty else "the file is none of the known formats", inputs, _IMAGE_SUFFIX_HINT)
-
-
-def _row(record: _Record, contract: ImageContract) -> dict[str, Any]:
+def _row(record: formats.Record, contract: ImageContract) -> dict[str, Any]:
     """A record held to the contract; what does not hold becomes a row with its reason."""
     value, problem, image = record.value, record.problem, None
     if problem is None:
@@ -331,7 +109,7 @@ def _row(record: _Record, contract: ImageContract) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _hold(record: _Record, contract: ImageContract) -> np.ndarray:
+def _hold(record: formats.Record, contract: ImageContract) -> np.ndarray:
     value, name = record.value, record.name
     if value is None:
         raise Refusal("there is no image in it", name, "Give an image")
@@ -359,14 +137,14 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        found = itertools.islice(_records(inputs, labels), job["start"], job["stop"])
+        found = itertools.islice(formats.records(inputs, labels), job["start"], job["stop"])
         count = 0
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
             while rows := [_row(r, contract) for r in itertools.islice(found, 4096)]:
                 writer.write_table(pa.Table.from_pylist(rows, schema=ROWS))
                 count += len(rows)
         if not count:
-            raise Refusal("there is no record in it", inputs, _IMAGE_SUFFIX_HINT)
+            raise Refusal("there is no record in it", inputs, formats.HINT)
     except Refusal as refusal:
         return _refuse(refusal)
     except MemoryError:
