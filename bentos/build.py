@@ -23,7 +23,7 @@ from ratchet.settings import ROOT, TELEMETRY_OFF
 VERSION = 1
 """Raise it when the same package key should give another bento."""
 
-SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py",
+SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py", "bentos/records.py",
            "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py")  # fmt: skip
 """All the code that a bento holds."""
 
@@ -31,7 +31,8 @@ SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/
 def package_key(recipe: Recipe, onnx: str) -> str:
     """What makes a release a new one: the model, the service's code, the contract, the locked requirements."""
     digest = hashlib.sha256()
-    for part in (onnx, json.dumps(recipe.contract.to_json()), json.dumps(recipe.classes), lock.requirements("bento")):
+    told = json.dumps([recipe.contract.to_json(), recipe.classes, recipe.record_inputs])
+    for part in (onnx, told, lock.requirements("bento")):
         digest.update(hashlib.sha256(part.encode()).digest())
     for name in SERVICE:
         digest.update(hashlib.sha256((ROOT / name).read_bytes()).digest())
@@ -61,7 +62,8 @@ def build(
     shutil.copyfile(model, context / "model" / "model.onnx")
     tag = f"{recipe.name}:v{version}-{labels['package'][:12]}"
     meta = {"format": 1, "recipe": recipe.name, "version": version, "tag": tag, "classes": recipe.classes,
-            "contract": recipe.contract.to_json(), "labels": dict(labels)}  # fmt: skip
+            "contract": recipe.contract.to_json(), "record_inputs": recipe.record_inputs,
+            "labels": dict(labels)}  # fmt: skip
     (context / "model" / "meta.json").write_text(json.dumps(meta, indent=1))
     (context / "model" / "dossier.json").write_text(json.dumps(dossier, indent=1))
     golden.write(context / "model", images, probabilities)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
+from bentos import records
 from ratchet.errors import Refusal
 
 Message = MutableMapping[str, Any]
@@ -36,6 +37,10 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        told = dict(scope["headers"])
+        records.request.set(
+            "" if records.PROBE.encode() in told else told.get(b"x-request-id", b"")[:64].decode("latin-1")
+        )
         if scope["path"] == "/v2":  # a mount would redirect to a path that callers do not know
             scope = {**scope, "path": "/v2/", "raw_path": b"/v2/"}
         # BentoML's page carries a tracker from elsewhere, which the browser must not load.

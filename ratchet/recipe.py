@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,15 @@ class Releasing:
     """How a release goes, and what counts as worse. `false_alarm` is the chance that a good one is ever stopped."""
 
     steps: tuple[Step, ...] = (Step(), Step(mirror=20), Step(5), Step(25), Step(50))
+    """One that is empty compares the arms on requests of Ratchet's own, with no traffic on the new one."""
+    step_seconds: float = 900.0
+    """What a step may take to gather the evidence that it needs."""
+    bake_seconds: float = 1800.0
+    """How long the old champion stays warm after the last step, and the checks go on."""
+    bake_mirror: int = 10
+    """Percent of the traffic mirrored to the old champion meanwhile, to compare with."""
+    max_surge: int = 2
+    """Hosts that are warmed side by side."""
     false_alarm: float = 0.01
     failed: Bound = Bound(0.0, 0.01)
     slow_half: Bound = Bound(0.15, 0.30)
@@ -114,6 +123,15 @@ class Releasing:
     wrong: Bound = Bound(0.0, 0.05)
     sick: float = 0.2
     """Share of failed requests from which an arm is sick whatever the other does."""
+
+    def by(self, strategy: str) -> Releasing:
+        """The same by a named strategy: `canary` (all steps), `blue_green`, or `all_at_once`."""
+        match strategy:
+            case "blue_green":
+                return replace(self, steps=(Step(),))
+            case "all_at_once":
+                return replace(self, steps=(), bake_seconds=0.0)
+        return self
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,9 @@ class Recipe:
     suite: Suite = Suite()
     training: Training = Training()
     judging: Judging = Judging()
+    releasing: Releasing = Releasing()
+    record_inputs: bool = False
+    """Whether a bento may remember raw inputs for a while, to replay them to a challenger."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
 
 

@@ -34,10 +34,13 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9][a-z0-9.-]*$",
         description="This host's name; its work queue on the pool `gpu` is named after it.",
     )
+    address: str = Field("127.0.0.1", description="Where the gateway reaches this host's bentos.")
     device: Literal["cpu", "gpu"] = Field(
         "cpu", description="What bentos must run on here; a GPU that is missing is an error."
     )
     recipes: str = Field("", description=f"More recipe folders, separated by `{os.pathsep}`.")
+    prefect_at: str = Field("", description="URL of the Prefect server; empty is on this machine.")
+    mlflow_at: str = Field("", description="URL of the MLflow server; empty is on this machine.")
     ledger_url: str = Field("", description="SQLAlchemy URL of the ledger; empty is SQLite under the home.")
     ingest_memory_mb: int = Field(1024, ge=64, description="Memory that reading one source file may take.")
     ingest_disk_mb: int = Field(1024, ge=1, description="Disk that reading one source may take, and the largest file.")
@@ -48,11 +51,11 @@ class Settings(BaseSettings):
 
     @property
     def prefect_url(self) -> str:
-        return f"http://127.0.0.1:{self.prefect_port}"
+        return self.prefect_at.rstrip("/") or f"http://127.0.0.1:{self.prefect_port}"
 
     @property
     def mlflow_url(self) -> str:
-        return f"http://127.0.0.1:{self.mlflow_port}"
+        return self.mlflow_at.rstrip("/") or f"http://127.0.0.1:{self.mlflow_port}"
 
     @property
     def gateway_url(self) -> str:

@@ -135,6 +135,11 @@ class Package:
     artifact: str
     """Where a host gets it from: the path below MLflow's artifact proxy."""
 
+    @property
+    def arm(self) -> str:
+        """The name of what serves it: version and package key, as in the tag."""
+        return self.tag.split(":")[1]
+
 
 @dataclass(frozen=True)
 class Served:
@@ -157,15 +162,33 @@ class Arm:
     """A bento process on a host, as it is now."""
 
     recipe: str
-    version: str
-    digest: str
-    tag: str
+    arm: str
+    host: str
     address: str
     port: int
     state: str
     """`running`, `starting`, `stopped`, `failed`, or `orphan`: alive, but nobody supervises it."""
     ready: bool
+    since: float = 0.0
+    """When its youngest process began."""
+    proven: bool = False
+    """Whether it answered its golden set here."""
+    fault: str = ""
+    """Why it cannot be started, or did not answer its golden set."""
     pids: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return (self.address, self.port)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Percent of a recipe's traffic by arm, adding up to 100 or nothing; and percent mirrored to `mirror`."""
+
+    weights: Mapping[str, int] = field(default_factory=dict)
+    mirror: str = ""
+    percent: int = 0
 
 
 @dataclass(frozen=True)

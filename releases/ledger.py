@@ -19,7 +19,8 @@ import sqlalchemy as sa
 
 from ratchet.errors import Refusal
 
-FORMAT = 1
+FORMAT = 2
+"""Of an entry. `entries.py` reads the one before."""
 _META = sa.MetaData()
 _EVENTS = sa.Table(
     "events", _META,
@@ -32,6 +33,10 @@ _LEASES = sa.Table(
     "leases", _META, sa.Column("name", sa.String(100), primary_key=True),
     sa.Column("holder", sa.String(200), nullable=False), sa.Column("expires", sa.Float, nullable=False),
 )  # fmt: skip
+_SAID = sa.Table(
+    "said", _META, sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("at", sa.Float, nullable=False), sa.Column("body", sa.JSON, nullable=False),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,15 @@ class Entry:
     at: float
     kind: str
     who: str
+    body: Mapping[str, Any]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Said:
+    """The last word of one process, replaced by its next."""
+
+    at: float
     body: Mapping[str, Any]
 
 
@@ -90,7 +104,7 @@ class Ledger:
     ) -> Entry:
         """Writes entry `seq`, which must be the next. Raises Lost when it is there already."""
         entry = Entry(recipe, seq, time.time() if at is None else at, kind, who, body)
-        row = {**vars(entry), "body": dict(body), "format": FORMAT}
+        row = {**vars(entry), "body": dict(body)}
         try:
             with self._begin() as connection:
                 connection.execute(_EVENTS.insert(), row)
@@ -98,18 +112,38 @@ class Ledger:
             raise Lost from error
         return entry
 
-    def read(self, recipe: str) -> list[Entry]:
-        """Every entry of a recipe, oldest first. Raises Refusal on a newer format."""
-        query = _EVENTS.select().where(_EVENTS.c.recipe == recipe).order_by(_EVENTS.c.seq)
+    def read(self, recipe: str, after: int = 0) -> list[Entry]:
+        """A recipe's entries after `seq`, oldest first. Raises Refusal on a newer format."""
+        query = _EVENTS.select().where(_EVENTS.c.recipe == recipe, _EVENTS.c.seq > after).order_by(_EVENTS.c.seq)
         with self._begin() as connection:
             rows = connection.execute(query).mappings().all()
         if rows and max(r["format"] for r in rows) > FORMAT:
             raise Refusal("the ledger was written by a newer Ratchet", self.url, "Upgrade this one")
-        return [Entry(**{k: r[k] for k in ("recipe", "seq", "at", "kind", "who", "body")}) for r in rows]
+        return [Entry(**r) for r in rows]
 
     def recipes(self) -> list[str]:
         with self._begin() as connection:
             return list(connection.scalars(sa.select(_EVENTS.c.recipe).distinct().order_by(_EVENTS.c.recipe)))
+
+    def say(self, name: str, body: Mapping[str, Any], at: float) -> None:
+        """Replaces what `name` said last: where it is, what it sees. No history is kept of it."""
+        row = {"at": at, "body": dict(body)}
+        with self._begin() as connection:
+            if connection.execute(_SAID.update().where(_SAID.c.name == name).values(**row)).rowcount:
+                return
+        with suppress(sa.exc.IntegrityError), self._begin() as connection:
+            connection.execute(_SAID.insert(), {"name": name, **row})
+
+    def heard(self, kind: str) -> dict[str, Said]:
+        """What those named `kind:NAME` said last, by NAME."""
+        query = _SAID.select().where(_SAID.c.name.startswith(f"{kind}:", autoescape=True))
+        with self._begin() as connection:
+            rows = connection.execute(query).mappings().all()
+        return {r["name"].partition(":")[2]: Said(r["at"], r["body"]) for r in rows}
+
+    def forget(self, name: str) -> None:
+        with self._begin() as connection:
+            connection.execute(_SAID.delete().where(_SAID.c.name == name))
 
     def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
         """Takes or renews the lease `name` for `seconds`; False while another holds it."""

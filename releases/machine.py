@@ -1,152 +1,42 @@
 """The release machine: `step(state, event) -> (state, actions)`. Pure; the clock is in the events.
 
-A release warms a bento, turns the gateway to it, is `promoted`, drains the old one. Whatever
-happens first — it fails, it is not healthy in time, the gateway does not turn — the champion stays.
-Actions say what should be so, not what to do about it: doing one twice does no more than once, and
-`reconcile.plan` finds what is missing, so that any tick can be the first after a crash.
+A release warms the challenger on every host, tries it step by step, turns the gateway to it, is
+`promoted`, keeps the old champion warm for a bake time, and drains it. Whatever fails first, the
+champion keeps or gets back all traffic. Actions say what should be so, not what to do about it: doing
+one twice does no more than once, and `reconcile` finds what is missing, so that any tick can be the
+first after a crash.
+
+    idle ─requested▶ warming ─healthy▶ trial ─passed, step by step▶ turning ─promoted▶ baking ─baked▶ idle
+      ◀──────failed──────┴───────────────┴─────────────────────────────┘   failed: turning back ─▶ idle
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import replace
 
 from ratchet.errors import Refusal
-from ratchet.words import Arm, Package, from_json, to_json
-
-Phase = Literal["idle", "warming", "turning", "draining"]
-Kind = Literal["release", "rollback"]
-
-
-@dataclass(frozen=True)
-class Requested:
-    """Somebody wants `package` to be champion."""
-
-    package: Package
-    kind: Kind
-    why: str
-    by_hand: bool
-    warm_seconds: float
-    turn_seconds: float
-    at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Healthy:
-    """A host serves the package and it answered its golden set there."""
-
-    version: str
-    told: Mapping[str, Any]
-    at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The package will not serve; or not in time."""
-
-    version: str
-    why: str
-    at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Promoted:
-    """The gateway sends all traffic to the version: the moment a release has happened."""
-
-    version: str
-    at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Drained:
-    """The old version finished what it had and is gone."""
-
-    version: str
-    at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """MLflow took the aliases and the outcomes."""
-
-    champion: str | None
-    previous: str | None
-    outcomes: int
-    at: float = 0.0
-
-
-Event = Requested | Healthy | Failed | Promoted | Drained | Recorded
-_KINDS: dict[str, type[Event]] = {
-    k.__name__.lower(): k for k in (Requested, Healthy, Failed, Promoted, Drained, Recorded)
-}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a version, still to be written to MLflow."""
-
-    version: str
-    outcome: str
-    why: str
-
-
-@dataclass(frozen=True)
-class State:
-    phase: Phase = "idle"
-    kind: Kind = "release"
-    champion: Package | None = None
-    challenger: Package | None = None
-    outgoing: Package | None = None
-    former: tuple[Package, ...] = ()
-    """Every champion before this one, oldest first."""
-    rolled_back: frozenset[str] = frozenset()
-    deadline: float = 0.0
-    turn_seconds: float = 0.0
-    why: str = ""
-    outcomes: tuple[Outcome, ...] = ()
-    aliases: tuple[str | None, str | None] = (None, None)
-    """Champion and previous as MLflow last took them."""
-
-
-@dataclass(frozen=True)
-class Serve:
-    """The package should be running."""
-
-    package: Package
-
-
-@dataclass(frozen=True)
-class Keep:
-    """The package may be running: a flow is placing it."""
-
-    package: Package
-
-
-@dataclass(frozen=True)
-class Prove:
-    """The package should answer its golden set, and that be told."""
-
-    package: Package
-
-
-@dataclass(frozen=True)
-class Route:
-    """All traffic should go to the version; None is no traffic, before anything was released."""
-
-    version: str | None
-
-
-@dataclass(frozen=True)
-class Record:
-    """MLflow should say so."""
-
-    champion: str | None
-    previous: str | None
-    outcomes: tuple[Outcome, ...]
-
-
-Action = Serve | Keep | Prove | Route | Record
+from ratchet.words import Package, Split
+from releases.state import (
+    Action,
+    Baked,
+    Drained,
+    Event,
+    Failed,
+    Halted,
+    Healthy,
+    Keep,
+    Outcome,
+    Passed,
+    Promoted,
+    Record,
+    Recorded,
+    Requested,
+    Route,
+    Serve,
+    State,
+    Steered,
+)
 
 
 def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
@@ -164,83 +54,82 @@ def fold(events: Iterable[Event]) -> State:
 
 def wants(state: State) -> tuple[Action, ...]:
     """What should be so in this state."""
-    actions: list[Action] = []
-    if state.champion:
-        actions.append(Serve(state.champion))
-    if state.challenger and state.phase == "warming":
-        # A release is placed by its flow; a rollback must work with no flow alive.
-        actions += (
-            [Keep(state.challenger)] if state.kind == "release" else [Serve(state.challenger), Prove(state.challenger)]
-        )
-    if state.challenger and state.phase == "turning":
-        actions += [Serve(state.challenger), Route(state.challenger.version)]
-    else:
-        actions.append(Route(state.champion.version if state.champion else None))
+    # A release is placed by its flow; a rollback must work with no flow alive.
+    placed = state.challenger if state.phase != "warming" or state.kind == "rollback" else None
+    serve = {p.arm: p for p in (state.champion, placed, state.warm) if p}
+    keep = {p.arm: p for p in (state.challenger, *state.draining) if p and p.arm not in serve}
+    actions: list[Action] = [*map(Serve, serve.values()), *map(Keep, keep.values()), Route(split(state))]
     aliases = _aliases(state)
     if state.outcomes or aliases != state.aliases:
         actions.append(Record(*aliases, state.outcomes))
     return tuple(actions)
 
 
-def refusal(state: State, event: Requested) -> Refusal | None:
+def split(state: State) -> Split:
+    """Who should have which share of the traffic."""
+    old, new, warm = (p.arm if p else "" for p in (state.champion, state.challenger, state.warm))
+    if state.phase == "turning":
+        return Split({new: 100})
+    if state.phase == "halted":
+        return Split({state.keep: 100})
+    if state.phase == "trial":
+        weights = {old: 100 - state.trial.weight, new: state.trial.weight}
+        mirror = (new, state.trial.mirror) if state.trial.mirror else ("", 0)
+        return Split({arm: weight for arm, weight in weights.items() if weight}, *mirror)
+    if state.phase == "baking" and state.plan.bake_mirror:
+        return Split({old: 100}, warm, state.plan.bake_mirror)
+    return Split({old: 100} if old else {})
+
+
+def refusal(state: State, event: Requested | Steered) -> Refusal | None:
     """Why this request cannot be taken now, or None."""
-    name, version = event.package.recipe, event.package.version
-    # A rollback does not wait for a release to warm up or an old bento to drain.
-    at_once = event.kind == "rollback" and (
-        state.phase == "draining" or (state.phase, state.kind) == ("warming", "release")
-    )
+    return _steering(state, event) if isinstance(event, Steered) else _releasing(state, event)
+
+
+def _releasing(state: State, event: Requested) -> Refusal | None:
+    name, package = event.package.recipe, event.package
+    if state.frozen and event.kind == "release":
+        return Refusal(f"releases are frozen ({state.frozen})", name, f"Thaw it: `ratchet thaw {name}`")
+    at_once = event.kind == "rollback" and state.phase in ("baking", "halted")
     if state.phase != "idle" and not at_once:
-        busy = state.challenger or state.outgoing
-        return Refusal(
-            f"a {state.kind} of version {busy.version if busy else '?'} is under way ({state.phase})",
-            name,
-            "Wait for it: `ratchet status`",
-        )
-    if state.champion and state.champion.digest == event.package.digest:
-        return Refusal(f"version {version} serves already", name, "Nothing need be done")
-    if version in state.rolled_back and not event.by_hand:
-        return Refusal(f"version {version} was rolled back", name, "It is released again only by hand")
+        return Refusal(_busy(state), name, f"Wait (`ratchet status`), or end it: `ratchet release abort {name}`")
+    if state.champion and state.champion.key == package.key:
+        return Refusal(f"version {package.version} serves already, in this very package", name, "Nothing need be done")
+    if package.arm in state.rolled_back and not event.by_hand:
+        return Refusal(f"version {package.version} was rolled back", name, "It is released again only by hand")
+    if not event.hosts:
+        return Refusal("no host is heard of", name, "Run `ratchet up`, or see `ratchet status`")
+    return None
+
+
+def _busy(state: State) -> str:
+    if state.phase == "baking" and state.champion:
+        return f"version {state.champion.version} still bakes, with the old one warm"
+    version = state.challenger.version if state.challenger else "?"
+    return f"a {state.kind} of version {version} is under way ({state.phase})"
+
+
+_STEERABLE = {"pause": ("warming", "trial", "baking"), "resume": ("warming", "trial", "baking"),
+              "promote": ("trial", "baking", "halted")}  # fmt: skip
+
+
+def _steering(state: State, event: Steered) -> Refusal | None:
+    look = "See `ratchet status`"
+    if state.phase not in _STEERABLE.get(event.order, (state.phase,)):
+        return Refusal(f"it is {state.phase}, and there is nothing to {event.order}", "the release", look)
+    if event.order == "resume" and not state.paused:
+        return Refusal("it is not paused", "the release", look)
+    if event.order == "thaw" and not state.frozen:
+        return Refusal("it is not frozen", "the recipe", look)
     return None
 
 
 def rollback_target(state: State) -> Package | None:
     """The newest former champion that was never rolled back from."""
     for package in reversed(state.former):
-        if package.version not in state.rolled_back and state.champion and package.version != state.champion.version:
+        if package.arm not in state.rolled_back and state.champion and package.arm != state.champion.arm:
             return package
     return None
-
-
-def observe(state: State, arms: Iterable[Arm], routed: Mapping[str, int], now: float) -> Event | None:
-    """The event that the fleet's present shape brings about, if any.
-
-    `routed` maps version to weight as the gateway has it in force.
-    """
-    challenger, outgoing = state.challenger, state.outgoing
-    if challenger and state.phase in ("warming", "turning"):
-        mine = [a for a in arms if a.version == challenger.version]
-        if state.phase == "turning" and dict(routed) == {challenger.version: 100} and any(a.ready for a in mine):
-            return Promoted(challenger.version, now)
-        crashed = bool(mine) and all(a.state == "failed" for a in mine)
-        if crashed and (state.phase == "turning" or state.kind == "rollback"):
-            return Failed(challenger.version, "its process does not stay alive", now)
-        if now > state.deadline:
-            return Failed(challenger.version, f"it was not done {state.phase} in time", now)
-    if state.phase == "draining" and outgoing and not any(a.version == outgoing.version for a in arms):
-        return Drained(outgoing.version, now)
-    return None
-
-
-def to_body(event: Event) -> tuple[str, dict[str, Any]]:
-    """The ledger's kind and body of an event; `at` is a column of its own."""
-    body = to_json(event)
-    del body["at"]
-    return type(event).__name__.lower(), body
-
-
-def from_body(kind: str, body: Mapping[str, Any], at: float) -> Event | None:
-    """The event back; None for a kind that does not concern the machine."""
-    return from_json(_KINDS[kind], {**body, "at": at}) if kind in _KINDS else None
 
 
 def _aliases(state: State) -> tuple[str | None, str | None]:
@@ -249,40 +138,105 @@ def _aliases(state: State) -> tuple[str | None, str | None]:
 
 
 def _after(state: State, event: Event) -> State:
-    on_trial = state.challenger.version if state.challenger else None
+    if isinstance(event, Healthy | Passed | Failed | Halted | Promoted | Baked) and event.attempt != state.attempt:
+        return state  # late, of an attempt that is over
     match event:
+        case Requested() | Steered() if refusal(state, event):
+            return state
         case Requested():
-            if refusal(state, event):
-                return state
-            dropped = [Outcome(on_trial, "failed", "a rollback came first")] if on_trial else []
-            return replace(
-                state, phase="warming", kind=event.kind, challenger=event.package, why=event.why,
-                deadline=event.at + event.warm_seconds, turn_seconds=event.turn_seconds, outgoing=None,
-                outcomes=(*state.outcomes, *dropped),
-            )  # fmt: skip
-        case Healthy() if state.phase == "warming" and event.version == on_trial:
-            return replace(state, phase="turning", deadline=event.at + state.turn_seconds)
-        case Failed() if state.phase in ("warming", "turning") and event.version == on_trial:
-            outcome = Outcome(event.version, "failed", event.why)
-            return replace(state, phase="idle", challenger=None, why=event.why, outcomes=(*state.outcomes, outcome))
-        case Promoted() if state.phase == "turning" and event.version == on_trial:
-            return _promoted(state)
-        case Drained() if state.phase == "draining" and state.outgoing and event.version == state.outgoing.version:
-            return replace(state, phase="idle", outgoing=None)
+            return _requested(state, event)
+        case Steered():
+            return _steered(state, event)
+        case Healthy() if state.phase == "warming":
+            return _tried(replace(state, began=event.hosts), 0, event.at)
+        case Passed() if state.phase == "trial" and event.step == state.step and not state.paused:
+            return _tried(state, state.step + 1, event.at)
+        case Failed():
+            return _failed(state, event)
+        case Halted() if state.phase == "trial":
+            return replace(state, phase="halted", keep=event.arm, why=event.why, paused=False)
+        case Promoted() if state.phase == "turning":
+            return _promoted(state, event.at)
+        case Baked() if state.phase == "baking":
+            return _left(state, state.warm)
+        case Drained():
+            return replace(state, draining=tuple(p for p in state.draining if p.arm != event.arm))
         case Recorded():
             return replace(state, aliases=(event.champion, event.previous), outcomes=state.outcomes[event.outcomes :])
     return state
 
 
-def _promoted(state: State) -> State:
+def _requested(state: State, event: Requested) -> State:
+    # With no champion there is nothing to compare with; a rollback is to one that was.
+    bare = state.champion is None or event.kind == "rollback"
+    plan = replace(event.plan, steps=(), bake_seconds=0.0) if bare else event.plan
+    left = _left(_left(state, state.warm), state.challenger)
+    was_warm = state.phase == "baking" and state.warm and state.warm.arm == event.package.arm
+    return replace(
+        left, phase="turning" if was_warm else "warming", kind=event.kind, by_hand=event.by_hand,
+        attempt=state.attempt + 1, challenger=event.package, plan=plan, hosts=event.hosts, step=0, why=event.why,
+        draining=tuple(p for p in left.draining if p.arm != event.package.arm), began={},
+        turn_seconds=event.turn_seconds, deadline=event.at + (event.turn_seconds if was_warm else event.warm_seconds),
+    )  # fmt: skip
+
+
+def _steered(state: State, event: Steered) -> State:
+    match event.order:
+        case "freeze":
+            return replace(state, frozen=event.why)
+        case "thaw":
+            return replace(state, frozen="")
+        case "pause":
+            return replace(state, paused=True)
+        case "resume":
+            return replace(state, paused=False, deadline=max(state.deadline, event.at + state.plan.step_seconds))
+        case "promote" if state.phase == "baking":
+            return _left(state, state.warm)
+    return replace(state, phase="turning", paused=False, deadline=event.at + state.turn_seconds)
+
+
+def _tried(state: State, number: int, at: float) -> State:
+    """At this step of the trial, or past the last."""
+    if number < len(state.plan.steps):
+        return replace(state, phase="trial", step=number, deadline=at + state.plan.step_seconds)
+    return replace(state, phase="turning", deadline=at + state.turn_seconds)
+
+
+def _failed(state: State, event: Failed) -> State:
+    if state.phase == "baking":
+        # The old champion, still warm, gets everything.
+        return replace(
+            state, phase="turning", kind="rollback", by_hand=False, attempt=state.attempt + 1, challenger=state.warm,
+            warm=None, why=event.why, paused=False, deadline=event.at + state.turn_seconds,
+        )  # fmt: skip
+    if state.challenger is None:
+        return state
+    if state.champion and (state.phase, state.kind, state.by_hand) == ("turning", "rollback", False):
+        # Back was the way out of a bad champion, and it is closed: the one that answers keeps the traffic.
+        return replace(state, phase="halted", keep=state.champion.arm, why=f"both arms are sick: {event.why}")
+    outcome = Outcome(state.challenger.version, "failed", event.why)
+    return replace(_left(state, state.challenger), why=event.why, outcomes=(*state.outcomes, outcome))
+
+
+def _left(state: State, package: Package | None) -> State:
+    """Idle, with the package on its way out."""
+    idle = replace(state, phase="idle", challenger=None, warm=None, paused=False, keep="")
+    busy = {state.champion.arm if state.champion else "", *(p.arm for p in state.draining)}
+    return replace(idle, draining=(*state.draining, package)) if package and package.arm not in busy else idle
+
+
+def _promoted(state: State, at: float) -> State:
     new, old = state.challenger, state.champion
     assert new
     outcomes = [*state.outcomes, Outcome(new.version, "promoted", state.why)]
-    rolled_back = state.rolled_back - {new.version}
+    rolled_back = state.rolled_back - {new.arm}
     if old and state.kind == "rollback":
-        rolled_back |= {old.version}
+        rolled_back |= {old.arm}
         outcomes.append(Outcome(old.version, "rolled back", state.why))
-    return replace(
-        state, phase="draining" if old else "idle", champion=new, challenger=None, outgoing=old,
-        former=(*state.former, old) if old else state.former, rolled_back=rolled_back, outcomes=tuple(outcomes),
+    after = replace(
+        state, champion=new, rolled_back=rolled_back, outcomes=tuple(outcomes),
+        former=(*state.former, old) if old else state.former,
     )  # fmt: skip
+    if old and state.plan.bake_seconds and state.kind == "release":
+        return replace(after, phase="baking", challenger=None, warm=old, deadline=at + state.plan.bake_seconds)
+    return _left(after, old)

@@ -1,32 +1,15 @@
-"""Makes the fleet what is wanted: `plan(wanted, actual, now) -> operations`. Pure; someone else acts.
+"""Makes the fleet what is wanted, as data: one plan for a host, one for the traffic. Pure; someone else acts.
 
-On a fleet that is right it plans nothing.
+On a fleet that is right both plan nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ratchet.words import Arm, Package
-from releases.machine import Action, Keep, Outcome, Prove, Record, Route, Serve
-
-Place = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Actual:
-    """One recipe's part of the fleet, as it is now."""
-
-    arms: tuple[Arm, ...] = ()
-    alive: bool = True
-    """Whether the gateway answers."""
-    routed: Mapping[str, int] = field(default_factory=dict)
-    """Version to weight, as the gateway has it in force."""
-    places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
-    """Version to endpoints, as declared to the gateway."""
-    active: Mapping[str, int] = field(default_factory=dict)
-    """Version to requests under way."""
+from ratchet.words import Arm, Package, Split
+from releases.state import Action, Fleet, Keep, Place, Route, Serve
 
 
 @dataclass(frozen=True)
@@ -35,27 +18,16 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Verify:
+class Prove:
+    """Ask the arm its golden set."""
+
     package: Package
-    port: int
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Send all of the recipe's traffic to `version`; `places` are all arms that the gateway should know."""
-
-    version: str
-    places: Mapping[str, tuple[Place, ...]]
-
-
-@dataclass(frozen=True)
-class Close:
-    """Take the recipe off the gateway: its first release failed after the gateway had turned."""
+    arm: Arm
 
 
 @dataclass(frozen=True)
 class Stop:
-    version: str
+    arm: str
 
 
 @dataclass(frozen=True)
@@ -70,87 +42,97 @@ class Point:
     package: Package
 
 
-@dataclass(frozen=True)
-class Write:
-    champion: str | None
-    previous: str | None
-    outcomes: tuple[Outcome, ...]
+HostOperation = Start | Prove | Stop | EndOrphan | Point
 
 
-Operation = Start | Verify | Turn | Close | Stop | EndOrphan | Point | Write
-
-
-def plan(wanted: Iterable[Action], actual: Actual, now: float) -> tuple[Operation, ...]:
-    """What is missing, in the order to do it: start, prove, turn, only then stop."""
-    wanted = tuple(wanted)
-    serve = {a.package.version: a.package for a in wanted if isinstance(a, Serve)}
-    keep = {a.package.version for a in wanted if isinstance(a, Keep)} | serve.keys()
-    route = next((a.version for a in wanted if isinstance(a, Route)), None)
-    operations: list[Operation] = [Start(p) for p in serve.values() if not _runs(p, actual.arms)]
-    for action in wanted:
-        if isinstance(action, Prove):
-            ready = [a for a in actual.arms if a.ready and a.version == action.package.version]
-            operations += [Verify(action.package, a.port) for a in ready[:1]]
-    if route is not None and (turn := _turn(route, actual)):
-        operations.append(turn)
-    elif route is None and actual.alive and (actual.routed or actual.places):
-        operations.append(Close())
-    operations += _stops(keep, actual)
-    if route in serve:
-        operations.append(Point(serve[route]))
-    operations += [Write(a.champion, a.previous, a.outcomes) for a in wanted if isinstance(a, Record)]
-    return tuple(operations)
-
-
-def _runs(package: Package, arms: Iterable[Arm]) -> bool:
-    return any(
-        a.digest == package.digest and a.version == package.version and a.state in ("running", "starting") for a in arms
-    )
-
-
-def _turn(route: str, actual: Actual) -> Turn | None:
-    """The gateway should know each living arm that is wanted or still has requests, and route to one."""
-    if not actual.alive:
-        return None
-    places = {}
-    for version in sorted({route, *actual.routed, *actual.places}):
-        needed = version == route or version in actual.routed or actual.active.get(version) or _has_arm(version, actual)
-        if needed and (living := _places(version, actual)):
-            places[version] = living
-    if route not in places:
-        return None
-    if dict(actual.routed) == {route: 100} and dict(actual.places) == places:
-        return None
-    return Turn(route, places)
-
-
-def _places(version: str, actual: Actual) -> tuple[Place, ...]:
-    """Supervised and ready, else orphaned and ready, else what the gateway knows already."""
-    ready = [a for a in actual.arms if a.version == version and a.ready]
-    best = [a for a in ready if a.state != "orphan"] or ready
-    return tuple(sorted((a.address, a.port) for a in best)) or tuple(actual.places.get(version, ()))
-
-
-def _has_arm(version: str, actual: Actual) -> bool:
-    return any(a.version == version for a in actual.arms)
-
-
-def _stops(keep: Iterable[str], actual: Actual) -> list[Operation]:
-    """What is not wanted and has no traffic. With the gateway silent nobody knows, so nothing is stopped."""
-    operations: list[Operation] = []
-    if not actual.alive:
-        return operations
-    ready = {a.version for a in actual.arms if a.ready and a.state != "orphan"}
-    for arm in actual.arms:
-        if arm.state == "orphan":
-            known = (arm.address, arm.port) in actual.places.get(arm.version, ())
-            replaced = arm.version in ready if arm.version in keep else _idle(arm.version, actual)
-            if replaced and not (known and arm.version in keep):
-                operations.append(EndOrphan(arm))
-        elif arm.version not in keep and _idle(arm.version, actual):
-            operations.append(Stop(arm.version))
+def host_plan(
+    wanted: Iterable[Action], arms: Iterable[Arm], declared: Mapping[str, Iterable[Place]], champion: Package | None
+) -> list[HostOperation]:
+    """What is missing on one host. `arms` are one recipe's there; `declared` is what the gateway knows."""
+    wanted, arms = tuple(wanted), tuple(arms)
+    serve = {a.package.arm: a.package for a in wanted if isinstance(a, Serve)}
+    keep = {a.package.arm: a.package for a in wanted if isinstance(a, Keep)} | serve
+    running = {a.arm for a in arms if a.state in ("running", "starting")}
+    operations: list[HostOperation] = [Start(p) for name, p in serve.items() if name not in running]
+    operations += [
+        Prove(keep[a.arm], a) for a in arms if a.arm in keep and a.ready and not a.proven and a.state != "orphan"
+    ]
+    ready = {a.arm for a in arms if a.ready and a.proven and a.state != "orphan"}
+    for arm in arms:
+        if arm.place in declared.get(arm.arm, ()):
+            continue  # it may be sent a request at any moment
+        if arm.state == "orphan" and (arm.arm not in keep or arm.arm in ready):
+            operations.append(EndOrphan(arm))
+        elif arm.state != "orphan" and arm.arm not in keep:
+            operations.append(Stop(arm.arm))
+    if champion:
+        operations.append(Point(champion))
     return operations
 
 
-def _idle(version: str, actual: Actual) -> bool:
-    return not actual.routed.get(version) and not actual.active.get(version)
+@dataclass(frozen=True)
+class Declare:
+    """The gateway should know these arms, and no other; who has traffic stays."""
+
+    places: Mapping[str, tuple[Place, ...]]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The traffic should be split so."""
+
+    split: Split
+
+
+@dataclass(frozen=True)
+class Close:
+    """Take the recipe off the gateway: it has no champion, and its first release failed."""
+
+
+TrafficOperation = Declare | Turn | Close
+
+
+def traffic_plan(wanted: Iterable[Action], fleet: Fleet) -> TrafficOperation | None:
+    """The next thing that the gateway should do, one at a time: turn, know an arm, forget another."""
+    wanted = tuple(wanted)
+    split = next((a.split for a in wanted if isinstance(a, Route)), Split())
+    if not fleet.alive:
+        return None
+    if not split.weights:
+        return Close() if fleet.split.weights or fleet.places else None
+    now = _named(fleet.split)
+    if split != fleet.split and all(fleet.healthy.get(arm) for arm in _named(split) - now):
+        return Turn(split)
+    serve = [a.package.arm for a in wanted if isinstance(a, Serve)]
+    target = {arm: places for arm in serve if (places := _places(arm, fleet))}
+    for arm, places in fleet.places.items():  # what has or may have a request stays known
+        if arm in now or fleet.active.get(arm):
+            target.setdefault(arm, places)
+    known = {arm: _grown(arm, places, fleet) for arm, places in target.items()}
+    return Declare(known) if known != dict(fleet.places) else None
+
+
+def _named(split: Split) -> set[str]:
+    return {arm for arm, weight in split.weights.items() if weight} | ({split.mirror} - {""})
+
+
+def _places(arm: str, fleet: Fleet) -> tuple[Place, ...]:
+    """On each host the proven process that is supervised, else what the gateway knows of it and may live yet.
+
+    Whether one that is known answers at the moment is for the gateway's health checks.
+    """
+    known = fleet.places.get(arm, ())
+    chosen: set[Place] = set()
+    for host in fleet.hosts:
+        mine = [a for a in fleet.arms if a.arm == arm and a.host == host and a.state not in ("failed", "stopped")]
+        best = [a for a in mine if a.ready and a.proven and a.state != "orphan"]
+        chosen |= {a.place for a in best or mine if best or a.place in known or (a.state == "orphan" and a.ready)}
+    return tuple(sorted(chosen)) or known
+
+
+def _grown(arm: str, places: tuple[Place, ...], fleet: Fleet) -> tuple[Place, ...]:
+    """`places`, and those known before until one of the new passes the gateway's health checks."""
+    before = fleet.places.get(arm, ())
+    if any(place in fleet.healthy.get(arm, ()) for place in places) or not set(before) - set(places):
+        return places
+    return tuple(sorted({*before, *places}))

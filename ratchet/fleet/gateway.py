@@ -16,47 +16,54 @@ from typing import Any
 
 import httpx
 
-from ratchet.errors import Refusal
 from ratchet.files import keep, kept, replace_json
 from ratchet.local_http import LOCAL
 from ratchet.settings import Settings
+from ratchet.words import Split
 
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 
 OPEN = r"(classify|predict|docs\.json|static_content/.*|v2(/.*)?)?"
 """What of a recipe's service callers need, below `/<recipe>/`. Metrics, records and dossier are not."""
+_COUNTED = r"^cluster\..*\.upstream_rq_(completed|5xx|retry)$"
+_PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+
+
+Place = tuple[str, int]
+Places = Mapping[str, tuple[Place, ...]]
+"""Arm to the endpoints where it answers."""
 
 
 @dataclass(frozen=True)
-class Backend:
-    """One arm of a recipe: a version and where it answers."""
+class Count:
+    """What the gateway sent to one arm since it started: requests, and those that failed or timed out."""
 
-    version: str
-    endpoints: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class Route:
-    """How a recipe's traffic is split: (version, weight) pairs that add up to 100, or nothing."""
-
-    weights: tuple[tuple[str, int], ...] = ()
+    requests: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True)
 class InForce:
-    """What Envoy itself says."""
+    """What Envoy itself says; all by recipe and arm."""
 
     alive: bool
-    routes: Mapping[str, Route] = field(default_factory=dict)
-    healthy: Mapping[str, int] = field(default_factory=dict)
-    """Cluster to number of endpoints that pass their health checks."""
-    active: Mapping[str, int] = field(default_factory=dict)
-    """Cluster to requests under way."""
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    healthy: Mapping[tuple[str, str], frozenset[Place]] = field(default_factory=dict)
+    """Endpoints that pass their health checks."""
+    active: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Requests under way."""
+    counts: Mapping[tuple[str, str], Count] = field(default_factory=dict)
 
 
-def cluster(recipe: str, version: str) -> str:
-    return f"{recipe}_v{version}"
+def cluster(recipe: str, arm: str) -> str:
+    return f"{recipe}_{arm}"
+
+
+def _named(cluster: str) -> tuple[str, str]:
+    """Recipe and arm. Neither a recipe nor a version has an underscore."""
+    recipe, _, arm = cluster.partition("_")
+    return recipe, arm
 
 
 @dataclass(frozen=True)
@@ -99,27 +106,20 @@ class Gateway:
         })  # fmt: skip
         self._write(*self.declared())  # anew: a port may have changed since
 
-    def set_routes(
-        self, routes: Mapping[str, Route], backends: Mapping[str, tuple[Backend, ...]], seconds: float = 10
-    ) -> None:
-        """Declares every recipe's split and the arms that exist; returns when it is in force.
+    def declare(self, recipe: str, places: Places) -> None:
+        """Which arms of a recipe exist, and where. One that has or may get a request must stay among them."""
+        splits, everything = self.declared()
+        self._write(splits, {**everything, recipe: places})
 
-        An arm's cluster is warm before a route names it, and is gone only after none does.
-        Raises Refusal when Envoy does not take it in `seconds`.
-        """
-        before_routes, before_backends = self.declared()
-        as_declared = (before_routes, before_backends) == (dict(routes), dict(backends))
-        if as_declared and _same(self.get_routes().routes, routes, set(routes)):
-            return
-        both = {r: _merged(before_backends.get(r, ()), backends.get(r, ())) for r in {*before_backends, *backends}}
-        self._write(before_routes, both)
-        # A recipe that did not change is not waited for: its sick arm must not hold up another's release.
-        changed = {r for r in routes if routes[r] != before_routes.get(r) or backends[r] != before_backends.get(r)}
-        named = [cluster(r, v) for r in changed for v, _ in routes[r].weights]
-        self._wait(lambda now: all(now.healthy.get(c, 0) > 0 for c in named), seconds, "an arm is not healthy")
-        self._write(dict(routes), both)
-        self._wait(lambda now: _same(now.routes, routes, changed), seconds, "the routes are not in force")
-        self._write(dict(routes), dict(backends))
+    def turn(self, recipe: str, split: Split) -> None:
+        """How a recipe's traffic is split, among arms that were declared."""
+        splits, everything = self.declared()
+        self._write({**splits, recipe: split}, everything)
+
+    def finalize(self, recipe: str) -> None:
+        """Takes a recipe off the gateway."""
+        splits, everything = self.declared()
+        self._write(*({k: v for k, v in kept.items() if k != recipe} for kept in (splits, everything)))
 
     def get_routes(self) -> InForce:
         """What is in force, as Envoy's admin port tells."""
@@ -127,66 +127,37 @@ class Gateway:
             with httpx.Client(base_url=self.settings.admin_url, timeout=2, **LOCAL) as client:
                 dump = client.get("/config_dump", params={"resource": "dynamic_route_configs"}).json()
                 clusters = client.get("/clusters", params={"format": "json"}).json()
+                stats = client.get("/stats", params={"filter": _COUNTED, "format": "json"}).json()
         except (httpx.HTTPError, ValueError):
             return InForce(alive=False)
-        routes: dict[str, Route] = {}
-        for config in dump.get("configs", []):
-            for host in config["route_config"].get("virtual_hosts", []):
-                for route in host["routes"]:
-                    if (name := route.get("name", "")).startswith("recipe:"):
-                        parts = route["route"]["weighted_clusters"]["clusters"]
-                        weights = tuple((p["name"].rsplit("_v", 1)[1], int(p["weight"])) for p in parts)
-                        routes[name.removeprefix("recipe:")] = Route(weights)
-        healthy, active = {}, {}
-        for status in clusters.get("cluster_statuses", []):
-            hosts = status.get("host_statuses", [])
-            name = status["name"]
-            healthy[name] = sum(h.get("health_status", {}).get("eds_health_status") == "HEALTHY"
-                                and set(h["health_status"]) == {"eds_health_status"} for h in hosts)  # fmt: skip
-            active[name] = sum(int(s.get("value", 0)) for h in hosts for s in h["stats"] if s["name"] == "rq_active")
-        return InForce(True, routes, healthy, active)
+        statuses = clusters.get("cluster_statuses", [])
+        return InForce(True, _splits(dump), _healthy(statuses), _active(statuses), _counts(stats))
 
-    def finalize(self, recipe: str) -> None:
-        """Takes a recipe off the gateway."""
-        routes, backends = self.declared()
-        self._write(
-            {k: v for k, v in routes.items() if k != recipe}, {k: v for k, v in backends.items() if k != recipe}
-        )
-
-    def _wait(self, there: Any, seconds: float, what: str) -> None:
-        until = time.monotonic() + seconds
-        while True:
-            now = self.get_routes()
-            if now.alive and there(now):
-                return
-            if time.monotonic() > until:
-                raise Refusal(f"{what} after {seconds:g} s", self.settings.admin_url, "See `ratchet logs envoy`")
-            time.sleep(0.05)
-
-    def declared(self) -> tuple[dict[str, Route], dict[str, tuple[Backend, ...]]]:
-        """What was last written, whether Envoy lives or not."""
-        state = kept(self.folder / "state.json") or {"routes": {}, "backends": {}}
-        routes = {r: Route(tuple((v, w) for v, w in pairs)) for r, pairs in state["routes"].items()}
-        backends = {
-            r: tuple(Backend(v, tuple((h, p) for h, p in ends)) for v, ends in arms)
-            for r, arms in state["backends"].items()
+    def declared(self) -> tuple[dict[str, Split], dict[str, Places]]:
+        """What was last written, whether Envoy lives or not: splits and places by recipe."""
+        state = kept(self.folder / "state.json")
+        if state is None or "routes" in state:  # Ratchet 0.1 named arms by version: the controller declares anew
+            return {}, {}
+        splits = {r: Split(dict(weights), mirror, percent) for r, (weights, mirror, percent) in state["splits"].items()}
+        places = {
+            r: {arm: tuple((h, p) for h, p in ends) for arm, ends in arms.items()}
+            for r, arms in state["places"].items()
         }
-        return routes, backends
+        return splits, dict(places)
 
-    def _write(self, routes: Mapping[str, Route], backends: Mapping[str, tuple[Backend, ...]]) -> None:
-        clusters = [self._cluster(cluster(r, b.version), b.endpoints) for r, arms in backends.items() for b in arms]
+    def _write(self, splits: Mapping[str, Split], places: Mapping[str, Places]) -> None:
+        clusters = [self._cluster(cluster(r, arm), ends) for r, arms in places.items() for arm, ends in arms.items()]
         # One of a steady name for each recipe, so that the listener need not change when a version does.
-        for recipe, route in routes.items():
-            ends = [e for b in backends[recipe] for e in b.endpoints if b.version in {v for v, w in route.weights if w}]
-            clusters.append(self._cluster(_ready(recipe), tuple(ends)))
+        for recipe, split in splits.items():
+            ends = tuple(end for arm, weight in split.weights.items() if weight for end in places[recipe].get(arm, ()))
+            clusters.append(self._cluster(_ready(recipe), ends))
         replace_json(self.folder / "cds.json", _discovery(clusters))
-        replace_json(self.folder / "rds.json", _discovery([self._routes(routes)]))
-        replace_json(self.folder / "lds.json", _discovery([self._listener(routes)]))
-        state = {
-            "routes": {r: list(route.weights) for r, route in routes.items()},
-            "backends": {r: [[b.version, list(b.endpoints)] for b in arms] for r, arms in backends.items()},
-        }
-        keep(self.folder / "state.json", state)
+        replace_json(self.folder / "rds.json", _discovery([self._routes(splits)]))
+        replace_json(self.folder / "lds.json", _discovery([self._listener(splits)]))
+        keep(self.folder / "state.json", {
+            "splits": {r: [dict(s.weights), s.mirror, s.percent] for r, s in splits.items()},
+            "places": {r: {arm: list(ends) for arm, ends in arms.items()} for r, arms in places.items()},
+        })  # fmt: skip
 
     def _cluster(self, name: str, endpoints: Iterable[tuple[str, int]]) -> dict[str, Any]:
         return {
@@ -211,20 +182,25 @@ class Gateway:
             },
         }  # fmt: skip
 
-    def _routes(self, routes: Mapping[str, Route]) -> dict[str, Any]:
+    def _routes(self, splits: Mapping[str, Split]) -> dict[str, Any]:
         listed: list[dict[str, Any]] = [
             _direct("/v2/health/live", {"live": True}),
             _direct("/v2", {"name": "ratchet", "version": "1", "extensions": ["binary_tensor_data"]}),
         ]
-        for recipe, route in sorted(routes.items()):
+        for recipe, wanted in sorted(splits.items()):
             split = {
                 "weighted_clusters": {
-                    "clusters": [{"name": cluster(recipe, v), "weight": w} for v, w in route.weights]
+                    "clusters": [{"name": cluster(recipe, arm), "weight": w} for arm, w in wanted.weights.items()]
                 },
                 "timeout": "30s",
-                # Only what never reached the service is sent again: an answer is given once.
-                "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2},
-            }
+                # An inference changes nothing, so it may be asked again where a process died over it.
+                "retry_policy": {
+                    "retry_on": "connect-failure,refused-stream,reset", "num_retries": 2,
+                    "retry_host_predicate": [{"name": "others", "typed_config": {"@type": _PREVIOUS_HOSTS}}],
+                    "host_selection_retry_max_attempts": 3,
+                },
+                **({"request_mirror_policies": [_mirror(recipe, wanted)]} if wanted.mirror else {}),
+            }  # fmt: skip
             named = re.escape(recipe)
             model = {"safe_regex": {"regex": f"/v2/models/{named}(/.*)?"}}
             listed += [
@@ -237,11 +213,15 @@ class Gateway:
             ]  # fmt: skip
         return {
             "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-            "name": "recipes", "virtual_hosts": [{"name": "recipes", "domains": ["*"], "routes": listed}],
+            "name": "recipes", "virtual_hosts": [{
+                "name": "recipes", "domains": ["*"], "routes": listed,
+                # Callers must not pass for Ratchet's own probes, nor name a request as they like.
+                "request_headers_to_remove": ["x-ratchet-probe"],
+            }],
         }  # fmt: skip
 
-    def _listener(self, routes: Mapping[str, Route]) -> dict[str, Any]:
-        ready = {_ready(recipe): {"value": 1} for recipe in sorted(routes)}
+    def _listener(self, splits: Mapping[str, Split]) -> dict[str, Any]:
+        ready = {_ready(recipe): {"value": 1} for recipe in sorted(splits)}
         filters = [
             {"name": "ready", "typed_config": {
                 "@type": f"{_FILTER}.health_check.v3.HealthCheck", "pass_through_mode": False,
@@ -283,16 +263,60 @@ def _ready(recipe: str) -> str:
     return f"{recipe}_ready"
 
 
-def _merged(before: tuple[Backend, ...], after: tuple[Backend, ...]) -> tuple[Backend, ...]:
-    """Both, with the endpoints of both where a version stands in each."""
-    places: dict[str, dict[tuple[str, int], None]] = {}
-    for backend in (*after, *before):
-        places.setdefault(backend.version, {}).update(dict.fromkeys(backend.endpoints))
-    return tuple(Backend(version, tuple(ends)) for version, ends in places.items())
+def _mirror(recipe: str, split: Split) -> dict[str, Any]:
+    share = {"numerator": split.percent, "denominator": "HUNDRED"}
+    return {"cluster": cluster(recipe, split.mirror), "runtime_fraction": {"default_value": share}}
 
 
-def _same(now: Mapping[str, Route], want: Mapping[str, Route], changed: set[str]) -> bool:
-    return all(r in now and dict(now[r].weights) == dict(want[r].weights) for r in changed)
+def _splits(dump: Mapping[str, Any]) -> dict[str, Split]:
+    found: dict[str, Split] = {}
+    for config in dump.get("configs", []):
+        for host in config["route_config"].get("virtual_hosts", []):
+            for route in host["routes"]:
+                if (name := route.get("name", "")).startswith("recipe:"):
+                    to = route["route"]
+                    weights = {_named(p["name"])[1]: int(p["weight"]) for p in to["weighted_clusters"]["clusters"]}
+                    mirrors = [
+                        (_named(m["cluster"])[1], int(m["runtime_fraction"]["default_value"]["numerator"]))
+                        for m in to.get("request_mirror_policies", [])
+                    ]
+                    found[name.removeprefix("recipe:")] = Split(weights, *(mirrors[0] if mirrors else ()))
+    return found
+
+
+def _healthy(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], frozenset[Place]]:
+    found = {}
+    for status in statuses:
+        ends = []
+        for host in status.get("host_statuses", []):
+            health, at = host.get("health_status", {}), host["address"]["socket_address"]
+            if health == {"eds_health_status": "HEALTHY"}:  # and no fault beside it
+                ends.append((at["address"], int(at["port_value"])))
+        found[_named(status["name"])] = frozenset(ends)
+    return found
+
+
+def _active(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
+    return {
+        _named(status["name"]): sum(
+            int(s.get("value", 0)) for h in status.get("host_statuses", []) for s in h["stats"]
+            if s["name"] == "rq_active"
+        )
+        for status in statuses
+    }  # fmt: skip
+
+
+def _counts(stats: Mapping[str, Any]) -> dict[tuple[str, str], Count]:
+    """A request that was sent again failed once: what a caller did not see counts, too."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for stat in stats.get("stats", []):
+        _, name, what = stat["name"].split(".", 2) if stat.get("name") else ("", "", "")
+        found.setdefault(_named(name), {})[what] = int(stat.get("value", 0))
+    return {
+        named: Count(n.get("upstream_rq_completed", 0) + n.get("upstream_rq_retry", 0),
+                     n.get("upstream_rq_5xx", 0) + n.get("upstream_rq_retry", 0))
+        for named, n in found.items()
+    }  # fmt: skip
 
 
 def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import psutil
 
@@ -45,6 +46,15 @@ def below(pid: int | None) -> set[int]:
         return {pid, *(p.pid for p in psutil.Process(pid).children(recursive=True))}
     except psutil.NoSuchProcess:
         return set()
+
+
+def youngest(pids: Iterable[int]) -> float:
+    """When the youngest of these processes and their descendants began; 0 where none lives."""
+    began = 0.0
+    for pid in {q for p in pids for q in below(p or None)}:
+        with suppress(psutil.NoSuchProcess):
+            began = max(began, psutil.Process(pid).create_time())
+    return began
 
 
 def unsupervised(mark: str, supervisor: int | None) -> list[psutil.Process]:

@@ -1,0 +1,48 @@
+"""A small bounded record of what was asked and answered, by request id, for a release to compare arms with.
+
+Raw inputs are kept where the recipe allows it, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import deque
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+KEPT, CLASSES, BYTES = 4096, 64, 16 << 10
+"""Requests that are remembered; classes of one that are; the largest input that is kept raw."""
+PROBE = "x-ratchet-probe"
+"""A header of Ratchet's own requests, which are not recorded. The gateway takes it off what callers send."""
+
+request: ContextVar[str] = ContextVar("request", default="")
+"""The id of the request that is being answered, or nothing where it is not to be recorded."""
+
+
+class Records:
+    def __init__(self, keep_inputs: bool) -> None:
+        self.keep_inputs = keep_inputs
+        self.seen = 0
+        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+
+    def add(self, images: np.ndarray, probabilities: np.ndarray) -> None:
+        """Remembers the classes [N] answered to images [N, ...], by the probabilities [N, classes]."""
+        if not request.get():
+            return
+        self.seen += 1
+        first = images[0].tobytes()
+        raw = base64.b64encode(first).decode() if self.keep_inputs and len(first) <= BYTES else ""
+        # A caller may send one id twice: what was asked is part of what names a request.
+        asked = hashlib.blake2b(images.tobytes(), digest_size=8).hexdigest()
+        classes = probabilities[:CLASSES].argmax(axis=1).tolist()
+        self._kept.append({"id": f"{request.get()} {asked}", "classes": classes, "input": raw})
+
+    def after(self, seen: int, limit: int = 512) -> dict[str, Any]:
+        """Up to `limit` records that came after the first `seen`, oldest first, and where to go on."""
+        first = self.seen - len(self._kept)
+        start = min(max(seen, first), self.seen)
+        part = [self._kept[i - first] for i in range(start, min(start + limit, self.seen))]
+        return {"next": start + len(part), "records": part}

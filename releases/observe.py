@@ -1,0 +1,120 @@
+"""What the fleet's present shape and the evidence bring about: `observe(state, fleet, checks, sicker, now)`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ratchet.recipe import Step
+from ratchet.words import Check
+from releases.evidence import outcome
+from releases.state import Baked, Drained, Event, Failed, Fleet, Halted, Healthy, Passed, Promoted, State
+
+
+def observe(
+    state: State, fleet: Fleet, checks: tuple[Check, ...] = (), sicker: bool | None = None, now: float = 0.0
+) -> Event | None:
+    """The next event, if any. `sicker` is None, or both arms are sick: whether the challenger is the more so."""
+    for package in state.draining:
+        if _is_gone(package.arm, fleet):
+            return Drained(package.arm, now)
+    match state.phase:
+        case "warming":
+            return _warming(state, fleet, now)
+        case "trial":
+            return _trial(state, fleet, checks, sicker, now)
+        case "turning":
+            return _turning(state, fleet, now)
+        case "baking":
+            return _baking(state, fleet, checks, now)
+    return None
+
+
+def _warming(state: State, fleet: Fleet, now: float) -> Event | None:
+    assert state.challenger
+    asked = [h for h in state.hosts if h in fleet.hosts]
+    if 2 * len(asked) < len(state.hosts):
+        away = ", ".join(sorted(set(state.hosts) - fleet.hosts))
+        return Failed(state.attempt, f"most of the hosts are gone ({away})", (), now)
+    # A host that did not know of this attempt may be about to stop what it told of.
+    mine = {a.host: a for a in fleet.arms if a.arm == state.challenger.arm and a.host in fleet.current}
+    for host in asked:
+        if host in mine and mine[host].fault:
+            return Failed(state.attempt, f"{mine[host].fault} (on host {host})", (), now)
+        if host in mine and mine[host].state == "failed":
+            return Failed(state.attempt, f"its process does not stay alive on host {host}", (), now)
+    missing = [h for h in asked if not (h in mine and mine[h].ready and mine[h].proven)]
+    if not missing:
+        return Healthy(state.attempt, {h: mine[h].since for h in asked}, now)
+    if now > state.deadline:
+        return Failed(state.attempt, f"it was not warm in time on {', '.join(missing)}", (), now)
+    return None
+
+
+def _trial(state: State, fleet: Fleet, checks: tuple[Check, ...], sicker: bool | None, now: float) -> Event | None:
+    assert state.champion
+    assert state.challenger
+    found = outcome(checks)
+    if sicker is not None:
+        better = state.champion if sicker else state.challenger
+        return Halted(state.attempt, better.arm, "both arms fail", checks, now)
+    if why := _lost(state, fleet):
+        return Failed(state.attempt, why, checks, now)
+    if found == "fail":
+        return Failed(state.attempt, _why(state, checks, found), checks, now)
+    if state.paused:
+        return None
+    if found == "pass" and checks:
+        return Passed(state.attempt, state.step, checks, now)
+    if now > state.deadline:
+        why = f"too little evidence in time ({_why(state, checks, found)})"
+        return Failed(state.attempt, why, checks, now)
+    return None
+
+
+def _turning(state: State, fleet: Fleet, now: float) -> Event | None:
+    assert state.challenger
+    if fleet.alive and dict(fleet.split.weights) == {state.challenger.arm: 100}:
+        return Promoted(state.attempt, state.challenger.version, now)
+    if state.kind == "release" and (why := _lost(state, fleet)):
+        return Failed(state.attempt, why, (), now)
+    if now <= state.deadline:
+        return None
+    ready = any(a.arm == state.challenger.arm and a.ready for a in fleet.arms)
+    if state.kind == "rollback" and not state.by_hand and (ready or not fleet.alive):
+        return None  # away from a bad champion is the only way, however long the gateway takes
+    return Failed(state.attempt, "the gateway did not turn in time", (), now)
+
+
+def _baking(state: State, fleet: Fleet, checks: tuple[Check, ...], now: float) -> Event | None:
+    if why := _lost(state, fleet):
+        return Failed(state.attempt, f"{why}, in the bake time", checks, now)
+    if outcome(checks) == "fail":
+        return Failed(state.attempt, _why(state, checks, "fail"), checks, now)
+    return Baked(state.attempt, checks, now) if now > state.deadline and not state.paused else None
+
+
+def _lost(state: State, fleet: Fleet) -> str:
+    """Why the version on trial, or baking, has lost what it stood on; or nothing."""
+    package = state.champion if state.phase == "baking" else state.challenger
+    mine = {a.host: a for a in fleet.arms if package and a.arm == package.arm}
+    for host in sorted(state.began.keys() & fleet.hosts):
+        arm = mine.get(host)
+        if arm is None or arm.state == "failed" or arm.since > state.began[host]:
+            return f"its process died on host {host}"
+    away = sorted(state.began.keys() - fleet.hosts)
+    return f"it lost the majority of its hosts ({', '.join(away)})" if 2 * len(away) > len(state.began) else ""
+
+
+def _why(state: State, checks: Iterable[Check], worst: str) -> str:
+    told = next((f"{c.name}: {c.detail}" for c in checks if c.outcome == worst), "no figures")
+    return f"{told}, {'in the bake time' if state.phase == 'baking' else f'at {named(state.trial)}'}"
+
+
+def named(step: Step) -> str:
+    """A step in words."""
+    return f"{step.weight} %" if step.weight else f"a shadow of {step.mirror} %" if step.mirror else "the comparison"
+
+
+def _is_gone(arm: str, fleet: Fleet) -> bool:
+    named = arm in fleet.split.weights or arm == fleet.split.mirror
+    return fleet.alive and arm not in fleet.places and not named and not fleet.active.get(arm)
