@@ -37,10 +37,7 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        told = dict(scope["headers"])
-        records.request.set(
-            "" if records.PROBE.encode() in told else told.get(b"x-request-id", b"")[:64].decode("latin-1")
-        )
+        records.request.set(dict(scope["headers"]).get(b"x-request-id", b"")[:64].decode("latin-1"))
         if scope["path"] == "/v2":  # a mount would redirect to a path that callers do not know
             scope = {**scope, "path": "/v2/", "raw_path": b"/v2/"}
         # BentoML's page carries a tracker from elsewhere, which the browser must not load.

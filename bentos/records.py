@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-KEPT, CLASSES, BYTES = 4096, 64, 16 << 10
-"""Requests that are remembered; classes of one that are; the largest input that is kept raw."""
-PROBE = "x-ratchet-probe"
-"""A header of Ratchet's own requests, which are not recorded. The gateway takes it off what callers send."""
+KEPT, BYTES = 4096, 16 << 10
+"""Requests that are remembered, and the largest input that is kept raw."""
 
 request: ContextVar[str] = ContextVar("request", default="")
-"""The id of the request that is being answered, or nothing where it is not to be recorded."""
+"""The id of the request that is being answered. The gateway gives one to each; what has none is not recorded."""
 
 
 class Records:
@@ -29,7 +27,7 @@ class Records:
         self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
     def add(self, images: np.ndarray, probabilities: np.ndarray) -> None:
-        """Remembers the classes [N] answered to images [N, ...], by the probabilities [N, classes]."""
+        """Remembers the first class answered to images [N, ...], by the probabilities [N, classes]."""
         if not request.get():
             return
         self.seen += 1
@@ -37,8 +35,8 @@ class Records:
         raw = base64.b64encode(first).decode() if self.keep_inputs and len(first) <= BYTES else ""
         # A caller may send one id twice: what was asked is part of what names a request.
         asked = hashlib.blake2b(images.tobytes(), digest_size=8).hexdigest()
-        classes = probabilities[:CLASSES].argmax(axis=1).tolist()
-        self._kept.append({"id": f"{request.get()} {asked}", "classes": classes, "input": raw})
+        answered = int(probabilities[0].argmax())
+        self._kept.append({"id": f"{request.get()} {asked}", "class": answered, "input": raw})
 
     def after(self, seen: int, limit: int = 512) -> dict[str, Any]:
         """Up to `limit` records that came after the first `seen`, oldest first, and where to go on."""

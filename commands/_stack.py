@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import click
 
+from ratchet.errors import Refusal
 from ratchet.fleet.stack import Stack
 from ratchet.settings import settings
 
@@ -30,6 +31,12 @@ def stack() -> Stack:
     os.environ.update({k: v for k, v in found.environment().items() if not k.startswith("RATCHET_")})
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
     return found
+
+
+def ticking() -> None:
+    """Raises Refusal where no controller would follow what is asked."""
+    if not stack().controller_ticks():
+        raise Refusal("the controller does not tick, so nobody would follow", settings().home, "Run `ratchet up`")
 
 
 def waiting() -> Callable[[set[str]], None]:

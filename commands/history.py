@@ -34,15 +34,27 @@ def _line(kind: str, body: Any) -> str:
     match kind:
         case "requested":
             to = "rollback to" if body["kind"] == "rollback" else "release of"
-            return f"{to} version {body['package']['version']}: {body['why']}"
+            where = f", on {', '.join(body['hosts'])}" if "hosts" in body else ""
+            return f"{to} version {body['package']['version']}: {body['why']}{where}"
         case "healthy":
-            return f"version {body['version']} answered its {body['told']['golden']} golden inputs"
-        case "failed":
-            return f"version {body['version']}: {body['why']}"
+            return f"answers its golden set on {', '.join(body.get('hosts', {})) or 'its host'}"
+        case "passed":
+            return f"step {body['step'] + 1}: {_checks(body['checks'])}"
+        case "failed" | "halted":
+            return f"{body['why']}{_checks(body.get('checks', []), ': ')}"
+        case "baked":
+            return "the bake time is over"
+        case "steered":
+            return f"{body['order']}: {body['why']}"
         case "promoted":
             return f"version {body['version']} has all traffic"
         case "drained":
-            return f"version {body['version']} finished and stopped"
+            return f"{body.get('arm') or 'v' + body['version']} has no request left"
         case "recorded":
             return f"MLflow took @champion={body['champion']}, @previous={body['previous']}"
     return json.dumps(body)
+
+
+def _checks(checks: list[Any], before: str = "") -> str:
+    told = "; ".join(f"{c['name']} {c['detail']} ({c['outcome']})" for c in checks if c["outcome"] != "not asked")
+    return before + told if told else ""

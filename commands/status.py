@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from commands._stack import stack
 from ratchet.errors import Refusal
-from ratchet.fleet.gateway import Gateway, InForce, cluster
+from ratchet.fleet.gateway import Gateway, InForce
 from ratchet.fleet.host import Host
+from ratchet.fleet.stack import Stack
 from ratchet.settings import settings
+from ratchet.words import Arm, Split, from_json
+from releases import observe
+from releases.state import State
 
 
 @click.command("status")
@@ -32,7 +38,20 @@ def command(as_json: bool) -> None:
                    else "nothing is running; `ratchet up` starts it")  # fmt: skip
     for name, recipe in found["recipes"].items():
         click.echo(f"\n{click.style(name, bold=True)}: {_champion(recipe)}")
-        for key in ("bento", "digest", "phase", "traffic", "endpoints", "last_run", "last_snapshot", "notes"):
+        for key in (
+            "bento",
+            "digest",
+            "phase",
+            "step",
+            "why",
+            "traffic",
+            "mirrored",
+            "evidence",
+            "endpoints",
+            "last_run",
+            "last_snapshot",
+            "notes",
+        ):
             if recipe[key]:
                 click.echo(f"  {key.replace('_', ' '):14} {_text(recipe[key])}")
 
@@ -43,46 +62,61 @@ def look() -> dict[str, Any]:
     from releases import requests
 
     running = stack()
-    arms = Host(settings()).arms()
+    local, book = Host(settings()).arms(), requests.ledger()
     # With nothing of this home alive, what answers at the gateway's port is another's.
-    ours = running.supervisor.pid() is not None or bool(arms)
+    ours = running.supervisor.pid() is not None or bool(local)
     gateway = Gateway(settings()).get_routes() if ours else InForce(alive=False)
-    book = requests.ledger()
     names = sorted({*recipes.names(), *book.recipes()})
+    heard = {name: said for name, said in book.heard("host").items() if said.at > time.time() - requests.LIVING}
+    arms = [from_json(Arm, a) for said in heard.values() for a in said.body["arms"]] or local
+    releases = {name: said.body for name, said in book.heard("gateway").items()}
     return {
         "home": str(settings().home),
         "processes": [{"name": p.name, "state": p.state, "pid": p.pid} for p in running.supervisor.list()],
         "gateway": {"alive": gateway.alive, "url": settings().gateway_url},
-        "recipes": {name: _recipe(name, [a for a in arms if a.recipe == name], gateway, running) for name in names},
+        "hosts": sorted(heard),
+        "recipes": {
+            name: _recipe(name, [a for a in arms if a.recipe == name], gateway, running, releases.get(name, {}))
+            for name in names
+        },
     }
 
 
-def _recipe(name: str, arms: list[Any], gateway: Any, running: Any) -> dict[str, Any]:
+def _recipe(name: str, arms: list[Arm], gateway: InForce, running: Stack, release: Mapping[str, Any]) -> dict[str, Any]:
     from flows import runs
     from ratchet.lake import snapshot
     from ratchet.recipe import load
     from releases import requests
 
-    state, _ = requests.state_of(name)
-    champion = state.champion
+    state = requests.state_of(name)
+    champion, challenger, split = state.champion, state.challenger, gateway.splits.get(name, Split())
     try:
         last = runs.last(name) if running.checks()["prefect"]() else None
         taken = snapshot.take(load(name))
     except Refusal:
-        taken = None
+        last = taken = None
     return {
         "champion": champion.version if champion else None,
+        "challenger": challenger.version if challenger else None,
         "bento": champion.tag if champion else None,
         "digest": champion.digest if champion else None,
         "phase": state.phase,
-        "traffic": dict(gateway.routes[name].weights) if name in gateway.routes else {},
+        "step": observe.named(state.trial) if state.phase == "trial" else None,
+        "paused": state.paused,
+        "frozen": state.frozen,
+        "why": state.why if state.phase != "idle" else None,
+        "traffic": dict(split.weights),
+        "mirrored": {split.mirror: split.percent} if split.mirror else {},
+        "evidence": release.get("checks", []),
         "endpoints": [
             {
-                "version": a.version,
+                "arm": a.arm,
+                "host": a.host,
                 "at": f"{a.address}:{a.port}",
                 "state": a.state,
                 "ready": a.ready,
-                "in_gateway": gateway.healthy.get(cluster(name, a.version), 0) > 0,
+                "in_gateway": a.place in gateway.healthy.get((name, a.arm), ()),
+                **({"fault": a.fault} if a.fault else {}),
             }
             for a in arms
         ],
@@ -94,20 +128,24 @@ def _recipe(name: str, arms: list[Any], gateway: Any, running: Any) -> dict[str,
     }
 
 
-def _notes(name: str, state: Any, running: Any) -> list[str]:
-    """What a person should know: aliases that a hand moved, a release that failed."""
+def _notes(name: str, state: State, running: Stack) -> list[str]:
+    """What a person should know: a hand that moved an alias, releases that are frozen or halted."""
     from models import registry
+    from releases import requests
 
-    notes = []
+    notes = [f"releases are frozen: {state.frozen}"] if state.frozen else []
+    if state.phase == "halted":
+        notes.append(f"halted, {state.why}; decide: `ratchet release promote {name}` or `ratchet release abort {name}`")
     if state.outcomes:
         notes.append("MLflow has yet to be told the newest outcome")
     elif state.champion and running.checks()["mlflow"]():
         alias = registry.alias(name, "champion")
         stays = f"the fleet stays at {state.champion.version}"
+        moved = requests.ledger().heard("alias").get(name)
         if alias is None:
             notes.append(f"@champion is gone from MLflow, or its version is; {stays}")
-        elif alias != state.champion.version:
-            notes.append(f"@champion in MLflow was moved by hand to {alias}; {stays}")
+        elif alias != state.champion.version and moved and moved.body["why_not"]:
+            notes.append(f"@champion in MLflow was moved by hand to {alias}; {stays}: {moved.body['why_not']}")
     return notes
 
 

@@ -8,9 +8,10 @@ import click
 
 from commands._stack import stack, waiting
 from ratchet.errors import Refusal
-from ratchet.fleet.gateway import Gateway, cluster
+from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.stack import SERVERS, WORKERS
 from ratchet.settings import settings
+from ratchet.words import Split
 
 
 @click.command("up")
@@ -55,15 +56,14 @@ def command() -> None:
 
 
 def _champion(name: str) -> Callable[[], bool]:
-    """Whether the gateway sends the recipe's traffic to its champion and finds it healthy."""
-    from releases import requests
+    """Whether the gateway splits the recipe's traffic as the ledger says, among arms that are healthy."""
+    from releases import machine, requests
 
     def serves() -> bool:
-        champion = requests.state_of(name)[0].champion
-        now = Gateway(settings()).get_routes()
-        if champion is None:
+        state, now = requests.state_of(name), Gateway(settings()).get_routes()
+        if state.champion is None:
             return True
-        routed = name in now.routes and dict(now.routes[name].weights) == {champion.version: 100}
-        return routed and now.healthy.get(cluster(name, champion.version), 0) > 0
+        split = now.splits.get(name, Split())
+        return split == machine.split(state) and all(now.healthy.get((name, arm)) for arm in split.weights)
 
     return serves

@@ -15,7 +15,12 @@ from releases import ledger, requests
 
 @flow(name="retrain-and-release", flow_run_name="{recipe}", persist_result=False)
 @refusals_are_states
-def retrain_and_release(recipe: str, epochs: int | None = None, batch_size: int | None = None) -> Any:
+def retrain_and_release(
+    recipe: str,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    strategy: str | None = None,
+) -> Any:
     """Turns the loop once for a recipe. On unchanged data, recipe version and parameters it does nothing.
 
     A batch that fails its suite, a verdict against, a bento that does not answer: each ends the run
@@ -25,18 +30,18 @@ def retrain_and_release(recipe: str, epochs: int | None = None, batch_size: int 
         stages.ingest(recipe)
         snapshot = stages.validate(recipe)
         candidate = stages.train(recipe, snapshot, epochs, batch_size)
-        state, _ = requests.state_of(recipe)
+        state = requests.state_of(recipe)
         if state.champion and state.champion.version == candidate.version:
             return Completed(
                 message=f"nothing new: version {candidate.version} serves and is of this data and these parameters"
             )
-        if candidate.version in state.rolled_back:
+        if candidate.version in {arm.removeprefix("v").partition("-")[0] for arm in state.rolled_back}:
             return Completed(
                 message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand"
             )
         verdict = stages.judge(recipe, candidate)
         package = stages.package(recipe, candidate, verdict)
         still_mine()
-        stages.release(package)
+        stages.release(package, strategy)
         stages.observe(package)
         return Completed(message=f"version {package.version} is champion: {verdict.why}")

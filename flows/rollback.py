@@ -8,7 +8,6 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed
 
 from flows.refusals import refusals_are_states
-from flows.stages import watch
 from releases import requests
 
 
@@ -17,5 +16,5 @@ from releases import requests
 def rollback(recipe: str, why: str = "asked for by deployment") -> Any:
     """Enters the request in the ledger and watches the controller follow it."""
     target = requests.rollback(recipe, "rollback deployment", why)
-    watch(target, get_run_logger())
+    requests.watch(target, get_run_logger().info)
     return Completed(message=f"version {target.version} is champion again")

@@ -91,6 +91,21 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
             time.sleep(0.5)
 
 
+def wait(id: str, seconds: float, still: Callable[[], bool]) -> Run:
+    """Returns the run when it has ended; one that is late, or that `still` no longer wants, is cancelled."""
+    until = time.monotonic() + seconds
+    with api() as client:
+        while True:
+            run = client.read_flow_run(UUID(id))
+            if run.state and run.state.is_final():
+                return Run(id, run.name, run.state.type.value.lower(), run.state.message or "", "")
+            late = time.monotonic() > until
+            if late or not still():
+                cancel(id)
+                return Run(id, run.name, "cancelled", "it was not done in time" if late else "it came to an end", "")
+            time.sleep(0.5)
+
+
 def _worth_telling(level: int, message: str) -> bool:
     """Prefect's own housekeeping is not; nor is a refusal's trace, since the run ends with its sentence."""
     dull = (

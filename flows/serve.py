@@ -15,7 +15,7 @@ from ratchet.errors import Refusal
 from ratchet.fleet.host import Host
 from ratchet.settings import settings
 from ratchet.words import Package, Served, from_json, to_json
-from releases import act, requests
+from releases import act
 
 
 @flow(name="serve", flow_run_name="{package[tag]}", persist_result=False)
@@ -23,18 +23,10 @@ from releases import act, requests
 def serve(package: dict[str, Any]) -> Any:
     """Fetches the bento, checks its digest, starts it, asks its golden set, measures.
 
-    What it found out is an artifact: that comes back also from another machine. Refused, the host is
-    left as it was.
+    What it found out is an artifact. The host's agent stops what the ledger does not name.
     """
     made = from_json(Package, package)
-    host = Host(settings())
-    try:
-        served = _serve(made, host)
-    except Refusal:
-        state, _ = requests.state_of(made.recipe)
-        if not (state.champion and state.champion.version == made.version):
-            host.stop(made.recipe, made.version)
-        raise
+    served = _serve(made, Host(settings()))
     create_table_artifact([to_json(served)], key=f"serving-{made.recipe}", description=f"{made.tag} on {served.host}")
     return Completed(
         message=f"{made.tag} serves on {served.host} at {served.address}:{served.port}, on its {served.device}"
@@ -43,16 +35,16 @@ def serve(package: dict[str, Any]) -> Any:
 
 def _serve(made: Package, host: Host) -> Served:
     log, started = get_run_logger(), time.monotonic()
-    arm = host.start(made, act.fetch)
-    log.info("%s starts at port %d", made.tag, arm.port)
-    while not host.ready(arm.port):
+    address, port = host.start(made, act.fetch)
+    log.info("%s starts at port %d", made.tag, port)
+    while not host.ready(port):
         if time.monotonic() - started > settings().warm_seconds / 2:
             raise Refusal(
-                f"the bento is not ready: {host.why_not_ready(arm.port)}", made.tag, "See its log: `ratchet logs`"
+                f"the bento is not ready: {host.why_not_ready(port)}", made.tag, "See its log: `ratchet logs`"
             )
         time.sleep(0.2)
     seconds = time.monotonic() - started
-    url, folder = f"http://127.0.0.1:{arm.port}", host.folder(made) / "src" / "model"
+    url, folder = host.url(port), host.shelf.folder(made) / "src" / "model"
     device = golden.device(url)
     if device != settings().device:
         raise Refusal(
@@ -61,4 +53,4 @@ def _serve(made: Package, host: Host) -> Served:
     count = golden.replay(url, made.recipe, folder)
     p50, p99 = golden.latency(url, made.recipe, folder)
     log.info("%d golden answers as expected; p50 %.2f ms, p99 %.2f ms; ready after %.1f s", count, p50, p99, seconds)
-    return Served(made, settings().host_name, arm.address, arm.port, device, count, p50, p99, seconds)
+    return Served(made, settings().host_name, address, port, device, count, p50, p99, seconds)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from ratchet.lake import snapshot as snapshots
 from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
-from ratchet.words import Candidate, Package, Served, Snapshot, SuiteResult, Verdict, from_json, to_json
+from ratchet.words import Candidate, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
 from releases import act, requests
 
 WHO = "retrain-and-release"
@@ -120,7 +119,7 @@ def judge(name: str, candidate: Candidate) -> Verdict:
     """The verdict; a candidate that is not blessed ends the run."""
     from models.decide import decide
 
-    state, _ = requests.state_of(name)
+    state = requests.state_of(name)
     champion = state.champion.version if state.champion else None
     ever = [p.version for p in (*state.former, *([state.champion] if state.champion else []))]
     with scratch() as folder:
@@ -186,64 +185,47 @@ def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
 
 
 @stage
-def release(made: Package) -> None:
-    """Asks for the release, has the host serve the package, and watches the controller promote it.
+def release(made: Package, strategy: str | None = None) -> None:
+    """Asks for the release, has each host serve the package, and watches the controller promote it.
 
     A run that was killed in the middle goes on with the request that it had entered.
     """
-    log = get_run_logger()
-    state, _ = requests.state_of(made.recipe)
+    log, state = get_run_logger(), requests.state_of(made.recipe)
     if not (state.challenger == made and state.kind == "release"):
-        requests.release(made, WHO, f"blessed candidate {made.version}")
-    place(made)
-    watch(made, log)
+        plan = load_recipe(made.recipe).releasing
+        plan = plan.by(strategy) if strategy else plan
+        state = requests.release(made, plan, WHO, f"blessed candidate {made.version}")
+    if state.phase == "warming":
+        place(made, state.hosts, state.plan.max_surge)
+    requests.watch(made, log.info)
 
 
-def place(made: Package) -> None:
-    """Runs `serve` on the host's own queue and enters what it found out, which an artifact brings back."""
-    from prefect.deployments import run_deployment
-
+def place(made: Package, hosts: Sequence[str], at_once: int) -> None:
+    """Runs `serve` on each host's own queue, a few side by side. Raises Refusal when one could not serve it."""
     from flows import runs
 
-    who = f"host {settings().host_name}"
-    run = run_deployment(
-        "serve/gpu", parameters={"package": to_json(made)}, work_queue_name=settings().host_name,
-        timeout=settings().warm_seconds, poll_interval=0.5,
-    )  # fmt: skip
-    if run.state and run.state.is_completed():
-        requests.report(from_json(Served, runs.artifact(str(run.id), f"serving-{made.recipe}")[0]), who)
-        return
-    if not (run.state and run.state.is_final()):
-        runs.cancel(str(run.id))
-    why = (run.state.message if run.state and run.state.is_final() else None) or "the serve run did not end in time"
-    requests.report_failure(made, why, who)
-    raise Refusal(f"it could not be served: {why}", made.tag, "The champion goes on serving")
-
-
-def watch(made: Package, log: Any) -> None:
-    """Returns when the package is champion and the old one is gone; raises Refusal when it failed."""
-    until = time.monotonic() + settings().warm_seconds + settings().turn_seconds
-    told = ""
-    while time.monotonic() < until:
-        state, _ = requests.state_of(made.recipe)
-        if state.phase != told:
-            told = state.phase
-            log.info("release of version %s: %s", made.version, "done" if told == "idle" else told)
-        if state.phase == "idle":
-            if state.champion == made:
-                return
-            raise Refusal(f"the release failed: {state.why}", made.tag, "The champion goes on serving")
-        time.sleep(0.3)
-    raise Refusal("the controller did not finish the release", made.tag, "See `ratchet logs controller`")
+    log = get_run_logger()
+    for first in range(0, len(hosts), at_once):
+        batch = {
+            h: runs.start("serve/gpu", {"package": to_json(made)}, queue=h) for h in hosts[first : first + at_once]
+        }
+        for host, id in batch.items():
+            run = runs.wait(
+                id, settings().warm_seconds, still=lambda: requests.state_of(made.recipe).phase == "warming"
+            )
+            if run.state != "completed":
+                requests.report_failure(made, f"{run.message} (on host {host})", f"host {host}")
+                raise Refusal(f"it could not be served: {run.message}", made.tag, "The champion goes on serving")
+            log.info("host %s: %s", host, run.message)
 
 
 @stage
 def observe(made: Package) -> None:
     """Asks the gateway for golden answers, as a caller would, and keeps what is served as an artifact."""
     from bentos import golden
-    from ratchet.fleet.host import Host
+    from ratchet.fleet.shelf import Shelf
 
-    folder = Host(settings()).unpack(made, act.fetch)  # this worker's machine need not be a host's
+    folder = Shelf(settings()).unpack(made, act.fetch)  # this worker's machine need not be a host's
     count = golden.replay(settings().gateway_url, made.recipe, folder / "src" / "model")
     get_run_logger().info("the gateway answers %d golden inputs as expected", count)
     create_markdown_artifact(

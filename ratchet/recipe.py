@@ -98,6 +98,9 @@ class Step:
     mirror: int = 0
 
 
+STRATEGIES = ("canary", "blue_green", "all_at_once")
+
+
 @dataclass(frozen=True)
 class Releasing:
     """How a release goes, and what counts as worse. `false_alarm` is the chance that a good one is ever stopped."""
@@ -125,13 +128,15 @@ class Releasing:
     """Share of failed requests from which an arm is sick whatever the other does."""
 
     def by(self, strategy: str) -> Releasing:
-        """The same by a named strategy: `canary` (all steps), `blue_green`, or `all_at_once`."""
+        """The same by a named strategy: all steps, the comparison alone, or none. Raises Refusal on another."""
         match strategy:
+            case "canary":
+                return self
             case "blue_green":
                 return replace(self, steps=(Step(),))
             case "all_at_once":
                 return replace(self, steps=(), bake_seconds=0.0)
-        return self
+        raise Refusal("there is no such strategy", strategy, f"Known are: {', '.join(STRATEGIES)}")
 
 
 @dataclass(frozen=True)

@@ -1,158 +1,155 @@
-"""The one writer of traffic: a supervised process that ticks `step` and `plan` over ledger and gateway.
+"""The one writer of traffic: a supervised process that ticks the machine and the plan over ledger and gateway.
 
-Imports neither Prefect nor MLflow: a bad arm is taken back also when both are down.
+Imports neither Prefect nor MLflow's package: a bad arm is taken back also when both are down.
 """
 
 from __future__ import annotations
 
 import logging
-import signal
 import socket
-import threading
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ratchet.errors import Refusal
 from ratchet.files import keep, locked
-from ratchet.fleet.gateway import Gateway, InForce, cluster
-from ratchet.fleet.host import Host
+from ratchet.fleet.gateway import Gateway, InForce
+from ratchet.fleet.shelf import Shelf
 from ratchet.fleet.stack import SERVERS, Stack
+from ratchet.recipe import Step
 from ratchet.settings import Settings, settings
-from ratchet.words import Arm
-from releases import act, machine, reconcile, requests
-from releases.ledger import Ledger
+from ratchet.words import Arm, Check, Package, from_json, to_json
+from releases import act, entries, machine, reconcile, requests, ticking
+from releases.ledger import Ledger, Said
+from releases.observe import observe
+from releases.observer import Observer, sides
+from releases.registrar import Registrar
+from releases.state import Event, Fleet, State
 
 log = logging.getLogger("controller")
 LEASE = "controller"
 LEASE_SECONDS = 60.0
 """Longer than the longest tick. A killed controller renews its own: the holder is the home."""
-_RETRY = 5.0
-"""Seconds before MLflow is asked again after it did not answer."""
 _SWEEP = 5.0
 """Seconds between two looks for servers that nobody supervises: each walks every process of the machine."""
+_BAKE_PAUSE = 1.0
+"""Seconds between two of its own requests in a bake time without traffic."""
 
 
+@dataclass
 class Controller:
-    def __init__(self, config: Settings, book: Ledger) -> None:
-        self.config, self.book = config, book
-        self.host, self.gateway, self.stack = Host(config), Gateway(config), Stack(config)
-        self.holder = f"{socket.gethostname()}:{config.home}"
-        self._silent_until: dict[str, float] = {}
-        self._told: dict[str, str] = {}
-        self._swept = 0.0
+    config: Settings
+    book: Ledger
+    _observers: dict[str, tuple[tuple[int, str, int], Observer]] = field(default_factory=dict)
+    _swept: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.gateway, self.stack, self.shelf = Gateway(self.config), Stack(self.config), Shelf(self.config)
+        self.followed, self.told = requests.Followed(self.book), ticking.Once(log)
+        self.registrar = Registrar(self.book, self.told)
+        self.holder = f"{socket.gethostname()}:{self.config.home}"
 
     def tick(self, now: float) -> int:
         """Looks once at everything and does what is missing; returns the number of things changed."""
         if not self.book.lease(LEASE, self.holder, LEASE_SECONDS, now):
             return 0
-        self.host.supervisor.rotate()
-        if now - self._swept > _SWEEP and self.host.supervisor.pid() is not None:
+        if now - self._swept > _SWEEP and self.stack.supervisor.pid() is not None:
             # A server whose master was killed holds the port of the one that is started in its place.
             self.stack.end_strays(SERVERS)
             self._swept = now
-        arms, in_force = self.host.arms(), self.gateway.get_routes()
+        hosts, in_force = self.book.heard("host"), self.gateway.get_routes()
         changed = 0
         for recipe in self.book.recipes():
             try:
-                changed += self._recipe(recipe, [a for a in arms if a.recipe == recipe], in_force, now)
+                changed += self._recipe(recipe, hosts, in_force, now)
             except Refusal as refusal:
-                self._once(recipe, str(refusal))
+                self.told(recipe, str(refusal))
             except Exception:
                 # One recipe's fault must not keep the others from being looked after.
                 log.exception("%s: this tick failed", recipe)
         keep(self.config.home / "controller.json", {"at": now, "holder": self.holder})
         return changed
 
-    def _recipe(self, recipe: str, arms: list[Arm], in_force: InForce, now: float) -> int:
-        actual = _actual(recipe, arms, in_force, self.gateway)
-        state, _ = requests.state_of(recipe, self.book)
-        if event := machine.observe(state, arms, actual.routed, now):
-            state = self._enter(recipe, event)
+    def _recipe(self, recipe: str, hosts: Mapping[str, Said], in_force: InForce, now: float) -> int:
+        state, _ = self.followed.state(recipe)
+        _, everything = self.gateway.declared()
+        fleet = look(recipe, state, hosts, in_force, everything.get(recipe, {}), now)
+        checks, sicker = self._evidence(recipe, state, fleet, in_force)
         changed = 0
-        for operation in reconcile.plan(machine.wants(state), actual, now):
-            if isinstance(operation, reconcile.Write) and now < self._silent_until.get(recipe, 0.0):
-                continue
-            try:
-                after = act.perform(operation, recipe, self.host, self.gateway, now)
-            except Refusal as refusal:
-                self._once(recipe, str(refusal))
-                if isinstance(operation, reconcile.Write):
-                    self._silent_until[recipe] = time.time() + _RETRY
-                continue
-            if not isinstance(operation, reconcile.Point) and not isinstance(after, machine.Failed):
-                changed += 1
-                self._once(recipe, _line(operation))
-            if after:
-                self._enter(recipe, after)
+        if event := observe(state, fleet, checks, sicker, now):
+            state = self._enter(recipe, event)
+            changed += 1
+        if operation := reconcile.traffic_plan(machine.wants(state), fleet):
+            self.told(recipe, act.perform(operation, recipe, self.gateway))
+            changed += 1
+        _, everything = self.gateway.declared()
+        said = {"places": everything.get(recipe, {}), "checks": [to_json(c) for c in checks]}
+        self.book.say(f"gateway:{recipe}", said, now)
+        self.registrar.tick(recipe, state, now)
         return changed
 
-    def _enter(self, recipe: str, event: machine.Event) -> machine.State:
-        before, _ = requests.state_of(recipe, self.book)
-        if machine.step(before, event)[0] == before:  # out of place: no entry for what changes nothing
-            if isinstance(event, machine.Failed):
-                self._once(recipe, f"version {event.version} does not run: {event.why}")
-            return before
-        kind, _ = machine.to_body(event)
-        log.info("%s: %s %s", recipe, kind, getattr(event, "version", ""))
-        return requests.append(recipe, event, "controller", self.book)
+    def _enter(self, recipe: str, event: Event) -> State:
+        kind, _ = entries.to_body(event)
+        log.info("%s: %s %s", recipe, kind, getattr(event, "why", "") or getattr(event, "version", ""))
+        return self.followed.append(recipe, event, "controller")
 
-    def _once(self, recipe: str, line: str) -> None:
-        if line != self._told.get(recipe):
-            log.info("%s: %s", recipe, line)
-        self._told[recipe] = line
+    def _evidence(
+        self, recipe: str, state: State, fleet: Fleet, in_force: InForce
+    ) -> tuple[tuple[Check, ...], bool | None]:
+        """What the present step has gathered, by an observer of its own; nothing where none is under way."""
+        stand = (state.attempt, state.phase, state.step)
+        known, observer = self._observers.get(recipe, (None, None))
+        if observer and known != stand:
+            observer.stop()
+        old, new = (state.champion, state.challenger) if state.phase == "trial" else (state.warm, state.champion)
+        if state.phase not in ("trial", "baking") or old is None or new is None:
+            self._observers.pop(recipe, None)
+            return (), None
+        if observer is None or known != stand:
+            observer = self._observer(recipe, state, new, observer)
+            self._observers[recipe] = stand, observer
+        observer.places = (_answering(fleet, old.arm), _answering(fleet, new.arm))
+        if fleet.split != machine.split(state):  # what was counted so far is not of this step
+            return (), None
+        return observer.checks(sides(in_force.counts, recipe, (old.arm, new.arm)))
+
+    def _observer(self, recipe: str, state: State, new: Package, before: Observer | None) -> Observer:
+        trial = state.phase == "trial"
+        return Observer(
+            recipe, state.plan, lambda: self.shelf.unpack(new, act.fetch) / "src" / "model" / "golden.npz",
+            only_probes=trial and state.trial == Step(), pause=0.0 if trial else _BAKE_PAUSE, even=trial,
+            pairs=before.pairs if before and trial else (0, 0),
+        )  # fmt: skip
 
 
-def _actual(recipe: str, arms: list[Arm], in_force: InForce, gateway: Gateway) -> reconcile.Actual:
-    _, backends = gateway.declared()
-    known = backends.get(recipe, ())
-    weights = in_force.routes[recipe].weights if recipe in in_force.routes else ()
-    return reconcile.Actual(
-        arms=tuple(arms), alive=in_force.alive,
-        routed={v: w for v, w in weights if w}, places={b.version: tuple(sorted(b.endpoints)) for b in known},
-        active={b.version: in_force.active.get(cluster(recipe, b.version), 0) for b in known},
+def _answering(fleet: Fleet, arm: str) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(a.place for a in fleet.arms if a.arm == arm and a.ready))
+
+
+def look(
+    recipe: str, state: State, hosts: Mapping[str, Said], in_force: InForce,
+    places: Mapping[str, tuple[tuple[str, int], ...]], now: float,
+) -> Fleet:  # fmt: skip
+    """One recipe's part of what the hosts said and the gateway has in force. Pure."""
+    living = {name: said.body for name, said in hosts.items() if said.at > now - requests.LIVING}
+    arms = [from_json(Arm, a) for body in living.values() for a in body["arms"] if a["recipe"] == recipe]
+    current = [name for name, body in living.items() if body["attempts"].get(recipe) == state.attempt]
+    known = [arm for (name, arm) in in_force.healthy if name == recipe]
+    return Fleet(
+        tuple(arms), frozenset(living), frozenset(current), in_force.alive,
+        in_force.splits.get(recipe, Fleet().split), places,
+        {arm: in_force.healthy[recipe, arm] for arm in known}, {arm: in_force.active[recipe, arm] for arm in known},
     )  # fmt: skip
 
 
-def _line(operation: reconcile.Operation) -> str:
-    match operation:
-        case reconcile.Start(package):
-            return f"starts version {package.version}"
-        case reconcile.Verify(package, port):
-            return f"asks version {package.version} its golden set at port {port}"
-        case reconcile.Turn(version, places):
-            return f"turns the gateway to version {version} at {[p for _, p in places[version]]}"
-        case reconcile.Close():
-            return "takes the recipe off the gateway"
-        case reconcile.Stop(version):
-            return f"stops version {version}"
-        case reconcile.EndOrphan(arm):
-            return f"ends processes of version {arm.version} that nobody supervised"
-        case reconcile.Write(champion, previous, _):
-            return f"writes @champion={champion}, @previous={previous}"
-    return ""
-
-
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     config = settings()
-    book = Ledger(config.ledger)
-    controller = Controller(config, book)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    controller = Controller(config, Ledger(config.ledger))
     with locked(config.home / "controller.lock"):  # one of a home, however it was started
         log.info("the controller watches %s", config.home)
-        while not stop.is_set():
-            try:
-                controller.tick(time.time())
-            except Refusal as refusal:  # supervisord is on its way down, the ledger is busy
-                log.info("%s", refusal)
-            except Exception:
-                # The next tick starts from the ledger anyway; dying would only cost time.
-                log.exception("a tick failed")
-            stop.wait(config.tick_seconds)
-        book.release(LEASE, controller.holder)
+        ticking.run(controller.tick, config.tick_seconds, log)
+        controller.book.release(LEASE, controller.holder)
 
 
 if __name__ == "__main__":
+    ticking.logs()
     main()

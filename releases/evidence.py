@@ -94,19 +94,28 @@ def alpha(plan: Releasing) -> float:
     return plan.false_alarm / (2 * len(CHECKS) * (len(plan.steps) + 1))
 
 
-def edges(champion: Tally) -> tuple[float, float] | None:
-    """The champion's own p50 and p99 in seconds, as upper edges of its buckets; None where it answered too little."""
-    if champion.answered < 50:
+def edges(champion: Tally, least: int = 50) -> tuple[float, float] | None:
+    """The champion's own p50 and p99 in seconds, as upper edges of its buckets; None before `least` answers."""
+    if champion.answered < least:
         return None
     half, most = (next(at for at, n in champion.within if n >= q * champion.answered) for q in (0.5, 0.99))
     return half, most
 
 
-def checks(evidence: Evidence, plan: Releasing, slow: tuple[float, float] | None) -> tuple[Check, ...]:
-    """Each check's figure with its confidence interval; `slow` are the champion's p50 and p99 from before the step."""
+def checks(
+    evidence: Evidence, plan: Releasing, slow: tuple[float, float] | None, even: bool = True
+) -> tuple[Check, ...]:
+    """Each check's figure with its confidence interval.
+
+    `slow` are the champion's p50 and p99 from before these figures; `even` says that the challenger
+    carries no more load than the champion, without which their latencies cannot be compared.
+    """
     old, new, a = evidence.champion, evidence.challenger, alpha(plan)
     found = [_compare("failed", (new.failed, new.requests), (old.failed, old.requests), plan.failed, a)]
     for name, bound, edge in zip(CHECKS[1:3], (plan.slow_half, plan.slow_most), slow or (inf, inf), strict=True):
+        if not even:
+            found.append(Check(name, None, None, "not asked", "the arms carry different loads"))
+            continue
         if slow is None or edge == inf:
             found.append(Check(name, None, None, "inconclusive", "the champion answered too little to compare with"))
             continue

@@ -54,8 +54,9 @@ def fold(events: Iterable[Event]) -> State:
 
 def wants(state: State) -> tuple[Action, ...]:
     """What should be so in this state."""
-    # A release is placed by its flow; a rollback must work with no flow alive.
-    placed = state.challenger if state.phase != "warming" or state.kind == "rollback" else None
+    # A flow places what it releases, host by host; what a person asks for must work with no flow alive.
+    by_flow = (state.phase, state.kind, state.by_hand) == ("warming", "release", False)
+    placed = None if by_flow else state.challenger
     serve = {p.arm: p for p in (state.champion, placed, state.warm) if p}
     keep = {p.arm: p for p in (state.challenger, *state.draining) if p and p.arm not in serve}
     actions: list[Action] = [*map(Serve, serve.values()), *map(Keep, keep.values()), Route(split(state))]
@@ -214,8 +215,13 @@ def _failed(state: State, event: Failed) -> State:
     if state.champion and (state.phase, state.kind, state.by_hand) == ("turning", "rollback", False):
         # Back was the way out of a bad champion, and it is closed: the one that answers keeps the traffic.
         return replace(state, phase="halted", keep=state.champion.arm, why=f"both arms are sick: {event.why}")
-    outcome = Outcome(state.challenger.version, "failed", event.why)
-    return replace(_left(state, state.challenger), why=event.why, outcomes=(*state.outcomes, outcome))
+    # What had its chance is not tried again by the next run; a host that could not start it says little of it.
+    tried = state.phase == "trial"
+    outcome = Outcome(state.challenger.version, "rolled back" if tried else "failed", event.why)
+    return replace(
+        _left(state, state.challenger), why=event.why, outcomes=(*state.outcomes, outcome),
+        rolled_back=state.rolled_back | ({state.challenger.arm} if tried else set()),
+    )  # fmt: skip
 
 
 def _left(state: State, package: Package | None) -> State:

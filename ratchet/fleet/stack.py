@@ -22,7 +22,7 @@ from ratchet.local_http import LOCAL
 from ratchet.settings import TELEMETRY_OFF, Settings
 
 Health = Callable[[], bool]
-SERVERS = ("prefect", "mlflow", "envoy", "controller")
+SERVERS = ("prefect", "mlflow", "envoy", "controller", "agent")
 WORKERS = ("worker-cpu", "worker-gpu")
 _FRESH = 30.0
 """Seconds: a tick may wait for the gateway and for a golden answer."""
@@ -71,6 +71,7 @@ class Stack:
             "worker-cpu": (*worker, "cpu", "-n", f"cpu-{config.host_name}"),
             "worker-gpu": (*worker, "gpu", "-q", config.host_name, "-n", f"gpu-{config.host_name}"),
             "controller": (*python, "releases.controller"),
+            "agent": (*python, "releases.agent"),
             "envoy": Gateway(config).command(),
         }  # fmt: skip
         # A busy worker does not end on SIGTERM, so waiting for it is in vain.
@@ -91,6 +92,7 @@ class Stack:
             "mlflow": lambda: self._answers(f"{self.settings.mlflow_url}/health"),
             "envoy": lambda: self._answers(f"{self.settings.admin_url}/ready"),
             "controller": self.controller_ticks,
+            "agent": lambda: self._ticks("agent"),
         }
 
     def _answers(self, url: str) -> bool:
@@ -102,7 +104,10 @@ class Stack:
             return False
 
     def controller_ticks(self) -> bool:
-        told = kept(self.settings.home / "controller.json")
+        return self._ticks("controller")
+
+    def _ticks(self, name: str) -> bool:
+        told = kept(self.settings.home / f"{name}.json")
         return told is not None and time.time() - float(told["at"]) < _FRESH + 4 * self.settings.tick_seconds
 
     def open(self, tell: Callable[[str], None]) -> None:
@@ -164,7 +169,7 @@ class Stack:
         return locked(self.settings.home / "stack.lock", wait=False)
 
     def end_strays(self, of: tuple[str, ...] | None = None) -> int:
-        """Ends what nobody supervises (of these programs), but for bentos that answer: the controller adopts those."""
+        """Ends what nobody supervises (of these programs), but for bentos that answer: the agent adopts those."""
         return processes.end(
             p for p in processes.unsupervised(self.settings.mark, self.supervisor.pid())
             if processes.environment(p, "RATCHET_ARM") is None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ratchet.recipe import Feed, Judging, Recipe, Training
+from ratchet.recipe import Bound, Feed, Judging, Recipe, Releasing, Step, Training
 
 _full = Path(__file__).resolve().parents[2] / "recipes" / "fashion_mnist.py"
 _names: dict = {}
@@ -22,4 +22,8 @@ recipe = replace(
     benchmark=replace(_fashion.benchmark, stop=1000),
     training=Training(epochs=2, batch_size=32),
     judging=Judging(accuracy=0.6, worst_class=0.0, margin=0.1),
+    # Models trained so briefly disagree a lot; and nobody waits half an hour in a test.
+    releasing=Releasing(
+        steps=(Step(), Step(mirror=20), Step(50)), bake_seconds=8.0, step_seconds=120.0, disagreed=Bound(0.5, 0.5)
+    ),
 )

@@ -1,0 +1,83 @@
+"""`ratchet release RECIPE VERSION`, and a hand on the wheel of a release that is under way."""
+
+from __future__ import annotations
+
+import click
+
+from commands._stack import WHY, ticking
+from ratchet.errors import Refusal
+from ratchet.recipe import STRATEGIES
+
+
+class _Release(click.Group):
+    """`ratchet release RECIPE VERSION` is short for `ratchet release start RECIPE VERSION`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["start", *args])
+
+
+why = click.option("--why", type=WHY, default="asked for by hand", show_default=True, help="For the record.")
+
+
+@click.group("release", cls=_Release)
+def command() -> None:
+    """Release a blessed version by hand (`ratchet release RECIPE VERSION`), or steer a release.
+
+    Pause, resume, abort or promote what is under way; each is an entry in the ledger.
+    """
+
+
+@command.command("start")
+@click.argument("recipe")
+@click.argument("version")
+@click.option("--strategy", type=click.Choice(STRATEGIES), default="canary",
+              show_default=True, help="The recipe's steps, a comparison alone, or none.")  # fmt: skip
+@why
+def start(recipe: str, version: str, strategy: str, why: str) -> None:
+    """Release VERSION of RECIPE, blessed and packaged, also one that was rolled back; follow it to its end."""
+    from ratchet.recipe import load
+    from releases import requests
+    from releases.registrar import packaged
+
+    plan = load(recipe).releasing.by(strategy)
+    ticking()
+    package = packaged(recipe, version)
+    requests.release(package, plan, requests.person(), why, by_hand=True)
+    requests.watch(package, lambda line: click.echo(line, err=True))
+    click.echo(f"version {version} is champion")
+
+
+def _steer(order: str, help: str, done: str) -> None:
+    @command.command(order, help=help)
+    @click.argument("recipe")
+    @why
+    def steer(recipe: str, why: str) -> None:
+        from ratchet.recipe import source
+        from releases import requests
+
+        source(recipe)
+        requests.steer(recipe, order, requests.person(), why)  # type: ignore[arg-type]
+        click.echo(f"{recipe}: {done}")
+
+
+_steer("pause", "Stay at the present step; what fails is still taken back.", "the release waits at its step")
+_steer("resume", "Go on with the steps.", "the release goes on")
+_steer("promote", "Send all traffic to the version on trial now; in the bake time, end that.", "promoted by hand")
+
+
+@command.command("abort")
+@click.argument("recipe")
+@why
+def abort(recipe: str, why: str) -> None:
+    """End the release of RECIPE: the old champion keeps all traffic, or gets it back."""
+    from ratchet.recipe import source
+    from releases import requests
+
+    source(recipe)
+    state = requests.abort(recipe, requests.person(), why)
+    keeps = state.champion if state.phase == "idle" else state.challenger
+    if keeps is None:
+        raise Refusal("the first release was ended; nothing serves", recipe, "Release something: `ratchet loop`")
+    click.echo(f"{recipe}: the release is ended; version {keeps.version} has or gets all traffic")

@@ -1,0 +1,143 @@
+"""One of each host, supervised: makes the host run what the ledger says, and tells what runs there.
+
+Imports neither Prefect nor MLflow's package. Slow work (fetching a bento, asking its golden set) has a
+thread of its own, so that the host is never taken for dead meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bentos import golden
+from ratchet.errors import Refusal
+from ratchet.files import keep, locked
+from ratchet.fleet.host import Host
+from ratchet.settings import Settings, settings
+from ratchet.words import Arm, Package, to_json
+from releases import machine, reconcile, ticking
+from releases.act import fetch
+from releases.ledger import Ledger
+from releases.requests import Followed
+
+log = logging.getLogger("agent")
+_AGAIN = 5.0
+"""Seconds before what failed is tried again."""
+
+
+@dataclass
+class _Tried:
+    """What became of starting or asking an arm."""
+
+    work: Future[None]
+    process: Arm | None
+    at: float
+
+    def fault(self) -> str:
+        error = self.work.exception() if self.work.done() else None
+        return str(error) if isinstance(error, Refusal) else f"it failed ({error!r})" if error else ""
+
+
+@dataclass
+class Agent:
+    config: Settings
+    book: Ledger
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
+    _started: dict[tuple[str, str], _Tried] = field(default_factory=dict)
+    _proved: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.host, self.followed = Host(self.config), Followed(self.book)
+        self.told = ticking.Once(log)
+
+    def tick(self, now: float) -> int:
+        """Looks once at everything and begins what is missing; returns the number of things begun."""
+        self.host.supervisor.rotate()
+        arms = [self._judged(a) for a in self.host.arms()]
+        gateway, attempts, changed = self.book.heard("gateway"), {}, 0
+        for recipe in self.book.recipes():
+            state, _ = self.followed.state(recipe)
+            attempts[recipe] = state.attempt
+            mine = [a for a in arms if a.recipe == recipe]
+            places = gateway[recipe].body["places"] if recipe in gateway else {}
+            declared = {arm: [(h, p) for h, p in ends] for arm, ends in places.items()}
+            for operation in reconcile.host_plan(machine.wants(state), mine, declared, state.champion):
+                try:
+                    changed += self._perform(operation, recipe, now)
+                except Refusal as refusal:
+                    self.told(recipe, str(refusal))
+        missing = [
+            Arm(recipe, arm, self.config.host_name, self.config.address, 0, "failed", False, fault=tried.fault())
+            for (recipe, arm), tried in self._started.items()
+            if tried.fault() and not any((a.recipe, a.arm) == (recipe, arm) for a in arms)
+        ]
+        told = [{**to_json(a), "pids": ()} for a in (*arms, *missing)]
+        self.book.say(f"host:{self.config.host_name}", {"attempts": attempts, "arms": told}, now)
+        keep(self.config.home / "agent.json", {"at": now})
+        return changed
+
+    def _judged(self, arm: Arm) -> Arm:
+        """With what this host found out about it. A process that began anew is asked anew."""
+        tried = self._proved.get((arm.recipe, arm.arm, arm.port))
+        if tried is None or not _same(tried.process, arm):
+            return arm
+        return replace(arm, proven=tried.work.done() and not tried.fault(), fault=tried.fault())
+
+    def _perform(self, operation: reconcile.HostOperation, recipe: str, now: float) -> int:
+        match operation:
+            case reconcile.Start(package):
+                return self._begin(self._started, (recipe, package.arm), now, None, self._start, package)
+            case reconcile.Prove(package, arm):
+                return self._begin(self._proved, (recipe, arm.arm, arm.port), now, arm, self._prove, package, arm)
+            case reconcile.Stop(arm):
+                self.told(recipe, f"stops {arm}")
+                self.host.stop(recipe, arm, wait=False)
+                self._started.pop((recipe, arm), None)
+            case reconcile.EndOrphan(arm):
+                self.told(recipe, f"ends processes of {arm.arm} that nobody supervised")
+                self.host.end_orphans(arm)
+            case reconcile.Point(package):
+                self.host.shelf.point_current(package)
+                return 0
+        return 1
+
+    def _begin(self, kept: dict[Any, _Tried], key: Any, now: float, process: Arm | None, work: Any, *of: Any) -> int:
+        """Unless it is under way, or failed on this very process or a moment ago."""
+        tried = kept.get(key)
+        if tried and (not tried.work.done() or (now - tried.at < _AGAIN and _same(tried.process, process))):
+            return 0
+        kept[key] = _Tried(self._pool.submit(work, *of), process, now)
+        return 1
+
+    def _start(self, package: Package) -> None:
+        self.told(package.recipe, f"starts {package.tag}")
+        self.host.start(package, fetch)
+
+    def _prove(self, package: Package, arm: Arm) -> None:
+        url = self.host.url(arm.port)
+        if (found := golden.device(url)) != self.config.device:
+            raise Refusal(
+                f"it runs on the {found}, not on the {self.config.device}", package.tag, "Mend RATCHET_DEVICE"
+            )
+        count = golden.replay(url, package.recipe, self.host.shelf.folder(package) / "src" / "model")
+        log.info("%s: %s at port %d gave %d golden answers", package.recipe, package.tag, arm.port, count)
+
+
+def _same(one: Arm | None, other: Arm | None) -> bool:
+    """The same process; the machine's clock may have been set a little meanwhile."""
+    return one is other or (one is not None and other is not None and abs(one.since - other.since) < 1)
+
+
+def main() -> None:
+    config = settings()
+    agent = Agent(config, Ledger(config.ledger))
+    with locked(config.home / "agent.lock"):  # one of a home, however it was started
+        log.info("the agent of host %s looks after %s", config.host_name, config.home)
+        ticking.run(agent.tick, config.tick_seconds, log)
+
+
+if __name__ == "__main__":
+    ticking.logs()
+    main()

@@ -1,0 +1,202 @@
+"""Gathers the evidence of one step: reads both arms' figures, and asks both where traffic is scarce.
+
+A thread of its own, so that a bento that hangs never holds up the controller's tick. What the gateway
+counted comes with the tick; what was gathered is handed over as a frozen `Evidence`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import numpy as np
+
+from bentos import golden
+from ratchet.errors import Refusal
+from ratchet.fleet.gateway import Count
+from ratchet.local_http import LOCAL
+from ratchet.recipe import Releasing
+from ratchet.words import Check
+from releases import evidence
+from releases.evidence import Evidence, Tally
+from releases.figures import Reader, total
+from releases.state import Place
+
+log = logging.getLogger("controller")
+OLD, NEW = 0, 1
+Kind = Literal["recorded", "synthetic"]
+_CALIBRATION = 100
+"""Answers of the champion that its p50 and p99 are taken from."""
+_REMEMBERED = 8192
+_BUSY = 20.0
+"""Requests a second to the challenger from which on live traffic suffices."""
+
+
+def inputs(recorded: Callable[[], bytes | None], golden_set: Callable[[], Path]) -> Iterator[tuple[Kind, np.ndarray]]:
+    """What to ask: recorded requests, the golden inputs, each once; then synthetic ones made of those."""
+    with np.load(golden_set(), allow_pickle=False) as kept:
+        known = kept["images"]
+    chance = np.random.default_rng(0)
+    left = iter(known)
+    while True:
+        if raw := recorded():
+            yield "recorded", np.frombuffer(raw, known.dtype).reshape(1, *known.shape[1:])
+        elif (image := next(left, None)) is not None:
+            yield "recorded", image[None]
+        else:
+            image = known[chance.integers(len(known))].astype(np.int16)
+            moved = np.roll(image, chance.integers(-1, 2, size=2), axis=(0, 1))
+            limits = np.iinfo(known.dtype)
+            noisy = moved + np.where(image > 0, chance.integers(-8, 9, size=image.shape), 0)
+            yield "synthetic", noisy.clip(limits.min, limits.max).astype(known.dtype)[None]
+
+
+@dataclass
+class Observer:
+    """One step of a trial, or one bake: `places` are the endpoints of the two arms, champion first."""
+
+    recipe: str
+    plan: Releasing
+    golden_set: Callable[[], Path]
+    only_probes: bool
+    """The comparison: no traffic is expected."""
+    pause: float
+    """Seconds between two requests of its own; 0 is as long as they take."""
+    even: bool = True
+    pairs: tuple[int, int] = (0, 0)
+    """Compared and disagreed, from the steps before."""
+    places: tuple[tuple[Place, ...], tuple[Place, ...]] = ((), ())
+    slow: tuple[float, float] | None = None
+    _found: Evidence = field(default_factory=Evidence)
+    _counts: tuple[Count, Count] | None = None
+    _base: tuple[Count, Count] | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._readers: tuple[dict[Place, Reader], dict[Place, Reader]] = ({}, {})
+        self._clients: dict[Place, httpx.Client] = {}
+        self._answers: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        self._raw: list[bytes] = []
+        self._probes = [Count(), Count()]
+        self._kinds = {"recorded": 0, "synthetic": 0}
+        self._began = time.monotonic()
+        self._inputs = inputs(lambda: self._raw.pop() if self._raw else None, self.golden_set)
+        for work in (self._look, self._probe):
+            threading.Thread(target=self._loop, args=(work,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def checks(self, counts: tuple[Count, Count]) -> tuple[tuple[Check, ...], bool | None]:
+        """Every check, and whether both arms are sick; `counts` are the gateway's, ever."""
+        if self._base is None or any(now.requests < b.requests for now, b in zip(counts, self._base, strict=True)):
+            self._base = counts if self._base is None else (Count(), Count())
+        self._counts = counts
+        found = self._found
+        old, new = (
+            replace(tally, requests=live.requests - base.requests + sent.requests,
+                    failed=live.failed - base.failed + sent.failed)
+            for tally, live, base, sent in zip(
+                (found.champion, found.challenger), counts, self._base, self._probes, strict=True)
+        )  # fmt: skip
+        whole = replace(found, champion=old, challenger=new)
+        return evidence.checks(whole, self.plan, self.slow, self.even), evidence.sicker(whole, self.plan)
+
+    @property
+    def gathered(self) -> Evidence:
+        return self._found
+
+    def _loop(self, work: Callable[[], float]) -> None:
+        while not self._over.is_set():
+            try:
+                wait = work()
+            except Exception:
+                log.exception("%s: figures could not be gathered", self.recipe)
+                wait = 1.0
+            self._over.wait(wait)
+
+    def _look(self) -> float:
+        errors = []
+        for side in (OLD, NEW):
+            readers = self._readers[side]
+            for place in self.places[side]:
+                try:
+                    answered = readers.setdefault(place, Reader(place)).look()
+                except Refusal as refusal:
+                    errors.append(str(refusal))
+                    continue
+                for one in answered:
+                    self._pair(side, one.id, one.answer)
+                    if side == OLD and one.input and len(self._raw) < _REMEMBERED:
+                        self._raw.append(one.input)
+        within = tuple(total(r.within for r in self._readers[side].values()) for side in (OLD, NEW))
+        if self.slow is None and (first := evidence.edges(Tally(within=within[OLD]), _CALIBRATION)):
+            self.slow = first
+            for reader in (*self._readers[OLD].values(), *self._readers[NEW].values()):
+                reader.rebase()
+            within = ((), ())
+        self._found = replace(
+            self._found, champion=Tally(within=within[OLD]), challenger=Tally(within=within[NEW]),
+            compared=self.pairs[0], disagreed=self.pairs[1], errors=tuple(errors),
+            recorded=self._kinds["recorded"], synthetic=self._kinds["synthetic"],
+        )  # fmt: skip
+        return 0.5
+
+    def _pair(self, side: int, id: str, answer: int) -> None:
+        other = self._answers[1 - side].pop(id, None)
+        if other is None:
+            mine = self._answers[side]
+            mine[id] = answer
+            if len(mine) > _REMEMBERED:
+                mine.pop(next(iter(mine)))
+        else:
+            self._compared(answer != other)
+
+    def _compared(self, differ: bool) -> None:
+        self.pairs = (self.pairs[0] + 1, self.pairs[1] + differ)
+
+    def _scarce(self) -> bool:
+        """Whether live traffic alone would take long."""
+        if self.only_probes or self._counts is None or self._base is None:
+            return self.only_probes
+        took = time.monotonic() - self._began
+        least = min(now.requests - base.requests for now, base in zip(self._counts, self._base, strict=True))
+        return took > 3 and least < _BUSY * took
+
+    def _probe(self) -> float:
+        """The same input to both arms; each host of an arm in its turn, at random."""
+        if not all(self.places) or not self._scarce():
+            return 0.2
+        kind, image = next(self._inputs)
+        started = time.monotonic()
+        answers: list[int | None] = [None, None]
+        for side in random.sample((OLD, NEW), 2):
+            place = random.choice(self.places[side])
+            sent = self._probes[side]
+            try:
+                client = self._clients.setdefault(place, _client(place))
+                answers[side] = int(golden.ask(client, self.recipe, image)[0].argmax())
+                self._probes[side] = Count(sent.requests + 1, sent.failed)
+            except Refusal:
+                self._probes[side] = Count(sent.requests + 1, sent.failed + 1)
+        if None not in answers:
+            self._compared(answers[OLD] != answers[NEW])
+        self._kinds[kind] += 1
+        return self.pause or time.monotonic() - started
+
+
+def _client(place: Place) -> httpx.Client:
+    return httpx.Client(base_url=f"http://{place[0]}:{place[1]}", timeout=5, **LOCAL)
+
+
+def sides(counts: Mapping[Any, Count], recipe: str, arms: tuple[str, str]) -> tuple[Count, Count]:
+    """The gateway's counts of both arms."""
+    old, new = (counts.get((recipe, arm), Count()) for arm in arms)
+    return old, new

@@ -1,0 +1,104 @@
+"""Writes to MLflow what the ledger says, and follows a hand that moved `@champion` there.
+
+MLflow may be slow or down, so it is asked on a thread of its own, and again until it answers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from models import registry
+from ratchet import recipe as recipes
+from ratchet.errors import Refusal
+from ratchet.words import Package, from_json
+from releases import machine, requests
+from releases.ledger import Ledger
+from releases.requests import Followed
+from releases.state import Record, Recorded, State
+from releases.ticking import Once
+
+_RETRY, _LOOK = 5.0, 2.0
+"""Seconds before MLflow is asked again after it did not answer, and between two looks at an alias."""
+WHO = "@champion, moved by a hand"
+
+
+@dataclass
+class Registrar:
+    book: Ledger
+    told: Once
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _under_way: dict[str, Future[None]] = field(default_factory=dict)
+    _not_before: dict[str, float] = field(default_factory=dict)
+
+    def tick(self, recipe: str, state: State, now: float) -> None:
+        """Begins what is to be written or looked at; returns at once."""
+        busy = self._under_way.get(recipe)
+        if state.champion is None and not state.outcomes:
+            return
+        if now < self._not_before.get(recipe, 0.0) or (busy and not busy.done()):
+            return
+        record = next((a for a in machine.wants(state) if isinstance(a, Record)), None)
+        if record is None and state.phase != "idle":
+            return
+        self._not_before[recipe] = now + (_LOOK if record is None else 0.0)
+        self._under_way[recipe] = self._pool.submit(self._ask, recipe, state, record)
+
+    def _ask(self, recipe: str, state: State, record: Record | None) -> None:
+        try:
+            if record:
+                self._write(recipe, record)
+            else:
+                self._follow(recipe, state)
+        except Refusal as refusal:
+            self.told(recipe, str(refusal))
+            self._not_before[recipe] = time.time() + _RETRY
+
+    def _write(self, recipe: str, record: Record) -> None:
+        # What a person deleted has nowhere to write to; `status` tells that its alias is gone.
+        registry.set_alias(recipe, "champion", record.champion)
+        registry.set_alias(recipe, "previous", record.previous)
+        for outcome in record.outcomes:
+            registry.set_tag(recipe, outcome.version, "ratchet.release", outcome.outcome)
+            registry.set_tag(recipe, outcome.version, "ratchet.release_why", outcome.why)
+        done = Recorded(record.champion, record.previous, len(record.outcomes), time.time())
+        Followed(self.book).append(recipe, done, "controller")
+        self.told(recipe, f"wrote @champion={record.champion}, @previous={record.previous}")
+
+    def _follow(self, recipe: str, state: State) -> None:
+        alias = registry.alias(recipe, "champion")
+        assert state.champion
+        if alias in (None, state.champion.version) or state.aliases[0] != state.champion.version:
+            if recipe in self.book.heard("alias"):
+                self.book.forget(f"alias:{recipe}")
+            return
+        why_not = ""
+        try:
+            self._request(recipe, state, str(alias))
+        except Refusal as refusal:
+            why_not = str(refusal)
+            self.told(recipe, why_not)
+        self.book.say(f"alias:{recipe}", {"version": alias, "why_not": why_not}, time.time())
+
+    def _request(self, recipe: str, state: State, version: str) -> None:
+        """Enters what the hand asked for. Raises Refusal where it may not serve."""
+        known = next((p for p in reversed(state.former) if p.version == version), None)
+        why = f"@champion was moved to version {version} in MLflow"
+        package, plan = known or packaged(recipe, version), recipes.load(recipe).releasing
+        wanted = requests.requested(package, "rollback" if known else "release", why, True, plan, self.book)
+        Followed(self.book).append(recipe, wanted, WHO)
+        self.told(recipe, why)
+
+
+def packaged(recipe: str, version: str) -> Package:
+    """The package of a version that was blessed. Raises Refusal when it is not, or there is none."""
+    found = registry.version(recipe, version)
+    if found is None:
+        raise Refusal("there is no such version", f"version {version} of {recipe}", "See the MLflow UI")
+    if found.tags.get("ratchet.verdict") != "blessed":
+        raise Refusal("the version is not blessed", f"version {version} of {recipe}", "Only blessed ones are served")
+    if "ratchet.package" not in found.tags:
+        raise Refusal("the version has no bento", f"version {version} of {recipe}", "Run the loop to build it")
+    return from_json(Package, json.loads(found.tags["ratchet.package"]))
