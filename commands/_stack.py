@@ -10,7 +10,8 @@ from collections.abc import Callable
 import click
 
 from ratchet.errors import Refusal
-from ratchet.fleet.stack import Stack
+from ratchet.files import keep
+from ratchet.fleet.stack import HOST, Stack
 from ratchet.settings import settings
 
 
@@ -37,6 +38,13 @@ def ticking() -> None:
     """Raises Refusal where no controller would follow what is asked."""
     if not stack().controller_ticks():
         raise Refusal("the controller does not tick, so nobody would follow", settings().home, "Run `ratchet up`")
+
+
+def start_host(host: Stack) -> None:
+    """A further host's agent and worker, under a supervisor of its own."""
+    host.open(lambda line: click.echo(line, err=True), servers=False)
+    keep(host.settings.home / "host.json", {"name": host.settings.host_name})
+    host.start(HOST)
 
 
 def waiting() -> Callable[[set[str]], None]:

@@ -18,7 +18,7 @@ def command() -> None:
             raise Refusal("another `ratchet up` or `down` is at work", settings().home, "Wait for it")
         if running.supervisor.pid():
             click.echo("stopping; requests under way are finished", err=True)
-        left = running.close()
+        left = sum(host.close() for host in running.hosts()) + running.close()
     click.echo(
         "nothing is running" + (f" ({left} processes that had outlived their parent were ended)" if left else "")
     )

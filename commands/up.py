@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from commands._stack import stack, waiting
+from commands._stack import stack, start_host, waiting
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.stack import SERVERS, WORKERS
@@ -37,6 +37,8 @@ def command() -> None:
         for name in runs.crash_zombies(settings()):
             click.echo(f"flow run {name} said that it ran, and nobody ran it: marked as crashed", err=True)
         running.start(WORKERS)
+        for host in running.hosts():
+            start_host(host)
         if deploy.deploy(settings()):
             click.echo("deployments are made", err=True)
         listening = {"worker-cpu": lambda: runs.workers_online("cpu"), "worker-gpu": lambda: runs.workers_online("gpu")}

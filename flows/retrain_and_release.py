@@ -16,10 +16,7 @@ from releases import ledger, requests
 @flow(name="retrain-and-release", flow_run_name="{recipe}", persist_result=False)
 @refusals_are_states
 def retrain_and_release(
-    recipe: str,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    strategy: str | None = None,
+    recipe: str, epochs: int | None = None, batch_size: int | None = None, strategy: str | None = None
 ) -> Any:
     """Turns the loop once for a recipe. On unchanged data, recipe version and parameters it does nothing.
 

@@ -69,6 +69,11 @@ class Settings(BaseSettings):
     def ledger(self) -> str:
         return self.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
 
+    def host(self, name: str) -> Settings:
+        """The settings of a further host on this machine: a home below this one, the same servers and ledger."""
+        servers = {"prefect_at": self.prefect_url, "mlflow_at": self.mlflow_url, "ledger_url": self.ledger}
+        return self.model_copy(update={**servers, "home": self.home / "hosts" / name, "host_name": name})
+
     @property
     def mark(self) -> str:
         """The private marker in the environment of every process that this home's supervisor starts."""

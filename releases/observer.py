@@ -32,7 +32,7 @@ from releases.state import Place
 log = logging.getLogger("controller")
 OLD, NEW = 0, 1
 Kind = Literal["recorded", "synthetic"]
-_CALIBRATION = 100
+_CALIBRATION = 200
 """Answers of the champion that its p50 and p99 are taken from."""
 _REMEMBERED = 8192
 _BUSY = 20.0
@@ -68,7 +68,7 @@ class Observer:
     only_probes: bool
     """The comparison: no traffic is expected."""
     pause: float
-    """Seconds between two requests of its own; 0 is as long as they take."""
+    """Seconds between two requests of its own; 0 is half as long as they take."""
     even: bool = True
     pairs: tuple[int, int] = (0, 0)
     """Compared and disagreed, from the steps before."""
@@ -189,7 +189,7 @@ class Observer:
         if None not in answers:
             self._compared(answers[OLD] != answers[NEW])
         self._kinds[kind] += 1
-        return self.pause or time.monotonic() - started
+        return self.pause or (time.monotonic() - started) / 2
 
 
 def _client(place: Place) -> httpx.Client:

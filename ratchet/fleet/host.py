@@ -6,6 +6,7 @@ Knows packages and processes; needs neither Prefect nor MLflow.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,7 @@ class Host:
         processes.end(
             p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == name
         )
+        shutil.rmtree(self._scratch(name), ignore_errors=True)
         self._file(name).unlink(missing_ok=True)
 
     def end_orphans(self, arm: Arm) -> None:
@@ -133,6 +135,9 @@ class Host:
         data = files.kept(self._file(name))
         return None if data is None else (from_json(Package, data["package"]), int(data["port"]))
 
+    def _scratch(self, name: str) -> Path:
+        return self.settings.home / "bentoml" / name
+
     def _file(self, name: str) -> Path:
         return self.settings.home / "arms" / f"{name}.json"
 
@@ -165,7 +170,8 @@ class Host:
         environment = {
             **TELEMETRY_OFF,
             "RATCHET_ARM": name, "RATCHET_ARM_PORT": str(port), "RATCHET_DEVICE": self.settings.device,
-            "BENTOML_HOME": str(self.settings.home / "bentoml"), "BENTOML_CONFIG_OPTIONS": "",
+            # Of its own: BentoML adds up the metrics of all that share one.
+            "BENTOML_HOME": str(self._scratch(name)), "BENTOML_CONFIG_OPTIONS": "",
             "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         listen = ("--host", self.settings.address, "--port", str(port))

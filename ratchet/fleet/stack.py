@@ -24,6 +24,8 @@ from ratchet.settings import TELEMETRY_OFF, Settings
 Health = Callable[[], bool]
 SERVERS = ("prefect", "mlflow", "envoy", "controller", "agent")
 WORKERS = ("worker-cpu", "worker-gpu")
+HOST = ("agent", "worker-gpu")
+"""What a further host runs."""
 _FRESH = 30.0
 """Seconds: a tick may wait for the gateway and for a golden answer."""
 
@@ -110,10 +112,11 @@ class Stack:
         told = kept(self.settings.home / f"{name}.json")
         return told is not None and time.time() - float(told["at"]) < _FRESH + 4 * self.settings.tick_seconds
 
-    def open(self, tell: Callable[[str], None]) -> None:
+    def open(self, tell: Callable[[str], None], servers: bool = True) -> None:
         """A living supervisord, the files its programs need, and nothing left over of an earlier crash.
 
-        Raises Refusal when a port is in use by something that is not of this home.
+        Without `servers` it is a host that has its servers elsewhere. Raises Refusal when a port is in
+        use by something that is not of this home.
         """
         home = self.settings.home
         for folder in (home / "mlflow" / "artifacts", home / "prefect", home / "tmp", home / "bentos", home / "arms"):
@@ -123,8 +126,10 @@ class Stack:
         alive = self.supervisor.pid() is not None
         if not alive:
             self._step_aside_for_orphans()
+        if servers and not alive:
             self._ports_are_free()
-        Gateway(self.settings).reconcile()
+        if servers:
+            Gateway(self.settings).reconcile()
         if not alive:
             self.supervisor.launch()
 
@@ -153,6 +158,11 @@ class Stack:
             if missing:
                 time.sleep(0.3)
         tell(set())
+
+    def hosts(self) -> list[Stack]:
+        """The further hosts of this machine that were started and not removed."""
+        kept = sorted((self.settings.home / "hosts").glob("*/host.json"))
+        return [Stack(self.settings.host(path.parent.name)) for path in kept]
 
     def close(self) -> int:
         """Ends supervisord and every process of this home; returns how many had to be hunted down."""
