@@ -201,7 +201,7 @@ def release(made: Package, strategy: str | None = None) -> None:
 
 
 def place(made: Package, hosts: Sequence[str], at_once: int) -> None:
-    """Runs `serve` on each host's own queue, a few side by side. Raises Refusal when one could not serve it."""
+    """Runs `serve` on each host's own queue, a few side by side, and reports the one that could not."""
     from flows import runs
 
     log = get_run_logger()
@@ -210,13 +210,16 @@ def place(made: Package, hosts: Sequence[str], at_once: int) -> None:
             h: runs.start("serve/gpu", {"package": to_json(made)}, queue=h) for h in hosts[first : first + at_once]
         }
         for host, id in batch.items():
-            run = runs.wait(
-                id, settings().warm_seconds, still=lambda: requests.state_of(made.recipe).phase == "warming"
-            )
-            if run.state != "completed":
+            run = runs.wait(id, settings().warm_seconds, still=lambda: _under_way(made))
+            if run.state == "completed":
+                log.info("host %s: %s", host, run.message)
+            elif _under_way(made):
                 requests.report_failure(made, f"{run.message} (on host {host})", f"host {host}")
-                raise Refusal(f"it could not be served: {run.message}", made.tag, "The champion goes on serving")
-            log.info("host %s: %s", host, run.message)
+
+
+def _under_way(made: Package) -> bool:
+    state = requests.state_of(made.recipe)
+    return made in (state.champion, state.challenger)
 
 
 @stage

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -20,9 +24,11 @@ from typing import Any
 import httpx
 import psutil
 
+from ratchet.files import sha256
 from ratchet.fleet import processes
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
+from ratchet.words import Package
 from tests.conftest import HERE, ROOT, free_ports
 
 NAME = "small-fashion"
@@ -71,6 +77,51 @@ class Running:
     def champion(self) -> str | None:
         promoted = [e["body"]["version"] for e in self.history() if e["kind"] == "promoted"]
         return promoted[-1] if promoted else None
+
+    def bentos(self) -> list[str]:
+        """The versions that run, one for each process."""
+        names = [p["name"] for p in self.status()["processes"] if p["name"].startswith("bento")]
+        return [name.rsplit("-", 2)[1] for name in names]
+
+    def repacked(self, of: str, version: str, edit: Callable[[Path], None]) -> Package:
+        """The real bento of a version with `edit` done to its files, in MLflow under another version's name."""
+        packed = next((self.home / "bentos" / NAME).glob(f"v{of}-*.bento"))
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "bento"
+            shutil.unpack_archive(packed, folder, format="xztar")
+            edit(folder)
+            made = folder.with_suffix(".bento")
+            with tarfile.open(made, "w:xz", preset=0) as archive:
+                archive.add(folder, arcname=".")
+            known = next(e["body"]["package"] for e in self.history() if e["kind"] == "requested")
+            path = f"{known['artifact'].rpartition('/')[0]}/{NAME}-v{version}.bento"
+            url = f"{self.mlflow}/api/2.0/mlflow-artifacts/artifacts/{path}"
+            assert httpx.put(url, content=made.read_bytes()).status_code == 200
+            return Package(NAME, version, f"key of {version}", f"{NAME}:v{version}-made", sha256(made), path)
+
+    def release(self, package: Package, ok: bool = True, **plan: Any) -> str:
+        """Releases a package by hand, by the recipe's plan with these changes; what was told until its end."""
+        code = """
+import dataclasses, json, sys
+from commands._stack import stack
+stack()
+from ratchet.errors import Refusal
+from ratchet.recipe import Releasing, load
+from ratchet.words import Package, from_json
+from releases import requests
+package, plan = from_json(Package, sys.argv[1]), json.loads(sys.argv[2])
+whole = from_json(Releasing, {**dataclasses.asdict(load(package.recipe).releasing), **plan})
+try:
+    requests.release(package, whole, "tester", "a test", by_hand=True)
+    requests.watch(package, lambda line: print(line, flush=True))
+except Refusal as refusal:
+    sys.exit(str(refusal))
+"""
+        command = [sys.executable, "-c", code, json.dumps(dataclasses.asdict(package)), json.dumps(plan)]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.env, cwd=ROOT)
+        told = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, told
+        return told
 
     @property
     def supervisor(self) -> Supervisor:

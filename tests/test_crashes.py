@@ -42,7 +42,7 @@ def test_bentoml_serves_the_current_bento_by_its_relative_path(stack: Running) -
 
 
 def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Running) -> None:
-    name = f"bento-{NAME}-v1"
+    name = next(p.name for p in stack.supervisor.list() if p.name.startswith("bento"))
     master = stack.process(name)
     worker = master.children()[0]
     kill(master)

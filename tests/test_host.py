@@ -11,7 +11,7 @@ import pytest
 
 from ratchet.errors import Refusal
 from ratchet.files import keep, kept, replace_json, sha256
-from ratchet.fleet.host import Host
+from ratchet.fleet.shelf import Shelf
 from ratchet.settings import settings
 from ratchet.words import Package
 
@@ -39,38 +39,38 @@ def from_file(path: Path) -> Callable[[Package, Path], None]:
 
 def test_a_package_is_unpacked_once_and_serves_by_a_relative_path(home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), ("src/model/meta.json", b"{}"))
-    host = Host(settings())
-    folder = host.unpack(package, from_file(tmp_path / "a.bento"))
+    shelf = Shelf(settings())
+    folder = shelf.unpack(package, from_file(tmp_path / "a.bento"))
     assert (folder / "src" / "model" / "meta.json").read_bytes() == b"{}"
-    host.point_current(package)
+    shelf.point_current(package)
     current = home / "bentos" / "small-fashion" / "current"
     assert (current / home.name / "bentos" / "small-fashion" / "current" / "bento.yaml").read_bytes() == b"x"
 
     def never(package: Package, path: Path) -> None:
         raise AssertionError("it is here already")
 
-    assert host.unpack(package, never) == folder
+    assert shelf.unpack(package, never) == folder
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out"])
 def test_a_package_that_reaches_out_of_its_folder_is_refused(name: str, home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), (name, b"x"))
     with pytest.raises(Refusal, match="neither a file nor a folder of it"):
-        Host(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+        Shelf(settings()).unpack(package, from_file(tmp_path / "a.bento"))
     assert not list(home.rglob("out"))
 
 
 def test_a_package_with_a_link_is_refused(home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), ("link", None))
     with pytest.raises(Refusal, match="neither a file nor a folder of it"):
-        Host(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+        Shelf(settings()).unpack(package, from_file(tmp_path / "a.bento"))
 
 
 def test_bytes_that_are_not_those_of_the_digest_are_refused_and_not_kept(home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"))
     (tmp_path / "a.bento").write_bytes(b"something else")
     with pytest.raises(Refusal, match="its SHA-256 is"):
-        Host(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+        Shelf(settings()).unpack(package, from_file(tmp_path / "a.bento"))
     assert not list((home / "bentos").rglob("*.bento"))
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from ratchet.errors import Refusal
+from ratchet.recipe import Releasing
 from ratchet.words import Package
 from releases import requests
 from releases.ledger import Ledger, Lost, held
-from releases.machine import Failed
+from releases.state import Failed
 
 
 @pytest.fixture
@@ -35,11 +36,11 @@ def test_two_releases_of_one_recipe_never_interleave(home: Path) -> None:
     def ask(number: int) -> None:
         package = Package("r", str(number), f"k{number}", f"r:v{number}", f"d{number}", "p")
         try:
-            requests.release(package, "me", "because")
+            requests.release(package, Releasing(), "me", "because")
         except Refusal as refusal:
             refused.append(refusal)
 
-    requests.state_of("r")
+    requests.ledger().say("host:a", {"attempts": {}, "arms": []}, time.time())
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
@@ -51,8 +52,25 @@ def test_two_releases_of_one_recipe_never_interleave(home: Path) -> None:
 
 
 def test_reports_of_a_release_that_is_over_change_nothing(home: Path) -> None:
-    requests.append("r", Failed("9", "late", 1.0), "host")
-    assert requests.state_of("r")[0].champion is None
+    requests.Followed().append("r", Failed(9, "late", (), 1.0), "host")
+    assert requests.state_of("r").champion is None
+    assert requests.ledger().read("r") == [], "what changes nothing is not entered"
+
+
+def test_without_a_living_host_no_release_begins(home: Path) -> None:
+    package = Package("r", "1", "k", "r:v1", "d", "p")
+    requests.ledger().say("host:a", {"attempts": {}, "arms": []}, time.time() - 2 * requests.LIVING)
+    with pytest.raises(Refusal, match="no host is heard of"):
+        requests.release(package, Releasing(), "me", "because")
+
+
+def test_the_last_word_replaces_the_one_before(book: Ledger) -> None:
+    book.say("host:a", {"n": 1}, 1.0)
+    book.say("host:a", {"n": 2}, 2.0)
+    book.say("hostile:a", {"n": 3}, 3.0)
+    assert {name: (said.at, said.body) for name, said in book.heard("host").items()} == {"a": (2.0, {"n": 2})}
+    book.forget("host:a")
+    assert book.heard("host") == {}
 
 
 def test_a_lease_is_held_by_one_and_expires(book: Ledger) -> None:

@@ -246,7 +246,9 @@ def test_whatever_fails_first_the_champion_keeps_all_traffic() -> None:
         assert failed.champion == package("1")
         assert wanted_split(failed) == Split({"v1": 100})
         assert Keep(package("2")) in machine.wants(failed), "it finishes what it has"
-        assert failed.outcomes[-1] == Outcome("2", "failed", "it crashed")
+        outcome = "rolled back" if 0 < n < len(forward) else "failed"
+        assert failed.outcomes[-1] == Outcome("2", outcome, "it crashed")
+        assert (failed.rolled_back == {"v2"}) == (outcome == "rolled back"), "what had its chance waits for a hand"
 
 
 def test_a_failure_in_the_bake_time_turns_back_to_the_warm_champion_at_once() -> None:

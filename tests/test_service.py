@@ -89,7 +89,8 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         if "__pycache__" not in str(p)
     }
     assert files == {
-        "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/protocol.py", "bentos/service.py",
+        "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/protocol.py",
+        "bentos/records.py", "bentos/service.py",
         "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py",
         "model/dossier.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip

@@ -24,6 +24,13 @@ recipe = replace(
     judging=Judging(accuracy=0.6, worst_class=0.0, margin=0.1),
     # Models trained so briefly disagree a lot; and nobody waits half an hour in a test.
     releasing=Releasing(
-        steps=(Step(), Step(mirror=20), Step(50)), bake_seconds=8.0, step_seconds=120.0, disagreed=Bound(0.5, 0.5)
+        steps=(Step(), Step(mirror=20), Step(50)),
+        bake_seconds=8.0,
+        step_seconds=120.0,
+        failed=Bound(0.0, 0.03),
+        slow_half=Bound(0.15, 0.4),
+        slow_most=Bound(0.05, 0.15),
+        disagreed=Bound(0.5, 0.5),
     ),
+    record_inputs=True,
 )
