@@ -142,7 +142,7 @@ async def _infer(request: Request) -> Response:
 
 async def _records(request: Request) -> JSONResponse:
     after = request.query_params.get("after", "0")
-    return JSONResponse(RECORDS.after(int(after) if after.isdigit() and len(after) < 19 else 0))
+    return JSONResponse(RECORDS.after(int(after) if after.isdigit() and len(after) < 20 else 0))
 
 
 _ROUTES = [Route("/", _server), Route("/health/live", _live), Route("/health/ready", _ready)]

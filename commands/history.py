@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from releases.ledger import Entry
+from releases.record import Share
+
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+
 
 @click.command("history")
 @click.argument("recipe")
+@click.option("--shares", is_flag=True, help="Which version had which share of the traffic, and when.")
+@click.option("--at", type=click.DateTime(_TIMES), help="Which one had it at this moment (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
-def command(recipe: str, as_json: bool) -> None:
-    """Print the ledger of RECIPE: every request, report, promotion and failure, with who and why."""
+def command(recipe: str, shares: bool, at: datetime | None, as_json: bool) -> None:
+    """Print the ledger of RECIPE: every request, step, promotion and failure, with who and why."""
     from ratchet.recipe import source
-    from releases import requests
+    from releases import record, requests
 
     entries = requests.ledger().read(recipe)
     if not entries:
         source(recipe)
+    found = record.shares(entries)
+    if at is not None:
+        held = record.at(found, at.replace(tzinfo=UTC).timestamp())
+        found = [held] if held else []
+    told = found if shares or at is not None else entries
     if as_json:
-        click.echo(json.dumps([vars(e) for e in entries], indent=1))
+        click.echo(json.dumps([dataclasses.asdict(t) for t in told], indent=1))
         return
-    for e in entries:
-        at = datetime.fromtimestamp(e.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        click.echo(f"{e.seq:4}  {at}  {e.kind:10} {e.who}: {_line(e.kind, e.body)}")
-    if not entries:
-        click.echo("nothing happened yet")
+    for each in told:
+        click.echo(_share(each) if isinstance(each, record.Share) else _entry(each))
+    if not told:
+        click.echo("nothing happened yet" if at is None else "nothing served then")
+
+
+def _entry(e: Entry) -> str:
+    return f"{e.seq:4}  {_time(e.at)}  {e.kind:10} {e.who}: {_line(e.kind, e.body)}"
+
+
+def _share(share: Share) -> str:
+    split = share.split
+    told = ", ".join(f"{arm} {weight} %" for arm, weight in split.weights.items()) or "no traffic"
+    mirrored = f", mirrored to {split.mirror} {split.percent} %" if split.mirror else ""
+    return f"{_time(share.at)}  {told}{mirrored}  ({share.who}, {share.kind}: {share.why})"
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _line(kind: str, body: Any) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -22,38 +23,56 @@ from releases.state import State
 
 
 @click.command("status")
+@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
-def command(as_json: bool) -> None:
-    """Show each recipe's champion, endpoints, traffic and last run, and each process's state."""
-    found = look()
+def command(watch: bool, as_json: bool) -> None:
+    """Show each recipe's champion, endpoints, traffic, release and last run, and each process's state."""
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(look(), indent=1))
         return
+    while True:
+        told = "\n".join(_lines(look()))
+        if watch and sys.stdout.isatty():
+            click.clear()
+        click.echo(told)
+        if not watch:
+            return
+        time.sleep(1)
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
     for process in found["processes"]:
         mark = {"running": "green", "starting": "yellow"}.get(process["state"], "red")
-        click.echo(f"{process['name']:32} {click.style(process['state'], fg=mark)}")
+        yield f"{process['name']:42} {click.style(process['state'], fg=mark)}"
     if not found["processes"]:
         alive = any(e["ready"] for recipe in found["recipes"].values() for e in recipe["endpoints"])
-        click.echo("nothing is supervised, and bentos answer; `ratchet up` adopts them" if alive
-                   else "nothing is running; `ratchet up` starts it")  # fmt: skip
+        yield ("nothing is supervised, and bentos answer; `ratchet up` adopts them" if alive
+               else "nothing is running; `ratchet up` starts it")  # fmt: skip
     for name, recipe in found["recipes"].items():
-        click.echo(f"\n{click.style(name, bold=True)}: {_champion(recipe)}")
-        for key in (
-            "bento",
-            "digest",
-            "phase",
-            "step",
-            "why",
-            "traffic",
-            "mirrored",
-            "evidence",
-            "endpoints",
-            "last_run",
-            "last_snapshot",
-            "notes",
-        ):
+        yield f"\n{click.style(name, bold=True)}: {_champion(recipe)}"
+        for key in ("bento", "digest", "phase", "why", "traffic", "mirrored", "last_run", "last_snapshot", "notes"):
             if recipe[key]:
-                click.echo(f"  {key.replace('_', ' '):14} {_text(recipe[key])}")
+                yield f"  {key.replace('_', ' '):14} {_text(recipe[key])}"
+        for e in recipe["endpoints"]:
+            gateway = "in the gateway" if e["in_gateway"] else "not in the gateway"
+            told = ", ".join(
+                filter(None, (e["state"], "ready" if e["ready"] else "not ready", gateway, e.get("fault")))
+            )
+            yield f"  {e['host']:14} {e['arm']} at {e['at']}: {told}"
+        for check in recipe["evidence"]:
+            yield f"  {check['name']:18} {_check(check)}"
+
+
+_COLOURS = {"pass": "green", "fail": "red", "error": "red", "inconclusive": "yellow"}
+
+
+def _check(check: dict[str, Any]) -> str:
+    """A check's figure with its interval, the bound that it must not be shown to be over, and how it stands."""
+    outcome = click.style(check["outcome"], fg=_COLOURS.get(check["outcome"]))
+    if check["figure"] is None or check["outcome"] == "not asked":
+        return f"{outcome}: {check['detail']}"
+    interval = f"{check['figure']:.2%} ({check['low']:.2%} to {check['high']:.2%}), bound {check['threshold']:.2%}"
+    return f"{outcome}: {interval}; {check['detail']}"
 
 
 def look() -> dict[str, Any]:
@@ -150,7 +169,11 @@ def _notes(name: str, state: State, running: Stack) -> list[str]:
 
 
 def _champion(recipe: dict[str, Any]) -> str:
-    return f"version {recipe['champion']} is champion" if recipe["champion"] else "nothing released yet"
+    told = f"version {recipe['champion']} is champion" if recipe["champion"] else "nothing released yet"
+    if recipe["challenger"]:
+        told += f"; version {recipe['challenger']} is {recipe['phase']}"
+    at = f" at {recipe['step']}" if recipe["step"] else ""
+    return f"{told}{at}{', paused' if recipe['paused'] else ''}"
 
 
 def _text(value: Any) -> str:

@@ -23,7 +23,7 @@ from releases.ledger import Ledger, Said
 from releases.observe import observe
 from releases.observer import Observer, sides
 from releases.registrar import Registrar
-from releases.state import Event, Fleet, State
+from releases.state import Event, Fleet, Passed, State
 
 log = logging.getLogger("controller")
 LEASE = "controller"
@@ -89,7 +89,8 @@ class Controller:
 
     def _enter(self, recipe: str, event: Event) -> State:
         kind, _ = entries.to_body(event)
-        log.info("%s: %s %s", recipe, kind, getattr(event, "why", "") or getattr(event, "version", ""))
+        step = f"step {event.step + 1}" if isinstance(event, Passed) else ""
+        log.info("%s: %s %s", recipe, kind, step or getattr(event, "why", "") or getattr(event, "version", ""))
         return self.followed.append(recipe, event, "controller")
 
     def _evidence(

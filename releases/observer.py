@@ -34,7 +34,7 @@ OLD, NEW = 0, 1
 Kind = Literal["recorded", "synthetic"]
 _CALIBRATION = 200
 """Answers of the champion that its p50 and p99 are taken from."""
-_REMEMBERED = 8192
+_REMEMBERED, _PAIRS = 8192, 500
 _BUSY = 20.0
 """Requests a second to the challenger from which on live traffic suffices."""
 
@@ -168,7 +168,8 @@ class Observer:
             return self.only_probes
         took = time.monotonic() - self._began
         least = min(now.requests - base.requests for now, base in zip(self._counts, self._base, strict=True))
-        return took > 3 and least < _BUSY * took
+        # Where nothing is mirrored, no caller's request is answered twice.
+        return took > 3 and (least < _BUSY * took or self.pairs[0] < _PAIRS)
 
     def _probe(self) -> float:
         """The same input to both arms; each host of an arm in its turn, at random."""

@@ -6,15 +6,18 @@ MLflow may be slow or down, so it is asked on a thread of its own, and again unt
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from models import registry
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.words import Package, from_json
 from releases import machine, requests
+from releases import record as record_of
 from releases.ledger import Ledger
 from releases.requests import Followed
 from releases.state import Record, Recorded, State
@@ -63,9 +66,19 @@ class Registrar:
         for outcome in record.outcomes:
             registry.set_tag(recipe, outcome.version, "ratchet.release", outcome.outcome)
             registry.set_tag(recipe, outcome.version, "ratchet.release_why", outcome.why)
+            self._keep_record(recipe, outcome.version)
         done = Recorded(record.champion, record.previous, len(record.outcomes), time.time())
         Followed(self.book).append(recipe, done, "controller")
         self.told(recipe, f"wrote @champion={record.champion}, @previous={record.previous}")
+
+    def _keep_record(self, recipe: str, version: str) -> None:
+        """The release's whole record, beside the version: each step, its figures, who decided."""
+        if found := registry.version(recipe, version):
+            told, name = record_of.release(self.book.read(recipe), version), "release.json"
+            path = registry.artifact_path(registry.experiment_of(found.run_id), found.model_id, name)
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / name).write_text(json.dumps(told, indent=1))
+                registry.upload(path, Path(folder) / name)
 
     def _follow(self, recipe: str, state: State) -> None:
         alias = registry.alias(recipe, "champion")

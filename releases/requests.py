@@ -111,6 +111,24 @@ def abort(recipe: str, who: str, why: str) -> State:
     return Followed().append(recipe, Failed(state.attempt, f"aborted by {who}: {why}", (), time.time()), who)
 
 
+def astray() -> list[str]:
+    """What is not as the ledger says, a line each: a host without a champion, or one that was not heard of lately."""
+    book, told = ledger(), []
+    heard, living = book.heard("host"), hosts(book)
+    told += [
+        f"host {name} was not heard of for {time.time() - heard[name].at:.0f} s" for name in heard if name not in living
+    ]
+    for recipe in book.recipes():
+        champion = state_of(recipe, book).champion
+        for host in living if champion else ():
+            arms = [
+                a for a in heard[host].body["arms"] if champion and (a["recipe"], a["arm"]) == (recipe, champion.arm)
+            ]
+            if not any(a["ready"] and a["proven"] for a in arms):
+                told.append(f"host {host} does not serve the champion of {recipe} yet")
+    return told
+
+
 def report_failure(package: Package, why: str, who: str) -> None:
     """A host could not serve the package that is on trial."""
     state = state_of(package.recipe)

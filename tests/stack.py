@@ -83,21 +83,35 @@ class Running:
         names = [p["name"] for p in self.status()["processes"] if p["name"].startswith("bento")]
         return [name.rsplit("-", 2)[1] for name in names]
 
-    def repacked(self, of: str, version: str, edit: Callable[[Path], None]) -> Package:
-        """The real bento of a version with `edit` done to its files, in MLflow under another version's name."""
-        packed = next((self.home / "bentos" / NAME).glob(f"v{of}-*.bento"))
+    def repacked(self, edit: Callable[[Path], None], of: str = "1") -> Package:
+        """The real bento of a version with `edit` done to its files, kept and registered in MLflow as a new version."""
+        known = next(e["body"]["package"] for e in self.history()
+                     if e["kind"] == "requested" and e["body"]["package"]["version"] == of)  # fmt: skip
+        api = f"{self.mlflow}/api/2.0/mlflow"
+        found = httpx.get(f"{api}/model-versions/get", params={"name": NAME, "version": of}).json()["model_version"]
+        new = {"name": NAME, "source": found["source"], "run_id": found["run_id"],
+               "model_id": found["source"].removeprefix("models:/")}  # fmt: skip
+        made = httpx.post(f"{api}/model-versions/create", json=new).json()
+        assert "model_version" in made, made
+        version = made["model_version"]["version"]
+        path = f"{known['artifact'].rpartition('/')[0]}/{NAME}-v{version}.bento"
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "bento"
+            packed = next((self.home / "bentos" / NAME).glob(f"v{of}-*.bento"))
             shutil.unpack_archive(packed, folder, format="xztar")
             edit(folder)
-            made = folder.with_suffix(".bento")
-            with tarfile.open(made, "w:xz", preset=0) as archive:
+            changed = folder.with_suffix(".bento")
+            with tarfile.open(changed, "w:xz", preset=0) as archive:
                 archive.add(folder, arcname=".")
-            known = next(e["body"]["package"] for e in self.history() if e["kind"] == "requested")
-            path = f"{known['artifact'].rpartition('/')[0]}/{NAME}-v{version}.bento"
             url = f"{self.mlflow}/api/2.0/mlflow-artifacts/artifacts/{path}"
-            assert httpx.put(url, content=made.read_bytes()).status_code == 200
-            return Package(NAME, version, f"key of {version}", f"{NAME}:v{version}-made", sha256(made), path)
+            assert httpx.put(url, content=changed.read_bytes()).status_code == 200
+            return Package(NAME, version, f"key of {version}", f"{NAME}:v{version}-made", sha256(changed), path)
+
+    def tags(self, version: str) -> dict[str, str]:
+        """A version's tags in MLflow."""
+        url = f"{self.mlflow}/api/2.0/mlflow/model-versions/get"
+        found = httpx.get(url, params={"name": NAME, "version": version}).json()["model_version"]
+        return {t["key"]: t["value"] for t in found.get("tags", [])}
 
     def release(self, package: Package, ok: bool = True, **plan: Any) -> str:
         """Releases a package by hand, by the recipe's plan with these changes; what was told until its end."""
@@ -185,6 +199,7 @@ def running(home: Path, **more: str) -> Iterator[Running]:
         told = stack.ratchet("down")
         assert "nothing is running" in told
         assert stack.marked() == []
+        assert not [p for host in (home / "hosts").glob("*") for p in processes.marked(Settings(home=host).mark)]
 
 
 def until(there: Callable[[], object], seconds: float = 30, every: float = 0.2) -> float:
@@ -221,7 +236,7 @@ class Load:
 
 
 @contextlib.contextmanager
-def load(url: str) -> Iterator[Load]:
+def load(url: str, callers: int = 2) -> Iterator[Load]:
     seen = Load(Counter(), Counter())
     done = threading.Event()
 
@@ -236,7 +251,7 @@ def load(url: str) -> Iterator[Load]:
                     seen.codes[0] += 1
                 time.sleep(0.005)
 
-    threads = [threading.Thread(target=ask) for _ in range(2)]
+    threads = [threading.Thread(target=ask) for _ in range(callers)]
     for thread in threads:
         thread.start()
     try:

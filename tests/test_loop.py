@@ -250,14 +250,14 @@ def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack:
             images, probabilities = data["images"], data["probabilities"]
         np.savez(kept, images=images, probabilities=np.roll(probabilities, 1, axis=1))
 
-    package = stack.repacked("2", "9", swap)
+    package = stack.repacked(swap, of="2")
     assert "golden input 0" in stack.release(package, ok=False)
     assert (stack.champion(), stack.ask().headers["x-model-version"]) == ("1", "1")
     until(lambda: stack.bentos() == ["v1"], 60)
 
 
 def test_a_bento_whose_bytes_changed_after_its_digest_was_taken_never_starts(stack: Running) -> None:
-    package = dataclasses.replace(stack.repacked("2", "8", lambda folder: None), digest="0" * 64)
+    package = dataclasses.replace(stack.repacked(lambda folder: None, of="2"), digest="0" * 64)
     assert "its SHA-256 is" in stack.release(package, ok=False)
     assert stack.ask().status_code == 200
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -18,11 +19,17 @@ import psutil
 import pytest
 from PIL import Image
 
-from bentos import golden
+from bentos import golden, records
+from bentos.records import Records
 from models import export
 from ratchet import lock
 from ratchet.errors import Refusal
+from ratchet.fleet.gateway import Count
+from ratchet.recipe import Bound, Releasing
 from ratchet.settings import TELEMETRY_OFF
+from releases.evidence import outcome
+from releases.figures import Reader
+from releases.observer import Observer, inputs
 from tests.conftest import ROOT, Built, free_ports
 
 NAME = "small-fashion"
@@ -265,9 +272,86 @@ def test_requests_under_way_are_finished_when_it_is_stopped(python: str, built: 
     threads = [threading.Thread(target=post) for _ in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    (worker,) = psutil.Process(process.pid).children()
+    until = time.monotonic() + 20
+    while sum(c.status == "ESTABLISHED" for c in worker.net_connections()) < 3:
+        assert time.monotonic() < until, "the service took no connection"
+        time.sleep(0.02)
+    time.sleep(0.3)  # a connection that was taken and told nothing yet is closed
     process.terminate()
     for thread in threads:
         thread.join()
     assert process.wait(30) == 0
     assert codes == [200, 200, 200]
+
+
+def asked(url: str, id: str, image: np.ndarray) -> None:
+    sent = {"x-request-id": id}
+    assert httpx.post(f"{url}/predict", json={"images": [image.tolist()]}, headers=sent).status_code == 200
+
+
+def test_an_answer_is_known_by_its_requests_id_and_its_raw_input_where_the_recipe_allows_it(
+    url: str, built: Built
+) -> None:
+    told = httpx.get(f"{url}/ops/records", params={"after": 1 << 60}).json()
+    asked(url, "one", built.images[0])
+    golden.replay(url, NAME, built.folder / "src" / "model")  # of no id, so of no caller: not recorded
+    asked(url, "one", built.images[1])
+    now = httpx.get(f"{url}/ops/records", params={"after": told["next"]}).json()
+    ids = [r["id"] for r in now["records"]]
+    assert len(ids) == 2
+    assert len(set(ids)) == 2, "the same id for another input is another request"
+    assert base64.b64decode(now["records"][0]["input"]) == built.images[0].tobytes()
+    assert httpx.get(f"{url}/ops/records", params={"after": "nonsense"}).status_code == 200
+    silent = Records(keep_inputs=False)
+    token = records.request.set("two")
+    silent.add(built.images[:2], np.eye(10, dtype=np.float32)[[3, 4]])
+    records.request.reset(token)
+    assert [(r["class"], r["input"]) for r in silent.after(0)["records"]] == [(3, "")]
+
+
+def test_a_readers_figures_are_those_since_it_began(url: str, built: Built) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    reader = Reader((host, int(port)))
+    assert reader.look() == []
+    for number in range(7):
+        asked(url, f"id {number}", built.images[number])
+    answers = reader.look()
+    assert len(answers) == 7
+    assert reader.within[float("inf")] == 7
+    assert [reader.within[at] for at in sorted(reader.within)] == sorted(reader.within.values()), "rising"
+    reader.rebase()
+    asked(url, "last", built.images[0])
+    reader.look()
+    assert reader.within[float("inf")] == 1
+    with pytest.raises(Refusal, match="cannot be read"):
+        Reader(("127.0.0.1", 1)).look()
+
+
+def test_an_observer_asks_both_arms_the_same_and_finds_the_same_bento_no_worse(url: str, built: Built) -> None:
+    """The comparison of a release, with a bento against itself; recorded and golden inputs first, each once."""
+    host, port = url.removeprefix("http://").split(":")
+    plan = Releasing(failed=Bound(0.0, 0.1), slow_half=Bound(0.3, 0.6), slow_most=Bound(0.3, 0.6))
+    observer = Observer(NAME, plan, lambda: built.folder / "src" / "model" / "golden.npz", only_probes=True, pause=0.0)
+    observer.places = (((host, int(port)),), ((host, int(port)),))
+    try:
+        until = time.monotonic() + 60
+        while outcome(checks := observer.checks((Count(), Count()))[0]) != "pass":
+            assert time.monotonic() < until, checks
+            time.sleep(0.2)
+    finally:
+        observer.stop()
+    gathered = observer.gathered
+    assert gathered.disagreed == 0
+    assert gathered.compared > 100
+    assert gathered.recorded == 16, "the golden set's, each counted once"
+    assert gathered.synthetic >= gathered.compared - 20
+
+
+def test_what_is_asked_is_recorded_first_then_golden_then_synthetic(built: Built) -> None:
+    left = [built.images[5].tobytes()]
+    found = inputs(lambda: left.pop() if left else None, lambda: built.folder / "src" / "model" / "golden.npz")
+    told = [next(found) for _ in range(20)]
+    assert [kind for kind, _ in told] == ["recorded"] * 17 + ["synthetic"] * 3
+    assert (told[0][1] == built.images[5]).all()
+    assert all(image.shape == (1, 28, 28) and image.dtype == np.uint8 for _, image in told)

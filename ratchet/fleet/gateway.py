@@ -164,7 +164,7 @@ class Gateway:
     def _cluster(self, name: str, endpoints: Iterable[tuple[str, int]]) -> dict[str, Any]:
         return {
             "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            "name": name, "type": "STATIC", "connect_timeout": "0.5s", "lb_policy": "LEAST_REQUEST",
+            "name": name, "type": "STATIC", "connect_timeout": "0.5s", "lb_policy": "ROUND_ROBIN",
             # The default of 50 % sends traffic to hosts that are known to be dead.
             "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
             "health_checks": [{
@@ -199,7 +199,7 @@ class Gateway:
                 "retry_policy": {
                     "retry_on": "connect-failure,refused-stream,reset", "num_retries": 2,
                     "retry_host_predicate": [{"name": "others", "typed_config": {"@type": _PREVIOUS_HOSTS}}],
-                    "host_selection_retry_max_attempts": 3,
+                    "host_selection_retry_max_attempts": 8,
                 },
                 **({"request_mirror_policies": [_mirror(recipe, wanted)]} if wanted.mirror else {}),
             }  # fmt: skip

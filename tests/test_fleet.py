@@ -1,0 +1,198 @@
+"""Three hosts under load: a release cannot hurt. Bad challengers are real bentos with one fault built in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from ratchet.fleet import processes
+from ratchet.fleet.supervisor import Supervisor
+from ratchet.settings import Settings
+from tests.stack import NAME, Running, answers, kill, load, running, until
+
+pytestmark = pytest.mark.stack
+OTHERS = ("gpu-2", "gpu-3")
+HALF = {"steps": [{"weight": 50, "mirror": 0}]}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("fleet") / "home") as found:
+        assert "is champion" in found.ratchet("loop", NAME)
+        for name in OTHERS:
+            found.ratchet("host", "start", "--name", name)
+        until(lambda: serving(found) == ["v1"] * 3)
+        yield found
+
+
+def serving(fleet: Running) -> list[str]:
+    """The version at each endpoint that the gateway finds healthy."""
+    ends = fleet.status()["recipes"][NAME]["endpoints"]
+    return sorted(e["arm"].partition("-")[0] for e in ends if e["in_gateway"])
+
+
+def running_arms(fleet: Running) -> list[str]:
+    return sorted(e["arm"].partition("-")[0] for e in fleet.status()["recipes"][NAME]["endpoints"])
+
+
+def fault(code: str) -> Callable[[Path], None]:
+    """Runs `code` at each request after the golden set's, with `n` counting them, in the service itself."""
+
+    def edit(folder: Path) -> None:
+        path = folder / "src" / "bentos" / "service.py"
+        source = path.read_text()
+        before = "        found = self(images) if len(images) <= 32"
+        assert before in source
+        lines = "".join(f"        {line}\n" for line in ["self.n = n = getattr(self, 'n', 0) + 1", *code.splitlines()])
+        path.write_text(source.replace(before, lines + before))
+
+    return edit
+
+
+def permuted(folder: Path) -> None:
+    """Labels permuted: the model was trained so, and its golden set is its own answers."""
+    kept = folder / "src" / "model" / "golden.npz"
+    with np.load(kept) as data:
+        np.savez(kept, images=data["images"], probabilities=np.roll(data["probabilities"], 3, axis=1))
+    path = folder / "src" / "bentos" / "service.py"
+    before = "        if not np.isfinite(found).all():"
+    path.write_text(path.read_text().replace(before, "        found = np.roll(found, 3, axis=1)\n" + before))
+
+
+COMPARISON = {"steps": [{"weight": 0, "mirror": 0}]}
+BAD = {
+    "answers NaN": (fault("if n > 60 and n % 4 == 0: return images.sum() * np.nan"), "failed", HALF),
+    "crashes on the 50th request": (fault("if n == 50: os._exit(1)"), "its process died on host", HALF),
+    "fails one request in twenty": (fault("if n > 60 and n % 20 == 0: raise ValueError('unlucky')"), "failed", HALF),
+    # The champion's answer takes 1.5 ms with nobody else asking.
+    "takes twice as long": (fault("import time; time.sleep(0.002)"), "slower", COMPARISON),
+    "leaks memory until it dies": (
+        fault("import resource\nif n == 1: self.kept = []; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
+              "try: self.kept.append(np.empty(32 << 20, np.uint8))\nexcept MemoryError: os.abort()"),
+        "its process died on host", HALF,
+    ),
+    "has its labels permuted": (permuted, "disagreed", HALF),
+}  # fmt: skip
+
+
+def test_a_canary_under_load_over_three_hosts_loses_no_request(fleet: Running) -> None:
+    package = fleet.repacked(lambda folder: None)
+    with load(fleet.gateway, 4) as seen:
+        fleet.release(package)
+        until(lambda: fleet.status()["recipes"][NAME]["phase"] == "idle", 60)
+        until(lambda: running_arms(fleet) == [f"v{package.version}"] * 3, 60)
+        assert "version 1 serves after" in fleet.ratchet("rollback", NAME)
+        until(lambda: running_arms(fleet) == ["v1"] * 3, 60)
+    assert seen.failed == 0, seen
+    assert sum(seen.codes.values()) > 1000
+    # It is the same bento under another name, so it answers as version 1.
+    kinds = [e["kind"] for e in fleet.history()][-12:]
+    assert kinds.count("passed") == 3
+    assert {"healthy", "promoted", "baked", "drained"} <= set(kinds)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_challenger_is_taken_back_for_the_right_reason(fleet: Running, name: str) -> None:
+    edit, reason, plan = BAD[name]
+    package = fleet.repacked(edit)
+    with load(fleet.gateway, 4 if plan == HALF else 0) as seen:
+        told = fleet.release(package, ok=False, **plan)
+        until(lambda: running_arms(fleet) == ["v1"] * 3, 60)
+    assert reason in told
+    assert fleet.champion() == "1"
+    print(f"{name}: {told.strip().splitlines()[-1]} Callers saw {dict(seen.codes)}")
+    until(lambda: fleet.tags(package.version).get("ratchet.release") == "rolled back")
+    assert reason in fleet.tags(package.version)["ratchet.release_why"]
+    assert dict(fleet.status()["recipes"][NAME]["traffic"]).popitem()[1] == 100
+
+
+def test_one_that_turns_bad_after_its_promotion_is_taken_back_in_the_bake_time(fleet: Running, tmp_path: Path) -> None:
+    flag = tmp_path / "bad"
+    package = fleet.repacked(fault(f"if os.path.exists({str(flag)!r}): raise ValueError('rotten')"))
+    with load(fleet.gateway, 4) as seen:
+        fleet.release(package, **HALF, bake_seconds=120)
+        flag.touch()
+        took = until(lambda: fleet.champion() == "1", 60)
+        until(lambda: running_arms(fleet) == ["v1"] * 3, 60)
+        before = seen.failed
+        until(lambda: seen.codes[200] > 100)
+    failed = next(e["body"] for e in reversed(fleet.history()) if e["kind"] == "failed")
+    assert "in the bake time" in failed["why"]
+    assert seen.failed == before, "after it was taken back nobody was failed"
+    print(f"taken back after {took:.1f} s; callers saw {dict(seen.codes)}")
+
+
+def test_with_prefect_and_mlflow_killed_at_a_quarter_a_bad_one_is_taken_back(fleet: Running) -> None:
+    package = fleet.repacked(fault("if n > 400 and n % 5 == 0: raise ValueError('one in five')"))
+    down = ("prefect", "mlflow", "worker-cpu", "worker-gpu")
+    quarter = {"steps": [{"weight": 25, "mirror": 0}, {"weight": 50, "mirror": 0}]}
+
+    def kill_them() -> None:
+        servers = [fleet.process(n) for n in down]
+        family = [p for s in servers for p in (s, *s.children(recursive=True))]
+        for name in down:
+            fleet.supervisor.remove(name)
+        for process in family:
+            if process.is_running():
+                kill(process)
+
+    def wait_and_kill() -> None:
+        until(lambda: fleet.status()["recipes"][NAME]["step"] == "25 %", 60)
+        kill_them()
+
+    killer = threading.Thread(target=wait_and_kill)
+    with load(fleet.gateway, 4):
+        killer.start()
+        told = fleet.release(package, ok=False, **quarter)
+        killer.join()
+    assert "failed: " in told
+    assert not answers(fleet.mlflow)
+    assert fleet.ask().status_code == 200
+    assert "has yet to be told" in fleet.ratchet("status")
+    fleet.ratchet("up")
+    until(lambda: fleet.tags(package.version).get("ratchet.release") == "rolled back", 60)
+
+
+def end(fleet: Running, host: str) -> None:
+    """What a power cut does to it: everything at once."""
+    found = processes.marked(Settings(home=fleet.home / "hosts" / host).mark)
+    pid = Supervisor(Settings(home=fleet.home / "hosts" / host)).pid()
+    for process in ([psutil.Process(pid)] if pid else []) + found:
+        kill(process)
+
+
+def test_a_host_killed_during_a_release_is_left_out_and_comes_back_to_the_champion(fleet: Running) -> None:
+    package = fleet.repacked(lambda folder: None)
+
+    def wait_and_end() -> None:
+        until(lambda: fleet.status()["recipes"][NAME]["phase"] == "trial", 60)
+        end(fleet, "gpu-3")
+
+    killer = threading.Thread(target=wait_and_end)
+    with load(fleet.gateway, 4) as seen:
+        killer.start()
+        fleet.release(package)
+        killer.join()
+        until(lambda: fleet.status()["recipes"][NAME]["phase"] == "idle", 60)
+        assert serving(fleet) == [f"v{package.version}"] * 2
+        assert "gpu-3" not in fleet.status()["hosts"]
+        # Its supervisor still holds the old bento's program: it must not serve again.
+        fleet.ratchet("host", "start", "--name", "gpu-3")
+        until(lambda: running_arms(fleet) == [f"v{package.version}"] * 3, 60)
+        until(lambda: serving(fleet) == [f"v{package.version}"] * 3, 60)
+    print(f"a host killed during a release: callers saw {dict(seen.codes)}")
+    assert seen.failed <= 4, "at most what was under way on it"
+    fleet.ratchet("rollback", NAME)
+
+
+def test_a_host_that_leaves_takes_no_request_with_it(fleet: Running) -> None:
+    with load(fleet.gateway, 4) as seen:
+        assert "gpu-2 is stopped" in fleet.ratchet("host", "stop", "--name", "gpu-2")
+        fleet.ratchet("host", "start", "--name", "gpu-2")
+    assert seen.failed == 0, seen
+    assert "gpu-2" in fleet.ratchet("host", "list")

@@ -1,0 +1,175 @@
+"""The gateway's verbs on a real Envoy, with small servers for bentos."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ratchet.files import keep
+from ratchet.fleet.gateway import Gateway
+from ratchet.settings import Settings
+from ratchet.words import Split
+from tests.conftest import free_ports
+
+
+@dataclass
+class Bento:
+    """Answers as a bento does, as far as the gateway cares; `status` is what callers get."""
+
+    name: str
+    status: int = 200
+    seconds: float = 0.0
+    asked: Counter[str] = field(default_factory=Counter)
+    ids: list[str] = field(default_factory=list)
+    dead: bool = False
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[tuple[str, int]]:
+        bento = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.answer(200)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                if bento.dead:
+                    self.close_connection = True
+                    return
+                bento.asked[self.path] += 1
+                bento.ids.append(self.headers["x-request-id"])
+                time.sleep(bento.seconds)
+                self.answer(bento.status)
+
+            def answer(self, status: int) -> None:
+                self.send_response(status)
+                self.send_header("content-length", str(len(bento.name)))
+                self.end_headers()
+                self.wfile.write(bento.name.encode())
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield ("127.0.0.1", server.server_port)
+        finally:
+            self.dead = True
+            server.shutdown()
+            server.server_close()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    ports = free_ports(2)
+    found = Gateway(Settings(home=tmp_path, gateway_port=ports[0], envoy_admin_port=ports[1]))
+    found.reconcile()
+    process = subprocess.Popen(found.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: found.get_routes().alive)
+        yield found
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(there: Callable[[], object], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+def ask(gateway: Gateway, times: int = 1) -> Counter[str]:
+    url = f"{gateway.settings.gateway_url}/r/predict"
+    return Counter(httpx.post(url, json={}).text for _ in range(times))
+
+
+def split(gateway: Gateway, wanted: Split) -> None:
+    gateway.turn("r", wanted)
+    until(lambda: gateway.get_routes().splits.get("r") == wanted)
+
+
+def test_traffic_is_split_mirrored_counted_and_turned_back(gateway: Gateway) -> None:
+    old, new = Bento("old"), Bento("new", status=500)
+    with old.served() as a, new.served() as b:
+        gateway.declare("r", {"v1-a": (a,), "v2-b": (b,)})
+        until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
+        split(gateway, Split({"v1-a": 100}, "v2-b", 50))
+        assert ask(gateway, 100) == {"old": 100}, "what a shadow answers is thrown away"
+        until(lambda: 25 < sum(new.asked.values()) < 75)
+        assert set(new.ids) <= set(old.ids), "a mirrored request is known by its id"
+        split(gateway, Split({"v1-a": 50, "v2-b": 50}))
+        told = ask(gateway, 100)
+        assert 25 < told["new"] < 75
+        mirrored = sum(new.asked.values()) - told["new"]
+        until(lambda: gateway.get_routes().counts["r", "v2-b"].failed == told["new"] + mirrored)
+        counts = gateway.get_routes().counts
+        assert (counts["r", "v1-a"].requests, counts["r", "v1-a"].failed) == (100 + told["old"], 0)
+        split(gateway, Split({"v1-a": 100}))
+        gateway.declare("r", {"v1-a": (a,)})
+        until(lambda: ("r", "v2-b") not in gateway.get_routes().healthy)
+        assert ask(gateway, 20) == {"old": 20}
+
+
+def test_requests_under_way_are_told(gateway: Gateway) -> None:
+    slow = Bento("slow", seconds=1.0)
+    with slow.served() as a:
+        gateway.declare("r", {"v1-a": (a,)})
+        until(lambda: gateway.get_routes().healthy.get(("r", "v1-a")))
+        split(gateway, Split({"v1-a": 100}))
+        thread = threading.Thread(target=ask, args=(gateway,))
+        thread.start()
+        until(lambda: gateway.get_routes().active["r", "v1-a"] == 1)
+        thread.join()
+        until(lambda: gateway.get_routes().active["r", "v1-a"] == 0)
+
+
+def test_an_endpoint_that_dies_costs_no_request_while_another_lives(gateway: Gateway) -> None:
+    one, two = Bento("one"), Bento("two")
+    with two.served() as b:
+        with one.served() as a:
+            gateway.declare("r", {"v1-a": (a, b)})
+            until(lambda: len(gateway.get_routes().healthy.get(("r", "v1-a"), ())) == 2)
+            split(gateway, Split({"v1-a": 100}))
+            assert set(ask(gateway, 20)) == {"one", "two"}
+        told = ask(gateway, 40)
+        assert told == {"two": 40}
+        assert gateway.get_routes().counts["r", "v1-a"].failed > 0, "that it was sent again is counted"
+
+
+def test_with_no_arm_left_callers_get_a_sentence(gateway: Gateway) -> None:
+    with Bento("one").served() as a:
+        gateway.declare("r", {"v1-a": (a,)})
+        until(lambda: gateway.get_routes().healthy.get(("r", "v1-a")))
+        split(gateway, Split({"v1-a": 100}))
+    answer = httpx.post(f"{gateway.settings.gateway_url}/r/predict", json={})
+    assert answer.status_code == 503
+    assert set(answer.json()) == {"error", "which", "next"}
+    gateway.finalize("r")
+    until(lambda: httpx.post(f"{gateway.settings.gateway_url}/r/predict", json={}).status_code == 404)
+
+
+def test_what_was_declared_survives_and_the_first_releases_file_is_read(tmp_path: Path) -> None:
+    gateway = Gateway(Settings(home=tmp_path))
+    gateway.reconcile()
+    gateway.declare("r", {"v1-a": (("127.0.0.1", 1),)})
+    gateway.turn("r", Split({"v1-a": 100}, "v1-a", 5))
+    assert Gateway(Settings(home=tmp_path)).declared() == (
+        {"r": Split({"v1-a": 100}, "v1-a", 5)}, {"r": {"v1-a": (("127.0.0.1", 1),)}},
+    )  # fmt: skip
+    keep(gateway.folder / "state.json", {"routes": {"r": [["1", 100]]}, "backends": {"r": [["1", [["h", 1]]]]}})
+    assert gateway.declared() == ({}, {}), "arms had other names: the controller declares anew"

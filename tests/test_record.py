@@ -1,0 +1,80 @@
+"""What served when, the record of a release, and what may be removed: told from the ledger alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ratchet.recipe import Releasing, Step
+from ratchet.settings import settings
+from ratchet.words import Check, Package, Split
+from releases import gc, record, requests
+from releases.state import Baked, Drained, Event, Failed, Healthy, Passed, Promoted, Requested
+
+PLAN = Releasing(steps=(Step(5),), bake_seconds=100.0, bake_mirror=10)
+PASS = (Check("failed", 0.0, 0.1, "pass", "0 of 1000"),)
+
+
+def package(version: str) -> Package:
+    return Package("small-fashion", version, f"key{version}", f"small-fashion:v{version}-k", "d" * 64, "p")
+
+
+def asked(version: str, at: float) -> Requested:
+    return Requested(package(version), "release", f"because of {version}", False, ("a",), PLAN, 60, 10, at)
+
+
+HISTORY: tuple[Event, ...] = (
+    asked("1", 10), Healthy(1, {"a": 1.0}, 11), Promoted(1, "1", 12),
+    asked("2", 20), Healthy(2, {"a": 2.0}, 21), Passed(2, 0, PASS, 22), Promoted(2, "2", 23),
+    Baked(2, PASS, 30), Drained("v1-k", 31),
+    asked("3", 40), Healthy(3, {"a": 3.0}, 41), Failed(3, "it lied", PASS, 42), Drained("v3-k", 43),
+)  # fmt: skip
+
+
+def entries(history: tuple[Event, ...] = HISTORY) -> list[record.Entry]:
+    book = requests.Followed()
+    for event in history:
+        book.append("small-fashion", event, "tester")
+    return requests.ledger().read("small-fashion")
+
+
+def test_history_tells_which_version_had_which_share_at_any_moment(home: Path) -> None:
+    found = record.shares(entries())
+    assert [(s.at, dict(s.split.weights), s.split.mirror) for s in found] == [
+        (11, {"v1-k": 100}, ""),
+        (21, {"v1-k": 95, "v2-k": 5}, ""),
+        (22, {"v2-k": 100}, ""),
+        (23, {"v2-k": 100}, "v1-k"),
+        (30, {"v2-k": 100}, ""),
+        (41, {"v2-k": 95, "v3-k": 5}, ""),
+        (42, {"v2-k": 100}, ""),
+    ]
+    assert record.at(found, 9) is None
+    held = record.at(found, 41.5)
+    assert held is not None
+    assert held.split == Split({"v2-k": 95, "v3-k": 5})
+    assert (found[-1].who, found[-1].why) == ("tester", "it lied")
+
+
+def test_the_record_of_a_release_holds_every_step_with_its_figures(home: Path) -> None:
+    told = record.release(entries(), "2")
+    assert [e["event"] for e in told["events"]] == ["requested", "healthy", "passed", "promoted", "baked", "drained"]
+    assert told["events"][2]["checks"][0]["detail"] == "0 of 1000"
+    assert told["events"][1]["split"]["weights"] == {"v1-k": 95, "v2-k": 5}
+
+
+def test_gc_takes_what_is_old_and_never_what_serves_or_may_serve_again(home: Path) -> None:
+    entries()
+    state = requests.state_of("small-fashion")
+    assert gc.needed(state) == {"v2-k", "v1-k"}
+    shelf = home / "bentos" / "small-fashion"
+    for name in ("v1-k-dddd", "v2-k-dddd", "v3-k-dddd", "v4-k-dddd"):
+        (shelf / name / "src").mkdir(parents=True)
+        (shelf / name / "src" / "service.py").write_text("x")
+        if name < "v4":
+            os.utime(shelf / name, (1, 1))
+    (shelf / "current").symlink_to("v2-k-dddd")
+    litter = gc.find([settings()], {"small-fashion": state}, 1000)
+    assert [each.path.name for each in litter] == ["v3-k-dddd"], "v4 is young"
+    gc.remove(litter)
+    assert sorted(p.name for p in shelf.iterdir()) == ["current", "v1-k-dddd", "v2-k-dddd", "v4-k-dddd"]
