@@ -195,7 +195,7 @@ def crash_zombies(config: Settings) -> list[str]:
             pending = run.state and run.state.is_pending()
             if host in ("", socket.gethostname()) and str(run.id) not in living and not (pending and young):
                 client.set_flow_run_state(
-                    run.id, Crashed(message="Nobody was running it any more; marked by ratchet up."), force=True
+                    run.id, Crashed(message="Nobody was running it any more."), force=True
                 )
                 ended.append(run.name)
     return ended

@@ -80,6 +80,7 @@ class Observer:
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self._lock = threading.Lock()
         self._readers: tuple[dict[Place, Reader], dict[Place, Reader]] = ({}, {})
         self._clients: dict[Place, httpx.Client] = {}
         self._answers: tuple[dict[str, int], dict[str, int]] = ({}, {})
@@ -160,7 +161,8 @@ class Observer:
             self._compared(answer != other)
 
     def _compared(self, differ: bool) -> None:
-        self.pairs = (self.pairs[0] + 1, self.pairs[1] + differ)
+        with self._lock:
+            self.pairs = (self.pairs[0] + 1, self.pairs[1] + differ)
 
     def _scarce(self) -> bool:
         """Whether live traffic alone would take long."""

@@ -241,6 +241,66 @@ def test_a_version_rolled_back_is_not_released_by_the_next_run(stack: Running) -
     assert "no former champion" in stack.ratchet("rollback", NAME, ok=False)
 
 
+def move_champion(stack: Running, version: str) -> None:
+    """As a person does it in the MLflow UI."""
+    sent = {"name": NAME, "alias": "champion", "version": version}
+    assert httpx.post(f"{stack.mlflow}/api/2.0/mlflow/registered-models/alias", json=sent).status_code == 200
+
+
+def test_champion_moved_by_hand_in_mlflow_is_followed_if_it_may_serve(stack: Running) -> None:
+    move_champion(stack, "2")
+    until(lambda: stack.champion() == "2", 60)
+    assert "@champion was moved to version 2" in stack.ratchet("history", NAME)
+    until(lambda: stack.status()["recipes"][NAME]["phase"] == "idle", 60)
+    move_champion(stack, "3")
+    until(lambda: "not blessed" in stack.ratchet("status"), 30)
+    assert stack.ask().headers["x-model-version"] == "2"
+    move_champion(stack, "2")
+    until(lambda: "not blessed" not in stack.ratchet("status"), 30)
+    stack.ratchet("rollback", NAME)
+    until(lambda: stack.alias("champion") == "1", 30)
+
+
+def test_a_release_by_hand_is_paused_resumed_promoted_and_undone(stack: Running) -> None:
+    assert "not blessed" in stack.ratchet("release", NAME, "3", ok=False)
+    assert "nothing to pause" in stack.ratchet("release", "pause", NAME, ok=False)
+    stack.ratchet("freeze", NAME, "--why", "holidays")
+    assert "frozen (holidays)" in stack.ratchet("release", NAME, "2", ok=False)
+    assert "holidays" in stack.ratchet("status")
+    stack.ratchet("thaw", NAME)
+    until(lambda: stack.bentos() == ["v1"], 60)
+    started = subprocess.Popen([BIN / "ratchet", "release", NAME, "2"], env=stack.env, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    until(lambda: stack.status()["recipes"][NAME]["phase"] == "trial", 60)
+    stack.ratchet("release", "pause", NAME, "--why", "let me look")
+    step = stack.status()["recipes"][NAME]["step"]
+    time.sleep(20)
+    assert stack.status()["recipes"][NAME]["step"] == step
+    assert "under way" in stack.ratchet("release", NAME, "2", ok=False)
+    stack.ratchet("release", "resume", NAME)
+    stack.ratchet("release", "promote", NAME, "--why", "I have seen enough")
+    told, _ = started.communicate(timeout=60)
+    assert "version 2 is champion" in told
+    assert "going back to version 1" in stack.ratchet("rollback", NAME)
+    assert stack.champion() == "1"
+    shares = stack.ratchet("history", NAME, "--shares")
+    assert "I have seen enough" in shares
+    assert "let me look" in stack.ratchet("history", NAME)
+
+
+def test_a_release_that_is_aborted_leaves_the_champion(stack: Running) -> None:
+    until(lambda: stack.bentos() == ["v1"], 60)
+    started = subprocess.Popen([BIN / "ratchet", "release", NAME, "2"], env=stack.env, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    until(lambda: stack.status()["recipes"][NAME]["phase"] == "trial", 60)
+    assert "version 1 has or gets all traffic" in stack.ratchet("release", "abort", NAME, "--why", "not today")
+    told, _ = started.communicate(timeout=30)
+    assert "not today" in told
+    assert started.returncode == 1
+    assert (stack.champion(), stack.ask().headers["x-model-version"]) == ("1", "1")
+    until(lambda: stack.bentos() == ["v1"], 60)
+
+
 def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack: Running) -> None:
     """The real bento of version 2 with another golden set, released as the flow would: by its digest, from MLflow."""
 
@@ -262,6 +322,16 @@ def test_a_bento_whose_bytes_changed_after_its_digest_was_taken_never_starts(sta
     assert stack.ask().status_code == 200
 
 
+def reconciled(stack: Running) -> list[str]:
+    """What the runs of the deployment `reconcile` told."""
+    sent = {"flows": {"name": {"any_": ["reconcile"]}}}
+    return [r["state"]["message"] for r in httpx.post(f"{stack.prefect}/api/flow_runs/filter", json=sent).json()]
+
+
+def test_the_fleet_is_right_says_reconcile(stack: Running) -> None:
+    until(lambda: "nothing to change" in reconciled(stack), 90)
+
+
 def test_a_killed_flow_run_is_marked_and_the_next_one_goes_on(stack: Running, pictures, tmp_path: Path) -> None:
     assert "3000 landed" in stack.ratchet("ingest", NAME, "--next")
     started = subprocess.Popen(
@@ -281,7 +351,8 @@ def test_a_killed_flow_run_is_marked_and_the_next_one_goes_on(stack: Running, pi
     kill(stack.process("worker-cpu"))
     kill(run)
     started.kill()
-    assert "nobody ran it" in stack.ratchet("up")
+    told = stack.ratchet("up")
+    assert "nobody ran it" in told or "marked" in str(reconciled(stack)), "by `up`, or by the deployment before it"
     told = stack.ratchet("loop", NAME, "--epochs", "3")
     assert "is champion" in told
     assert "epoch 3/3" in told
