@@ -1,0 +1,86 @@
+"""Small servers that answer as a bento does, as far as the gateway cares."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from ratchet.fleet.gateway import Gateway
+from ratchet.settings import Settings
+
+
+@dataclass
+class Bento:
+    """Answers as a bento does, as far as the gateway cares; `status` is what callers get."""
+
+    name: str
+    status: int = 200
+    seconds: float = 0.0
+    asked: Counter[str] = field(default_factory=Counter)
+    ids: list[str] = field(default_factory=list)
+    dead: bool = False
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[tuple[str, int]]:
+        bento = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.answer(200)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                if bento.dead:
+                    self.close_connection = True
+                    return
+                bento.asked[self.path] += 1
+                bento.ids.append(self.headers["x-request-id"])
+                time.sleep(bento.seconds)
+                self.answer(bento.status)
+
+            def answer(self, status: int) -> None:
+                self.send_response(status)
+                self.send_header("content-length", str(len(bento.name)))
+                self.end_headers()
+                self.wfile.write(bento.name.encode())
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield ("127.0.0.1", server.server_port)
+        finally:
+            self.dead = True
+            server.shutdown()
+            server.server_close()
+
+
+@contextlib.contextmanager
+def enveloped(config: Settings) -> Iterator[Gateway]:
+    """A real Envoy with nothing declared."""
+    found = Gateway(config)
+    found.reconcile()
+    process = subprocess.Popen(found.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: found.get_routes().alive)
+        yield found
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(there: Callable[[], object], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)

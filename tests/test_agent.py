@@ -1,0 +1,143 @@
+"""A host's agent that dies before or after any of its actions: a real supervisor and a real bento."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ratchet.files import sha256
+from ratchet.fleet import processes
+from ratchet.fleet.host import Host
+from ratchet.fleet.shelf import Shelf
+from ratchet.fleet.stack import Stack
+from ratchet.recipe import Releasing
+from ratchet.settings import Settings
+from ratchet.words import Arm, Package, from_json
+from releases.ledger import Ledger
+from releases.requests import Followed
+from releases.state import Drained, Event, Healthy, Promoted, Requested
+from tests.bentos import until
+from tests.conftest import ROOT, Built, free_ports
+from tests.dying import CODE
+
+ONCE = Releasing().by("all_at_once")
+
+
+@dataclass
+class Scene:
+    config: Settings
+    packages: dict[str, Package]
+
+    @property
+    def book(self) -> Ledger:
+        return Ledger(self.config.ledger)
+
+    def enter(self, *events: Event) -> None:
+        for event in events:
+            Followed(self.book).append("small-fashion", event, "tester")
+
+    def asked(self, version: str) -> Requested:
+        return Requested(self.packages[version], "rollback", "a test", True, ("a",), ONCE, 60, 30, time.time())
+
+    def arms(self) -> list[Arm]:
+        said = self.book.heard("host").get("a")
+        return [from_json(Arm, a) for a in said.body["arms"]] if said else []
+
+    def serves(self, since: float, *versions: str) -> bool:
+        """The host said after that time that exactly these run, and answered their golden set."""
+        said = self.book.heard("host").get("a")
+        if said is None or said.at < since:
+            return False
+        told = self.arms()
+        arms = sorted(a.arm for a in told if a.ready and a.proven and a.state == "running")
+        return arms == sorted(self.packages[v].arm for v in versions) and len(told) == len(versions)
+
+    def run(self, *arguments: str) -> subprocess.Popen[bytes]:
+        own = {f"RATCHET_{n.upper()}": str(v) for n, v in self.config.model_dump().items() if v != ""}
+        env = {**os.environ, **own, "RATCHET_MLFLOW_PORT": "1"}
+        return subprocess.Popen([sys.executable, "-m", *arguments], env=env, cwd=ROOT,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+    def die(self, name: str, when: str, number: int) -> None:
+        """An agent that comes to that action, and dies there."""
+        process = self.run("tests.dying", "releases.agent", name, when, str(number))
+        try:
+            assert process.wait(30) == CODE
+        finally:
+            process.kill()
+
+    def live_until(self, *versions: str) -> None:
+        """An agent that nobody kills, until the host serves exactly these."""
+        process, began = self.run("releases.agent"), time.time()
+        try:
+            until(lambda: self.serves(began + 3, *versions), 60)  # after some ticks
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, built: Built) -> Iterator[Scene]:
+    """A host whose shelf holds two packages of one real bento; version 1 is champion."""
+    (port,) = free_ports(1)
+    config = Settings(home=tmp_path / "home", host_name="a", bento_ports=f"{port}-{port + 20}")
+    found = Scene(config, {})
+    for version in "12":
+        package = Package(
+            "small-fashion", version, f"key{version}", f"small-fashion:v{version}-k", sha256(built.bento), ""
+        )
+        packed = Shelf(config).folder(package).with_suffix(".bento")
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(built.bento, packed)
+        found.packages[version] = package
+    stack = Stack(config)
+    stack.open(print, servers=False)
+    found.enter(found.asked("1"), Healthy(1, {"a": 1.0}), Promoted(1, "1"))
+    try:
+        yield found
+    finally:
+        stack.close()
+        assert processes.marked(config.mark) == []
+
+
+def test_an_agent_killed_at_any_action_leaves_nothing_half_started(scene: Scene) -> None:
+    """Start, prove, point: each time the next agent goes on where that one stood."""
+    for name, when in (("_start", "before"), ("_start", "after"), ("_prove", "before"), ("_prove", "after"),
+                       ("_perform", "before"), ("_perform", "after"), ("say", "before"), ("say", "after")):  # fmt: skip
+        scene.die(name, when, 1)
+    scene.live_until("1")
+    assert (scene.config.home / "bentos" / "small-fashion" / "current").resolve() == Shelf(scene.config).folder(
+        scene.packages["1"]
+    )
+    masters = [p for p in scene_programs(scene) if p.startswith("bento-")]
+    assert masters == ["bento-small-fashion-v1-k"]
+
+
+def test_an_agent_killed_while_it_stops_a_bento_stops_it_all_the_same(scene: Scene) -> None:
+    scene.live_until("1")
+    scene.enter(scene.asked("2"))
+    scene.live_until("1", "2")
+    scene.enter(Healthy(2, {"a": 1.0}), Promoted(2, "2"))
+    scene.live_until("1", "2")  # version 1 finishes what it has until the ledger says that it is drained
+    scene.book.say(
+        "gateway:small-fashion", {"places": {"v1-k": [a.place for a in scene.arms() if a.arm == "v1-k"]}}, 1.0
+    )
+    scene.enter(Drained("v1-k"))
+    scene.live_until("1", "2")  # and the gateway does not know it any more
+    scene.book.say("gateway:small-fashion", {"places": {}}, 2.0)
+    for when in ("before", "after"):
+        scene.die("_perform", when, 1)
+    scene.live_until("2")
+    assert [a.arm for a in Host(scene.config).arms()] == ["v2-k"]
+
+
+def scene_programs(scene: Scene) -> list[str]:
+    return [p.name for p in Stack(scene.config).supervisor.list()]

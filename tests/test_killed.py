@@ -1,0 +1,184 @@
+"""A controller that dies before or after any of its actions: real ledger, real Envoy, callers all the while."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from ratchet.fleet.gateway import Gateway
+from ratchet.recipe import Releasing
+from ratchet.settings import Settings
+from ratchet.words import Arm, Package, Split, to_json
+from releases.ledger import Ledger
+from releases.requests import Followed
+from releases.state import Failed, Requested
+from tests.bentos import Bento, enveloped, until
+from tests.conftest import ROOT, free_ports
+from tests.dying import CODE
+
+BAKED = Releasing(steps=(), bake_seconds=600.0)
+TICK = "0.1"
+
+
+def package(version: str) -> Package:
+    return Package("r", version, f"key{version}", f"r:v{version}-k", f"digest{version}", "p")
+
+
+@dataclass
+class Scene:
+    """A gateway with two arms behind it, both on one host that says so; and a controller, now and then."""
+
+    config: Settings
+    gateway: Gateway
+    places: dict[str, tuple[str, int]]
+
+    @property
+    def book(self) -> Ledger:
+        return Ledger(self.config.ledger)
+
+    def say(self) -> None:
+        """What the host's agent would."""
+        arms = [Arm("r", arm, "a", *place, "running", True, 1.0, True) for arm, place in self.places.items()]
+        attempt = Followed(self.book).state("r")[0].attempt
+        self.book.say("host:a", {"attempts": {"r": attempt}, "arms": [to_json(a) for a in arms]}, time.time())
+
+    def release(self, version: str, plan: Releasing) -> None:
+        self.say()
+        asked = Requested(package(version), "release", "a test", True, ("a",), plan, 60, 30, time.time())
+        Followed(self.book).append("r", asked, "tester")
+
+    def fail(self) -> None:
+        attempt = Followed(self.book).state("r")[0].attempt
+        Followed(self.book).append("r", Failed(attempt, "it rots", (), time.time()), "tester")
+
+    def run(self, *arguments: str) -> subprocess.Popen[bytes]:
+        names = ("home", "gateway_port", "envoy_admin_port", "ledger_url")
+        own = {f"RATCHET_{n.upper()}": str(getattr(self.config, n)) for n in names if getattr(self.config, n)}
+        env = {**os.environ, **own, "RATCHET_TICK_SECONDS": TICK, "RATCHET_MLFLOW_PORT": "1"}
+        return subprocess.Popen([sys.executable, "-m", *arguments], env=env, cwd=ROOT,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+    def settled(self) -> bool:
+        """At rest as the ledger says."""
+        state, now = Followed(self.book).state("r")[0], self.gateway.get_routes()
+        if state.champion is None:
+            return False
+        _, places = self.gateway.declared()
+        return (
+            state.phase in ("idle", "halted") and not state.draining
+            and now.splits.get("r") == Split({state.champion.arm: 100}) and set(places["r"]) == {state.champion.arm}
+        )  # fmt: skip
+
+    def live_to_the_end(self) -> None:
+        """A controller that nobody kills."""
+        process = self.run("releases.controller")
+        try:
+            until(self.settled, 40)
+        finally:
+            process.kill()
+            process.wait()
+
+    def die(self, name: str, when: str, number: int) -> bool:
+        """Whether a controller came to that action, and died there."""
+        process = self.run("tests.dying", "releases.controller", name, when, str(number))
+        end = time.monotonic() + 20
+        while process.poll() is None and time.monotonic() < end:
+            state = Followed(self.book).state("r")[0]
+            if state.phase == "idle" and self.settled() and number > 3:
+                break
+            time.sleep(0.1)
+        process.kill()
+        return process.wait() == CODE
+
+
+@contextlib.contextmanager
+def callers(url: str) -> Iterator[Counter[str]]:
+    seen: Counter[str] = Counter()
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(timeout=10) as client:
+            while not over.wait(0.01):
+                answer = client.post(url, json={})
+                seen[answer.text if answer.status_code == 200 else f"{answer.status_code}"] += 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    ports = free_ports(2)
+    config = Settings(home=tmp_path_factory.mktemp("home"), gateway_port=ports[0], envoy_admin_port=ports[1])
+    with Bento("v1-k").served() as one, Bento("v2-k").served() as two, enveloped(config) as gateway:
+        found = Scene(config, gateway, {"v1-k": one, "v2-k": two})
+        over = threading.Event()
+
+        def agent() -> None:
+            while not over.wait(0.2):
+                found.say()
+
+        found.release("1", Releasing().by("all_at_once"))
+        thread = threading.Thread(target=agent)
+        thread.start()
+        try:
+            found.live_to_the_end()
+            yield found
+        finally:
+            over.set()
+            thread.join()
+
+
+ACTIONS = [("perform", n) for n in (1, 2, 3)] + [("append", n) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("name", "number"), ACTIONS)
+def test_a_release_whose_controller_is_killed_at_any_action_ends_with_one_champion(
+    scene: Scene, name: str, number: int, when: str
+) -> None:
+    old = Followed(scene.book).state("r")[0].champion
+    assert old
+    new = "2" if old.version == "1" else "1"
+    scene.release(new, Releasing().by("all_at_once"))
+    with callers(f"{scene.config.gateway_url}/r/predict") as seen:
+        assert scene.die(name, when, number), "it never came to that action"
+        scene.live_to_the_end()
+    assert set(seen) <= {"v1-k", "v2-k"}, seen
+    assert Followed(scene.book).state("r")[0].champion == package(new)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("name", "number"), [("perform", 1), ("perform", 2), ("append", 1), ("append", 2)])
+def test_a_release_that_fails_in_its_bake_time_is_taken_back_whoever_is_killed(
+    scene: Scene, name: str, number: int, when: str
+) -> None:
+    old = Followed(scene.book).state("r")[0].champion
+    assert old
+    new = "2" if old.version == "1" else "1"
+    scene.release(new, BAKED)
+    baking = scene.run("releases.controller")
+    until(lambda: scene.gateway.get_routes().splits["r"] == Split({f"v{new}-k": 100}, old.arm, BAKED.bake_mirror), 30)
+    baking.kill()
+    baking.wait()
+    scene.fail()
+    with callers(f"{scene.config.gateway_url}/r/predict") as seen:
+        assert scene.die(name, when, number), "it never came to that action"
+        scene.live_to_the_end()
+    assert set(seen) <= {"v1-k", "v2-k"}, seen
+    assert Followed(scene.book).state("r")[0].champion == old
