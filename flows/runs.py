@@ -194,8 +194,6 @@ def crash_zombies(config: Settings) -> list[str]:
             young = run.state and (datetime.now(UTC) - run.state.timestamp).total_seconds() < _YOUNG
             pending = run.state and run.state.is_pending()
             if host in ("", socket.gethostname()) and str(run.id) not in living and not (pending and young):
-                client.set_flow_run_state(
-                    run.id, Crashed(message="Nobody was running it any more."), force=True
-                )
+                client.set_flow_run_state(run.id, Crashed(message="Nobody was running it any more."), force=True)
                 ended.append(run.name)
     return ended

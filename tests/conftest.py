@@ -28,8 +28,9 @@ os.environ.update(settings_module.TELEMETRY_OFF)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The two files that run stacks come first, one for each core."""
-    items.sort(key=lambda item: item.path.name not in ("test_loop.py", "test_crashes.py"))
+    """The files that run stacks come first: they take longest, and there is a core for each of two."""
+    first = ["test_fleet.py", "test_loop.py", "test_crashes.py", "test_killed.py"]
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_one_that_turns_bad_after_its_promotion_is_taken_back_in_the_bake_time(f
 
 
 def test_with_prefect_and_mlflow_killed_at_a_quarter_a_bad_one_is_taken_back(fleet: Running) -> None:
-    package = fleet.repacked(fault("if n > 400 and n % 5 == 0: raise ValueError('one in five')"))
+    package = fleet.repacked(fault("if n > 120 and n % 3 == 0: raise ValueError('one in three')"))
     down = ("prefect", "mlflow", "worker-cpu", "worker-gpu")
     quarter = {"steps": [{"weight": 25, "mirror": 0}, {"weight": 50, "mirror": 0}]}
 
