@@ -48,7 +48,13 @@ check: $(VENV)/.synced ## Format, lint, types, layers and doors; lines of code
 test: setup check ## All checks and all tests
 	@$(VENV)/bin/pytest -q -n 2
 
+bench-release: setup ## Twenty releases and rollbacks on three hosts under load; prints what callers saw
+	@$(VENV)/bin/python -m benchmarks.release
+
+test-chaos: setup ## One process killed at one stage of a release, every pair; prints a table
+	@$(VENV)/bin/python -m benchmarks.chaos
+
 down: ## End everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check test down
+.PHONY: help setup data loop check test bench-release test-chaos down

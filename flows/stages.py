@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
 from ratchet.words import Candidate, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
-from releases import act, requests
+from releases import act, record, requests
 
 WHO = "retrain-and-release"
 
@@ -191,13 +192,34 @@ def release(made: Package, strategy: str | None = None) -> None:
     A run that was killed in the middle goes on with the request that it had entered.
     """
     log, state = get_run_logger(), requests.state_of(made.recipe)
+
+    def tell(line: str) -> None:
+        log.info(line)
+        show(made)
+
     if not (state.challenger == made and state.kind == "release"):
         plan = load_recipe(made.recipe).releasing
         plan = plan.by(strategy) if strategy else plan
         state = requests.release(made, plan, WHO, f"blessed candidate {made.version}")
     if state.phase == "warming":
         place(made, state.hosts, state.plan.max_surge)
-    requests.watch(made, log.info)
+    try:
+        requests.watch(made, tell)
+    finally:
+        show(made)
+
+
+def show(made: Package) -> None:
+    """The release so far as an artifact: each event with its figures and the split after it."""
+    told = record.release(requests.ledger().read(made.recipe), made.version)["events"]
+    rows = [
+        {"at": datetime.fromtimestamp(e["at"], UTC).isoformat(" ", "seconds"), "event": e["event"], "who": e["who"],
+         "traffic": ", ".join(f"{arm} {weight} %" for arm, weight in e["split"]["weights"].items()),
+         "figures": "; ".join(f"{c['name']} {c['outcome']}: {c['detail']}" for c in e.get("checks", ())),
+         "why": e.get("why", "")}
+        for e in told
+    ]  # fmt: skip
+    create_table_artifact(rows, key=f"release-{made.recipe}", description=f"The release of version {made.version}")
 
 
 def place(made: Package, hosts: Sequence[str], at_once: int) -> None:

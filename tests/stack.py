@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +229,13 @@ class Load:
 
     codes: Counter[int]
     versions: Counter[str]
+    outage: float = 0.0
+    """The longest time in seconds without a good answer to anybody."""
+    last: float = field(default_factory=time.monotonic)
+
+    def answered(self) -> None:
+        now = time.monotonic()
+        self.outage, self.last = max(self.outage, now - self.last), now
 
     @property
     def failed(self) -> int:
@@ -247,6 +254,8 @@ def load(url: str, callers: int = 2) -> Iterator[Load]:
                     answer = client.post(f"{url}/{NAME}/predict", json={"images": [[[0] * 28] * 28]})
                     seen.codes[answer.status_code] += 1
                     seen.versions[answer.headers.get("x-model-version", "?")] += 1
+                    if answer.status_code == 200:
+                        seen.answered()
                 except httpx.HTTPError:
                     seen.codes[0] += 1
                 time.sleep(0.005)

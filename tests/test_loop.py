@@ -328,8 +328,14 @@ def reconciled(stack: Running) -> list[str]:
     return [r["state"]["message"] for r in httpx.post(f"{stack.prefect}/api/flow_runs/filter", json=sent).json()]
 
 
-def test_the_fleet_is_right_says_reconcile(stack: Running) -> None:
+def test_reconcile_says_that_the_fleet_is_right_and_makes_events_of_what_happened(stack: Running) -> None:
     until(lambda: "nothing to change" in reconciled(stack), 90)
+    sent = {"filter": {"event": {"prefix": ["ratchet."]}}}
+
+    def kinds() -> set[str]:
+        return {e["event"] for e in httpx.post(f"{stack.prefect}/api/events/filter", json=sent).json()["events"]}
+
+    until(lambda: {"ratchet.promoted", "ratchet.failed", "ratchet.steered"} <= kinds(), 90)
 
 
 def test_a_killed_flow_run_is_marked_and_the_next_one_goes_on(stack: Running, pictures, tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""`make test-chaos`: one process killed at one stage of a release, for every pair, under load; prints a table.
+
+Whatever is killed, callers go on being answered (but for Envoy's own restart), and the fleet ends with
+one champion, old or new, with no orphan and no lock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import random
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from ratchet.settings import Settings
+from releases.ledger import Ledger
+from releases.requests import Followed
+from releases.state import State
+from tests.stack import BIN, NAME, Running, kill, load, running, until
+
+VICTIMS = ("flow", "controller", "agent", "prefect", "mlflow", "worker-cpu", "worker-gpu", "new bento's master",
+           "new bento's worker", "champion's master", "champion's worker", "envoy", "supervisord")  # fmt: skip
+STAGES = ("warming", "the comparison", "a shadow of 20 %", "50 %", "baking")
+SILENT = ("envoy",)
+"""Victims whose death callers notice."""
+
+
+@dataclass(frozen=True)
+class Result:
+    victim: str
+    stage: str
+    end: str
+    asked: int
+    failed: int
+    outage: float
+    seconds: float
+
+    def row(self) -> str:
+        told = f"{self.end} | {self.asked} | {self.failed} | {self.outage:.1f} | {self.seconds:.0f}"
+        return f"| {self.victim} | {self.stage} | {told} |"
+
+
+HEAD = "| killed | at | ended with | requests | failed | longest time without an answer, s | settled after, s |\n" + (
+    "| --- " * 7 + "|"
+)
+
+
+def state_of(stack: Running) -> State:
+    return Followed(Ledger(Settings(home=stack.home).ledger)).state(NAME)[0]
+
+
+def stage_of(state: State) -> str:
+    from releases.observe import named
+
+    return named(state.trial) if state.phase == "trial" else state.phase
+
+
+def victims(stack: Running, victim: str) -> list[psutil.Process]:
+    if victim == "supervisord":
+        return [psutil.Process(stack.supervisor.pid())]
+    if victim == "flow":
+        return [p for p in stack.marked() if "PREFECT__FLOW_RUN_ID" in p.environ()]
+    if "bento" not in victim and "champion" not in victim:
+        return [stack.process(victim)]
+    state = state_of(stack)
+    package = state.champion if ("champion" in victim) != (state.phase == "baking") else state.challenger or state.warm
+    assert package
+    master = stack.process(f"bento-{NAME}-{package.arm}")
+    return [master] if victim.endswith("master") else master.children()[:1]
+
+
+def settled(stack: Running) -> bool:
+    """One champion, everywhere and alone; nothing unsupervised; nothing held."""
+    found, state = stack.status(), state_of(stack)
+    recipe = found["recipes"][NAME]
+    ends, champion = recipe["endpoints"], state.champion
+    assert champion
+    return (
+        state.phase == "idle" and recipe["traffic"] == {champion.arm: 100} and not state.draining
+        and [(e["arm"], e["state"], e["in_gateway"]) for e in ends] == [(champion.arm, "running", True)]
+        and all(p["state"] == "running" for p in found["processes"])
+        and Ledger(Settings(home=stack.home).ledger).holder(f"run:{NAME}") is None
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def flow(stack: Running, batch_size: int) -> Iterator[None]:
+    """A run of the loop that trains a candidate of its own and releases it."""
+    command = [BIN / "ratchet", "loop", NAME, "--batch-size", str(batch_size)]
+    process = subprocess.Popen(command, env=stack.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def one(stack: Running, victim: str, stage: str, batch_size: int) -> Result:
+    """Releases a new version, kills at the stage, and waits for the fleet to come to rest."""
+    before, attempt = state_of(stack).champion, state_of(stack).attempt
+    with load(stack.gateway, 2) as seen, flow(stack, batch_size):
+        until(lambda: state_of(stack).attempt > attempt and stage_of(state_of(stack)) == stage, 180, 0.05)
+        if stage == "warming" and "new" in victim:
+            until(lambda: any("-v" in p.name and p.name.startswith("bento") for p in stack.supervisor.list()[1:]), 60)
+        time.sleep(random.random())
+        found = []
+        with contextlib.suppress(psutil.Error, StopIteration, AssertionError):
+            found = victims(stack, victim)
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                kill(process)
+        killed = time.monotonic()
+        if victim == "supervisord":
+            time.sleep(5)
+            stack.ratchet("up")
+        until(lambda: settled(stack), 300, 1.0)
+        seconds = time.monotonic() - killed
+    end = "old champion" if state_of(stack).champion == before else "new champion"
+    end += "" if found else " (nothing to kill)"
+    return Result(victim, stage, end, sum(seen.codes.values()), seen.failed, seen.outage, seconds)
+
+
+def pairs(sample: int | None, seed: int) -> list[tuple[str, str]]:
+    every = list(itertools.product(VICTIMS, STAGES))
+    return every if sample is None else random.Random(seed).sample(every, sample)
+
+
+@contextlib.contextmanager
+def stage_set(home: Path) -> Iterator[Running]:
+    with running(home, RATCHET_WARM_SECONDS="60") as stack:
+        stack.ratchet("loop", NAME)
+        yield stack
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sample", type=int, help="only so many pairs")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 16))
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}", flush=True)
+    random.seed(asked.seed)
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder, stage_set(Path(folder) / "home") as stack:
+        print(HEAD, flush=True)
+        for number, (victim, stage) in enumerate(pairs(asked.sample, asked.seed)):
+            result = one(stack, victim, stage, 40 + number)
+            bad += result.failed > 0 and victim not in SILENT
+            print(result.row(), flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
