@@ -258,7 +258,7 @@ def load(url: str, callers: int = 2) -> Iterator[Load]:
                         seen.answered()
                 except httpx.HTTPError:
                     seen.codes[0] += 1
-                time.sleep(0.005)
+                time.sleep(0.01)
 
     threads = [threading.Thread(target=ask) for _ in range(callers)]
     for thread in threads:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 
 from ratchet import files
 from ratchet.errors import Refusal
@@ -80,7 +79,8 @@ class Host:
         """Every bento of this host, supervised or not, and whether it is ready to answer."""
         supervised = {p.name: p for p in self.supervisor.list()}
         orphans: dict[tuple[str, int], list[int]] = {}
-        for process in self._unsupervised():
+        seen = processes.survey(self.settings.mark, self.supervisor.pid())
+        for process in seen.unsupervised():
             if name := processes.environment(process, "RATCHET_ARM"):
                 port = int(processes.environment(process, "RATCHET_ARM_PORT") or 0)
                 orphans.setdefault((name, port), []).append(process.pid)
@@ -90,20 +90,17 @@ class Host:
             lost = orphans.pop((name, port), [])
             state = "orphan" if lost else process_of.state if process_of else "stopped"
             pids = tuple(lost) or ((process_of.pid,) if process_of else ())
-            arms.append(self._arm(package.recipe, package.arm, port, state, pids))
+            arms.append(self._arm(package.recipe, package.arm, port, state, pids, seen))
         for (name, port), left in orphans.items():
             # Its file was written anew for another port; recipes may hold a dash, versions do not.
             recipe, arm = name.removeprefix("bento-").rsplit("-v", 1)
-            arms.append(self._arm(recipe, f"v{arm}", port, "orphan", tuple(left)))
+            arms.append(self._arm(recipe, f"v{arm}", port, "orphan", tuple(left), seen))
         return arms
 
-    def _arm(self, recipe: str, arm: str, port: int, state: str, pids: tuple[int, ...]) -> Arm:
+    def _arm(self, recipe: str, arm: str, port: int, state: str, pids: tuple[int, ...], seen: processes.Survey) -> Arm:
         ready = state in ("running", "starting", "orphan") and self.ready(port)
         return Arm(recipe, arm, self.settings.host_name, self.settings.address, port, state, ready,
-                   since=processes.youngest(pids), pids=pids)  # fmt: skip
-
-    def _unsupervised(self) -> list[psutil.Process]:
-        return processes.unsupervised(self.settings.mark, self.supervisor.pid())
+                   since=seen.youngest(pids), pids=pids)  # fmt: skip
 
     def url(self, port: int) -> str:
         return f"http://{self.settings.address}:{port}"
@@ -149,7 +146,7 @@ class Host:
         if self.ready(port):
             return False
         processes.end(
-            p for p in self._unsupervised()
+            p for p in processes.unsupervised(self.settings.mark, self.supervisor.pid())
             if processes.environment(p, "RATCHET_ARM") == name
             and processes.environment(p, "RATCHET_ARM_PORT") == str(port)
         )  # fmt: skip

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psutil
 
@@ -22,9 +23,9 @@ def marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid in own or process.status() == psutil.STATUS_ZOMBIE:
+            if process.pid in own or process.environ().get(MARK) != mark:
                 continue
-            if process.environ().get(MARK) == mark:
+            if process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -38,30 +39,46 @@ def environment(process: psutil.Process, name: str) -> str | None:
         return None
 
 
-def below(pid: int | None) -> set[int]:
-    """The process and all its descendants; nothing for None."""
-    if pid is None:
-        return set()
-    try:
-        return {pid, *(p.pid for p in psutil.Process(pid).children(recursive=True))}
-    except psutil.NoSuchProcess:
-        return set()
+@dataclass(frozen=True)
+class Survey:
+    """All marked processes at one moment, and who began whom: one walk over the machine for all that is asked of it."""
+
+    found: tuple[psutil.Process, ...]
+    parents: Mapping[int, int]
+    supervisor: int | None
+
+    def unsupervised(self) -> list[psutil.Process]:
+        """Those that are not below the supervisor."""
+        return [p for p in self.found if self.supervisor is None or self.supervisor not in self._above(p.pid)]
+
+    def youngest(self, pids: Iterable[int]) -> float:
+        """When the youngest of these processes and their descendants began; 0 where none lives."""
+        named, began = set(pids), 0.0
+        for process in self.found:
+            if named & {process.pid, *self._above(process.pid)}:
+                with suppress(psutil.NoSuchProcess):
+                    began = max(began, process.create_time())
+        return began
+
+    def _above(self, pid: int) -> list[int]:
+        found: list[int] = []
+        while (pid := self.parents.get(pid, 0)) and pid not in found:
+            found.append(pid)
+        return found
 
 
-def youngest(pids: Iterable[int]) -> float:
-    """When the youngest of these processes and their descendants began; 0 where none lives."""
-    began = 0.0
-    for pid in {q for p in pids for q in below(p or None)}:
+def survey(mark: str, supervisor: int | None) -> Survey:
+    found = marked(mark)
+    parents = {}
+    for process in found:  # later than they were found: who lost its parent meanwhile is no longer supervised
         with suppress(psutil.NoSuchProcess):
-            began = max(began, psutil.Process(pid).create_time())
-    return began
+            parents[process.pid] = process.ppid()
+    return Survey(tuple(found), parents, supervisor)
 
 
 def unsupervised(mark: str, supervisor: int | None) -> list[psutil.Process]:
     """The marked processes that are not below the supervisor."""
-    found = marked(mark)
-    tree = below(supervisor)  # later: what is born in between is supervised
-    return [p for p in found if p.pid not in tree]
+    return survey(mark, supervisor).unsupervised()
 
 
 def end(processes: Iterable[psutil.Process], patience: float = 3.0) -> int:
