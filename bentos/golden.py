@@ -65,9 +65,15 @@ def ask(client: httpx.Client, recipe: str, images: np.ndarray) -> np.ndarray:
         raise Refusal(
             f"the answer was {answer.status_code} ({answer.text[:200]})", client.base_url, "See the bento's log"
         )
-    told = answer.content[: int(answer.headers["inference-header-content-length"])]
-    shape = json.loads(told)["outputs"][0]["shape"]
-    return np.frombuffer(answer.content[len(told) :], np.float32).reshape(shape)
+    try:
+        told = answer.content[: int(answer.headers["inference-header-content-length"])]
+        shape = json.loads(told)["outputs"][0]["shape"]
+        found = np.frombuffer(answer.content[len(told) :], np.float32).reshape(shape)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise Refusal(f"the answer cannot be read ({error!r})", client.base_url, "See the bento's log") from error
+    if found.ndim != 2 or len(found) != len(images):
+        raise Refusal(f"the answer has the shape {found.shape}", client.base_url, "See the bento's log")
+    return found
 
 
 def device(url: str) -> str:

@@ -33,7 +33,7 @@ def command() -> None:
 @click.argument("recipe")
 @click.argument("version")
 @click.option("--strategy", type=click.Choice(STRATEGIES), default="canary",
-              show_default=True, help="The recipe's steps, a comparison alone, or none.")  # fmt: skip
+              show_default=True, help="The recipe's steps; a comparison and a whole shadow; or none.")  # fmt: skip
 @why
 def start(recipe: str, version: str, strategy: str, why: str) -> None:
     """Release VERSION of RECIPE, blessed and packaged, also one that was rolled back; follow it to its end."""

@@ -24,11 +24,16 @@ def command() -> None:
     """
     program = shlex.quote(str(Path(sys.executable).parent / "ratchet"))
     named = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_[A-Z_]+", k) and "PRIVATE" not in k}
+    # A unit can be read by everybody: what holds a password goes into a file that cannot.
+    secret = {k for k, v in named.items() if re.search(r"://[^/@]*:[^/@]*@", v)}
+    named = {k: v for k, v in named.items() if k not in secret}
     environment = {**named, "RATCHET_HOME": str(settings().home), "PATH": os.environ.get("PATH", "")}
     lines = [
         "[Unit]", "Description=Ratchet", "After=network-online.target", "Wants=network-online.target", "",
         "[Service]", "Type=oneshot", "RemainAfterExit=yes", f"User={getpass.getuser()}", f"WorkingDirectory={ROOT}",
         *(f"Environment={_quoted(f'{k}={v}')}" for k, v in sorted(environment.items())),
+        *(f"# {k} holds a password: put it into this file, of mode 600" for k in sorted(secret)),
+        *(["EnvironmentFile=/etc/ratchet.env"] if secret else []),
         # What a unit starts is its own; Ratchet's supervisor and its children stay after `up` has ended.
         f"ExecStart={program} up", f"ExecStop={program} down", "TimeoutStartSec=600", "TimeoutStopSec=180", "",
         "[Install]", "WantedBy=multi-user.target",

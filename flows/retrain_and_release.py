@@ -10,6 +10,7 @@ from prefect.states import Completed
 
 from flows import stages
 from flows.refusals import refusals_are_states
+from ratchet.words import version_of
 from releases import ledger, requests
 
 
@@ -32,7 +33,7 @@ def retrain_and_release(
             return Completed(
                 message=f"nothing new: version {candidate.version} serves and is of this data and these parameters"
             )
-        if candidate.version in {arm.removeprefix("v").partition("-")[0] for arm in state.rolled_back}:
+        if candidate.version in {version_of(arm) for arm in state.rolled_back}:
             return Completed(
                 message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand"
             )

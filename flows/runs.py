@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from uuid import UUID
 
 from ratchet.errors import Refusal
 from ratchet.fleet import processes
+from ratchet.fleet.processes import environment
+from ratchet.fleet.stack import Stack
 from ratchet.settings import Settings, settings
 
 _YOUNG = 60.0
@@ -176,7 +179,7 @@ def workers_online(pool: str) -> bool:
 
 
 def crash_zombies(config: Settings) -> list[str]:
-    """Marks runs as crashed that say they run on this machine with no process behind them; frees what they held."""
+    """Marks runs as crashed that this machine's workers took and no process runs; frees what they held."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
@@ -187,13 +190,18 @@ def crash_zombies(config: Settings) -> list[str]:
         chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
         runs = client.read_flow_runs(flow_run_filter=chosen)
         # Looked for after the runs are known, so that one which starts meanwhile is not taken for dead.
-        living = {processes.environment(p, "PREFECT__FLOW_RUN_ID") for p in processes.marked(config.mark)}
+        homes = [config, *(stack.settings for stack in Stack(config).hosts())]
+        marked = [p for home in homes for p in processes.marked(home.mark)]
+        # The asking process is none of the marked ones.
+        living = {os.environ.get("PREFECT__FLOW_RUN_ID"), *(environment(p, "PREFECT__FLOW_RUN_ID") for p in marked)}
+        queues = {"default", *(home.host_name for home in homes)}
         for run in runs:
             # The process worker writes a bare pid, or one with its host's name before it.
             host = (run.infrastructure_pid or "").rpartition(":")[0]
             young = run.state and (datetime.now(UTC) - run.state.timestamp).total_seconds() < _YOUNG
             pending = run.state and run.state.is_pending()
-            if host in ("", socket.gethostname()) and str(run.id) not in living and not (pending and young):
+            here = host in ("", socket.gethostname()) and run.work_queue_name in queues
+            if here and str(run.id) not in living and not (pending and young):
                 client.set_flow_run_state(run.id, Crashed(message="Nobody was running it any more."), force=True)
                 ended.append(run.name)
     return ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
 from ratchet.words import Candidate, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
 from releases import act, record, requests
+from releases.state import State
 
 WHO = "retrain-and-release"
 
@@ -202,7 +203,7 @@ def release(made: Package, strategy: str | None = None) -> None:
         plan = plan.by(strategy) if strategy else plan
         state = requests.release(made, plan, WHO, f"blessed candidate {made.version}")
     if state.phase == "warming":
-        place(made, state.hosts, state.plan.max_surge)
+        place(made, state)
     try:
         requests.watch(made, tell)
     finally:
@@ -222,11 +223,11 @@ def show(made: Package) -> None:
     create_table_artifact(rows, key=f"release-{made.recipe}", description=f"The release of version {made.version}")
 
 
-def place(made: Package, hosts: Sequence[str], at_once: int) -> None:
+def place(made: Package, state: State) -> None:
     """Runs `serve` on each host's own queue, a few side by side, and reports the one that could not."""
     from flows import runs
 
-    log = get_run_logger()
+    log, hosts, at_once = get_run_logger(), state.hosts, state.plan.max_surge
     for first in range(0, len(hosts), at_once):
         batch = {
             h: runs.start("serve/gpu", {"package": to_json(made)}, queue=h) for h in hosts[first : first + at_once]
@@ -236,7 +237,7 @@ def place(made: Package, hosts: Sequence[str], at_once: int) -> None:
             if run.state == "completed":
                 log.info("host %s: %s", host, run.message)
             elif _under_way(made):
-                requests.report_failure(made, f"{run.message} (on host {host})", f"host {host}")
+                requests.report_failure(made, state.attempt, f"{run.message} (on host {host})", f"host {host}")
 
 
 def _under_way(made: Package) -> bool:

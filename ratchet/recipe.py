@@ -128,12 +128,15 @@ class Releasing:
     """Share of failed requests from which an arm is sick whatever the other does."""
 
     def by(self, strategy: str) -> Releasing:
-        """The same by a named strategy: all steps, the comparison alone, or none. Raises Refusal on another."""
+        """The same by a named strategy: all steps, no share of the traffic before all of it, or no step at all.
+
+        Raises Refusal on another.
+        """
         match strategy:
             case "canary":
                 return self
             case "blue_green":
-                return replace(self, steps=(Step(),))
+                return replace(self, steps=(Step(), Step(mirror=100)))
             case "all_at_once":
                 return replace(self, steps=(), bake_seconds=0.0)
         raise Refusal("there is no such strategy", strategy, f"Known are: {', '.join(STRATEGIES)}")

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9][a-z0-9.-]*$",
         description="This host's name; its work queue on the pool `gpu` is named after it.",
     )
-    address: str = Field("127.0.0.1", description="Where the gateway reaches this host's bentos.")
+    address: str = Field(
+        "127.0.0.1", pattern=r"^[0-9a-fA-F:.]+$", description="Where the gateway reaches this host's bentos."
+    )
     device: Literal["cpu", "gpu"] = Field(
         "cpu", description="What bentos must run on here; a GPU that is missing is an error."
     )

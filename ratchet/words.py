@@ -141,6 +141,11 @@ class Package:
         return self.tag.split(":")[1]
 
 
+def version_of(arm: str) -> str:
+    """The version in an arm's name."""
+    return arm.removeprefix("v").partition("-")[0]
+
+
 @dataclass(frozen=True)
 class Served:
     """What a host found out when it put a package into service."""

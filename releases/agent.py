@@ -21,6 +21,7 @@ from releases import machine, reconcile, ticking
 from releases.act import fetch
 from releases.ledger import Ledger
 from releases.requests import Followed
+from releases.state import Keep, Serve
 
 log = logging.getLogger("agent")
 _AGAIN = 5.0
@@ -45,7 +46,7 @@ class Agent:
     config: Settings
     book: Ledger
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
-    _started: dict[tuple[str, str], _Tried] = field(default_factory=dict)
+    _started: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
     _proved: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,29 +55,44 @@ class Agent:
 
     def tick(self, now: float) -> int:
         """Looks once at everything and begins what is missing; returns the number of things begun."""
-        self.host.supervisor.rotate()
         arms = [self._judged(a) for a in self.host.arms()]
         gateway, attempts, changed = self.book.heard("gateway"), {}, 0
+        wanted: set[tuple[str, str]] = set()
         for recipe in self.book.recipes():
-            state, _ = self.followed.state(recipe)
-            attempts[recipe] = state.attempt
-            mine = [a for a in arms if a.recipe == recipe]
             places = gateway[recipe].body["places"] if recipe in gateway else {}
             declared = {arm: [(h, p) for h, p in ends] for arm, ends in places.items()}
-            for operation in reconcile.host_plan(machine.wants(state), mine, declared, state.champion):
-                try:
-                    changed += self._perform(operation, recipe, now)
-                except Refusal as refusal:
-                    self.told(recipe, str(refusal))
-        missing = [
-            Arm(recipe, arm, self.config.host_name, self.config.address, 0, "failed", False, fault=tried.fault())
-            for (recipe, arm), tried in self._started.items()
-            if tried.fault() and not any((a.recipe, a.arm) == (recipe, arm) for a in arms)
-        ]
-        told = [{**to_json(a), "pids": ()} for a in (*arms, *missing)]
+            try:
+                state, _ = self.followed.state(recipe)
+                attempts[recipe] = state.attempt
+                wants = machine.wants(state)
+                wanted |= {(recipe, a.package.arm) for a in wants if isinstance(a, Serve | Keep)}
+                mine = [a for a in arms if a.recipe == recipe]
+                for operation in reconcile.host_plan(wants, mine, declared, state.champion):
+                    changed += self._perform(operation, recipe, state.attempt, now)
+            except Refusal as refusal:
+                self.told(recipe, str(refusal))
+            except Exception:
+                # One recipe's fault must not keep the others from being looked after, nor this host from speaking.
+                log.exception("%s: this tick failed", recipe)
+        self._forget(wanted, attempts)
+        told = [{**to_json(a), "pids": ()} for a in (*arms, *self._unstarted(arms))]
         self.book.say(f"host:{self.config.host_name}", {"attempts": attempts, "arms": told}, now)
         keep(self.config.home / "agent.json", {"at": now})
+        self.host.supervisor.rotate()
         return changed
+
+    def _unstarted(self, arms: list[Arm]) -> list[Arm]:
+        """What could not be started, with its fault."""
+        there = {(a.recipe, a.arm) for a in arms}
+        return [
+            Arm(recipe, arm, self.config.host_name, self.config.address, 0, "failed", False, fault=tried.fault())
+            for (recipe, arm, _), tried in self._started.items() if tried.fault() and (recipe, arm) not in there
+        ]  # fmt: skip
+
+    def _forget(self, wanted: set[tuple[str, str]], attempts: dict[str, int]) -> None:
+        """What was tried for an attempt that is over, or with an arm that nobody wants."""
+        self._started = {k: t for k, t in self._started.items() if k[:2] in wanted and attempts.get(k[0]) == k[2]}
+        self._proved = {k: t for k, t in self._proved.items() if k[:2] in wanted}
 
     def _judged(self, arm: Arm) -> Arm:
         """With what this host found out about it. A process that began anew is asked anew."""
@@ -85,16 +101,15 @@ class Agent:
             return arm
         return replace(arm, proven=tried.work.done() and not tried.fault(), fault=tried.fault())
 
-    def _perform(self, operation: reconcile.HostOperation, recipe: str, now: float) -> int:
+    def _perform(self, operation: reconcile.HostOperation, recipe: str, attempt: int, now: float) -> int:
         match operation:
             case reconcile.Start(package):
-                return self._begin(self._started, (recipe, package.arm), now, None, self._start, package)
+                return self._begin(self._started, (recipe, package.arm, attempt), now, None, self._start, package)
             case reconcile.Prove(package, arm):
                 return self._begin(self._proved, (recipe, arm.arm, arm.port), now, arm, self._prove, package, arm)
             case reconcile.Stop(arm):
                 self.told(recipe, f"stops {arm}")
                 self.host.stop(recipe, arm, wait=False)
-                self._started.pop((recipe, arm), None)
             case reconcile.EndOrphan(arm):
                 self.told(recipe, f"ends processes of {arm.arm} that nobody supervised")
                 self.host.end_orphans(arm)

@@ -45,6 +45,8 @@ class Evidence:
 
     champion: Tally = Tally()
     challenger: Tally = Tally()
+    live: tuple[Tally, Tally] = (Tally(), Tally())
+    """Of champion and challenger: what callers alone saw, without Ratchet's own requests."""
     compared: int = 0
     disagreed: int = 0
     """Inputs that both arms answered, and those that they answered differently."""
@@ -90,8 +92,8 @@ CHECKS = ("failed", "slower than half", "slower than most", "disagreed", "wrong"
 
 
 def alpha(plan: Releasing) -> float:
-    """Each interval's share of the release's error budget: two intervals a check, every check at every step."""
-    return plan.false_alarm / (2 * len(CHECKS) * (len(plan.steps) + 1))
+    """Each interval's share of the error budget: two a check, failures twice (all, callers'), at every step."""
+    return plan.false_alarm / (2 * (len(CHECKS) + 1) * (len(plan.steps) + 1))
 
 
 def edges(champion: Tally, least: int = 50) -> tuple[float, float] | None:
@@ -112,6 +114,10 @@ def checks(
     """
     old, new, a = evidence.champion, evidence.challenger, alpha(plan)
     found = [_compare("failed", (new.failed, new.requests), (old.failed, old.requests), plan.failed, a)]
+    mine, others = evidence.live[1], evidence.live[0]
+    callers = _compare("failed", (mine.failed, mine.requests), (others.failed, others.requests), plan.failed, a)
+    if callers.outcome == "fail":  # however many of Ratchet's own went well
+        found = [replace(callers, detail=f"{callers.detail}, of callers' own")]
     for name, bound, edge in zip(CHECKS[1:3], (plan.slow_half, plan.slow_most), slow or (inf, inf), strict=True):
         if not even:
             found.append(Check(name, None, None, "not asked", "the arms carry different loads"))
@@ -126,6 +132,8 @@ def checks(
                      plan.wrong, a)  # fmt: skip
     # Labels come late and seldom: they stop a release as soon as they can, and it does not wait for them.
     found.append(replace(wrong, outcome="not asked") if wrong.outcome == "inconclusive" else wrong)
+    own = f"{evidence.recorded} recorded, {evidence.synthetic} synthetic"
+    found.append(Check("Ratchet's own requests", None, None, "not asked", own))
     found += [Check("figures", None, None, "error", error) for error in evidence.errors]
     return tuple(found)
 

@@ -91,7 +91,7 @@ def _releasing(state: State, event: Requested) -> Refusal | None:
     name, package = event.package.recipe, event.package
     if state.frozen and event.kind == "release":
         return Refusal(f"releases are frozen ({state.frozen})", name, f"Thaw it: `ratchet thaw {name}`")
-    at_once = event.kind == "rollback" and state.phase in ("baking", "halted")
+    at_once = event.kind == "rollback" and state.phase == "baking"
     if state.phase != "idle" and not at_once:
         return Refusal(_busy(state), name, f"Wait (`ratchet status`), or end it: `ratchet release abort {name}`")
     if state.champion and state.champion.key == package.key:
@@ -216,7 +216,7 @@ def _failed(state: State, event: Failed) -> State:
         # Back was the way out of a bad champion, and it is closed: the one that answers keeps the traffic.
         return replace(state, phase="halted", keep=state.champion.arm, why=f"both arms are sick: {event.why}")
     # What had its chance is not tried again by the next run; a host that could not start it says little of it.
-    tried = state.phase == "trial"
+    tried = state.phase in ("trial", "halted")
     outcome = Outcome(state.challenger.version, "rolled back" if tried else "failed", event.why)
     return replace(
         _left(state, state.challenger), why=event.why, outcomes=(*state.outcomes, outcome),

@@ -96,15 +96,21 @@ def _baking(state: State, fleet: Fleet, checks: tuple[Check, ...], now: float) -
 def _lost(state: State, fleet: Fleet) -> str:
     """Why the version on trial, or baking, has lost what it stood on; or nothing."""
     package = state.champion if state.phase == "baking" else state.challenger
-    mine = {a.host: a for a in fleet.arms if package and a.arm == package.arm}
     for host in sorted(state.began.keys() & fleet.hosts):
-        arm = mine.get(host)
-        if (
-            arm is None or arm.state == "failed" or arm.since > state.began[host] + 1
-        ):  # the clock may have been set meanwhile
+        if package and _died(package.arm, host, state.began[host] + 1, fleet):  # clocks may be set meanwhile
             return f"its process died on host {host}"
     away = sorted(state.began.keys() - fleet.hosts)
     return f"it lost the majority of its hosts ({', '.join(away)})" if 2 * len(away) > len(state.began) else ""
+
+
+def _died(name: str, host: str, began: float, fleet: Fleet) -> bool:
+    """Whether that arm did, and not the host: then all that ran there began anew, or has yet to."""
+    here = [a for a in fleet.arms if a.host == host]
+    mine = [a for a in here if a.arm == name]
+    if any(a.state == "failed" for a in mine):
+        return True
+    stood = any(a.arm != name and a.ready and a.since <= began for a in here)
+    return stood and not any(a.state != "stopped" and a.since <= began for a in mine)
 
 
 def _why(state: State, checks: Iterable[Check], worst: str) -> str:

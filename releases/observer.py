@@ -39,12 +39,16 @@ _BUSY = 20.0
 """Requests a second to the challenger from which on live traffic suffices."""
 
 
-def inputs(recorded: Callable[[], bytes | None], golden_set: Callable[[], Path]) -> Iterator[tuple[Kind, np.ndarray]]:
-    """What to ask: recorded requests, the golden inputs, each once; then synthetic ones made of those."""
+def inputs(
+    recorded: Callable[[], bytes | None], golden_set: Callable[[], Path], number: int = 0
+) -> Iterator[tuple[Kind, np.ndarray]]:
+    """What to ask at a release's step of this number: recorded requests, in the first step the golden inputs, each
+    once; then synthetic ones made of those, others at each step.
+    """
     with np.load(golden_set(), allow_pickle=False) as kept:
         known = kept["images"]
-    chance = np.random.default_rng(0)
-    left = iter(known)
+    chance = np.random.default_rng(number)
+    left = iter(known if number == 0 else ())
     while True:
         if raw := recorded():
             yield "recorded", np.frombuffer(raw, known.dtype).reshape(1, *known.shape[1:])
@@ -70,6 +74,10 @@ class Observer:
     pause: float
     """Seconds between two requests of its own; 0 is half as long as they take."""
     even: bool = True
+    number: int = 0
+    """Of the step."""
+    mirrored: bool = False
+    """Whether callers' requests reach both arms: then they are not asked again."""
     pairs: tuple[int, int] = (0, 0)
     """Compared and disagreed, from the steps before."""
     places: tuple[tuple[Place, ...], tuple[Place, ...]] = ((), ())
@@ -88,7 +96,7 @@ class Observer:
         self._probes = [Count(), Count()]
         self._kinds = {"recorded": 0, "synthetic": 0}
         self._began = time.monotonic()
-        self._inputs = inputs(lambda: self._raw.pop() if self._raw else None, self.golden_set)
+        self._inputs: Iterator[tuple[Kind, np.ndarray]] | None = None
         for work in (self._look, self._probe):
             threading.Thread(target=self._loop, args=(work,), daemon=True).start()
 
@@ -101,14 +109,17 @@ class Observer:
             self._base = counts if self._base is None else (Count(), Count())
         self._counts = counts
         found = self._found
+        live = [Tally(n.requests - b.requests, n.failed - b.failed) for n, b in zip(counts, self._base, strict=True)]
+        # In the comparison callers reach the champion alone: what they saw says nothing of the other.
+        asked = [Tally(), Tally()] if self.only_probes else live
         old, new = (
-            replace(tally, requests=live.requests - base.requests + sent.requests,
-                    failed=live.failed - base.failed + sent.failed)
-            for tally, live, base, sent in zip(
-                (found.champion, found.challenger), counts, self._base, self._probes, strict=True)
-        )  # fmt: skip
-        whole = replace(found, champion=old, challenger=new)
-        return evidence.checks(whole, self.plan, self.slow, self.even), evidence.sicker(whole, self.plan)
+            replace(tally, requests=seen.requests + sent.requests, failed=seen.failed + sent.failed)
+            for tally, seen, sent in zip((found.champion, found.challenger), asked, self._probes, strict=True)
+        )
+        whole = replace(found, champion=old, challenger=new, live=(asked[OLD], asked[NEW]))
+        took = time.monotonic() - self._began
+        even = self.even and not (self.only_probes and live[OLD].requests > _BUSY * max(took, 1.0))
+        return evidence.checks(whole, self.plan, self.slow, even), evidence.sicker(whole, self.plan)
 
     @property
     def gathered(self) -> Evidence:
@@ -129,13 +140,15 @@ class Observer:
             readers = self._readers[side]
             for place in self.places[side]:
                 try:
-                    answered = readers.setdefault(place, Reader(place)).look()
+                    if place not in readers:
+                        readers[place] = Reader(place)
+                    answered = readers[place].look()
                 except Refusal as refusal:
                     errors.append(str(refusal))
                     continue
                 for one in answered:
                     self._pair(side, one.id, one.answer)
-                    if side == OLD and one.input and len(self._raw) < _REMEMBERED:
+                    if side == OLD and one.input and not self.mirrored and len(self._raw) < _REMEMBERED:
                         self._raw.append(one.input)
         within = tuple(total(r.within for r in self._readers[side].values()) for side in (OLD, NEW))
         if self.slow is None and (first := evidence.edges(Tally(within=within[OLD]), _CALIBRATION)):
@@ -177,15 +190,22 @@ class Observer:
         """The same input to both arms; each host of an arm in its turn, at random."""
         if not all(self.places) or not self._scarce():
             return 0.2
-        kind, image = next(self._inputs)
+        if self._inputs is None:
+            self._inputs = inputs(lambda: self._raw.pop() if self._raw else None, self.golden_set, self.number)
+        try:
+            kind, image = next(self._inputs)
+        except Exception:
+            self._inputs = None  # a generator that raised is at its end
+            raise
         started = time.monotonic()
         answers: list[int | None] = [None, None]
         for side in random.sample((OLD, NEW), 2):
             place = random.choice(self.places[side])
             sent = self._probes[side]
             try:
-                client = self._clients.setdefault(place, _client(place))
-                answers[side] = int(golden.ask(client, self.recipe, image)[0].argmax())
+                if place not in self._clients:
+                    self._clients[place] = httpx.Client(base_url=f"http://{place[0]}:{place[1]}", timeout=5, **LOCAL)
+                answers[side] = int(golden.ask(self._clients[place], self.recipe, image)[0].argmax())
                 self._probes[side] = Count(sent.requests + 1, sent.failed)
             except Refusal:
                 self._probes[side] = Count(sent.requests + 1, sent.failed + 1)
@@ -193,10 +213,6 @@ class Observer:
             self._compared(answers[OLD] != answers[NEW])
         self._kinds[kind] += 1
         return self.pause or (time.monotonic() - started) / 2
-
-
-def _client(place: Place) -> httpx.Client:
-    return httpx.Client(base_url=f"http://{place[0]}:{place[1]}", timeout=5, **LOCAL)
 
 
 def sides(counts: Mapping[Any, Count], recipe: str, arms: tuple[str, str]) -> tuple[Count, Count]:

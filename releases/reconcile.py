@@ -101,7 +101,7 @@ def traffic_plan(wanted: Iterable[Action], fleet: Fleet) -> TrafficOperation | N
     if not split.weights:
         return Close() if fleet.split.weights or fleet.places else None
     now = _named(fleet.split)
-    if split != fleet.split and all(fleet.healthy.get(arm) for arm in _named(split) - now):
+    if split != fleet.split and _can_turn(split, fleet):
         return Turn(split)
     serve = [a.package.arm for a in wanted if isinstance(a, Serve)]
     target = {arm: places for arm in serve if (places := _places(arm, fleet))}
@@ -110,6 +110,12 @@ def traffic_plan(wanted: Iterable[Action], fleet: Fleet) -> TrafficOperation | N
             target.setdefault(arm, places)
     known = {arm: _grown(arm, places, fleet) for arm, places in target.items()}
     return Declare(known) if known != dict(fleet.places) else None
+
+
+def _can_turn(split: Split, fleet: Fleet) -> bool:
+    """Whether each arm that gets the greater part, or is new, is healthy, and the gateway knows the mirrored one."""
+    grown = {arm for arm, weight in split.weights.items() if weight > fleet.split.weights.get(arm, 0) <= 50}
+    return all(fleet.healthy.get(arm) for arm in grown) and (not split.mirror or split.mirror in fleet.places)
 
 
 def _named(split: Split) -> set[str]:

@@ -6,6 +6,7 @@ MLflow may be slow or down, so it is asked on a thread of its own, and again unt
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from releases.requests import Followed
 from releases.state import Record, Recorded, State
 from releases.ticking import Once
 
+log = logging.getLogger("controller")
 _RETRY, _LOOK = 5.0, 2.0
 """Seconds before MLflow is asked again after it did not answer, and between two looks at an alias."""
 WHO = "@champion, moved by a hand"
@@ -44,8 +46,6 @@ class Registrar:
         if now < self._not_before.get(recipe, 0.0) or (busy and not busy.done()):
             return
         record = next((a for a in machine.wants(state) if isinstance(a, Record)), None)
-        if record is None and state.phase != "idle":
-            return
         self._not_before[recipe] = now + (_LOOK if record is None else 0.0)
         self._under_way[recipe] = self._pool.submit(self._ask, recipe, state, record)
 
@@ -58,6 +58,9 @@ class Registrar:
         except Refusal as refusal:
             self.told(recipe, str(refusal))
             self._not_before[recipe] = time.time() + _RETRY
+        except Exception:
+            log.exception("%s: MLflow could not be told or asked", recipe)
+            self._not_before[recipe] = time.time() + _RETRY
 
     def _write(self, recipe: str, record: Record) -> None:
         # What a person deleted has nowhere to write to; `status` tells that its alias is gone.
@@ -66,7 +69,10 @@ class Registrar:
         for outcome in record.outcomes:
             registry.set_tag(recipe, outcome.version, "ratchet.release", outcome.outcome)
             registry.set_tag(recipe, outcome.version, "ratchet.release_why", outcome.why)
-            self._keep_record(recipe, outcome.version)
+            try:
+                self._keep_record(recipe, outcome.version)
+            except Refusal as refusal:  # it must not hold up the aliases
+                self.told(recipe, f"the record of version {outcome.version} was not kept: {refusal}")
         done = Recorded(record.champion, record.previous, len(record.outcomes), time.time())
         Followed(self.book).append(recipe, done, "controller")
         self.told(recipe, f"wrote @champion={record.champion}, @previous={record.previous}")
@@ -93,6 +99,8 @@ class Registrar:
         except Refusal as refusal:
             why_not = str(refusal)
             self.told(recipe, why_not)
+        except ValueError as error:
+            why_not = f"the version's package cannot be read ({type(error).__name__})"
         self.book.say(f"alias:{recipe}", {"version": alias, "why_not": why_not}, time.time())
 
     def _request(self, recipe: str, state: State, version: str) -> None:

@@ -84,7 +84,9 @@ def rollback(recipe: str, who: str, why: str) -> Package:
     state, _ = book.state(recipe)
     if state.champion is None:
         raise Refusal("nothing was released yet", recipe, "Release something first: `ratchet loop`")
-    if state.challenger and state.kind == "release" and state.phase != "halted":
+    if state.phase == "halted":
+        raise Refusal(f"the release is halted: {state.why}", recipe, _DECIDE.format(recipe))
+    if state.challenger and state.kind == "release":
         book.append(recipe, Failed(state.attempt, f"rolled back by {who}: {why}", (), time.time()), who)
         return state.champion
     target = machine.rollback_target(state)
@@ -108,6 +110,8 @@ def abort(recipe: str, who: str, why: str) -> State:
     state = state_of(recipe)
     if state.phase == "idle":
         raise Refusal("no release is under way", recipe, "See `ratchet status`")
+    if state.phase == "turning" and state.kind == "rollback":
+        raise Refusal("the gateway is turning back already", recipe, "See `ratchet status`")
     return Followed().append(recipe, Failed(state.attempt, f"aborted by {who}: {why}", (), time.time()), who)
 
 
@@ -129,11 +133,11 @@ def astray() -> list[str]:
     return told
 
 
-def report_failure(package: Package, why: str, who: str) -> None:
-    """A host could not serve the package that is on trial."""
+def report_failure(package: Package, attempt: int, why: str, who: str) -> None:
+    """A host could not be warmed. Once every host was shown healthy, what they say counts, and not a flow."""
     state = state_of(package.recipe)
-    if state.challenger == package:
-        Followed().append(package.recipe, Failed(state.attempt, why, (), time.time()), who)
+    if (state.challenger, state.attempt, state.phase) == (package, attempt, "warming"):
+        Followed().append(package.recipe, Failed(attempt, why, (), time.time()), who)
 
 
 def watch(package: Package, tell: Callable[[str], None]) -> State:

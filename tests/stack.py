@@ -99,6 +99,8 @@ class Running:
             folder = Path(scratch) / "bento"
             packed = next((self.home / "bentos" / NAME).glob(f"v{of}-*.bento"))
             shutil.unpack_archive(packed, folder, format="xztar")
+            meta = folder / "src" / "model" / "meta.json"
+            meta.write_text(json.dumps({**json.loads(meta.read_text()), "version": version}))
             edit(folder)
             changed = folder.with_suffix(".bento")
             with tarfile.open(changed, "w:xz", preset=0) as archive:

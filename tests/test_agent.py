@@ -35,6 +35,8 @@ ONCE = Releasing().by("all_at_once")
 class Scene:
     config: Settings
     packages: dict[str, Package]
+    proven: str = "12"
+    """The versions that must have answered their golden set."""
 
     @property
     def book(self) -> Ledger:
@@ -57,7 +59,8 @@ class Scene:
         if said is None or said.at < since:
             return False
         told = self.arms()
-        arms = sorted(a.arm for a in told if a.ready and a.proven and a.state == "running")
+        wanted = {p.arm for p in self.packages.values() if p.version in self.proven}
+        arms = sorted(a.arm for a in told if a.ready and a.state == "running" and (a.proven or a.arm not in wanted))
         return arms == sorted(self.packages[v].arm for v in versions) and len(told) == len(versions)
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -131,6 +134,7 @@ def test_an_agent_killed_while_it_stops_a_bento_stops_it_all_the_same(scene: Sce
         "gateway:small-fashion", {"places": {"v1-k": [a.place for a in scene.arms() if a.arm == "v1-k"]}}, 1.0
     )
     scene.enter(Drained("v1-k"))
+    scene.proven = "2"
     scene.live_until("1", "2")  # and the gateway does not know it any more
     scene.book.say("gateway:small-fashion", {"places": {}}, 2.0)
     for when in ("before", "after"):

@@ -120,7 +120,11 @@ def test_figures_that_cannot_be_read_are_an_error_and_no_pass() -> None:
 def test_late_labels_stop_a_release_and_never_hold_it_up() -> None:
     good = tally(random.Random(1), 5000, 0.0, 0.8)
     asked: Callable[..., str] = lambda labelled, wrong: evidence.outcome(  # noqa: E731
-        evidence.checks(Evidence(good, good, 5000, 10, labelled, wrong), PLAN, evidence.edges(good))
+        evidence.checks(
+            Evidence(good, good, compared=5000, disagreed=10, labelled=labelled, wrong=wrong),
+            PLAN,
+            evidence.edges(good),
+        )
     )
     assert asked((5, 5), (0, 1)) == "pass"
     assert asked((500, 500), (50, 250)) == "fail"
@@ -131,3 +135,20 @@ def test_where_both_arms_are_sick_the_better_is_told() -> None:
     assert evidence.sicker(Evidence(well, worse), PLAN) is None
     assert evidence.sicker(Evidence(ill, worse), PLAN) is True
     assert evidence.sicker(Evidence(worse, ill), PLAN) is False
+
+
+def test_what_callers_alone_see_ends_a_release_however_many_probes_went_well() -> None:
+    """Twelve callers of twelve are failed; four thousand of Ratchet's own requests are not."""
+    well = Tally(4000, 0)
+    found = Evidence(well, Tally(4012, 12), live=(Tally(240, 0), Tally(12, 12)), compared=4000)
+    (failed,) = [c for c in evidence.checks(found, PLAN, None) if c.name == "failed"]
+    assert failed.outcome == "fail"
+    assert "12 of 12" in failed.detail
+    (all_well,) = [c for c in evidence.checks(Evidence(well, well, compared=4000), PLAN, None) if c.name == "failed"]
+    assert all_well.outcome == "pass"
+
+
+def test_latencies_are_not_asked_where_the_arms_carry_different_loads() -> None:
+    good = tally(random.Random(1), 2000, 0.0, 0.8)
+    found = evidence.checks(Evidence(good, good, compared=2000), PLAN, evidence.edges(good), even=False)
+    assert [c.outcome for c in found if c.name.startswith("slower")] == ["not asked"] * 2

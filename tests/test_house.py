@@ -135,6 +135,7 @@ def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:
     assert deploy.expand({**declared, "deployments": made}, ["fashion-mnist", "mine"])["deployments"] == made
     for deployment in made:
         assert deployment["pull"] == []
-        assert not any(s["active"] for s in deployment.get("schedules", []))
-    awake = deploy.keep_schedules({"deployments": made}, {"retrain-and-release/mine": True})["deployments"]
-    assert [d["name"] for d in awake for s in d.get("schedules", []) if s["active"]] == ["mine"]
+        awake = any(s["active"] for s in deployment.get("schedules", []))
+        assert awake == (deployment["name"] == "reconcile"), "what trains is asleep until a person wakes it"
+    woken = deploy.keep_schedules({"deployments": made}, {"retrain-and-release/mine": True})["deployments"]
+    assert [d["name"] for d in woken for s in d.get("schedules", []) if s["active"]] == ["reconcile", "mine"]

@@ -308,8 +308,10 @@ def test_what_observe_finds_on_a_trial() -> None:
     assert isinstance(late, Failed)
     assert "too little evidence in time" in late.why
     assert observe(state, both, FAIL, True, 1.0) == Halted(2, "v1", "both arms fail", FAIL, 1.0)
-    again = fleet(arm("2", "a", since=5.0), arm("2", "b"))
+    again = fleet(arm("1", "a"), arm("2", "a", since=5.0), arm("2", "b"))
     assert observe(state, again, PASS, None, 1.0) == Failed(2, "its process died on host a", PASS, 1.0)
+    rebooted = fleet(arm("1", "a", since=5.0), arm("2", "a", since=5.0), arm("1", "b"), arm("2", "b"))
+    assert observe(state, rebooted, PASS, None, 1.0) == Passed(2, 0, PASS, 1.0), "the host began anew, with all on it"
     one = fleet(arm("2", "a"), hosts=frozenset("a"))
     assert observe(state, one, PASS, None, 1.0) == Passed(2, 0, PASS, 1.0), "half of its hosts is no majority lost"
     lost = observe(state, fleet(hosts=frozenset()), PASS, None, 1.0)

@@ -51,7 +51,7 @@ def serve(python: str, folder: Path, port: int, **env: str) -> subprocess.Popen[
     command = [python, "-m", "bentoml", "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("RATCHET", "PYTHON", "VIRTUAL"))}
     out = (folder.parent / f"serve-{port}.log").open("wb")
-    full = {**clean, **TELEMETRY_OFF, "BENTOML_HOME": str(folder.parent / "bentoml"), **env}
+    full = {**clean, **TELEMETRY_OFF, "BENTOML_HOME": str(folder.parent / f"bentoml-{port}"), **env}
     return subprocess.Popen(command, stdout=out, stderr=out, env=full, start_new_session=True, cwd=folder)
 
 

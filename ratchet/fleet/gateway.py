@@ -19,7 +19,7 @@ import httpx
 from ratchet.files import keep, kept, replace_json
 from ratchet.local_http import LOCAL
 from ratchet.settings import Settings
-from ratchet.words import Split
+from ratchet.words import Split, version_of
 
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
@@ -148,20 +148,25 @@ class Gateway:
         return splits, dict(places)
 
     def _write(self, splits: Mapping[str, Split], places: Mapping[str, Places]) -> None:
-        clusters = [self._cluster(cluster(r, arm), ends) for r, arms in places.items() for arm, ends in arms.items()]
+        clusters = [
+            # By its version: another bento that took over a port is not this arm.
+            self._cluster(cluster(r, arm), ends, f"/v2/models/{r}/versions/{version_of(arm)}/ready")
+            for r, arms in places.items() for arm, ends in arms.items()
+        ]  # fmt: skip
         # One of a steady name for each recipe, so that the listener need not change when a version does.
         for recipe, split in splits.items():
             ends = tuple(end for arm, weight in split.weights.items() if weight for end in places[recipe].get(arm, ()))
-            clusters.append(self._cluster(_ready(recipe), ends))
-        replace_json(self.folder / "cds.json", _discovery(clusters))
-        replace_json(self.folder / "rds.json", _discovery([self._routes(splits)]))
-        replace_json(self.folder / "lds.json", _discovery([self._listener(splits)]))
+            clusters.append(self._cluster(_ready(recipe), ends, f"/v2/models/{recipe}/ready"))
+        # First, so that who comes after a crash goes on from what was meant: `reconcile` writes the others anew.
         keep(self.folder / "state.json", {
             "splits": {r: [dict(s.weights), s.mirror, s.percent] for r, s in splits.items()},
             "places": {r: {arm: list(ends) for arm, ends in arms.items()} for r, arms in places.items()},
         })  # fmt: skip
+        replace_json(self.folder / "cds.json", _discovery(clusters))
+        replace_json(self.folder / "rds.json", _discovery([self._routes(splits)]))
+        replace_json(self.folder / "lds.json", _discovery([self._listener(splits)]))
 
-    def _cluster(self, name: str, endpoints: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    def _cluster(self, name: str, endpoints: Iterable[tuple[str, int]], ready: str) -> dict[str, Any]:
         return {
             "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             "name": name, "type": "STATIC", "connect_timeout": "0.5s", "lb_policy": "ROUND_ROBIN",
@@ -170,7 +175,7 @@ class Gateway:
             "health_checks": [{
                 "timeout": "0.5s", "interval": "1s", "no_traffic_interval": "1s", "initial_jitter": "0.1s",
                 "unhealthy_threshold": 2, "healthy_threshold": 1, "unhealthy_interval": "0.5s",
-                "http_health_check": {"path": "/v2/health/ready"},
+                "http_health_check": {"path": ready},
             }],
             # A queue in front of the bento, not in it: its health check must not wait behind a crowd.
             # A bento answers one request after another: at 160 connections it is no faster alone, and far less even.

@@ -62,9 +62,11 @@ class Host:
 
         Without `wait` it only asks; call again until the arm is no longer listed.
         """
-        name = self._program_of(recipe, arm)
-        if name is None or not self.supervisor.remove(name, wait):
-            return
+        with locked(self.settings.home / "arms" / ".lock", wait=wait) as had:
+            if had and (name := self._program_of(recipe, arm)) and self.supervisor.remove(name, wait):
+                self._forget(name)
+
+    def _forget(self, name: str) -> None:
         processes.end(
             p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == name
         )

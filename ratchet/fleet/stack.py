@@ -128,7 +128,7 @@ class Stack:
             self._step_aside_for_orphans()
         if servers and not alive:
             self._ports_are_free()
-        if servers:
+            # While it runs, the controller alone writes them.
             Gateway(self.settings).reconcile()
         if not alive:
             self.supervisor.launch()
