@@ -130,7 +130,10 @@ class Controller:
 
 
 def _answering(fleet: Fleet, arm: str) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(a.place for a in fleet.arms if a.arm == arm and a.ready))
+    """Where it is to be asked: what a host that died a moment ago said last is older than the gateway's checks."""
+    return tuple(
+        sorted(a.place for a in fleet.arms if a.arm == arm and a.ready and a.place in fleet.healthy.get(arm, ()))
+    )
 
 
 def look(
