@@ -76,6 +76,16 @@ def ask(client: httpx.Client, recipe: str, images: np.ndarray) -> np.ndarray:
     return found
 
 
+def prove(url: str, recipe: str, folder: Path, wanted: str) -> int:
+    """What a bento must show before it gets a request: it runs on the wanted device, and `replay` finds no fault.
+
+    Raises Refusal where it does not; returns how many golden inputs there were.
+    """
+    if (found := device(url)) != wanted:
+        raise Refusal(f"it runs on the {found}, not on the {wanted}", url, "Mend the host or RATCHET_DEVICE")
+    return replay(url, recipe, folder)
+
+
 def device(url: str) -> str:
     """What the service really runs on. Raises Refusal when it does not say."""
     try:

@@ -13,6 +13,7 @@ from ratchet.errors import Refusal
 from ratchet.files import keep
 from ratchet.fleet.stack import HOST, Stack
 from ratchet.settings import settings
+from releases.state import Order
 
 
 class _Why(click.ParamType):
@@ -32,6 +33,23 @@ def stack() -> Stack:
     os.environ.update({k: v for k, v in found.environment().items() if not k.startswith("RATCHET_")})
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
     return found
+
+
+def steering(order: Order, told: str, help: str) -> click.Command:
+    """A command that enters one order of a hand on the wheel, with who and why."""
+
+    @click.command(order, help=help)
+    @click.argument("recipe")
+    @click.option("--why", type=WHY, default="asked for by hand", show_default=True, help="For the record.")
+    def steer(recipe: str, why: str) -> None:
+        from ratchet.recipe import source
+        from releases import requests
+
+        source(recipe)
+        requests.steer(recipe, order, requests.person(), why)
+        click.echo(f"{recipe}: {told.format(recipe)}")
+
+    return steer
 
 
 def ticking() -> None:

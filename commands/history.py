@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,11 +29,10 @@ def command(recipe: str, shares: bool, at: datetime | None, as_json: bool) -> No
     entries = requests.ledger().read(recipe)
     if not entries:
         source(recipe)
-    found = record.shares(entries)
+    told: Sequence[Entry | Share] = record.shares(entries) if shares else entries
     if at is not None:
-        held = record.at(found, at.replace(tzinfo=UTC).timestamp())
-        found = [held] if held else []
-    told = found if shares or at is not None else entries
+        held = record.at(record.shares(entries), at.replace(tzinfo=UTC).timestamp())
+        told = [held] if held else []
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(t) for t in told], indent=1))
         return

@@ -77,8 +77,7 @@ def _serves(name: str, began: float) -> dict[str, Health]:
         said = book.heard("host").get(name)
         if champion is None or said is None:
             return champion is None
-        arms = [a for a in said.body["arms"] if (a["recipe"], a["arm"]) == (recipe, champion.arm)]
-        return said.at > began and any(a["ready"] and a["proven"] for a in arms)
+        return said.at > began and requests.serves(said, recipe, champion.arm)
 
     return {f"champion of {r} on {name}": functools.partial(serves, r) for r in book.recipes()}
 

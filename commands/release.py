@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from commands._stack import WHY, ticking
+from commands._stack import WHY, steering, ticking
 from ratchet.errors import Refusal
 from ratchet.recipe import STRATEGIES
 
@@ -49,22 +49,13 @@ def start(recipe: str, version: str, strategy: str, why: str) -> None:
     click.echo(f"version {version} is champion")
 
 
-def _steer(order: str, help: str, done: str) -> None:
-    @command.command(order, help=help)
-    @click.argument("recipe")
-    @why
-    def steer(recipe: str, why: str) -> None:
-        from ratchet.recipe import source
-        from releases import requests
-
-        source(recipe)
-        requests.steer(recipe, order, requests.person(), why)  # type: ignore[arg-type]
-        click.echo(f"{recipe}: {done}")
-
-
-_steer("pause", "Stay at the present step; what fails is still taken back.", "the release waits at its step")
-_steer("resume", "Go on with the steps.", "the release goes on")
-_steer("promote", "Send all traffic to the version on trial now; in the bake time, end that.", "promoted by hand")
+command.add_command(
+    steering("pause", "the release waits at its step", "Stay at the present step; what fails is still taken back.")
+)
+command.add_command(steering("resume", "the release goes on", "Go on with the steps."))
+command.add_command(
+    steering("promote", "promoted by hand", "Send all traffic to the version on trial now; in the bake time, end that.")
+)
 
 
 @command.command("abort")

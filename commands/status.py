@@ -86,14 +86,14 @@ def look() -> dict[str, Any]:
     ours = running.supervisor.pid() is not None or bool(local)
     gateway = Gateway(settings()).get_routes() if ours else InForce(alive=False)
     names = sorted({*recipes.names(), *book.recipes()})
-    heard = {name: said for name, said in book.heard("host").items() if said.at > time.time() - requests.LIVING}
-    arms = [from_json(Arm, a) for said in heard.values() for a in said.body["arms"]] or local
+    living, heard = requests.hosts(book), book.heard("host")
+    arms = [from_json(Arm, a) for name in living for a in heard[name].body["arms"]] or local
     releases = {name: said.body for name, said in book.heard("gateway").items()}
     return {
         "home": str(settings().home),
         "processes": [{"name": p.name, "state": p.state, "pid": p.pid} for p in running.supervisor.list()],
         "gateway": {"alive": gateway.alive, "url": settings().gateway_url},
-        "hosts": sorted(heard),
+        "hosts": list(living),
         "recipes": {
             name: _recipe(name, [a for a in arms if a.recipe == name], gateway, running, releases.get(name, {}))
             for name in names

@@ -48,7 +48,6 @@ class Controller:
         self.followed, self.told = requests.Followed(self.book), ticking.Once(log)
         self.registrar = Registrar(self.book, self.told)
         self.holder = f"{socket.gethostname()}:{self.config.home}"
-
         self.began = time.time()
 
     def tick(self, now: float) -> int:
@@ -86,7 +85,7 @@ class Controller:
         if operation := reconcile.traffic_plan(machine.wants(state), fleet):
             self.told(recipe, act.perform(operation, recipe, self.gateway))
             changed += 1
-        _, everything = self.gateway.declared()
+            _, everything = self.gateway.declared()
         said = {"places": everything.get(recipe, {}), "checks": [to_json(c) for c in checks]}
         self.book.say(f"gateway:{recipe}", said, now)
         self.registrar.tick(recipe, state, now)

@@ -13,7 +13,7 @@ from ratchet.recipe import Releasing
 from ratchet.settings import settings
 from ratchet.words import Package
 from releases import entries, machine, observe
-from releases.ledger import Ledger, Lost
+from releases.ledger import Ledger, Lost, Said
 from releases.state import Event, Failed, Kind, Order, Requested, State, Steered
 
 LIVING = 10.0
@@ -115,6 +115,11 @@ def abort(recipe: str, who: str, why: str) -> State:
     return Followed().append(recipe, Failed(state.attempt, f"aborted by {who}: {why}", (), time.time()), who)
 
 
+def serves(host: Said, recipe: str, arm: str) -> bool:
+    """Whether a host said that the arm answers there, its golden set included."""
+    return any((a["recipe"], a["arm"]) == (recipe, arm) and a["ready"] and a["proven"] for a in host.body["arms"])
+
+
 def astray() -> list[str]:
     """What is not as the ledger says, a line each: a host without a champion, or one that was not heard of lately."""
     book, told = ledger(), []
@@ -125,10 +130,7 @@ def astray() -> list[str]:
     for recipe in book.recipes():
         champion = state_of(recipe, book).champion
         for host in living if champion else ():
-            arms = [
-                a for a in heard[host].body["arms"] if champion and (a["recipe"], a["arm"]) == (recipe, champion.arm)
-            ]
-            if not any(a["ready"] and a["proven"] for a in arms):
+            if champion and not serves(heard[host], recipe, champion.arm):
                 told.append(f"host {host} does not serve the champion of {recipe} yet")
     return told
 

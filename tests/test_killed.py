@@ -57,6 +57,12 @@ class Scene:
         asked = Requested(package(version), "release", "a test", True, ("a",), plan, 60, 30, time.time())
         Followed(self.book).append("r", asked, "tester")
 
+    def other(self) -> tuple[Package, str]:
+        """The champion, and the version that is not."""
+        champion = Followed(self.book).state("r")[0].champion
+        assert champion
+        return champion, "2" if champion.version == "1" else "1"
+
     def fail(self) -> None:
         attempt = Followed(self.book).state("r")[0].attempt
         Followed(self.book).append("r", Failed(attempt, "it rots", (), time.time()), "tester")
@@ -152,9 +158,7 @@ ACTIONS = [("perform", n) for n in (1, 2, 3)] + [("append", n) for n in (1, 2, 3
 def test_a_release_whose_controller_is_killed_at_any_action_ends_with_one_champion(
     scene: Scene, name: str, number: int, when: str
 ) -> None:
-    old = Followed(scene.book).state("r")[0].champion
-    assert old
-    new = "2" if old.version == "1" else "1"
+    _, new = scene.other()
     scene.release(new, Releasing().by("all_at_once"))
     with callers(f"{scene.config.gateway_url}/r/predict") as seen:
         assert scene.die(name, when, number), "it never came to that action"
@@ -168,9 +172,7 @@ def test_a_release_whose_controller_is_killed_at_any_action_ends_with_one_champi
 def test_a_release_that_fails_in_its_bake_time_is_taken_back_whoever_is_killed(
     scene: Scene, name: str, number: int, when: str
 ) -> None:
-    old = Followed(scene.book).state("r")[0].champion
-    assert old
-    new = "2" if old.version == "1" else "1"
+    old, new = scene.other()
     scene.release(new, BAKED)
     baking = scene.run("releases.controller")
     until(lambda: scene.gateway.get_routes().splits["r"] == Split({f"v{new}-k": 100}, old.arm, BAKED.bake_mirror), 30)
