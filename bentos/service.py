@@ -49,6 +49,8 @@ CLASSES = tuple(META["classes"])
 RECIPE, VERSION = META["recipe"], META["version"]
 RECORDS = Records(META["record_inputs"])
 DEVICE = os.environ.get("RATCHET_DEVICE", "cpu")
+MEMORY_MB = int(os.environ.get("RATCHET_MEMORY_MB", "0"))
+"""What the model may take of its GPU; 0 is no limit."""
 
 
 class Model:
@@ -60,11 +62,13 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         wanted = ["CUDAExecutionProvider"] if DEVICE == "gpu" else ["CPUExecutionProvider"]
+        limit = {"gpu_mem_limit": MEMORY_MB << 20} if DEVICE == "gpu" and MEMORY_MB else {}
         self.fault = ""
         if wanted[0] not in onnxruntime.get_available_providers():
             self.fault = f"this host is to serve on a {DEVICE} and onnxruntime has no {wanted[0]}"
-            wanted = ["CPUExecutionProvider"]
-        self.session = onnxruntime.InferenceSession(_MODEL / "model.onnx", options, providers=wanted)
+            wanted, limit = ["CPUExecutionProvider"], {}
+        providers = [(wanted[0], limit)]
+        self.session = onnxruntime.InferenceSession(_MODEL / "model.onnx", options, providers=providers)
         if not self.fault and self.session.get_providers()[0] != wanted[0]:
             self.fault = f"asked for {wanted[0]}, got {self.session.get_providers()[0]}"
         self.device = "gpu" if self.session.get_providers()[0].startswith("CUDA") else "cpu"

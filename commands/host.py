@@ -56,7 +56,7 @@ def start(name: str) -> None:
 
     stack()
     host = _host(name)
-    reachable(host.settings)
+    reachable(settings())
     with host.lock() as alone:
         if not alone:
             raise Refusal("another command starts or stops it", name, "Wait for it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import click
@@ -41,7 +42,11 @@ def command() -> None:
             start_host(host)
         if deploy.deploy(settings()):
             click.echo("deployments are made", err=True)
-        listening = {"worker-cpu": lambda: runs.workers_online("cpu"), "worker-gpu": lambda: runs.workers_online("gpu")}
+        since = {p.name: p.since for p in running.supervisor.list()}
+        listening = {
+            f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))
+            for pool in deploy.POOLS
+        }
         serving = {f"champion of {name}": _champion(name) for name in requests.ledger().recipes()}
         others = {name: check for name, check in checks.items() if name != "prefect"}
         running.wait({**others, **listening, **serving}, tell)

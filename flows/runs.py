@@ -168,14 +168,17 @@ def cancel(id: str) -> None:
         client.set_flow_run_state(UUID(id), Cancelling(), force=True)
 
 
-def workers_online(pool: str) -> bool:
+def workers_online(pool: str, since: float = 0.0) -> bool:
+    """Whether a worker of the pool was heard of lately, and after `since`: a killed one is not missed at once."""
     from prefect.exceptions import ObjectNotFound
 
     with api() as client:
         try:
-            return any(w.status.value == "ONLINE" for w in client.read_workers_for_work_pool(pool))
+            found = client.read_workers_for_work_pool(pool)
         except ObjectNotFound:
             return False
+    heard = [w.last_heartbeat_time for w in found if w.status.value == "ONLINE"]
+    return any(at and at.timestamp() > since for at in heard)
 
 
 def crash_zombies(config: Settings) -> list[str]:

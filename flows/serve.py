@@ -26,17 +26,23 @@ def serve(package: dict[str, Any]) -> Any:
     What it found out is an artifact. The host's agent stops what the ledger does not name.
     """
     made = from_json(Package, package)
-    served = _serve(made, Host(settings()))
-    create_table_artifact([to_json(served)], key=f"serving-{made.recipe}", description=f"{made.tag} on {served.host}")
-    return Completed(
-        message=f"{made.tag} serves on {served.host} at {served.address}:{served.port}, on its {served.device}"
+    host, started = Host(settings()), time.monotonic()
+    ports = host.start(made, act.fetch)
+    get_run_logger().info("%s starts at %s", made.tag, _at(ports))
+    found = [_proved(made, host, port, started) for port in ports]
+    name, device = settings().host_name, settings().device
+    create_table_artifact(
+        [to_json(s) for s in found], key=f"serving-{made.recipe}", description=f"{made.tag} on {name}"
     )
+    return Completed(message=f"{made.tag} serves on {name} at {_at(ports)}, on its {device}")
 
 
-def _serve(made: Package, host: Host) -> Served:
-    log, started = get_run_logger(), time.monotonic()
-    address, port = host.start(made, act.fetch)
-    log.info("%s starts at port %d", made.tag, port)
+def _at(ports: tuple[int, ...]) -> str:
+    return f"{settings().address}, port {', '.join(map(str, ports))}"
+
+
+def _proved(made: Package, host: Host, port: int, started: float) -> Served:
+    log = get_run_logger()
     while not host.ready(port):
         if time.monotonic() - started > settings().warm_seconds / 2:
             raise Refusal(
@@ -48,4 +54,4 @@ def _serve(made: Package, host: Host) -> Served:
     count = golden.prove(url, made.recipe, folder, settings().device)
     p50, p99 = golden.latency(url, made.recipe, folder)
     log.info("%d golden answers as expected; p50 %.2f ms, p99 %.2f ms; ready after %.1f s", count, p50, p99, seconds)
-    return Served(made, settings().host_name, address, port, settings().device, count, p50, p99, seconds)
+    return Served(made, settings().host_name, settings().address, port, settings().device, count, p50, p99, seconds)

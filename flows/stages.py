@@ -171,11 +171,12 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
             )
             path = registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, bento.name)
             registry.upload(path, bento)
-            made = Package(name, candidate.version, key, tag, sha256(bento), path)
+            made = Package(name, candidate.version, key, tag, sha256(bento), path, recipe.memory_mb)
         registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(made)))
         return made
 
-    stage_key = stages.key("package", build.VERSION, package=key, version=candidate.version, verdict=to_json(verdict))
+    named = {"package": key, "version": candidate.version, "memory": recipe.memory_mb}
+    stage_key = stages.key("package", build.VERSION, **named, verdict=to_json(verdict))
     made, new = stages.run(stage_key, Package, work, source=build.build, still=lambda p: registry.has(p.artifact))
     get_run_logger().info("%s %s, SHA-256 %s", made.tag, "built" if new else "was built before", made.digest[:16])
     return made

@@ -117,6 +117,8 @@ class Releasing:
     """Hosts that are warmed side by side."""
     false_alarm: float = 0.01
     failed: Bound = Bound(0.0, 0.01)
+    refused: Bound = Bound(0.02, 0.10)
+    """Of requests answered as the caller's fault (4xx)."""
     slow_half: Bound = Bound(0.15, 0.30)
     """Of answers slower than the champion's own median."""
     slow_most: Bound = Bound(0.02, 0.05)
@@ -166,6 +168,8 @@ class Recipe:
     releasing: Releasing = Releasing()
     record_inputs: bool = False
     """Whether a bento may remember raw inputs for a while, to replay them to a challenger."""
+    memory_mb: int = 1024
+    """What one process of its service may take: of a GPU where it runs on one, else of the host."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
 
 

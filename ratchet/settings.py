@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import ipaddress
 import os
 import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ratchet.errors import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: where prefect.yaml, uv.lock and the rooms are."""
+
+
+_ADDRESS = r"^(\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$"
+
+
+def url_of(address: str, port: int) -> str:
+    """Where to ask what listens there; everywhere is loopback, too."""
+    if ipaddress.ip_address(address).is_unspecified:
+        address = "::1" if ":" in address else "127.0.0.1"
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 class Settings(BaseSettings):
@@ -34,16 +45,33 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9][a-z0-9.-]*$",
         description="This host's name; its work queue on the pool `gpu` is named after it.",
     )
-    address: str = Field(
-        "127.0.0.1", pattern=r"^[0-9a-fA-F:.]+$", description="Where the gateway reaches this host's bentos."
-    )
+    address: str = Field("127.0.0.1", pattern=_ADDRESS, description="Where the gateway reaches this host's bentos.")
     device: Literal["cpu", "gpu"] = Field(
         "cpu", description="What bentos must run on here; a GPU that is missing is an error."
+    )
+    gpus: str = Field(
+        "",
+        pattern=r"^$|^\d+(,\d+)*$",
+        description="The GPUs that bentos take, a process of each arm on each; empty is all where the device is `gpu`.",
+    )
+    memory_mb: int = Field(
+        0, ge=0, description="Memory that bentos may take together, on each GPU or on a host without; 0 is no limit."
+    )
+    gateway_listen: str = Field("127.0.0.1", pattern=_ADDRESS, description="Where callers reach the gateway.")
+    servers_listen: str = Field(
+        "127.0.0.1",
+        pattern=_ADDRESS,
+        description="Where other machines reach Prefect and MLflow: this machine's address on a private network.",
     )
     recipes: str = Field("", description=f"More recipe folders, separated by `{os.pathsep}`.")
     prefect_at: str = Field("", description="URL of the Prefect server; empty is on this machine.")
     mlflow_at: str = Field("", description="URL of the MLflow server; empty is on this machine.")
-    ledger_url: str = Field("", description="SQLAlchemy URL of the ledger; empty is SQLite under the home.")
+    ledger_url: str = Field(
+        "",
+        pattern=r"^$|^sqlite:///|^postgresql\+psycopg://",
+        description="SQLAlchemy URL of the ledger; empty is SQLite under the home. With Postgres, MLflow's and "
+        "Prefect's databases are there too, under the ledger's name with `_mlflow` and `_prefect` after it.",
+    )
     ingest_memory_mb: int = Field(1024, ge=64, description="Memory that reading one source file may take.")
     ingest_disk_mb: int = Field(1024, ge=1, description="Disk that reading one source may take, and the largest file.")
     tick_seconds: float = Field(0.5, gt=0, description="How often the controller looks.")
@@ -51,17 +79,24 @@ class Settings(BaseSettings):
     turn_seconds: float = Field(30, gt=0, description="How long the gateway may take to turn.")
     start_seconds: float = Field(180, gt=0, description="How long a process of the stack may take to be healthy.")
 
+    @field_validator("servers_listen")
+    @classmethod
+    def _has_a_name(cls, address: str) -> str:
+        if ipaddress.ip_address(address).is_unspecified:
+            raise ValueError("other machines must know where: give this machine's address")
+        return address
+
     @property
     def prefect_url(self) -> str:
-        return self.prefect_at.rstrip("/") or f"http://127.0.0.1:{self.prefect_port}"
+        return self.prefect_at.rstrip("/") or url_of(self.servers_listen, self.prefect_port)
 
     @property
     def mlflow_url(self) -> str:
-        return self.mlflow_at.rstrip("/") or f"http://127.0.0.1:{self.mlflow_port}"
+        return self.mlflow_at.rstrip("/") or url_of(self.servers_listen, self.mlflow_port)
 
     @property
     def gateway_url(self) -> str:
-        return f"http://127.0.0.1:{self.gateway_port}"
+        return url_of(self.gateway_listen, self.gateway_port)
 
     @property
     def admin_url(self) -> str:
@@ -70,6 +105,10 @@ class Settings(BaseSettings):
     @property
     def ledger(self) -> str:
         return self.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    def database(self, of: str) -> str:
+        """The name of a server's database beside the ledger in Postgres; empty where it is SQLite under the home."""
+        return "" if self.ledger.startswith("sqlite") else f"{self.ledger.partition('?')[0].rpartition('/')[2]}_{of}"
 
     def host(self, name: str) -> Settings:
         """The settings of a further host on this machine: a home below this one, the same servers and ledger."""

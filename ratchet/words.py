@@ -134,6 +134,8 @@ class Package:
     digest: str
     artifact: str
     """Where a host gets it from: the path below MLflow's artifact proxy."""
+    memory_mb: int = 0
+    """What one process of it is reckoned to take, on a GPU or on a host without."""
 
     @property
     def arm(self) -> str:
@@ -181,6 +183,8 @@ class Arm:
     fault: str = ""
     """Why it cannot be started, or did not answer its golden set."""
     pids: tuple[int, ...] = ()
+    gpu: str = ""
+    """The one that this process has, where it has one."""
 
     @property
     def place(self) -> tuple[str, int]:

@@ -17,11 +17,11 @@ from ratchet.files import keep, locked
 from ratchet.fleet.host import Host
 from ratchet.settings import Settings, settings
 from ratchet.words import Arm, Package, to_json
-from releases import machine, reconcile, ticking
+from releases import machine, reconcile, requests, ticking
 from releases.act import fetch
 from releases.ledger import Ledger
 from releases.requests import Followed
-from releases.state import Keep, Serve
+from releases.state import Keep, Serve, State
 
 log = logging.getLogger("agent")
 _AGAIN = 5.0
@@ -68,6 +68,8 @@ class Agent:
                 wanted |= {(recipe, a.package.arm) for a in wants if isinstance(a, Serve | Keep)}
                 mine = [a for a in arms if a.recipe == recipe]
                 for operation in reconcile.host_plan(wants, mine, declared, state.champion):
+                    if isinstance(operation, reconcile.Start) and self._waits(operation.package, state):
+                        continue
                     changed += self._perform(operation, recipe, state.attempt, now)
             except Refusal as refusal:
                 self.told(recipe, str(refusal))
@@ -80,6 +82,15 @@ class Agent:
         keep(self.config.home / "agent.json", {"at": now})
         self.host.supervisor.rotate()
         return changed
+
+    def _waits(self, package: Package, state: State) -> bool:
+        """Whether other hosts warm this challenger first; to roll back, all do at once."""
+        if (state.phase, state.kind, package) != ("warming", "release", state.challenger):
+            return False
+        said = self.book.heard("host")
+        living = {h for h in requests.hosts(self.book) if h in state.hosts}
+        cold = frozenset(h for h in living if not requests.serves(said[h], package.recipe, package.arm))
+        return not reconcile.may_warm(self.config.host_name, state.hosts, cold, state.plan.max_surge)
 
     def _unstarted(self, arms: list[Arm]) -> list[Arm]:
         """What could not be started, with its fault."""

@@ -20,6 +20,7 @@ from ratchet.recipe import Step
 from ratchet.settings import Settings, settings
 from ratchet.words import Arm, Check, Package, from_json, to_json
 from releases import act, entries, machine, reconcile, requests, ticking
+from releases.labels import Labelled
 from releases.ledger import Ledger, Said
 from releases.observe import observe
 from releases.observer import Observer, sides
@@ -125,6 +126,7 @@ class Controller:
             # Under more load than the champion's the same bento is slower.
             even=trial and state.trial.weight <= 50, number=state.step if trial else len(state.plan.steps),
             mirrored=bool(machine.split(state).mirror), pairs=before.pairs if before and trial else (0, 0),
+            labels=lambda since: self.book.labels(recipe, since), labelled=before.labelled if before else Labelled(),
         )  # fmt: skip
 
 

@@ -23,10 +23,13 @@ from ratchet.words import Check, Outcome
 
 @dataclass(frozen=True)
 class Tally:
-    """What one arm did: requests, those that failed or timed out, and how many were answered within each time."""
+    """What one arm did: requests, those that failed or timed out, those that it refused as the caller's fault, and how
+    many were answered within each time.
+    """
 
     requests: int = 0
     failed: int = 0
+    refused: int = 0
     within: tuple[tuple[float, int], ...] = ()
     """(seconds, answers that took at most so long), rising; the last is at infinity."""
 
@@ -88,7 +91,20 @@ def _edge(outside: Callable[[float], bool], out: float, inside: float) -> float:
     return out
 
 
-CHECKS = ("failed", "slower than half", "slower than most", "disagreed", "wrong")
+CHECKS = ("failed", "refused", "slower than half", "slower than most", "disagreed", "wrong")
+
+
+_STALE = 0.25
+"""How far the share of the champion's answers that lie above its median may move before that is taken anew."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The champion's own p50 and p99 in seconds, as upper edges of its buckets, and the share of answers above p50."""
+
+    half: float
+    most: float
+    above: float
 
 
 def alpha(plan: Releasing) -> float:
@@ -96,20 +112,30 @@ def alpha(plan: Releasing) -> float:
     return plan.false_alarm / (2 * (len(CHECKS) + 1) * (len(plan.steps) + 1))
 
 
-def edges(champion: Tally, least: int = 50) -> tuple[float, float] | None:
-    """The champion's own p50 and p99 in seconds, as upper edges of its buckets; None before `least` answers."""
+def pace(champion: Tally, least: int = 50) -> Pace | None:
+    """None before `least` answers."""
     if champion.answered < least:
         return None
     half, most = (next(at for at, n in champion.within if n >= q * champion.answered) for q in (0.5, 0.99))
-    return half, most
+    return Pace(half, most, champion.slower(half) / champion.answered)
 
 
-def checks(
-    evidence: Evidence, plan: Releasing, slow: tuple[float, float] | None, even: bool = True
-) -> tuple[Check, ...]:
+def stale(champion: Tally, slow: Pace, plan: Releasing) -> bool:
+    """Whether the champion itself is much slower or faster by now than when its p50 was taken.
+
+    Then both arms are on the same side of it, whatever the challenger does. The champion alone decides
+    it, so that starting anew does not favour either arm.
+    """
+    if slow.half == inf:
+        return False
+    low, high = interval(champion.slower(slow.half), champion.answered, alpha(plan))
+    return low > slow.above + _STALE or high < slow.above - _STALE
+
+
+def checks(evidence: Evidence, plan: Releasing, slow: Pace | None, even: bool = True) -> tuple[Check, ...]:
     """Each check's figure with its confidence interval.
 
-    `slow` are the champion's p50 and p99 from before these figures; `even` says that the challenger
+    `slow` is the champion's pace from before these figures; `even` says that the challenger
     carries no more load than the champion, without which their latencies cannot be compared.
     """
     old, new, a = evidence.champion, evidence.challenger, alpha(plan)
@@ -118,12 +144,17 @@ def checks(
     callers = _compare("failed", (mine.failed, mine.requests), (others.failed, others.requests), plan.failed, a)
     if callers.outcome == "fail":  # however many of Ratchet's own went well
         found = [replace(callers, detail=f"{callers.detail}, of callers' own")]
-    for name, bound, edge in zip(CHECKS[1:3], (plan.slow_half, plan.slow_most), slow or (inf, inf), strict=True):
+    found.append(_compare("refused", (new.refused, new.requests), (old.refused, old.requests), plan.refused, a))
+    edges = (slow.half, slow.most) if slow else (inf, inf)
+    for name, bound, edge in zip(CHECKS[2:4], (plan.slow_half, plan.slow_most), edges, strict=True):
         if not even:
             found.append(Check(name, None, None, "not asked", "the arms carry different loads"))
             continue
         if slow is None or edge == inf:
             found.append(Check(name, None, None, "inconclusive", "the champion answered too little to compare with"))
+            continue
+        if stale(old, slow, plan):
+            found.append(Check(name, None, None, "inconclusive", "the champion's own speed changed: measured anew"))
             continue
         told = _compare(name, (new.slower(edge), new.answered), (old.slower(edge), old.answered), bound, a)
         found.append(replace(told, detail=f"over {1000 * edge:.2g} ms: {told.detail}"))

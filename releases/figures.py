@@ -16,6 +16,7 @@ import httpx
 
 from ratchet.errors import Refusal
 from ratchet.local_http import LOCAL
+from ratchet.settings import url_of
 from releases.state import Place
 
 _BUCKET = re.compile(r"^bentoml_service_request_duration_seconds_bucket\{(.*)\} (\S+)$", re.MULTILINE)
@@ -54,7 +55,7 @@ class Reader:
     """One bento's figures since the reader began; a bento that was started anew begins at nothing."""
 
     def __init__(self, place: Place) -> None:
-        self.url = f"http://{place[0]}:{place[1]}"
+        self.url = url_of(*place)
         self._client = httpx.Client(base_url=self.url, timeout=1, **LOCAL)
         self._base: Counter[float] | None = None
         self._next: int | None = None

@@ -39,6 +39,15 @@ _SAID = sa.Table(
 )  # fmt: skip
 
 
+_LABELS = sa.Table(
+    "labels", _META, sa.Column("recipe", sa.String(100), primary_key=True),
+    sa.Column("request", sa.String(100), primary_key=True),
+    sa.Column("at", sa.Float, nullable=False), sa.Column("label", sa.Integer, nullable=False),
+)  # fmt: skip
+LABELS_KEPT = 7 * 86400.0
+"""Seconds."""
+
+
 @dataclass(frozen=True)
 class Entry:
     recipe: str
@@ -75,10 +84,12 @@ class Ledger:
                 # WAL: readers (status, flows) never block the controller.
                 sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=WAL"))
             else:
-                engine = sa.create_engine(self.url, pool_pre_ping=True)
+                # A network that swallows everything must not hold a tick for ever.
+                patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+                engine = sa.create_engine(self.url, pool_pre_ping=True, connect_args=patience)
             try:
                 _META.create_all(engine)
-            except sa.exc.OperationalError:
+            except sa.exc.DBAPIError:
                 _META.create_all(engine)  # another process made the tables in between
         except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
             raise self._refused(error) from error
@@ -144,6 +155,22 @@ class Ledger:
     def forget(self, name: str) -> None:
         with self._begin() as connection:
             connection.execute(_SAID.delete().where(_SAID.c.name == name))
+
+    def label(self, recipe: str, labels: Mapping[str, int], at: float) -> None:
+        """Keeps what the right class was, by request id, for `LABELS_KEPT`; one that came before is replaced."""
+        mine = _LABELS.c.recipe == recipe
+        rows = [{"recipe": recipe, "request": id, "at": at, "label": label} for id, label in labels.items()]
+        with self._begin() as connection:
+            connection.execute(_LABELS.delete().where(mine, _LABELS.c.at < at - LABELS_KEPT))
+            gone = _LABELS.delete().where(_LABELS.c.recipe == sa.bindparam("r"), _LABELS.c.request == sa.bindparam("i"))
+            connection.execute(gone, [{"r": recipe, "i": id} for id in labels])
+            connection.execute(_LABELS.insert(), rows)
+
+    def labels(self, recipe: str, since: float) -> dict[str, int]:
+        """Those that came at `since` or later, by request id."""
+        query = sa.select(_LABELS.c.request, _LABELS.c.label).where(_LABELS.c.recipe == recipe, _LABELS.c.at >= since)
+        with self._begin() as connection:
+            return {row.request: row.label for row in connection.execute(query)}
 
     def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
         """Takes or renews the lease `name` for `seconds`; False while another holds it."""

@@ -171,13 +171,15 @@ def _requested(state: State, event: Requested) -> State:
     # With no champion there is nothing to compare with; a rollback is to one that was.
     bare = state.champion is None or event.kind == "rollback"
     plan = replace(event.plan, steps=(), bake_seconds=0.0) if bare else event.plan
+    batches = -(-len(event.hosts) // plan.max_surge) if event.kind == "release" else 1
     left = _left(_left(state, state.warm), state.challenger)
     was_warm = state.phase == "baking" and state.warm and state.warm.arm == event.package.arm
     return replace(
         left, phase="turning" if was_warm else "warming", kind=event.kind, by_hand=event.by_hand,
         attempt=state.attempt + 1, challenger=event.package, plan=plan, hosts=event.hosts, step=0, why=event.why,
         draining=tuple(p for p in left.draining if p.arm != event.package.arm), began={},
-        turn_seconds=event.turn_seconds, deadline=event.at + (event.turn_seconds if was_warm else event.warm_seconds),
+        turn_seconds=event.turn_seconds,
+        deadline=event.at + (event.turn_seconds if was_warm else event.warm_seconds * batches),
     )  # fmt: skip
 
 

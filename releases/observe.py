@@ -36,15 +36,16 @@ def _warming(state: State, fleet: Fleet, now: float) -> Event | None:
         away = ", ".join(sorted(set(state.hosts) - fleet.hosts))
         return Failed(state.attempt, f"most of the hosts are gone ({away})", (), now)
     # A host that did not know of this attempt may be about to stop what it told of.
-    mine = {a.host: a for a in fleet.arms if a.arm == state.challenger.arm and a.host in fleet.current}
-    for host in asked:
-        if host in mine and mine[host].fault:
-            return Failed(state.attempt, f"{mine[host].fault} (on host {host})", (), now)
-        if host in mine and mine[host].state == "failed":
-            return Failed(state.attempt, f"its process does not stay alive on host {host}", (), now)
-    missing = [h for h in asked if not (h in mine and mine[h].ready and mine[h].proven)]
+    mine = [a for a in fleet.arms if a.arm == state.challenger.arm and a.host in fleet.current and a.host in asked]
+    for arm in mine:
+        if arm.fault:
+            return Failed(state.attempt, f"{arm.fault} (on host {arm.host})", (), now)
+        if arm.state == "failed":
+            return Failed(state.attempt, f"its process does not stay alive on host {arm.host}", (), now)
+    cold = {a.host for a in mine if not (a.ready and a.proven)}
+    missing = [h for h in asked if h in cold or h not in {a.host for a in mine}]
     if not missing:
-        return Healthy(state.attempt, {h: mine[h].since for h in asked}, now)
+        return Healthy(state.attempt, {h: max(a.since for a in mine if a.host == h) for h in asked}, now)
     if now > state.deadline:
         return Failed(state.attempt, f"it was not warm in time on {', '.join(missing)}", (), now)
     return None
@@ -110,7 +111,8 @@ def _died(name: str, host: str, began: float, fleet: Fleet) -> bool:
     if any(a.state == "failed" for a in mine):
         return True
     stood = any(a.arm != name and a.ready and a.since <= began for a in here)
-    return stood and not any(a.state != "stopped" and a.since <= began for a in mine)
+    lives = {a.gpu for a in mine if a.state != "stopped" and a.since <= began}
+    return stood and (not mine or any(a.gpu not in lives for a in mine))
 
 
 def _why(state: State, checks: Iterable[Check], worst: str) -> str:

@@ -23,10 +23,12 @@ from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Count
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Releasing
+from ratchet.settings import url_of
 from ratchet.words import Check
 from releases import evidence
-from releases.evidence import Evidence, Tally
+from releases.evidence import Evidence, Pace, Tally
 from releases.figures import Reader, total
+from releases.labels import Labelled
 from releases.state import Place
 
 log = logging.getLogger("controller")
@@ -35,6 +37,8 @@ Kind = Literal["recorded", "synthetic"]
 _CALIBRATION = 200
 """Answers of the champion that its p50 and p99 are taken from."""
 _REMEMBERED, _PAIRS = 8192, 500
+_LABELS_OVERLAP = 30.0
+"""Seconds of labels that each look reads again: one that hung for a while must miss none. Each counts once."""
 _BUSY = 20.0
 """Requests a second to the challenger from which on live traffic suffices."""
 
@@ -80,8 +84,12 @@ class Observer:
     """Whether callers' requests reach both arms: then they are not asked again."""
     pairs: tuple[int, int] = (0, 0)
     """Compared and disagreed, from the steps before."""
+    labels: Callable[[float], Mapping[str, int]] = lambda since: {}
+    """The right answers that came back since then, by request id."""
+    labelled: Labelled = field(default_factory=Labelled)
+    """From the steps before, too: labels come late."""
     places: tuple[tuple[Place, ...], tuple[Place, ...]] = ((), ())
-    slow: tuple[float, float] | None = None
+    slow: Pace | None = None
     _found: Evidence = field(default_factory=Evidence)
     _counts: tuple[Count, Count] | None = None
     _base: tuple[Count, Count] | None = None
@@ -109,11 +117,16 @@ class Observer:
             self._base = counts if self._base is None else (Count(), Count())
         self._counts = counts
         found = self._found
-        live = [Tally(n.requests - b.requests, n.failed - b.failed) for n, b in zip(counts, self._base, strict=True)]
+        live = [
+            Tally(n.requests - b.requests, n.failed - b.failed, n.refused - b.refused)
+            for n, b in zip(counts, self._base, strict=True)
+        ]
         # In the comparison callers reach the champion alone: what they saw says nothing of the other.
         asked = [Tally(), Tally()] if self.only_probes else live
         old, new = (
-            replace(tally, requests=seen.requests + sent.requests, failed=seen.failed + sent.failed)
+            replace(
+                tally, requests=seen.requests + sent.requests, failed=seen.failed + sent.failed, refused=seen.refused
+            )
             for tally, seen, sent in zip((found.champion, found.challenger), asked, self._probes, strict=True)
         )
         whole = replace(found, champion=old, challenger=new, live=(asked[OLD], asked[NEW]))
@@ -136,6 +149,7 @@ class Observer:
 
     def _look(self) -> float:
         errors = []
+        self.labelled.came(self.labels(time.time() - _LABELS_OVERLAP))
         for side in (OLD, NEW):
             readers = self._readers[side]
             for place in self.places[side]:
@@ -148,20 +162,29 @@ class Observer:
                     continue
                 for one in answered:
                     self._pair(side, one.id, one.answer)
+                    self.labelled.answered(side, one.id.partition(" ")[0], one.answer)
                     if side == OLD and one.input and not self.mirrored and len(self._raw) < _REMEMBERED:
                         self._raw.append(one.input)
         within = tuple(total(r.within for r in self._readers[side].values()) for side in (OLD, NEW))
-        if self.slow is None and (first := evidence.edges(Tally(within=within[OLD]), _CALIBRATION)):
+        if self.slow and evidence.stale(Tally(within=within[OLD]), self.slow, self.plan):
+            self.slow = None
+            self._rebase()
+            within = ((), ())
+        elif self.slow is None and (first := evidence.pace(Tally(within=within[OLD]), _CALIBRATION)):
             self.slow = first
-            for reader in (*self._readers[OLD].values(), *self._readers[NEW].values()):
-                reader.rebase()
+            self._rebase()
             within = ((), ())
         self._found = replace(
             self._found, champion=Tally(within=within[OLD]), challenger=Tally(within=within[NEW]),
             compared=self.pairs[0], disagreed=self.pairs[1], errors=tuple(errors),
+            labelled=_two(self.labelled.of), wrong=_two(self.labelled.wrong),
             recorded=self._kinds["recorded"], synthetic=self._kinds["synthetic"],
         )  # fmt: skip
         return 0.5
+
+    def _rebase(self) -> None:
+        for reader in (*self._readers[OLD].values(), *self._readers[NEW].values()):
+            reader.rebase()
 
     def _pair(self, side: int, id: str, answer: int) -> None:
         other = self._answers[1 - side].pop(id, None)
@@ -204,7 +227,7 @@ class Observer:
             sent = self._probes[side]
             try:
                 if place not in self._clients:
-                    self._clients[place] = httpx.Client(base_url=f"http://{place[0]}:{place[1]}", timeout=5, **LOCAL)
+                    self._clients[place] = httpx.Client(base_url=url_of(*place), timeout=5, **LOCAL)
                 answers[side] = int(golden.ask(self._clients[place], self.recipe, image)[0].argmax())
                 self._probes[side] = Count(sent.requests + 1, sent.failed)
             except Refusal:
@@ -213,6 +236,10 @@ class Observer:
             self._compared(answers[OLD] != answers[NEW])
         self._kinds[kind] += 1
         return self.pause or (time.monotonic() - started) / 2
+
+
+def _two(counts: list[int]) -> tuple[int, int]:
+    return counts[OLD], counts[NEW]
 
 
 def sides(counts: Mapping[Any, Count], recipe: str, arms: tuple[str, str]) -> tuple[Count, Count]:

@@ -48,26 +48,36 @@ HostOperation = Start | Prove | Stop | EndOrphan | Point
 def host_plan(
     wanted: Iterable[Action], arms: Iterable[Arm], declared: Mapping[str, Iterable[Place]], champion: Package | None
 ) -> list[HostOperation]:
-    """What is missing on one host. `arms` are one recipe's there; `declared` is what the gateway knows."""
+    """What is missing on one host. `arms` are one recipe's there, each with a process on every GPU; `declared` is what
+    the gateway knows.
+    """
     wanted, arms = tuple(wanted), tuple(arms)
     serve = {a.package.arm: a.package for a in wanted if isinstance(a, Serve)}
     keep = {a.package.arm: a.package for a in wanted if isinstance(a, Keep)} | serve
-    running = {a.arm for a in arms if a.state in ("running", "starting")}
-    operations: list[HostOperation] = [Start(p) for name, p in serve.items() if name not in running]
+    up = {(a.arm, a.gpu) for a in arms if a.state in ("running", "starting")}
+    known = {name: {(a.arm, a.gpu) for a in arms if a.arm == name} for name in serve}
+    operations: list[HostOperation] = [Start(p) for name, p in serve.items() if not known[name] or known[name] - up]
     operations += [
         Prove(keep[a.arm], a) for a in arms if a.arm in keep and a.ready and not a.proven and a.state != "orphan"
     ]
-    ready = {a.arm for a in arms if a.ready and a.proven and a.state != "orphan"}
+    ready = {(a.arm, a.gpu) for a in arms if a.ready and a.proven and a.state != "orphan"}
+    busy = {a.arm for a in arms if a.state != "orphan" and a.place in declared.get(a.arm, ())}
     for arm in arms:
         if arm.place in declared.get(arm.arm, ()):
             continue  # it may be sent a request at any moment
-        if arm.state == "orphan" and (arm.arm not in keep or arm.arm in ready):
+        if arm.state == "orphan" and (arm.arm not in keep or (arm.arm, arm.gpu) in ready):
             operations.append(EndOrphan(arm))
-        elif arm.state != "orphan" and arm.arm not in keep:
-            operations.append(Stop(arm.arm))
+    gone = {a.arm for a in arms if a.state != "orphan" and a.arm not in keep and a.arm not in busy}
+    operations += [Stop(name) for name in sorted(gone)]
     if champion:
         operations.append(Point(champion))
     return operations
+
+
+def may_warm(host: str, order: Iterable[str], cold: frozenset[str], at_once: int) -> bool:
+    """Whether it is this host's turn to warm a challenger: fewer than `at_once` of those before it are still cold."""
+    order = tuple(order)
+    return sum(h in cold for h in order[: order.index(host)] if host in order) < at_once
 
 
 @dataclass(frozen=True)
@@ -123,14 +133,15 @@ def _named(split: Split) -> set[str]:
 
 
 def _places(arm: str, fleet: Fleet) -> tuple[Place, ...]:
-    """On each host the proven process that is supervised, else what the gateway knows of it and may live yet.
+    """On each GPU of each host the proven process that is supervised, else what the gateway knows and may live yet.
 
     Whether one that is known answers at the moment is for the gateway's health checks.
     """
     known = fleet.places.get(arm, ())
     chosen: set[Place] = set()
-    for host in fleet.hosts:
-        mine = [a for a in fleet.arms if a.arm == arm and a.host == host and a.state not in ("failed", "stopped")]
+    living = [a for a in fleet.arms if a.arm == arm and a.state not in ("failed", "stopped")]
+    for at in {(a.host, a.gpu) for a in living}:
+        mine = [a for a in living if (a.host, a.gpu) == at]
         best = [a for a in mine if a.ready and a.proven and a.state != "orphan"]
         chosen |= {a.place for a in best or mine if best or a.place in known or (a.state == "orphan" and a.ready)}
     return tuple(sorted(chosen)) or known

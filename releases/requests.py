@@ -117,7 +117,8 @@ def abort(recipe: str, who: str, why: str) -> State:
 
 def serves(host: Said, recipe: str, arm: str) -> bool:
     """Whether a host said that the arm answers there, its golden set included."""
-    return any((a["recipe"], a["arm"]) == (recipe, arm) and a["ready"] and a["proven"] for a in host.body["arms"])
+    mine = [a for a in host.body["arms"] if (a["recipe"], a["arm"], a["state"] != "orphan") == (recipe, arm, True)]
+    return bool(mine) and all(a["ready"] and a["proven"] for a in mine)
 
 
 def astray() -> list[str]:

@@ -53,13 +53,13 @@ def tally(chance: random.Random, requests: int, failing: float, milliseconds: fl
     """An arm whose answers take about so long, as a bento's histogram tells it."""
     failed = sum(chance.random() < failing for _ in range(requests))
     took = [chance.lognormvariate(0, 0.25) * milliseconds / 1000 for _ in range(requests - failed)]
-    return Tally(requests, failed, tuple((at, sum(t <= at for t in took)) for at in TIMES))
+    return Tally(requests, failed, 0, tuple((at, sum(t <= at for t in took)) for at in TIMES))
 
 
 def grown(one: Tally, other: Tally) -> Tally:
     within = zip(one.within or tuple((at, 0) for at in TIMES), other.within, strict=True)
     return Tally(
-        one.requests + other.requests, one.failed + other.failed, tuple((a, n + m) for (a, n), (_, m) in within)
+        one.requests + other.requests, one.failed + other.failed, 0, tuple((a, n + m) for (a, n), (_, m) in within)
     )
 
 
@@ -68,7 +68,7 @@ def trial(
 ) -> tuple[str, int, str]:
     """A release looked at every 20 requests: how it ended, after how many, and by which check."""
     chance = random.Random(seed)
-    slow = evidence.edges(tally(chance, 2000, 0.0, 0.8))
+    slow = evidence.pace(tally(chance, 2000, 0.0, 0.8))
     found = Evidence()
     for n in range(20, limit + 1, 20):
         disagreed = found.disagreed + sum(chance.random() < differing for _ in range(20))
@@ -111,7 +111,7 @@ def test_nothing_is_never_a_pass() -> None:
 def test_figures_that_cannot_be_read_are_an_error_and_no_pass() -> None:
     good = tally(random.Random(1), 5000, 0.0, 0.8)
     found = Evidence(good, good, compared=5000, disagreed=10)
-    slow = evidence.edges(good)
+    slow = evidence.pace(good)
     assert evidence.outcome(evidence.checks(found, PLAN, slow)) == "pass"
     broken = Evidence(good, good, compared=5000, disagreed=10, errors=("the bento's page is gone",))
     assert evidence.outcome(evidence.checks(broken, PLAN, slow)) == "error"
@@ -121,9 +121,7 @@ def test_late_labels_stop_a_release_and_never_hold_it_up() -> None:
     good = tally(random.Random(1), 5000, 0.0, 0.8)
     asked: Callable[..., str] = lambda labelled, wrong: evidence.outcome(  # noqa: E731
         evidence.checks(
-            Evidence(good, good, compared=5000, disagreed=10, labelled=labelled, wrong=wrong),
-            PLAN,
-            evidence.edges(good),
+            Evidence(good, good, compared=5000, disagreed=10, labelled=labelled, wrong=wrong), PLAN, evidence.pace(good)
         )
     )
     assert asked((5, 5), (0, 1)) == "pass"
@@ -150,5 +148,21 @@ def test_what_callers_alone_see_ends_a_release_however_many_probes_went_well() -
 
 def test_latencies_are_not_asked_where_the_arms_carry_different_loads() -> None:
     good = tally(random.Random(1), 2000, 0.0, 0.8)
-    found = evidence.checks(Evidence(good, good, compared=2000), PLAN, evidence.edges(good), even=False)
+    found = evidence.checks(Evidence(good, good, compared=2000), PLAN, evidence.pace(good), even=False)
     assert [c.outcome for c in found if c.name.startswith("slower")] == ["not asked"] * 2
+
+
+def test_where_the_champion_itself_became_slower_meanwhile_its_speed_is_taken_anew() -> None:
+    slow = evidence.pace(Tally(within=((0.003, 120), (0.02, 200))))
+    assert slow == evidence.Pace(0.003, 0.02, 0.4)
+    old, new = Tally(238, within=((0.003, 38), (0.02, 238))), Tally(239, within=((0.003, 0), (0.02, 239)))
+    found = {c.name: c.outcome for c in evidence.checks(Evidence(old, new, compared=400), PLAN, slow)}
+    assert found["slower than half"] == "inconclusive", "both lie above its median: it tells nothing of the new one"
+    assert not evidence.stale(Tally(within=((0.003, 140), (0.02, 238))), slow, PLAN)
+
+
+def test_more_refusals_of_callers_than_the_champion_gives_fail() -> None:
+    found = Evidence(Tally(1000, 0, 100), Tally(1000, 0, 250), compared=900)
+    assert next(c.outcome for c in evidence.checks(found, PLAN, None) if c.name == "refused") == "fail"
+    found = Evidence(Tally(3000, 0, 900), Tally(3000, 0, 890), compared=900)
+    assert next(c.outcome for c in evidence.checks(found, PLAN, None) if c.name == "refused") == "pass"

@@ -26,7 +26,7 @@ _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 
 OPEN = r"(classify|predict|docs\.json|static_content/.*|v2(/.*)?)?"
 """What of a recipe's service callers need, below `/<recipe>/`. Metrics, records and dossier are not."""
-_COUNTED = r"^cluster\..*\.upstream_rq_(completed|5xx|retry)$"
+_COUNTED = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
 _PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 
 
@@ -37,10 +37,13 @@ Places = Mapping[str, tuple[Place, ...]]
 
 @dataclass(frozen=True)
 class Count:
-    """What the gateway sent to one arm since it started: requests, and those that failed or timed out."""
+    """What the gateway sent to one arm since it started: requests, those that failed or timed out, and those that the
+    arm refused as the caller's fault.
+    """
 
     requests: int = 0
     failed: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -239,6 +242,8 @@ class Gateway:
         ]  # fmt: skip
         manager = {
             "@type": _MANAGER, "stat_prefix": "gateway", "http_filters": filters,
+            # For who has labels that come back; `ratchet label` takes it.
+            "always_set_request_id_in_response": True,
             "server_name": "ratchet", "normalize_path": True, "merge_slashes": True,
             "path_with_escaped_slashes_action": "REJECT_REQUEST", "http_protocol_options": {"accept_http_10": True},
             "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
@@ -258,7 +263,7 @@ class Gateway:
         }  # fmt: skip
         return {
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-            "name": "gateway", "address": _address("127.0.0.1", self.settings.gateway_port),
+            "name": "gateway", "address": _address(self.settings.gateway_listen, self.settings.gateway_port),
             "per_connection_buffer_limit_bytes": 1 << 20,
             "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
         }  # fmt: skip
@@ -319,7 +324,7 @@ def _counts(stats: Mapping[str, Any]) -> dict[tuple[str, str], Count]:
         found.setdefault(_named(name), {})[what] = int(stat.get("value", 0))
     return {
         named: Count(n.get("upstream_rq_completed", 0) + n.get("upstream_rq_retry", 0),
-                     n.get("upstream_rq_5xx", 0) + n.get("upstream_rq_retry", 0))
+                     n.get("upstream_rq_5xx", 0) + n.get("upstream_rq_retry", 0), n.get("upstream_rq_4xx", 0))
         for named, n in found.items()
     }  # fmt: skip
 

@@ -6,10 +6,11 @@ Knows packages and processes; needs neither Prefect nor MLflow.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,17 @@ from ratchet.fleet import processes
 from ratchet.fleet.shelf import Fetch, Shelf
 from ratchet.fleet.supervisor import Program, Supervisor
 from ratchet.local_http import LOCAL
-from ratchet.settings import TELEMETRY_OFF, Settings
+from ratchet.settings import TELEMETRY_OFF, Settings, url_of
 from ratchet.words import Arm, Package, from_json, to_json
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An arm as its file tells: the program's name, the package, and the port of its process on each GPU."""
+
+    name: str
+    package: Package
+    ports: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -38,24 +48,60 @@ class Host:
     def shelf(self) -> Shelf:
         return Shelf(self.settings)
 
-    def start(self, package: Package, fetch: Fetch) -> tuple[str, int]:
-        """Makes the package run under the supervisor, and returns where; does no more when it does already.
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Those that each arm has a process on; one empty name where it has just one process."""
+        if self.settings.gpus or self.settings.device == "cpu":
+            return tuple(self.settings.gpus.split(","))
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        count = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+        return tuple(visible.split(",")) if visible else tuple(map(str, range(count))) or ("",)
 
-        A port that something of this home still holds unsupervised is freed first.
+    def start(self, package: Package, fetch: Fetch) -> tuple[int, ...]:
+        """Makes the package run under the supervisor, a process on each GPU, and returns the ports.
+
+        Does no more when it does already. A port that something of this home still holds unsupervised
+        is freed first. Raises Refusal, before anything is started, where its memory does not fit.
         """
         if self.supervisor.pid() is None:  # before anything is changed: a bento that lives keeps its port
             raise Refusal("no supervisord lives on this host", self.settings.host_name, "Run `ratchet up`")
         folder = self.shelf.unpack(package, fetch)
         with locked(self.settings.home / "arms" / ".lock"):
-            name = self._program_of(package.recipe, package.arm) or f"bento-{package.recipe}-{package.arm}"
+            name = self._name_of(package.recipe, package.arm) or f"bento-{package.recipe}-{package.arm}"
             kept = self._kept(name)
-            running = next((p for p in self.supervisor.list() if p.name == name), None)
-            dead = running is None or running.state == "failed"
-            if kept is None or kept[0] != package or (dead and not self._usable(kept[1], name)):
-                kept = (package, self._free_port(name))
-                files.keep(self._file(name), {"package": to_json(package), "port": kept[1]})
-            self.supervisor.ensure(self._program(name, folder, kept[1]))
-        return self.settings.address, kept[1]
+            self._must_fit(package, name)
+            ports = self._ports(name, kept.ports if kept and kept.package == package else {})
+            if kept is None or kept != _Kept(name, package, ports):
+                # One file for all of them: whoever reads it knows how many there are to be.
+                files.keep(self._file(name), {"package": to_json(package), "ports": ports})
+            for gpu, port in ports.items():
+                self.supervisor.ensure(self._described(name, gpu, folder, port, package.memory_mb))
+        return tuple(ports.values())
+
+    def _ports(self, name: str, had: Mapping[str, int]) -> dict[str, int]:
+        """A port for each GPU: those that it had, but for dead processes whose port is not to be had again."""
+        alive = {p.name for p in self.supervisor.list() if p.state != "failed"}
+        if not any(_program(name, gpu) in alive for gpu in had):  # the setting may have changed; who lives, stays
+            had = {gpu: had[gpu] for gpu in self.gpus if gpu in had}
+            wanted = self.gpus
+        else:
+            wanted = tuple(had)
+        ports: dict[str, int] = {}
+        for gpu in wanted:
+            kept = gpu in had and (_program(name, gpu) in alive or self._usable(had[gpu], name))
+            ports[gpu] = had[gpu] if kept else self._free_port(name, {*had.values(), *ports.values()})
+        return ports
+
+    def _must_fit(self, package: Package, name: str) -> None:
+        limit = self.settings.memory_mb
+        taken = {k.name: k.package.memory_mb for k in self._all() if k.name != name}
+        if limit and sum(taken.values()) + package.memory_mb > limit:
+            others = ", ".join(f"{other} {mb} MB" for other, mb in taken.items()) or "nothing else"
+            raise Refusal(
+                f"it takes {package.memory_mb} MB, and does not fit into {limit} MB beside {others}",
+                package.tag,
+                "Raise RATCHET_MEMORY_MB, lower the recipe's memory_mb, or add a host",
+            )
 
     def stop(self, recipe: str, arm: str, wait: bool = True) -> None:
         """Lets the bento finish what it has and stops it; forgets its port when it is gone.
@@ -63,15 +109,19 @@ class Host:
         Without `wait` it only asks; call again until the arm is no longer listed.
         """
         with locked(self.settings.home / "arms" / ".lock", wait=wait) as had:
-            if had and (name := self._program_of(recipe, arm)) and self.supervisor.remove(name, wait):
-                self._forget(name)
+            if not had or not (name := self._name_of(recipe, arm)) or not (kept := self._kept(name)):
+                return
+            gone = [self.supervisor.remove(_program(name, gpu), wait) for gpu in kept.ports]
+            if all(gone):
+                self._forget(kept)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, kept: _Kept) -> None:
         processes.end(
-            p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == name
+            p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == kept.name
         )
-        shutil.rmtree(self._scratch(name), ignore_errors=True)
-        self._file(name).unlink(missing_ok=True)
+        for gpu in kept.ports:
+            shutil.rmtree(self._scratch(_program(kept.name, gpu)), ignore_errors=True)
+        self._file(kept.name).unlink(missing_ok=True)
 
     def end_orphans(self, arm: Arm) -> None:
         """Ends the processes of an arm that nobody supervises."""
@@ -80,32 +130,36 @@ class Host:
     def arms(self) -> list[Arm]:
         """Every bento of this host, supervised or not, and whether it is ready to answer."""
         supervised = {p.name: p for p in self.supervisor.list()}
-        orphans: dict[tuple[str, int], list[int]] = {}
+        orphans: dict[tuple[str, str, int], list[int]] = {}
         seen = processes.survey(self.settings.mark, self.supervisor.pid())
         for process in seen.unsupervised():
             if name := processes.environment(process, "RATCHET_ARM"):
+                gpu = processes.environment(process, "RATCHET_ARM_GPU") or ""
                 port = int(processes.environment(process, "RATCHET_ARM_PORT") or 0)
-                orphans.setdefault((name, port), []).append(process.pid)
+                orphans.setdefault((name, gpu, port), []).append(process.pid)
         arms = []
-        for name, package, port in self._all():
-            process_of = supervised.get(name)
-            lost = orphans.pop((name, port), [])
-            state = "orphan" if lost else process_of.state if process_of else "stopped"
-            pids = tuple(lost) or ((process_of.pid,) if process_of else ())
-            arms.append(self._arm(package.recipe, package.arm, port, state, pids, seen))
-        for (name, port), left in orphans.items():
+        for kept in self._all():
+            for gpu, port in kept.ports.items():
+                process_of = supervised.get(_program(kept.name, gpu))
+                lost = orphans.pop((kept.name, gpu, port), [])
+                state = "orphan" if lost else process_of.state if process_of else "stopped"
+                pids = tuple(lost) or ((process_of.pid,) if process_of else ())
+                arms.append(self._arm(kept.package.recipe, kept.package.arm, gpu, port, state, pids, seen))
+        for (name, gpu, port), left in orphans.items():
             # Its file was written anew for another port; recipes may hold a dash, versions do not.
             recipe, arm = name.removeprefix("bento-").rsplit("-v", 1)
-            arms.append(self._arm(recipe, f"v{arm}", port, "orphan", tuple(left), seen))
+            arms.append(self._arm(recipe, f"v{arm}", gpu, port, "orphan", tuple(left), seen))
         return arms
 
-    def _arm(self, recipe: str, arm: str, port: int, state: str, pids: tuple[int, ...], seen: processes.Survey) -> Arm:
+    def _arm(
+        self, recipe: str, arm: str, gpu: str, port: int, state: str, pids: tuple[int, ...], seen: processes.Survey
+    ) -> Arm:
         ready = state in ("running", "starting", "orphan") and self.ready(port)
         return Arm(recipe, arm, self.settings.host_name, self.settings.address, port, state, ready,
-                   since=seen.youngest(pids), pids=pids)  # fmt: skip
+                   since=seen.youngest(pids), pids=pids, gpu=gpu)  # fmt: skip
 
     def url(self, port: int) -> str:
-        return f"http://{self.settings.address}:{port}"
+        return url_of(self.settings.address, port)
 
     def ready(self, port: int) -> bool:
         try:
@@ -120,22 +174,24 @@ class Host:
         except (httpx.HTTPError, ValueError) as error:
             return f"it does not answer ({type(error).__name__})"
 
-    def _all(self) -> Iterator[tuple[str, Package, int]]:
-        """The program's name, package and port of each arm."""
+    def _all(self) -> Iterator[_Kept]:
         for path in sorted((self.settings.home / "arms").glob("bento-*.json")):
             if kept := self._kept(path.stem):
-                yield path.stem, *kept
+                yield kept
 
-    def _program_of(self, recipe: str, arm: str) -> str | None:
+    def _name_of(self, recipe: str, arm: str) -> str | None:
         # Looked up: Ratchet 0.1 named programs by version alone.
-        return next((name for name, p, _ in self._all() if (p.recipe, p.arm) == (recipe, arm)), None)
+        return next((k.name for k in self._all() if (k.package.recipe, k.package.arm) == (recipe, arm)), None)
 
-    def _kept(self, name: str) -> tuple[Package, int] | None:
+    def _kept(self, name: str) -> _Kept | None:
         data = files.kept(self._file(name))
-        return None if data is None else (from_json(Package, data["package"]), int(data["port"]))
+        if data is None:
+            return None
+        ports = data["ports"] if "ports" in data else {"": data["port"]}  # of before there were several
+        return _Kept(name, from_json(Package, data["package"]), ports)
 
-    def _scratch(self, name: str) -> Path:
-        return self.settings.home / "bentoml" / name
+    def _scratch(self, program: str) -> Path:
+        return self.settings.home / "bentoml" / program
 
     def _file(self, name: str) -> Path:
         return self.settings.home / "arms" / f"{name}.json"
@@ -154,9 +210,9 @@ class Host:
         )  # fmt: skip
         return port_is_free(port, self.settings.address)
 
-    def _free_port(self, name: str) -> int:
+    def _free_port(self, name: str, but: Iterable[int]) -> int:
         first, last = map(int, self.settings.bento_ports.split("-"))
-        taken = {port for other, _, port in self._all() if other != name}
+        taken = {port for other in self._all() if other.name != name for port in other.ports.values()} | set(but)
         ports = list(range(first, last + 1))
         # Hosts of one machine begin at different places, so that two do not take one port at the same moment.
         begin = int(hashlib.sha256(self.settings.host_name.encode()).hexdigest(), 16) % len(ports)
@@ -165,23 +221,30 @@ class Host:
                 return port
         raise Refusal("no port is free for a bento", f"RATCHET_BENTO_PORTS={self.settings.bento_ports}", "Widen it")
 
-    def _program(self, name: str, folder: Path, port: int) -> Program:
+    def _described(self, name: str, gpu: str, folder: Path, port: int, memory_mb: int) -> Program:
         environment = {
             **TELEMETRY_OFF,
             "RATCHET_ARM": name, "RATCHET_ARM_PORT": str(port), "RATCHET_DEVICE": self.settings.device,
+            "RATCHET_MEMORY_MB": str(memory_mb),
+            **({"CUDA_VISIBLE_DEVICES": gpu, "RATCHET_ARM_GPU": gpu} if gpu else {}),
             # Of its own: BentoML adds up the metrics of all that share one.
-            "BENTOML_HOME": str(self._scratch(name)), "BENTOML_CONFIG_OPTIONS": "",
+            "BENTOML_HOME": str(self._scratch(_program(name, gpu))), "BENTOML_CONFIG_OPTIONS": "",
             "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         listen = ("--host", self.settings.address, "--port", str(port))
         command = (sys.executable, "-m", "bentoml", "serve", str(folder), *listen)
         # Longer than the longest request, or the master is killed over its worker's head.
-        return Program(name, command, environment, folder, stop_seconds=40, retries=3)
+        return Program(_program(name, gpu), command, environment, folder, stop_seconds=40, retries=3)
+
+
+def _program(name: str, gpu: str) -> str:
+    """The name of an arm's process on a GPU, under the supervisor."""
+    return f"{name}.{gpu}" if gpu else name
 
 
 def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
     """Whether a server may listen there."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))

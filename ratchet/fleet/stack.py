@@ -14,7 +14,7 @@ import httpx
 
 from ratchet.errors import Refusal
 from ratchet.files import kept, locked
-from ratchet.fleet import processes
+from ratchet.fleet import databases, processes
 from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.host import port_is_free
 from ratchet.fleet.supervisor import Program, Supervisor
@@ -44,7 +44,8 @@ class Stack:
         own = {f"RATCHET_{name.upper()}": str(value) for name, value in config.model_dump().items() if value != ""}
         recipes = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_\w+_DIR", k)}
         direct = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
-        proxied = ",".join(filter(None, (direct, "127.0.0.1,localhost")))
+        servers = {str(httpx.URL(url).host) for url in (config.prefect_url, config.mlflow_url)}
+        proxied = ",".join(filter(None, (direct, "127.0.0.1,localhost", *sorted(servers - {"127.0.0.1"}))))
         return {
             **TELEMETRY_OFF, **recipes, **own, "NO_PROXY": proxied, "no_proxy": proxied,
             "PREFECT_LOGGING_EXTRA_LOGGERS": "ratchet",
@@ -60,14 +61,13 @@ class Stack:
 
     def programs(self) -> dict[str, Program]:
         config, home = self.settings, self.settings.home
-        python, database = (sys.executable, "-m"), f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+        python = (sys.executable, "-m")
         worker = (*python, "prefect", "worker", "start", "--type", "process", "-p")
-        loopback = ("--host", "127.0.0.1", "--port")
+        listen = ("--host", config.servers_listen, "--port")
         commands = {
-            "prefect": (*python, "prefect", "server", "start", *loopback, str(config.prefect_port)),
+            "prefect": (*python, "prefect", "server", "start", *listen, str(config.prefect_port)),
             "mlflow": (
-                *python, "mlflow", "server", *loopback, str(config.mlflow_port), "--workers", "1",
-                "--backend-store-uri", database, "--serve-artifacts",
+                *python, "mlflow", "server", *listen, str(config.mlflow_port), "--workers", "1", "--serve-artifacts",
                 "--artifacts-destination", str(home / "mlflow" / "artifacts"),
             ),
             "worker-cpu": (*worker, "cpu", "-n", f"cpu-{config.host_name}"),
@@ -81,7 +81,14 @@ class Stack:
         everything = self.environment()
         # Servers know no setting but what their command names, so that another does not start them anew.
         bare = {k: v for k, v in everything.items() if not k.startswith("RATCHET_")}
-        told = {"prefect": bare, "mlflow": bare, "envoy": {"RATCHET_ENVOY_ADMIN_PORT": str(config.envoy_admin_port)}}
+        named = config.mlflow_url.removeprefix("http://")
+        allowed = {"MLFLOW_SERVER_ALLOWED_HOSTS": f"{named},127.0.0.1:*,localhost:*",
+                   "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": config.mlflow_url}  # fmt: skip
+        told = {
+            "prefect": {**bare, **databases.environment(config, "prefect")},
+            "mlflow": {**bare, **allowed, **databases.environment(config, "mlflow")},
+            "envoy": {"RATCHET_ENVOY_ADMIN_PORT": str(config.envoy_admin_port)},
+        }
         return {
             name: Program(name, command, told.get(name, everything), home, stop_seconds=patience.get(name, 8),
                           priority=1 if name == "envoy" else 500)
@@ -128,6 +135,7 @@ class Stack:
             self._step_aside_for_orphans()
         if servers and not alive:
             self._ports_are_free()
+            databases.make(self.settings)
             # While it runs, the controller alone writes them.
             Gateway(self.settings).reconcile()
         if not alive:
@@ -189,11 +197,16 @@ class Stack:
     def _step_aside_for_orphans(self) -> None:
         """A bento that outlived its supervisor holds its port; its program starts anew on another."""
         for process in processes.marked(self.settings.mark):
-            if name := processes.environment(process, "RATCHET_ARM"):
+            name = processes.environment(process, processes.PROGRAM)
+            if name and processes.environment(process, "RATCHET_ARM"):
                 self.supervisor.disown(name)
 
     def _ports_are_free(self) -> None:
-        for name in ("prefect_port", "mlflow_port", "gateway_port", "envoy_admin_port"):
-            port = getattr(self.settings, name)
-            if not port_is_free(port):
-                raise Refusal("the port is in use", port, f"End what listens there, or set RATCHET_{name.upper()}")
+        config = self.settings
+        listens = {"prefect_port": config.servers_listen, "mlflow_port": config.servers_listen,
+                   "gateway_port": config.gateway_listen, "envoy_admin_port": "127.0.0.1"}  # fmt: skip
+        for name, address in listens.items():
+            port = getattr(config, name)
+            if not port_is_free(port, address):
+                why = "the port is in use" if port_is_free(0, address) else "this machine does not have the address"
+                raise Refusal(why, f"{address}:{port}", f"End what listens there, or set RATCHET_{name.upper()}")

@@ -91,6 +91,7 @@ class Supervisor:
         """Starts supervisord with no program. Raises Refusal when it does not answer."""
         for folder in (self.folder / "programs", self.logs):
             folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # a program's environment may hold the ledger's password
         (self.folder / "supervisord.conf").write_text(self._config())
         environment = {k: os.environ[k] for k in _INHERITED if k in os.environ}
         done = subprocess.run(

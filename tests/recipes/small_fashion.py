@@ -28,6 +28,7 @@ recipe = replace(
         bake_seconds=8.0,
         step_seconds=120.0,
         failed=Bound(0.0, 0.03),
+        refused=Bound(0.02, 0.10),
         slow_half=Bound(0.15, 0.4),
         slow_most=Bound(0.05, 0.15),
         disagreed=Bound(0.5, 0.5),

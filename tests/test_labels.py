@@ -1,0 +1,62 @@
+"""Labels that come back: each answer is held against its own, once, whichever comes first."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.errors import Refusal
+from ratchet.settings import settings
+from releases import labels
+from releases.labels import Labelled
+from releases.ledger import LABELS_KEPT, Ledger
+
+CLASSES = ("bag", "boot")
+
+
+def test_rows_are_read_and_a_heading_is_left_out() -> None:
+    assert labels.read(["request,label", "a,boot", "", " b , bag "], CLASSES, "x.csv") == {"a": 1, "b": 0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (["a,boot", "b,hat"], "no class 'hat'.*line 2"),
+        (["a,boot,3"], "not `request id,class`.*line 1"),
+        ([",boot"], "not `request id,class`"),
+        (["x" * 101 + ",boot"], "not `request id,class`"),
+        ([], "no label in it"),
+        ([f"{i},bag" for i in range(labels.MOST + 1)], "more than"),
+    ],
+)
+def test_a_file_with_a_bad_row_is_refused_as_a_whole(rows: list[str], told: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        labels.read(rows, CLASSES, "x.csv")
+    assert re.search(told, str(refused.value))
+
+
+@given(
+    st.permutations([(kind, side, i) for i in range(4) for kind, side in (("answer", 0), ("answer", 1), ("label", 0))])
+)
+def test_each_answer_counts_once_in_whatever_order_things_come(order: list[tuple[str, int, int]]) -> None:
+    found = Labelled()
+    for kind, side, i in order:
+        if kind == "label":
+            found.came({str(i): 0})
+            found.came({str(i): 0})
+        else:
+            found.answered(side, str(i), i % 2 if side else 0)
+    assert (found.of, found.wrong) == ([4, 4], [0, 2])
+
+
+def test_the_ledger_keeps_labels_for_a_while(home: object) -> None:
+    book = Ledger(settings().ledger)
+    book.label("small-fashion", {"a": 1, "b": 0}, 100.0)
+    book.label("small-fashion", {"b": 1}, 200.0)
+    assert book.labels("small-fashion", 0) == {"a": 1, "b": 1}
+    assert book.labels("small-fashion", 150) == {"b": 1}
+    book.label("small-fashion", {"c": 0}, 150 + LABELS_KEPT)
+    assert book.labels("small-fashion", 0) == {"b": 1, "c": 0}
