@@ -19,10 +19,6 @@ from pathlib import Path
 
 import psutil
 
-from ratchet.settings import Settings
-from releases.ledger import Ledger
-from releases.requests import Followed
-from releases.state import State
 from tests.stack import BIN, NAME, Running, kill, load, running, until
 
 VICTIMS = ("flow", "controller", "agent", "prefect", "mlflow", "worker-cpu", "worker-gpu", "new bento's master",
@@ -52,16 +48,6 @@ HEAD = "| killed | at | ended with | requests | failed | longest time without an
 )
 
 
-def state_of(stack: Running) -> State:
-    return Followed(Ledger(Settings(home=stack.home).ledger)).state(NAME)[0]
-
-
-def stage_of(state: State) -> str:
-    from releases.observe import named
-
-    return named(state.trial) if state.phase == "trial" else state.phase
-
-
 def victims(stack: Running, victim: str) -> list[psutil.Process]:
     if victim == "supervisord":
         return [psutil.Process(stack.supervisor.pid())]
@@ -69,7 +55,7 @@ def victims(stack: Running, victim: str) -> list[psutil.Process]:
         return [p for p in stack.marked() if "PREFECT__FLOW_RUN_ID" in p.environ()]
     if "bento" not in victim and "champion" not in victim:
         return [stack.process(victim)]
-    state = state_of(stack)
+    state = stack.state()
     package = state.champion if ("champion" in victim) != (state.phase == "baking") else state.challenger or state.warm
     assert package
     master = stack.process(f"bento-{NAME}-{package.arm}")
@@ -78,15 +64,18 @@ def victims(stack: Running, victim: str) -> list[psutil.Process]:
 
 def settled(stack: Running) -> bool:
     """One champion, everywhere and alone; nothing unsupervised; nothing held."""
-    found, state = stack.status(), state_of(stack)
+    state = stack.state()
+    if state.phase != "idle" or state.draining or len(stack.running()) != 1:
+        return False
+    found = stack.status()
     recipe = found["recipes"][NAME]
     ends, champion = recipe["endpoints"], state.champion
     assert champion
     return (
-        state.phase == "idle" and recipe["traffic"] == {champion.arm: 100} and not state.draining
+        recipe["traffic"] == {champion.arm: 100}
         and [(e["arm"], e["state"], e["in_gateway"]) for e in ends] == [(champion.arm, "running", True)]
         and all(p["state"] == "running" for p in found["processes"])
-        and Ledger(Settings(home=stack.home).ledger).holder(f"run:{NAME}") is None
+        and stack.book.holder(f"run:{NAME}") is None
     )  # fmt: skip
 
 
@@ -104,9 +93,9 @@ def flow(stack: Running, batch_size: int) -> Iterator[None]:
 
 def one(stack: Running, victim: str, stage: str, batch_size: int) -> Result:
     """Releases a new version, kills at the stage, and waits for the fleet to come to rest."""
-    before, attempt = state_of(stack).champion, state_of(stack).attempt
+    before, attempt = stack.state().champion, stack.state().attempt
     with load(stack.gateway, 2) as seen, flow(stack, batch_size):
-        until(lambda: state_of(stack).attempt > attempt and stage_of(state_of(stack)) == stage, 180, 0.05)
+        until(lambda: stack.state().attempt > attempt and stack.stage() == stage, 180, 0.05)
         if stage == "warming" and "new" in victim:
             until(lambda: any("-v" in p.name and p.name.startswith("bento") for p in stack.supervisor.list()[1:]), 60)
         time.sleep(random.random())
@@ -122,7 +111,7 @@ def one(stack: Running, victim: str, stage: str, batch_size: int) -> Result:
             stack.ratchet("up")
         until(lambda: settled(stack), 300, 1.0)
         seconds = time.monotonic() - killed
-    end = "old champion" if state_of(stack).champion == before else "new champion"
+    end = "old champion" if stack.state().champion == before else "new champion"
     end += "" if found else " (nothing to kill)"
     return Result(victim, stage, end, sum(seen.codes.values()), seen.failed, seen.outage, seconds)
 

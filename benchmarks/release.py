@@ -19,9 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from ratchet.settings import Settings
 from releases import record
-from releases.ledger import Ledger
 from tests.stack import NAME, Running, running, until
 
 BODY = {"images": [[[0] * 28] * 28]}
@@ -93,7 +91,7 @@ def capacity(url: str, callers: int = 16, seconds: float = 8) -> float:
 
 def strangers(seen: Load, stack: Running) -> list[str]:
     """Answers of a version that had no share, by the ledger, while they were under way."""
-    shares = record.shares(Ledger(Settings(home=stack.home).ledger).read(NAME))
+    shares = record.shares(stack.book.read(NAME))
     versions = [{arm.removeprefix("v").partition("-")[0] for arm in s.split.weights} for s in shares]
     ends = [s.at for s in shares[1:]] + [float("inf")]
     found = []
@@ -108,8 +106,7 @@ def strangers(seen: Load, stack: Running) -> list[str]:
 
 
 def idle(stack: Running) -> bool:
-    found = stack.status()["recipes"][NAME]
-    return found["phase"] == "idle" and len(found["endpoints"]) == 3
+    return stack.state().phase == "idle" and len(stack.serving()) == 3 == len(stack.running())
 
 
 def main() -> int:

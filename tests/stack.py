@@ -26,9 +26,15 @@ import psutil
 
 from ratchet.files import sha256
 from ratchet.fleet import processes
+from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
-from ratchet.words import Package
+from ratchet.words import Arm, Package, from_json, version_of
+from releases import requests
+from releases.ledger import Ledger
+from releases.observe import named
+from releases.requests import Followed
+from releases.state import State
 from tests.conftest import HERE, ROOT, free_ports
 
 NAME = "small-fashion"
@@ -47,11 +53,15 @@ class Running:
 
     @property
     def prefect(self) -> str:
-        return f"http://127.0.0.1:{self.ports[0]}"
+        return f"http://{self._servers}:{self.ports[0]}"
 
     @property
     def mlflow(self) -> str:
-        return f"http://127.0.0.1:{self.ports[1]}"
+        return f"http://{self._servers}:{self.ports[1]}"
+
+    @property
+    def _servers(self) -> str:
+        return self.env.get("RATCHET_SERVERS_LISTEN", "127.0.0.1")
 
     def ratchet(self, *arguments: str, ok: bool = True) -> str:
         """What the command printed, both streams; asserts its exit status."""
@@ -68,25 +78,47 @@ class Running:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def history(self) -> list[dict[str, Any]]:
-        done = subprocess.run(
-            [BIN / "ratchet", "history", NAME, "--json"], capture_output=True, text=True, env=self.env
-        )
-        return json.loads(done.stdout) if done.stdout.startswith("[") else []
+    # A command takes a second or two of a core, and what polls would take all of it: these look themselves.
+
+    @property
+    def config(self) -> Settings:
+        told = {name: self.env.get(f"RATCHET_{name.upper()}") for name in Settings.model_fields}
+        return Settings(**{name: value for name, value in told.items() if value})  # type: ignore[arg-type]
+
+    @property
+    def book(self) -> Ledger:
+        return Ledger(self.config.ledger)
+
+    def state(self) -> State:
+        return Followed(self.book).state(NAME)[0]
+
+    def stage(self) -> str:
+        """The phase, or the step that is on trial."""
+        state = self.state()
+        return named(state.trial) if state.phase == "trial" else state.phase
 
     def champion(self) -> str | None:
-        promoted = [e["body"]["version"] for e in self.history() if e["kind"] == "promoted"]
-        return promoted[-1] if promoted else None
+        found = self.state().champion
+        return found.version if found else None
 
-    def bentos(self) -> list[str]:
-        """The versions that run, one for each process."""
-        names = [p["name"] for p in self.status()["processes"] if p["name"].startswith("bento")]
-        return [name.rsplit("-", 2)[1] for name in names]
+    def endpoints(self) -> list[tuple[str, str, bool]]:
+        """Host and version of each bento that runs, and whether the gateway finds it healthy."""
+        healthy, book = Gateway(self.config).get_routes().healthy, self.book
+        arms = [from_json(Arm, a) for name in requests.hosts(book) for a in book.heard("host")[name].body["arms"]]
+        return sorted((a.host, version_of(a.arm), a.place in healthy.get((NAME, a.arm), ())) for a in arms)
+
+    def running(self) -> list[str]:
+        """The version of each bento that runs, on whichever host."""
+        return sorted(version for _, version, _ in self.endpoints())
+
+    def serving(self) -> list[str]:
+        """The version of each that the gateway finds healthy."""
+        return sorted(version for _, version, healthy in self.endpoints() if healthy)
 
     def repacked(self, edit: Callable[[Path], None], of: str = "1") -> Package:
         """The real bento of a version with `edit` done to its files, kept and registered in MLflow as a new version."""
-        known = next(e["body"]["package"] for e in self.history()
-                     if e["kind"] == "requested" and e["body"]["package"]["version"] == of)  # fmt: skip
+        known = next(e.body["package"] for e in self.book.read(NAME)
+                     if e.kind == "requested" and e.body["package"]["version"] == of)  # fmt: skip
         api = f"{self.mlflow}/api/2.0/mlflow"
         found = httpx.get(f"{api}/model-versions/get", params={"name": NAME, "version": of}).json()["model_version"]
         new = {"name": NAME, "source": found["source"], "run_id": found["run_id"],
@@ -245,7 +277,8 @@ class Load:
 
 
 @contextlib.contextmanager
-def load(url: str, callers: int = 2) -> Iterator[Load]:
+def load(url: str, callers: int = 2, pause: float = 0.01) -> Iterator[Load]:
+    """Each caller waits for its answer and then `pause` seconds: what is trained meanwhile needs a core, too."""
     seen = Load(Counter(), Counter())
     done = threading.Event()
 
@@ -260,7 +293,7 @@ def load(url: str, callers: int = 2) -> Iterator[Load]:
                         seen.answered()
                 except httpx.HTTPError:
                     seen.codes[0] += 1
-                time.sleep(0.01)
+                time.sleep(pause)
 
     threads = [threading.Thread(target=ask) for _ in range(callers)]
     for thread in threads:

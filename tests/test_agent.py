@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.fleet import processes
 from ratchet.fleet.host import Host
@@ -145,3 +148,49 @@ def test_an_agent_killed_while_it_stops_a_bento_stops_it_all_the_same(scene: Sce
 
 def scene_programs(scene: Scene) -> list[str]:
     return [p.name for p in Stack(scene.config).supervisor.list()]
+
+
+def test_each_gpu_has_a_process_of_its_own_that_is_started_again(scene: Scene) -> None:
+    scene.config = scene.config.model_copy(update={"gpus": "0,1"})
+    process, began = scene.run("releases.agent"), time.time()
+
+    def serves(since: float) -> bool:
+        said = scene.book.heard("host").get("a")
+        arms = {(a.arm, a.gpu) for a in scene.arms() if a.ready and a.proven}
+        return bool(said and said.at > since) and arms == {("v1-k", "0"), ("v1-k", "1")}
+
+    try:
+        until(lambda: serves(began), 60)
+        found = {p.pid: p.environ() for p in processes.marked(scene.config.mark) if "RATCHET_ARM" in p.environ()}
+        assert {e["CUDA_VISIBLE_DEVICES"] for e in found.values()} == {"0", "1"}
+        assert len({a.port for a in scene.arms()}) == 2
+        first = next(a.port for a in scene.arms() if a.gpu == "0")
+        for pid in [pid for pid, e in found.items() if e["RATCHET_ARM_GPU"] == "1"]:
+            os.kill(pid, signal.SIGKILL)
+        killed = time.time()
+        until(lambda: not serves(killed), 10)
+        until(lambda: serves(killed), 60)
+        assert [a.port for a in scene.arms() if a.gpu == "0"] == [first]
+    finally:
+        process.kill()
+        process.wait()
+    Host(scene.config).stop("small-fashion", "v1-k")
+    assert Host(scene.config).arms() == []
+    assert not [p for p in processes.marked(scene.config.mark) if "RATCHET_ARM" in p.environ()]
+
+
+def test_what_does_not_fit_into_the_memory_is_refused_before_it_is_started(scene: Scene) -> None:
+    one, two = (dataclasses.replace(scene.packages[v], memory_mb=1000) for v in "12")
+    host = Host(scene.config.model_copy(update={"memory_mb": 1500}))
+    host.start(one, never)
+    with pytest.raises(
+        Refusal, match="takes 1000 MB, and does not fit into 1500 MB beside bento-small-fashion-v1-k 1000"
+    ):
+        host.start(two, never)
+    assert [a.arm for a in host.arms()] == ["v1-k"]
+    host.start(one, never)  # what is there fits
+    Host(scene.config.model_copy(update={"memory_mb": 2000})).start(two, never)
+
+
+def never(package: Package, path: Path) -> None:
+    raise AssertionError("it is on the shelf")

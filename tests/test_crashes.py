@@ -49,7 +49,7 @@ def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Runni
     took = until(lambda: stack.ask().status_code == 200 and not worker.is_running(), 30)
     until(lambda: stack.process(name).pid != master.pid)
     print(f"a killed master: answers again after {took:.1f} s")
-    until(lambda: stack.status()["recipes"][NAME]["endpoints"][0]["in_gateway"])
+    until(lambda: stack.serving())
     worker = stack.process(name).children()[0]
     kill(worker)
     answer = httpx.post(f"{stack.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)

@@ -10,10 +10,10 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.chaos import stage_of, state_of
 from ratchet.fleet import processes
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
+from releases import requests
 from tests.stack import NAME, Running, answers, kill, load, running, until
 
 pytestmark = pytest.mark.stack
@@ -33,18 +33,8 @@ def fleet(stack: Running) -> Running:
     """The same stack with two more hosts; what comes after it in this file runs on three."""
     for name in OTHERS:
         stack.ratchet("host", "start", "--name", name)
-    until(lambda: serving(stack) == ["v1"] * 3)
+    until(lambda: stack.serving() == ["1"] * 3)
     return stack
-
-
-def serving(fleet: Running) -> list[str]:
-    """The version at each endpoint that the gateway finds healthy."""
-    ends = fleet.status()["recipes"][NAME]["endpoints"]
-    return sorted(e["arm"].partition("-")[0] for e in ends if e["in_gateway"])
-
-
-def running_arms(fleet: Running) -> list[str]:
-    return sorted(e["arm"].partition("-")[0] for e in fleet.status()["recipes"][NAME]["endpoints"])
 
 
 def fault(code: str) -> Callable[[Path], None]:
@@ -92,7 +82,7 @@ def test_a_bad_challenger_is_taken_back_for_the_right_reason(stack: Running, nam
     package = stack.repacked(edit)
     with load(stack.gateway, 3 if plan == HALF else 0) as seen:
         told = stack.release(package, ok=False, **plan)
-        until(lambda: running_arms(stack) == ["v1"], 60)
+        until(lambda: stack.running() == ["1"], 60)
     assert reason in told
     assert stack.champion() == "1"
     print(f"{name}: {told.strip().splitlines()[-1]} Callers saw {dict(seen.codes)}")
@@ -108,10 +98,10 @@ def test_one_that_turns_bad_after_its_promotion_is_taken_back_in_the_bake_time(s
         stack.release(package, **HALF, bake_seconds=120)
         flag.touch()
         took = until(lambda: stack.champion() == "1", 60)
-        until(lambda: running_arms(stack) == ["v1"], 60)
+        until(lambda: stack.running() == ["1"], 60)
         before = seen.failed
         until(lambda: seen.codes[200] > 100)
-    failed = next(e["body"] for e in reversed(stack.history()) if e["kind"] == "failed")
+    failed = next(e.body for e in reversed(stack.book.read(NAME)) if e.kind == "failed")
     assert "in the bake time" in failed["why"]
     assert seen.failed == before, "after it was taken back nobody was failed"
     print(f"taken back after {took:.1f} s; callers saw {dict(seen.codes)}")
@@ -132,8 +122,7 @@ def test_with_prefect_and_mlflow_killed_at_a_quarter_a_bad_one_is_taken_back(sta
                 kill(process)
 
     def wait_and_kill() -> None:
-        # From the ledger itself: `ratchet status` may take seconds, and evidence does not wait.
-        until(lambda: stage_of(state_of(stack)) == "25 %", 60, 0.05)
+        until(lambda: stack.stage() == "25 %", 60, 0.05)
         kill_them()
 
     killer = threading.Thread(target=wait_and_kill)
@@ -153,14 +142,14 @@ def test_a_canary_under_load_over_three_hosts_loses_no_request(fleet: Running) -
     package = fleet.repacked(lambda folder: None)
     with load(fleet.gateway, 3) as seen:
         fleet.release(package)
-        until(lambda: fleet.status()["recipes"][NAME]["phase"] == "idle", 60)
-        until(lambda: running_arms(fleet) == [f"v{package.version}"] * 3, 60)
+        until(lambda: fleet.state().phase == "idle", 60)
+        until(lambda: fleet.running() == [package.version] * 3, 60)
         assert "version 1 serves after" in fleet.ratchet("rollback", NAME)
-        until(lambda: running_arms(fleet) == ["v1"] * 3, 60)
+        until(lambda: fleet.running() == ["1"] * 3, 60)
     assert seen.failed == 0, seen
     assert sum(seen.codes.values()) > 1000
     assert set(seen.versions) == {"1", package.version}
-    kinds = [e["kind"] for e in fleet.history()][-12:]
+    kinds = [e.kind for e in fleet.book.read(NAME)][-12:]
     assert kinds.count("passed") == 3
     assert {"healthy", "promoted", "baked", "drained"} <= set(kinds)
 
@@ -177,7 +166,7 @@ def test_a_host_killed_during_a_release_is_left_out_and_comes_back_to_the_champi
     package = fleet.repacked(lambda folder: None)
 
     def wait_and_end() -> None:
-        until(lambda: fleet.status()["recipes"][NAME]["phase"] == "trial", 60)
+        until(lambda: fleet.state().phase == "trial", 60)
         end(fleet, "gpu-3")
 
     killer = threading.Thread(target=wait_and_end)
@@ -185,13 +174,13 @@ def test_a_host_killed_during_a_release_is_left_out_and_comes_back_to_the_champi
         killer.start()
         fleet.release(package)
         killer.join()
-        until(lambda: fleet.status()["recipes"][NAME]["phase"] == "idle", 60)
-        assert serving(fleet) == [f"v{package.version}"] * 2
-        assert "gpu-3" not in fleet.status()["hosts"]
+        until(lambda: fleet.state().phase == "idle", 60)
+        assert fleet.serving() == [package.version] * 2
+        assert "gpu-3" not in requests.hosts(fleet.book)
         # Its supervisor still holds the old bento's program: it must not serve again.
         fleet.ratchet("host", "start", "--name", "gpu-3")
-        until(lambda: running_arms(fleet) == [f"v{package.version}"] * 3, 60)
-        until(lambda: serving(fleet) == [f"v{package.version}"] * 3, 60)
+        until(lambda: fleet.running() == [package.version] * 3, 60)
+        until(lambda: fleet.serving() == [package.version] * 3, 60)
     print(f"a host killed during a release: callers saw {dict(seen.codes)}")
     assert seen.failed <= 4, "at most what was under way on it"
     fleet.ratchet("rollback", NAME)

@@ -196,10 +196,10 @@ def test_a_new_batch_gives_a_new_version_by_the_native_command_with_no_request_l
     assert seen.failed == 0, seen
     assert set(seen.versions) == {"1", "2"}
     assert (stack.alias("champion"), stack.alias("previous")) == ("2", "1")
-    passed = [e["body"] for e in stack.history() if e["kind"] == "passed"]
+    passed = [e.body for e in stack.book.read(NAME) if e.kind == "passed"]
     assert [p["step"] for p in passed] == [0, 1, 2], "the comparison, the shadow, the half"
     assert all(c["outcome"] in ("pass", "not asked") for p in passed for c in p["checks"])
-    until(lambda: stack.bentos() == ["v2"], 60)
+    until(lambda: stack.running() == ["2"], 60)
 
 
 def test_a_verdict_against_is_registered_and_never_served(stack: Running) -> None:
@@ -251,7 +251,7 @@ def test_champion_moved_by_hand_in_mlflow_is_followed_if_it_may_serve(stack: Run
     move_champion(stack, "2")
     until(lambda: stack.champion() == "2", 60)
     assert "@champion was moved to version 2" in stack.ratchet("history", NAME)
-    until(lambda: stack.status()["recipes"][NAME]["phase"] == "idle", 60)
+    until(lambda: stack.state().phase == "idle", 60)
     move_champion(stack, "3")
     until(lambda: "not blessed" in stack.ratchet("status"), 30)
     assert stack.ask().headers["x-model-version"] == "2"
@@ -268,14 +268,14 @@ def test_a_release_by_hand_is_paused_resumed_promoted_and_undone(stack: Running)
     assert "frozen (holidays)" in stack.ratchet("release", NAME, "2", ok=False)
     assert "holidays" in stack.ratchet("status")
     stack.ratchet("thaw", NAME)
-    until(lambda: stack.bentos() == ["v1"], 60)
+    until(lambda: stack.running() == ["1"], 60)
     started = subprocess.Popen([BIN / "ratchet", "release", NAME, "2"], env=stack.env, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    until(lambda: stack.status()["recipes"][NAME]["phase"] == "trial", 60)
+    until(lambda: stack.state().phase == "trial", 60)
     stack.ratchet("release", "pause", NAME, "--why", "let me look")
-    step = stack.status()["recipes"][NAME]["step"]
+    step = stack.stage()
     time.sleep(20)
-    assert stack.status()["recipes"][NAME]["step"] == step
+    assert stack.stage() == step
     assert "under way" in stack.ratchet("release", NAME, "2", ok=False)
     stack.ratchet("release", "resume", NAME)
     stack.ratchet("release", "promote", NAME, "--why", "I have seen enough")
@@ -289,16 +289,16 @@ def test_a_release_by_hand_is_paused_resumed_promoted_and_undone(stack: Running)
 
 
 def test_a_release_that_is_aborted_leaves_the_champion(stack: Running) -> None:
-    until(lambda: stack.bentos() == ["v1"], 60)
+    until(lambda: stack.running() == ["1"], 60)
     started = subprocess.Popen([BIN / "ratchet", "release", NAME, "2"], env=stack.env, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    until(lambda: stack.status()["recipes"][NAME]["phase"] == "trial", 60)
+    until(lambda: stack.state().phase == "trial", 60)
     assert "version 1 has or gets all traffic" in stack.ratchet("release", "abort", NAME, "--why", "not today")
     told, _ = started.communicate(timeout=30)
     assert "not today" in told
     assert started.returncode == 1
     assert (stack.champion(), stack.ask().headers["x-model-version"]) == ("1", "1")
-    until(lambda: stack.bentos() == ["v1"], 60)
+    until(lambda: stack.running() == ["1"], 60)
 
 
 def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack: Running) -> None:
@@ -313,7 +313,7 @@ def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack:
     package = stack.repacked(swap, of="2")
     assert "golden input 0" in stack.release(package, ok=False)
     assert (stack.champion(), stack.ask().headers["x-model-version"]) == ("1", "1")
-    until(lambda: stack.bentos() == ["v1"], 60)
+    until(lambda: stack.running() == ["1"], 60)
 
 
 def test_a_bento_whose_bytes_changed_after_its_digest_was_taken_never_starts(stack: Running) -> None:

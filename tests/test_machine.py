@@ -332,7 +332,29 @@ def test_a_release_waits_for_every_host_that_it_asked_and_not_for_the_dead() -> 
     assert observe(state, broken, now=1.0) == Failed(2, "its SHA-256 is another (on host a)", (), 1.0)
 
 
+def test_a_host_with_several_gpus_is_warm_when_each_has_a_process_that_is() -> None:
+    state = through(promoted(State(), "1"), requested("2", plan=PLAN))
+    two = [arm("2", "a"), replace(arm("2", "b"), gpu="0"), replace(arm("2", "b"), gpu="1", since=3.0)]
+    assert observe(state, fleet(*two), now=1.0) == Healthy(2, {"a": two[0].since, "b": 3.0}, 1.0)
+    assert observe(state, fleet(*two[:2], replace(two[2], ready=False)), now=1.0) is None
+    state = through(state, Healthy(2, {"a": two[0].since, "b": 3.0}))
+    old = [arm("1", "a"), arm("1", "b")]
+    assert observe(state, fleet(*two, *old), PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
+    again = fleet(*two[:2], replace(two[2], since=9.0), *old)
+    assert observe(state, again, PASS, None, 1.0) == Failed(2, "its process died on host b", PASS, 1.0)
+
+
+@given(st.permutations(["a", "b", "c", "d", "e"]), st.integers(1, 3), st.data())
+def test_hosts_warm_a_few_at_once_and_all_in_the_end(order: list[str], at_once: int, data: st.DataObject) -> None:
+    cold = set(order)
+    while cold:
+        warming = {h for h in order if h in cold and reconcile.may_warm(h, order, frozenset(cold), at_once)}
+        assert 0 < len(warming) <= at_once
+        cold -= {data.draw(st.sampled_from(sorted(warming)))}
+
+
 HOSTS = ("a", "b", "c")
+GPUS = {"a": ("",), "b": ("",), "c": ("0", "1")}
 hosts = st.sampled_from(HOSTS)
 
 
@@ -405,6 +427,12 @@ class ASimulatedFleet(RuleBasedStateMachine):
             if key[:2] == (host, f"v{version}"):
                 self.arms[key] = replace(a, state="failed", ready=False)
 
+    @rule(version=versions, gpu=st.sampled_from(["0", "1"]))
+    def the_bento_of_one_gpu_fails(self, version: str, gpu: str) -> None:
+        for key, a in self.arms.items():
+            if (a.arm, a.gpu) == (f"v{version}", gpu):
+                self.arms[key] = replace(a, state="failed", ready=False)
+
     @rule(host=hosts)
     def a_supervisor_dies(self, host: str) -> None:
         for key, a in self.arms.items():
@@ -431,10 +459,12 @@ class ASimulatedFleet(RuleBasedStateMachine):
         return [a for key, a in self.arms.items() if key[:2] == (host, name) and a.state in ("running", "starting")]
 
     def start(self, host: str, wanted: Package) -> None:
-        self.port += 1
-        made = Arm("r", wanted.arm, host, "127.0.0.1", self.port, "starting", False, self.now)
         self.arms = {k: a for k, a in self.arms.items() if not (k[:2] == (host, wanted.arm) and a.state == "failed")}
-        self.arms[host, wanted.arm, self.port] = made
+        there = {a.gpu for a in self.find(host, wanted.arm)}
+        for gpu in [g for g in GPUS[host] if g not in there]:
+            self.port += 1
+            made = Arm("r", wanted.arm, host, "127.0.0.1", self.port, "starting", False, self.now, gpu=gpu)
+            self.arms[host, wanted.arm, self.port] = made
 
     @rule()
     def become_ready(self) -> None:
@@ -525,7 +555,9 @@ class ASimulatedFleet(RuleBasedStateMachine):
         assert self.state.phase in ("idle", "halted")
         if self.state.champion and self.state.phase == "idle":
             assert self.split == Split({self.state.champion.arm: 100})
-            assert {k[:2] for k in self.arms} == {(h, self.state.champion.arm) for h in HOSTS}
+            whole = {(h, self.state.champion.arm, gpu) for h in HOSTS for gpu in GPUS[h]}
+            assert {(a.host, a.arm, a.gpu) for a in self.arms.values()} == whole
+            assert len(self.arms) == len(whole)
             assert set(self.places[self.state.champion.arm]) == {a.place for a in self.arms.values()}
 
     def round(self) -> None:
