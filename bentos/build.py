@@ -39,6 +39,11 @@ def package_key(recipe: Recipe, onnx: str) -> str:
     return digest.hexdigest()
 
 
+def arm(version: str, key: str) -> str:
+    """The name of what serves a version in the package of this key."""
+    return f"v{version}-{key[:12]}"
+
+
 def build(
     recipe: Recipe,
     version: str,
@@ -60,7 +65,7 @@ def build(
         shutil.copyfile(ROOT / name, context / name)
     (context / "model").mkdir()
     shutil.copyfile(model, context / "model" / "model.onnx")
-    tag = f"{recipe.name}:v{version}-{labels['package'][:12]}"
+    tag = f"{recipe.name}:{arm(version, labels['package'])}"
     meta = {"format": 1, "recipe": recipe.name, "version": version, "tag": tag, "classes": recipe.classes,
             "contract": recipe.contract.to_json(), "record_inputs": recipe.record_inputs,
             "labels": dict(labels)}  # fmt: skip

@@ -10,7 +10,6 @@ from prefect.states import Completed
 
 from flows import stages
 from flows.refusals import refusals_are_states
-from ratchet.words import version_of
 from releases import ledger, requests
 
 
@@ -19,7 +18,7 @@ from releases import ledger, requests
 def retrain_and_release(
     recipe: str, epochs: int | None = None, batch_size: int | None = None, strategy: str | None = None
 ) -> Any:
-    """Turns the loop once for a recipe. On unchanged data, recipe version and parameters it does nothing.
+    """Turns the loop once for a recipe. On unchanged data, parameters, recipe, service and lock it does nothing.
 
     A batch that fails its suite, a verdict against, a bento that does not answer: each ends the run
     with a sentence, and the champion goes on serving.
@@ -29,11 +28,12 @@ def retrain_and_release(
         snapshot = stages.validate(recipe)
         candidate = stages.train(recipe, snapshot, epochs, batch_size)
         state = requests.state_of(recipe)
-        if state.champion and state.champion.version == candidate.version:
+        arm = stages.arm(recipe, candidate)
+        if state.champion and state.champion.arm == arm:
             return Completed(
                 message=f"nothing new: version {candidate.version} serves and is of this data and these parameters"
             )
-        if candidate.version in {version_of(arm) for arm in state.rolled_back}:
+        if arm in state.rolled_back:
             return Completed(
                 message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand"
             )

@@ -139,6 +139,13 @@ def judge(name: str, candidate: Candidate) -> Verdict:
     return verdict
 
 
+def arm(name: str, candidate: Candidate) -> str:
+    """What would serve it: the same weights in a mended service are another."""
+    from bentos import build
+
+    return build.arm(candidate.version, build.package_key(load_recipe(name), candidate.onnx))
+
+
 @stage
 def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     """The bento: built once for a package key, kept beside the version in MLflow."""

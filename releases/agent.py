@@ -7,6 +7,9 @@ thread of its own, so that the host is never taken for dead meanwhile.
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,8 +17,9 @@ from typing import Any
 from bentos import golden
 from ratchet.errors import Refusal
 from ratchet.files import keep, locked
+from ratchet.fleet import processes
 from ratchet.fleet.host import Host
-from ratchet.settings import Settings, settings
+from ratchet.settings import ROOT, Settings, settings
 from ratchet.words import Arm, Package, to_json
 from releases import machine, reconcile, requests, ticking
 from releases.act import fetch
@@ -24,6 +28,8 @@ from releases.requests import Followed
 from releases.state import Keep, Serve, State
 
 log = logging.getLogger("agent")
+_ALONE = 3
+"""Ticks without a supervisord before all is started anew: `ratchet down` ends its agent sooner."""
 _AGAIN = 5.0
 """Seconds before what failed is tried again."""
 
@@ -48,6 +54,7 @@ class Agent:
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
     _started: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
     _proved: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
+    _alone: int = 0
 
     def __post_init__(self) -> None:
         self.host, self.followed = Host(self.config), Followed(self.book)
@@ -55,6 +62,12 @@ class Agent:
 
     def tick(self, now: float) -> int:
         """Looks once at everything and begins what is missing; returns the number of things begun."""
+        if self.host.supervisor.pid() is None:
+            self._alone += 1
+            if self._alone > _ALONE:
+                self._begin_anew()
+        else:
+            self._alone = 0
         arms = [self._judged(a) for a in self.host.arms()]
         gateway, attempts, changed = self.book.heard("gateway"), {}, 0
         wanted: set[tuple[str, str]] = set()
@@ -91,6 +104,24 @@ class Agent:
         living = {h for h in requests.hosts(self.book) if h in state.hosts}
         cold = frozenset(h for h in living if not requests.serves(said[h], package.recipe, package.arm))
         return not reconcile.may_warm(self.config.host_name, state.hosts, cold, state.plan.max_surge)
+
+    def _begin_anew(self) -> None:
+        """supervisord itself was killed: all that it started lives on, but nobody would start it again.
+
+        What a person would do is begun in a process of its own; that one ends this agent, and adopts the
+        bentos that live.
+        """
+        log.info("supervisord is gone: all is started anew")
+        environment = {k: v for k, v in os.environ.items() if k not in (processes.MARK, processes.PROGRAM)}
+        arguments = ["up"]
+        if (self.config.home / "host.json").exists():  # a further host, below the home of the stack
+            arguments = ["host", "start", "--name", environment.pop("RATCHET_HOST_NAME")]
+            environment["RATCHET_HOME"] = str(self.config.home.parent.parent)
+        command = [sys.executable, "-c", "import commands; commands.main()", *arguments]
+        with (self.config.home / "logs" / "agent.log").open("a") as told:
+            subprocess.Popen(command, env=environment, stdout=told, stderr=told, start_new_session=True, cwd=ROOT)
+        # Else this one would be its parent, which it spares.
+        os._exit(0)
 
     def _unstarted(self, arms: list[Arm]) -> list[Arm]:
         """What could not be started, with its fault."""

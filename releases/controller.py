@@ -9,6 +9,7 @@ import logging
 import socket
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ratchet.errors import Refusal
@@ -43,6 +44,8 @@ class Controller:
     book: Ledger
     _observers: dict[str, tuple[tuple[int, str, int], Observer]] = field(default_factory=dict)
     _swept: float = 0.0
+    _sweep: Future[int] | None = None
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def __post_init__(self) -> None:
         self.gateway, self.stack, self.shelf = Gateway(self.config), Stack(self.config), Shelf(self.config)
@@ -56,8 +59,13 @@ class Controller:
         if not self.book.lease(LEASE, self.holder, LEASE_SECONDS, now):
             return 0
         if now - self._swept > _SWEEP and self.stack.supervisor.pid() is not None:
-            # A server whose master was killed holds the port of the one that is started in its place.
-            self.stack.end_strays(SERVERS)
+            # A server whose master was killed holds the port of the one that is started in its place. On a thread:
+            # one that does not end in its time must not hold up a decision.
+            self._sweep = (
+                self._sweep
+                if self._sweep and not self._sweep.done()
+                else self._pool.submit(self.stack.end_strays, SERVERS)
+            )
             self._swept = now
         hosts, in_force = self.book.heard("host"), self.gateway.get_routes()
         changed = 0

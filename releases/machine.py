@@ -158,8 +158,10 @@ def _after(state: State, event: Event) -> State:
             return replace(state, phase="halted", keep=event.arm, why=event.why, paused=False)
         case Promoted() if state.phase == "turning":
             return _promoted(state, event.at)
-        case Baked() if state.phase == "baking":
-            return _left(state, state.warm)
+        case Baked() if state.phase == "baking" and state.champion:
+            # Told once more, so that the record in MLflow has the bake time, too.
+            again = Outcome(state.champion.version, "promoted", state.why)
+            return replace(_left(state, state.warm), outcomes=(*state.outcomes, again))
         case Drained():
             return replace(state, draining=tuple(p for p in state.draining if p.arm != event.arm))
         case Recorded():

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, free_ports
-from tests.stack import BIN, NAME, Running, answers, kill, running, until
+from tests.stack import BIN, NAME, Running, answers, kill, load, running, until
 
 pytestmark = pytest.mark.stack
 
@@ -70,22 +70,28 @@ def test_a_server_whose_master_was_killed_gives_its_port_back(stack: Running) ->
     until(lambda: answers(stack.mlflow) and stack.alias("champion") == "1", 60)
 
 
-def test_after_supervisord_is_killed_up_adopts_the_bento_that_still_answers(stack: Running) -> None:
-    version = stack.champion()
-    kill(psutil.Process(stack.supervisor.pid()))
-    # Each of these is told in the bento's log, which must not be a pipe to the dead.
-    for _ in range(50):
-        answer = httpx.post(f"{stack.gateway}/{NAME}/predict", json={"images": [[[300] * 28] * 28]}, timeout=20)
-        assert (answer.status_code, stack.ask().status_code) == (400, 200), "serving goes on with everything else dead"
+def test_after_supervisord_is_killed_all_begins_anew_and_adopts_the_bento_that_still_answers(stack: Running) -> None:
+    version, before = stack.champion(), stack.supervisor.pid()
+    with load(stack.gateway) as seen:
+        kill(psutil.Process(before))
+        # Each of these is told in the bento's log, which must not be a pipe to the dead.
+        for _ in range(10):
+            answer = httpx.post(f"{stack.gateway}/{NAME}/predict", json={"images": [[[300] * 28] * 28]}, timeout=20)
+            assert (answer.status_code, stack.ask().status_code) == (400, 200), "serving goes on with all else dead"
+        until(lambda: stack.supervisor.pid() not in (None, before), 60)
+
+        def settled() -> bool:
+            found = stack.status()
+            ends = found["recipes"][NAME]["endpoints"]
+            whole = len(found["processes"]) == 8 and all(p["state"] == "running" for p in found["processes"])
+            return whole and [(e["state"], e["in_gateway"]) for e in ends] == [("running", True)]
+
+        took = until(settled, 90, 1.0)
+    print(f"supervisord was killed: whole again {took:.0f} s after its next began; callers saw {dict(seen.codes)}, "
+          f"the longest without an answer {seen.outage:.1f} s")  # fmt: skip
+    assert set(seen.versions) <= {version, "?"}
+    assert "harmless" in stack.ratchet("up", "--help")
     stack.ratchet("up")
-    assert stack.ask().headers["x-model-version"] == version
-
-    def settled() -> bool:
-        ends = stack.status()["recipes"][NAME]["endpoints"]
-        return [(e["state"], e["in_gateway"]) for e in ends] == [("running", True)]
-
-    until(settled, 60)
-    assert stack.ask().status_code == 200
 
 
 def test_down_and_up_again_brings_the_champion_back(stack: Running) -> None:
