@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 W = TypeVar("W")
 
+Place = tuple[str, int]
+"""Address and port of a bento."""
 Outcome = Literal["pass", "fail", "inconclusive", "error", "not asked"]
 
 
@@ -187,7 +189,7 @@ class Arm:
     """The one that this process has, where it has one."""
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> Place:
         return (self.address, self.port)
 
 

@@ -6,7 +6,6 @@ Envoy counts whole milliseconds and throws mirrored answers away, so both come f
 from __future__ import annotations
 
 import base64
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,24 +13,11 @@ from typing import Any
 
 import httpx
 
+from bentos.metrics import within
 from ratchet.errors import Refusal
 from ratchet.local_http import LOCAL
 from ratchet.settings import url_of
-from releases.state import Place
-
-_BUCKET = re.compile(r"^bentoml_service_request_duration_seconds_bucket\{(.*)\} (\S+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
-_ASKED = ("/classify", "/predict", "/infer")
-
-
-def within(metrics: str) -> Counter[float]:
-    """How many answers took at most so many seconds, from a bento's metrics page. Pure."""
-    found: Counter[float] = Counter()
-    for labels, count in _BUCKET.findall(metrics):
-        told = dict(_LABEL.findall(labels))
-        if told["endpoint"].endswith(_ASKED) and told["http_response_code"] == "200":
-            found[float(told["le"])] += int(float(count))
-    return found
+from ratchet.words import Place
 
 
 def total(parts: Iterable[Counter[float]]) -> tuple[tuple[float, int], ...]:

@@ -24,12 +24,11 @@ from ratchet.fleet.gateway import Count
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Releasing
 from ratchet.settings import url_of
-from ratchet.words import Check
+from ratchet.words import Check, Place
 from releases import evidence
 from releases.evidence import Evidence, Pace, Tally
 from releases.figures import Reader, total
 from releases.labels import Labelled
-from releases.state import Place
 
 log = logging.getLogger("controller")
 OLD, NEW = 0, 1

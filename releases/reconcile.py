@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ratchet.words import Arm, Package, Split
-from releases.state import Action, Fleet, Keep, Place, Route, Serve
+from ratchet.words import Arm, Package, Place, Split
+from releases.state import Action, Fleet, Keep, Route, Serve
 
 
 @dataclass(frozen=True)

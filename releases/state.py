@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ratchet.recipe import Releasing, Step
-from ratchet.words import Arm, Check, Package, Split
+from ratchet.words import Arm, Check, Package, Place, Split
 
 Phase = Literal["idle", "warming", "trial", "turning", "baking", "halted"]
 Kind = Literal["release", "rollback"]
 Order = Literal["pause", "resume", "promote", "freeze", "thaw"]
-Place = tuple[str, int]
 
 
 @dataclass(frozen=True)

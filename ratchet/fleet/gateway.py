@@ -19,7 +19,7 @@ import httpx
 from ratchet.files import keep, kept, replace_json
 from ratchet.local_http import LOCAL
 from ratchet.settings import Settings
-from ratchet.words import Split, version_of
+from ratchet.words import Place, Split, version_of
 
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
@@ -30,7 +30,6 @@ _COUNTED = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
 _PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 
 
-Place = tuple[str, int]
 Places = Mapping[str, tuple[Place, ...]]
 """Arm to the endpoints where it answers."""
 
