@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import HERE, ROOT
 from tests.stack import BIN, NAME, Outside, Running, answers, kill, load, outside, running, until
 
 pytestmark = pytest.mark.stack
@@ -29,8 +30,12 @@ def proxy() -> Iterator[Outside]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, proxy: Outside) -> Iterator[Running]:
     """Whoever wants to leave this machine is sent to the proxy. The home has a space in its path."""
-    home = tmp_path_factory.mktemp("stack") / "a home"
-    with running(home, HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, https_proxy=proxy.url) as found:
+    home, own = tmp_path_factory.mktemp("stack") / "a home", tmp_path_factory.mktemp("own")
+    shutil.copytree(ROOT / "recipes", own / "recipes")
+    recipes = shutil.copytree(HERE / "recipes", own / "tests" / "recipes")
+    with running(
+        home, RATCHET_RECIPES=str(recipes), HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, https_proxy=proxy.url
+    ) as found:
         yield found
 
 
@@ -363,6 +368,20 @@ def test_a_killed_flow_run_is_marked_and_the_next_one_goes_on(stack: Running, pi
     assert "is champion" in told
     assert "epoch 3/3" in told
     assert stack.champion() == stack.ask().headers["x-model-version"]
+
+
+def test_the_same_weights_in_a_mended_service_are_released_as_a_new_package(stack: Running) -> None:
+    before = stack.state().champion
+    assert before
+    file = Path(stack.env["RATCHET_RECIPES"]) / "small_fashion.py"
+    file.write_text(file.read_text().replace("record_inputs=True", "record_inputs=False"))
+    assert "is champion" in stack.ratchet("loop", NAME, "--epochs", "3")
+    after = stack.state().champion
+    assert after
+    assert (after.version, after.key == before.key) == (before.version, False)
+    assert stack.ask().headers["x-bento"] == after.tag
+    until(lambda: stack.running() == [after.version], 60)
+    assert "nothing new" in stack.ratchet("loop", NAME, "--epochs", "3")
 
 
 def test_no_process_spoke_to_anywhere_but_this_machine(stack: Running, proxy: Outside) -> None:
