@@ -81,7 +81,7 @@ def wanted_split(state: State) -> Split:
 
 
 @given(st.lists(events, max_size=60))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_no_history_leaves_traffic_on_an_arm_that_was_not_shown_healthy(history: list[Event]) -> None:
     state = State()
     shown: set[str] = set()
