@@ -56,7 +56,8 @@ def start(name: str) -> None:
 
     stack()
     host = _host(name)
-    reachable(settings())
+    if not (host.settings.home / "host.json").exists():  # its agent, which begins it anew, knows more than was given
+        reachable(settings())
     with host.lock() as alone:
         if not alone:
             raise Refusal("another command starts or stops it", name, "Wait for it")

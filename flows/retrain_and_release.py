@@ -10,6 +10,7 @@ from prefect.states import Completed
 
 from flows import stages
 from flows.refusals import refusals_are_states
+from ratchet.words import version_of
 from releases import ledger, requests
 
 
@@ -33,7 +34,8 @@ def retrain_and_release(
             return Completed(
                 message=f"nothing new: version {candidate.version} serves and is of this data and these parameters"
             )
-        if arm in state.rolled_back:
+        mended = state.champion is not None and state.champion.version == candidate.version
+        if arm in state.rolled_back or (not mended and candidate.version in map(version_of, state.rolled_back)):
             return Completed(
                 message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand"
             )

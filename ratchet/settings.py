@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     mlflow_at: str = Field("", description="URL of the MLflow server; empty is on this machine.")
     ledger_url: str = Field(
         "",
-        pattern=r"^$|^sqlite:///|^postgresql\+psycopg://",
+        pattern=r"^$|^sqlite:///|^postgresql\+psycopg://[^/]+/[^/?]+",
         description="SQLAlchemy URL of the ledger; empty is SQLite under the home. With Postgres, MLflow's and "
         "Prefect's databases are there too, under the ledger's name with `_mlflow` and `_prefect` after it.",
     )
@@ -106,10 +106,6 @@ class Settings(BaseSettings):
     def ledger(self) -> str:
         return self.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
 
-    def database(self, of: str) -> str:
-        """The name of a server's database beside the ledger in Postgres; empty where it is SQLite under the home."""
-        return "" if self.ledger.startswith("sqlite") else f"{self.ledger.partition('?')[0].rpartition('/')[2]}_{of}"
-
     def host(self, name: str) -> Settings:
         """The settings of a further host on this machine: a home below this one, the same servers and ledger."""
         servers = {"prefect_at": self.prefect_url, "mlflow_at": self.mlflow_url, "ledger_url": self.ledger}
@@ -133,9 +129,8 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "RATCHET_" + str(first["loc"][0]).upper()
-        raise Refusal(
-            f"the setting is wrong ({first['msg']})", f"{name}={first['input']}", "Mend or unset it"
-        ) from None
+        given = name if name == "RATCHET_LEDGER_URL" else f"{name}={first['input']}"  # that may hold a password
+        raise Refusal(f"the setting is wrong ({first['msg']})", given, "Mend or unset it") from None
     # Relative paths would name another place in a worker's temporary folder.
     folders = os.pathsep.join(str(Path(p).expanduser().resolve()) for p in found.recipes.split(os.pathsep) if p)
     return found.model_copy(update={"home": found.home.expanduser().resolve(), "recipes": folders})

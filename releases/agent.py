@@ -30,6 +30,9 @@ from releases.state import Keep, Serve, State
 log = logging.getLogger("agent")
 _ALONE = 3
 """Ticks without a supervisord before all is started anew: `ratchet down` ends its agent sooner."""
+_ANEW = 60.0
+"""Seconds before that is tried again."""
+_DETACHED = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nimport commands\ncommands.main()"
 _AGAIN = 5.0
 """Seconds before what failed is tried again."""
 
@@ -55,6 +58,7 @@ class Agent:
     _started: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
     _proved: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
     _alone: int = 0
+    _began_anew: float = 0.0
 
     def __post_init__(self) -> None:
         self.host, self.followed = Host(self.config), Followed(self.book)
@@ -62,12 +66,9 @@ class Agent:
 
     def tick(self, now: float) -> int:
         """Looks once at everything and begins what is missing; returns the number of things begun."""
-        if self.host.supervisor.pid() is None:
-            self._alone += 1
-            if self._alone > _ALONE:
-                self._begin_anew()
-        else:
-            self._alone = 0
+        self._alone = self._alone + 1 if self.host.supervisor.pid() is None else 0
+        if self._alone > _ALONE and now - self._began_anew > _ANEW:
+            self._begin_anew(now)
         arms = [self._judged(a) for a in self.host.arms()]
         gateway, attempts, changed = self.book.heard("gateway"), {}, 0
         wanted: set[tuple[str, str]] = set()
@@ -81,7 +82,9 @@ class Agent:
                 wanted |= {(recipe, a.package.arm) for a in wants if isinstance(a, Serve | Keep)}
                 mine = [a for a in arms if a.recipe == recipe]
                 for operation in reconcile.host_plan(wants, mine, declared, state.champion):
-                    if isinstance(operation, reconcile.Start) and self._waits(operation.package, state):
+                    if isinstance(operation, reconcile.Start) and (
+                        self._waits(operation.package, state) or self._crowded(operation.package, arms)
+                    ):
                         continue
                     changed += self._perform(operation, recipe, state.attempt, now)
             except Refusal as refusal:
@@ -96,6 +99,12 @@ class Agent:
         self.host.supervisor.rotate()
         return changed
 
+    def _crowded(self, package: Package, arms: list[Arm]) -> bool:
+        """Whether it does not fit until an arm has gone that is on its way out."""
+        leaving = {(recipe, p.arm) for recipe in self.book.recipes() for p in self.followed.state(recipe)[0].draining}
+        here = any((a.recipe, a.arm) in leaving for a in arms)
+        return here and bool(self.host.no_room(package))
+
     def _waits(self, package: Package, state: State) -> bool:
         """Whether other hosts warm this challenger first; to roll back, all do at once."""
         if (state.phase, state.kind, package) != ("warming", "release", state.challenger):
@@ -105,23 +114,22 @@ class Agent:
         cold = frozenset(h for h in living if not requests.serves(said[h], package.recipe, package.arm))
         return not reconcile.may_warm(self.config.host_name, state.hosts, cold, state.plan.max_surge)
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, now: float) -> None:
         """supervisord itself was killed: all that it started lives on, but nobody would start it again.
 
-        What a person would do is begun in a process of its own; that one ends this agent, and adopts the
-        bentos that live.
+        What a person would do is begun in a process that is no child of this one: it ends this agent, and
+        adopts the bentos that live. Until it does, this agent goes on, and tries again.
         """
         log.info("supervisord is gone: all is started anew")
-        environment = {k: v for k, v in os.environ.items() if k not in (processes.MARK, processes.PROGRAM)}
+        self._began_anew = now
+        environment = {k: v for k, v in os.environ.items() if k != processes.PROGRAM}
         arguments = ["up"]
         if (self.config.home / "host.json").exists():  # a further host, below the home of the stack
             arguments = ["host", "start", "--name", environment.pop("RATCHET_HOST_NAME")]
             environment["RATCHET_HOME"] = str(self.config.home.parent.parent)
-        command = [sys.executable, "-c", "import commands; commands.main()", *arguments]
         with (self.config.home / "logs" / "agent.log").open("a") as told:
-            subprocess.Popen(command, env=environment, stdout=told, stderr=told, start_new_session=True, cwd=ROOT)
-        # Else this one would be its parent, which it spares.
-        os._exit(0)
+            subprocess.run([sys.executable, "-c", _DETACHED, *arguments],
+                           env=environment, stdout=told, stderr=told, cwd=ROOT)  # fmt: skip
 
     def _unstarted(self, arms: list[Arm]) -> list[Arm]:
         """What could not be started, with its fault."""

@@ -43,6 +43,7 @@ class Controller:
     config: Settings
     book: Ledger
     _observers: dict[str, tuple[tuple[int, str, int], Observer]] = field(default_factory=dict)
+    _labelled: dict[str, tuple[int, Labelled]] = field(default_factory=dict)
     _swept: float = 0.0
     _sweep: Future[int] | None = None
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
@@ -126,6 +127,12 @@ class Controller:
             return (), None
         return observer.checks(sides(in_force.counts, recipe, (old.arm, new.arm)))
 
+    def _labelled_of(self, recipe: str, attempt: int) -> Labelled:
+        """One for the whole of a release: labels come late."""
+        if self._labelled.get(recipe, (0, None))[0] != attempt:
+            self._labelled[recipe] = attempt, Labelled()
+        return self._labelled[recipe][1]
+
     def _observer(self, recipe: str, state: State, new: Package, before: Observer | None) -> Observer:
         trial = state.phase == "trial"
         return Observer(
@@ -134,7 +141,7 @@ class Controller:
             # Under more load than the champion's the same bento is slower.
             even=trial and state.trial.weight <= 50, number=state.step if trial else len(state.plan.steps),
             mirrored=bool(machine.split(state).mirror), pairs=before.pairs if before and trial else (0, 0),
-            labels=lambda since: self.book.labels(recipe, since), labelled=before.labelled if before else Labelled(),
+            labels=lambda since: self.book.labels(recipe, since), labelled=self._labelled_of(recipe, state.attempt),
         )  # fmt: skip
 
 

@@ -105,6 +105,8 @@ class Pace:
     half: float
     most: float
     above: float
+    again: int = 0
+    """How often it was taken anew before: each time the latencies get half of the chance of a false alarm."""
 
 
 def alpha(plan: Releasing) -> float:
@@ -112,12 +114,12 @@ def alpha(plan: Releasing) -> float:
     return plan.false_alarm / (2 * (len(CHECKS) + 1) * (len(plan.steps) + 1))
 
 
-def pace(champion: Tally, least: int = 50) -> Pace | None:
+def pace(champion: Tally, least: int = 50, again: int = 0) -> Pace | None:
     """None before `least` answers."""
     if champion.answered < least:
         return None
     half, most = (next(at for at, n in champion.within if n >= q * champion.answered) for q in (0.5, 0.99))
-    return Pace(half, most, champion.slower(half) / champion.answered)
+    return Pace(half, most, champion.slower(half) / champion.answered, again)
 
 
 def stale(champion: Tally, slow: Pace, plan: Releasing) -> bool:
@@ -144,7 +146,9 @@ def checks(evidence: Evidence, plan: Releasing, slow: Pace | None, even: bool = 
     callers = _compare("failed", (mine.failed, mine.requests), (others.failed, others.requests), plan.failed, a)
     if callers.outcome == "fail":  # however many of Ratchet's own went well
         found = [replace(callers, detail=f"{callers.detail}, of callers' own")]
-    found.append(_compare("refused", (new.refused, new.requests), (old.refused, old.requests), plan.refused, a))
+    # Ratchet's own requests are never refused, and dilute the arms differently. Callers alone may be too few to tell.
+    no = _compare("refused", (mine.refused, mine.requests), (others.refused, others.requests), plan.refused, a)
+    found.append(replace(no, outcome="not asked") if no.outcome == "inconclusive" else no)
     edges = (slow.half, slow.most) if slow else (inf, inf)
     for name, bound, edge in zip(CHECKS[2:4], (plan.slow_half, plan.slow_most), edges, strict=True):
         if not even:
@@ -156,7 +160,8 @@ def checks(evidence: Evidence, plan: Releasing, slow: Pace | None, even: bool = 
         if stale(old, slow, plan):
             found.append(Check(name, None, None, "inconclusive", "the champion's own speed changed: measured anew"))
             continue
-        told = _compare(name, (new.slower(edge), new.answered), (old.slower(edge), old.answered), bound, a)
+        share = a / 2 ** (slow.again + 1)  # of all that may come: together no more than `a`
+        told = _compare(name, (new.slower(edge), new.answered), (old.slower(edge), old.answered), bound, share)
         found.append(replace(told, detail=f"over {1000 * edge:.2g} ms: {told.detail}"))
     found.append(_compare("disagreed", (evidence.disagreed, evidence.compared), None, plan.disagreed, a))
     wrong = _compare("wrong", (evidence.wrong[1], evidence.labelled[1]), (evidence.wrong[0], evidence.labelled[0]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,12 @@ def read(lines: Iterable[str], classes: Sequence[str], source: Path | str) -> di
         for line, row in enumerate(csv.reader(lines), 1):
             if not row or (line == 1 and row == ["request", "label"]):
                 continue
-            if len(row) != 2 or not 0 < len(row[0].strip()) <= 100:
-                raise Refusal("the row is not `request id,class`", f"{source}, line {line}", "Mend the file")
+            if len(row) != 2 or not re.fullmatch(r"\S{1,64}", row[0].strip()):
+                raise Refusal(
+                    "the row is not `request id,class`, with an id of at most 64 characters",
+                    f"{source}, line {line}",
+                    "Mend the file",
+                )
             if row[1].strip() not in number:
                 raise Refusal(f"there is no class {row[1].strip()!r}", f"{source}, line {line}",
                               f"Classes are: {', '.join(classes)}")  # fmt: skip
@@ -47,10 +52,11 @@ class Labelled:
         self.of, self.wrong = [0, 0], [0, 0]
         self._given: tuple[dict[str, int], dict[str, int]] = ({}, {})
         self._labels: dict[str, int] = {}
+        self._counted: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
     def answered(self, side: int, request: str, answer: int) -> None:
         if request in self._labels:
-            self._count(side, answer, self._labels[request])
+            self._count(side, request, answer)
         else:
             _remember(self._given[side], request, answer)
 
@@ -60,11 +66,13 @@ class Labelled:
             for side in (0, 1):
                 answer = self._given[side].pop(request, None)
                 if answer is not None:
-                    self._count(side, answer, labels[request])
+                    self._count(side, request, answer)
 
-    def _count(self, side: int, answer: int, label: int) -> None:
-        self.of[side] += 1
-        self.wrong[side] += answer != label
+    def _count(self, side: int, request: str, answer: int) -> None:
+        if request not in self._counted[side]:  # a caller may send one id many times, and that tells nothing new
+            _remember(self._counted[side], request, answer)
+            self.of[side] += 1
+            self.wrong[side] += answer != self._labels[request]
 
 
 def _remember(kept: dict[str, Any], key: str, value: Any) -> None:

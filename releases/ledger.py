@@ -43,6 +43,7 @@ _LABELS = sa.Table(
     "labels", _META, sa.Column("recipe", sa.String(100), primary_key=True),
     sa.Column("request", sa.String(100), primary_key=True),
     sa.Column("at", sa.Float, nullable=False), sa.Column("label", sa.Integer, nullable=False),
+    sa.Index("labels_at", "recipe", "at"),
 )  # fmt: skip
 LABELS_KEPT = 7 * 86400.0
 """Seconds."""
@@ -84,8 +85,9 @@ class Ledger:
                 # WAL: readers (status, flows) never block the controller.
                 sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=WAL"))
             else:
-                # A network that swallows everything must not hold a tick for ever.
-                patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+                # A network that swallows everything, or a machine that is gone, must not hold a tick for ever.
+                patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5,
+                            "keepalives_interval": 2, "keepalives_count": 3}  # fmt: skip
                 engine = sa.create_engine(self.url, pool_pre_ping=True, connect_args=patience)
             try:
                 _META.create_all(engine)
@@ -96,8 +98,13 @@ class Ledger:
         return engine
 
     def _refused(self, error: Exception) -> Refusal:
-        place = sa.engine.url.make_url(self.url).render_as_string() if "://" in self.url else "RATCHET_LEDGER_URL"
-        return Refusal(f"the ledger cannot be opened ({str(error).splitlines()[0]})", place, "Mend RATCHET_LEDGER_URL")
+        what = f"the ledger cannot be opened ({str(error).splitlines()[0]})"
+        return Refusal(what, self._place, "Mend RATCHET_LEDGER_URL")
+
+    @property
+    def _place(self) -> str:
+        """Without its password."""
+        return sa.engine.url.make_url(self.url).render_as_string() if "://" in self.url else "RATCHET_LEDGER_URL"
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
@@ -129,7 +136,7 @@ class Ledger:
         with self._begin() as connection:
             rows = connection.execute(query).mappings().all()
         if rows and max(r["format"] for r in rows) > FORMAT:
-            raise Refusal("the ledger was written by a newer Ratchet", self.url, "Upgrade this one")
+            raise Refusal("the ledger was written by a newer Ratchet", self._place, "Upgrade this one")
         return [Entry(**r) for r in rows]
 
     def recipes(self) -> list[str]:
@@ -160,11 +167,14 @@ class Ledger:
         """Keeps what the right class was, by request id, for `LABELS_KEPT`; one that came before is replaced."""
         mine = _LABELS.c.recipe == recipe
         rows = [{"recipe": recipe, "request": id, "at": at, "label": label} for id, label in labels.items()]
-        with self._begin() as connection:
-            connection.execute(_LABELS.delete().where(mine, _LABELS.c.at < at - LABELS_KEPT))
-            gone = _LABELS.delete().where(_LABELS.c.recipe == sa.bindparam("r"), _LABELS.c.request == sa.bindparam("i"))
-            connection.execute(gone, [{"r": recipe, "i": id} for id in labels])
-            connection.execute(_LABELS.insert(), rows)
+        gone = _LABELS.delete().where(_LABELS.c.recipe == sa.bindparam("r"), _LABELS.c.request == sa.bindparam("i"))
+        try:
+            with self._begin() as connection:
+                connection.execute(_LABELS.delete().where(mine, _LABELS.c.at < at - LABELS_KEPT))
+                connection.execute(gone, [{"r": recipe, "i": id} for id in labels])
+                connection.execute(_LABELS.insert(), rows)
+        except sa.exc.IntegrityError as error:
+            raise Refusal("another tells labels of the same requests at this moment", recipe, "Run it again") from error
 
     def labels(self, recipe: str, since: float) -> dict[str, int]:
         """Those that came at `since` or later, by request id."""

@@ -222,8 +222,10 @@ def _failed(state: State, event: Failed) -> State:
     # What had its chance is not tried again by the next run; a host that could not start it says little of it.
     tried = state.phase in ("trial", "halted")
     outcome = Outcome(state.challenger.version, "rolled back" if tried else "failed", event.why)
+    # Of a mended package of the version that serves on, nothing is told: it is the version that has a tag.
+    serves = state.champion is not None and state.champion.version == outcome.version
     return replace(
-        _left(state, state.challenger), why=event.why, outcomes=(*state.outcomes, outcome),
+        _left(state, state.challenger), why=event.why, outcomes=(*state.outcomes, *(() if serves else (outcome,))),
         rolled_back=state.rolled_back | ({state.challenger.arm} if tried else set()),
     )  # fmt: skip
 
@@ -242,7 +244,8 @@ def _promoted(state: State, at: float) -> State:
     rolled_back = state.rolled_back - {new.arm}
     if old and state.kind == "rollback":
         rolled_back |= {old.arm}
-        outcomes.append(Outcome(old.version, "rolled back", state.why))
+        if old.version != new.version:
+            outcomes.append(Outcome(old.version, "rolled back", state.why))
     after = replace(
         state, champion=new, rolled_back=rolled_back, outcomes=tuple(outcomes),
         former=(*state.former, old) if old else state.former,

@@ -110,7 +110,8 @@ def _died(name: str, host: str, began: float, fleet: Fleet) -> bool:
     mine = [a for a in here if a.arm == name]
     if any(a.state == "failed" for a in mine):
         return True
-    stood = any(a.arm != name and a.ready and a.since <= began for a in here)
+    # What supervisord left behind when it was killed says nothing: all that it has now began anew.
+    stood = any(a.arm != name and a.ready and a.state != "orphan" and a.since <= began for a in here)
     lives = {a.gpu for a in mine if a.state != "stopped" and a.since <= began}
     return stood and (not mine or any(a.gpu not in lives for a in mine))
 

@@ -92,6 +92,7 @@ class Observer:
     _found: Evidence = field(default_factory=Evidence)
     _counts: tuple[Count, Count] | None = None
     _base: tuple[Count, Count] | None = None
+    _again: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -123,9 +124,7 @@ class Observer:
         # In the comparison callers reach the champion alone: what they saw says nothing of the other.
         asked = [Tally(), Tally()] if self.only_probes else live
         old, new = (
-            replace(
-                tally, requests=seen.requests + sent.requests, failed=seen.failed + sent.failed, refused=seen.refused
-            )
+            replace(tally, requests=seen.requests + sent.requests, failed=seen.failed + sent.failed)
             for tally, seen, sent in zip((found.champion, found.challenger), asked, self._probes, strict=True)
         )
         whole = replace(found, champion=old, challenger=new, live=(asked[OLD], asked[NEW]))
@@ -166,10 +165,11 @@ class Observer:
                         self._raw.append(one.input)
         within = tuple(total(r.within for r in self._readers[side].values()) for side in (OLD, NEW))
         if self.slow and evidence.stale(Tally(within=within[OLD]), self.slow, self.plan):
+            self._again = self.slow.again + 1
             self.slow = None
             self._rebase()
             within = ((), ())
-        elif self.slow is None and (first := evidence.pace(Tally(within=within[OLD]), _CALIBRATION)):
+        elif self.slow is None and (first := evidence.pace(Tally(within=within[OLD]), _CALIBRATION, self._again)):
             self.slow = first
             self._rebase()
             within = ((), ())

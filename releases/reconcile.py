@@ -77,7 +77,7 @@ def host_plan(
 def may_warm(host: str, order: Iterable[str], cold: frozenset[str], at_once: int) -> bool:
     """Whether it is this host's turn to warm a challenger: fewer than `at_once` of those before it are still cold."""
     order = tuple(order)
-    return sum(h in cold for h in order[: order.index(host)] if host in order) < at_once
+    return host in order and sum(h in cold for h in order[: order.index(host)]) < at_once
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from models import registry
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.words import Package, from_json
+from ratchet.words import Package, from_json, to_json
 from releases import machine, requests
 from releases import record as record_of
 from releases.ledger import Ledger
@@ -52,7 +52,7 @@ class Registrar:
     def _ask(self, recipe: str, state: State, record: Record | None) -> None:
         try:
             if record:
-                self._write(recipe, record)
+                self._write(recipe, record, state)
             else:
                 self._follow(recipe, state)
         except Refusal as refusal:
@@ -62,10 +62,13 @@ class Registrar:
             log.exception("%s: MLflow could not be told or asked", recipe)
             self._not_before[recipe] = time.time() + _RETRY
 
-    def _write(self, recipe: str, record: Record) -> None:
+    def _write(self, recipe: str, record: Record, state: State) -> None:
         # What a person deleted has nowhere to write to; `status` tells that its alias is gone.
         registry.set_alias(recipe, "champion", record.champion)
         registry.set_alias(recipe, "previous", record.previous)
+        if state.champion:  # a mended package of the same version may have taken its place
+            told = json.dumps(to_json(state.champion))
+            registry.set_tag(recipe, state.champion.version, "ratchet.package", told)
         for outcome in record.outcomes:
             registry.set_tag(recipe, outcome.version, "ratchet.release", outcome.outcome)
             registry.set_tag(recipe, outcome.version, "ratchet.release_why", outcome.why)

@@ -219,7 +219,8 @@ def outside() -> Iterator[Outside]:
 def running(home: Path, **more: str) -> Iterator[Running]:
     """A stack that is up; afterwards it is down, and nothing of it runs."""
     ports = free_ports(4)
-    first = 20000 + (os.getpid() * 97 + ports[0]) % 20000
+    # Below those that the kernel gives to outgoing connections: one of them may have taken it by the time of a bind.
+    first = 20000 + (os.getpid() * 97 + ports[0]) % 12000
     names = ("PREFECT_PORT", "MLFLOW_PORT", "GATEWAY_PORT", "ENVOY_ADMIN_PORT")
     env = {k: v for k, v in os.environ.items() if not k.startswith(("RATCHET_", "PREFECT_", "MLFLOW_", "PYTEST"))}
     env |= {f"RATCHET_{n}": str(p) for n, p in zip(names, ports, strict=True)}

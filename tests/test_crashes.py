@@ -76,6 +76,7 @@ def test_after_supervisord_is_killed_all_begins_anew_and_adopts_the_bento_that_s
     with load(stack.gateway) as seen:
         (bento,) = stack.book.heard("host").popitem()[1].body["arms"]
         kill(psutil.Process(before))
+        assert stack.ask().status_code == 200, "the gateway answers on"
         # Each of these is told in the bento's log, which must not be a pipe to the dead.
         for _ in range(20):
             url = f"http://127.0.0.1:{bento['port']}/predict"
@@ -92,6 +93,10 @@ def test_after_supervisord_is_killed_all_begins_anew_and_adopts_the_bento_that_s
     print(f"supervisord was killed: whole again {took:.0f} s after its next began; callers saw {dict(seen.codes)}, "
           f"the longest without an answer {seen.outage:.1f} s")  # fmt: skip
     assert set(seen.versions) <= {version, "?"}
+    told = (stack.home / "logs" / "agent.log").read_text().partition("supervisord is gone")[2]
+    assert told.index("golden answers") < told.index("that nobody supervised"), (
+        "the old one went when the new one was there"
+    )
     with locked(stack.home / "stack.lock"):  # its end
         pass
     stack.ratchet("up")

@@ -11,9 +11,10 @@ import pytest
 
 from ratchet.errors import Refusal
 from ratchet.files import keep, kept, replace_json, sha256
+from ratchet.fleet.host import Host
 from ratchet.fleet.shelf import Shelf
 from ratchet.settings import settings
-from ratchet.words import Package
+from ratchet.words import Package, to_json
 
 
 def packed(path: Path, *members: tuple[str, bytes | None]) -> Package:
@@ -50,6 +51,13 @@ def test_a_package_is_unpacked_once_and_serves_by_a_relative_path(home: Path, tm
         raise AssertionError("it is here already")
 
     assert shelf.unpack(package, never) == folder
+
+
+def test_arms_that_were_kept_before_there_were_several_gpus_are_known(home: Path) -> None:
+    package = Package("small-fashion", "1", "key", "small-fashion:v1", "digest", "somewhere")
+    keep(home / "arms" / "bento-small-fashion-v1.json", {"package": to_json(package), "port": 3107})
+    (arm,) = Host(settings()).arms()
+    assert (arm.arm, arm.gpu, arm.port, arm.state) == ("v1", "", 3107, "stopped")
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out"])

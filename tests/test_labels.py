@@ -27,7 +27,8 @@ def test_rows_are_read_and_a_heading_is_left_out() -> None:
         (["a,boot", "b,hat"], "no class 'hat'.*line 2"),
         (["a,boot,3"], "not `request id,class`.*line 1"),
         ([",boot"], "not `request id,class`"),
-        (["x" * 101 + ",boot"], "not `request id,class`"),
+        (["x" * 65 + ",boot"], "not `request id,class`"),
+        (["a b,boot"], "not `request id,class`"),
         ([], "no label in it"),
         ([f"{i},bag" for i in range(labels.MOST + 1)], "more than"),
     ],
@@ -50,6 +51,14 @@ def test_each_answer_counts_once_in_whatever_order_things_come(order: list[tuple
         else:
             found.answered(side, str(i), i % 2 if side else 0)
     assert (found.of, found.wrong) == ([4, 4], [0, 2])
+
+
+def test_one_id_sent_many_times_tells_no_more_than_once() -> None:
+    found = Labelled()
+    found.came({"a": 0})
+    for _ in range(100):
+        found.answered(1, "a", 1)
+    assert (found.of, found.wrong) == ([0, 1], [0, 1])
 
 
 def test_the_ledger_keeps_labels_for_a_while(home: object) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from ratchet.errors import Refusal
+from ratchet.fleet import databases
 from ratchet.recipe import Releasing
+from ratchet.settings import Settings, settings
 from ratchet.words import Package
 from releases import requests
 from releases.ledger import Ledger, Lost, held
@@ -98,6 +100,26 @@ def test_a_newer_format_is_refused_in_a_sentence(book: Ledger) -> None:
         connection.execute(sa.text("update events set format = 99"))
     with pytest.raises(Refusal, match="newer Ratchet"):
         book.read("r")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@db/x", "postgresql+psycopg://me:secret@db", "mysql://me:secret@db/x"]
+)
+def test_a_wrong_url_is_refused_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_LEDGER_URL", url)
+    settings.cache_clear()
+    with pytest.raises(Refusal) as refused:
+        settings()
+    assert "RATCHET_LEDGER_URL" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_the_servers_databases_stand_beside_the_ledger() -> None:
+    config = Settings(ledger_url="postgresql+psycopg://me:secret@db/x?sslmode=require")
+    mlflow, prefect = (databases.environment(config, s) for s in ("mlflow", "prefect"))
+    assert mlflow == {"MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg://me:secret@db/x_mlflow?sslmode=require"}
+    assert prefect == {"PREFECT_API_DATABASE_CONNECTION_URL": "postgresql+asyncpg://me:secret@db/x_prefect?ssl=require"}
+    assert databases.environment(Settings(), "prefect") == {}
 
 
 @pytest.mark.parametrize("url", ["sqlite:////proc/nowhere/l.db", "postgresql://me:secret@127.0.0.1:1/x", "nonsense"])

@@ -344,6 +344,25 @@ def test_a_host_with_several_gpus_is_warm_when_each_has_a_process_that_is() -> N
     assert observe(state, again, PASS, None, 1.0) == Failed(2, "its process died on host b", PASS, 1.0)
 
 
+def test_what_a_killed_supervisord_left_behind_does_not_make_a_new_process_a_dead_one() -> None:
+    state = replace(on_trial(), hosts=("a",), began={"a": 1.0})
+    left, new = replace(arm("1", "a"), state="orphan"), [arm("1", "a", since=9.0), arm("2", "a", since=9.0)]
+    assert observe(state, fleet(left, *new, hosts=frozenset("a")), PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
+
+
+def test_a_mended_package_that_fails_says_nothing_of_the_version_that_serves() -> None:
+    state = promoted(State(), "1")
+    mended = replace(package("1"), key="mended", tag="r:v1-mended")
+    asked = replace(requested("1", plan=PLAN), package=mended)
+    failed = through(state, asked, Healthy(2, {"a": 1.0}), Failed(2, "it is bad"))
+    assert failed.rolled_back == {"v1-mended"}
+    assert failed.outcomes == state.outcomes
+
+
+def test_a_host_that_was_not_asked_does_not_warm() -> None:
+    assert not reconcile.may_warm("x", ("a", "b"), frozenset(), 2)
+
+
 @given(st.permutations(["a", "b", "c", "d", "e"]), st.integers(1, 3), st.data())
 def test_hosts_warm_a_few_at_once_and_all_in_the_end(order: list[str], at_once: int, data: st.DataObject) -> None:
     cold = set(order)

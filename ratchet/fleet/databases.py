@@ -11,15 +11,23 @@ SERVERS = {"mlflow": "postgresql+psycopg", "prefect": "postgresql+asyncpg"}
 """Each with the driver that it takes."""
 
 
+def name(settings: Settings, server: str) -> str:
+    """Of a server's database in Postgres; empty where it is SQLite."""
+    url = sa.engine.make_url(settings.ledger)
+    return "" if url.get_backend_name() == "sqlite" else f"{url.database}_{server}"
+
+
 def environment(settings: Settings, server: str) -> dict[str, str]:
     """What tells a server its database. Not its command line, which everybody on the machine may read."""
-    name = settings.database(server)
-    if name:
-        url = sa.engine.make_url(settings.ledger).set(drivername=SERVERS[server], database=name)
+    told = f"sqlite:///{settings.home / 'mlflow' / 'mlflow.db'}"
+    if database := name(settings, server):
+        url = sa.engine.make_url(settings.ledger).set(drivername=SERVERS[server], database=database)
+        if server == "prefect":  # asyncpg knows none of libpq's parameters, and this one by another name
+            url = url.set(query={"ssl": mode} if (mode := url.query.get("sslmode")) else {})
         told = url.render_as_string(hide_password=False)
-    if server == "prefect":
-        return {"PREFECT_API_DATABASE_CONNECTION_URL": told} if name else {}
-    return {"MLFLOW_BACKEND_STORE_URI": told if name else f"sqlite:///{settings.home / 'mlflow' / 'mlflow.db'}"}
+    elif server == "prefect":
+        return {}
+    return {"PREFECT_API_DATABASE_CONNECTION_URL" if server == "prefect" else "MLFLOW_BACKEND_STORE_URI": told}
 
 
 def make(settings: Settings) -> None:
@@ -27,19 +35,19 @@ def make(settings: Settings) -> None:
 
     Raises Refusal where Postgres does not answer, or does not let this role make them.
     """
-    names = [name for server in SERVERS if (name := settings.database(server))]
-    if not names:
+    wanted = [found for server in SERVERS if (found := name(settings, server))]
+    if not wanted:
         return
-    engine = sa.create_engine(settings.ledger, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5})
     try:
+        engine = sa.create_engine(settings.ledger, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5})
         with engine.connect() as connection:
-            for name in names:
-                if not connection.scalar(sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name}):
-                    connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+            for database in wanted:
+                query = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
+                if not connection.scalar(query, {"name": database}):
+                    connection.execute(sa.text(f'CREATE DATABASE "{database}"'))
+        engine.dispose()
     except sa.exc.SQLAlchemyError as error:
         raise Refusal(
-            f"the servers' databases cannot be made ({str(error).splitlines()[0]})", ", ".join(names),
+            f"the servers' databases cannot be made ({str(error).splitlines()[0]})", ", ".join(wanted),
             "Mend RATCHET_LEDGER_URL, or make them: `createdb NAME`",
         ) from error  # fmt: skip
-    finally:
-        engine.dispose()

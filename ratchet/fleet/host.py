@@ -69,7 +69,8 @@ class Host:
         with locked(self.settings.home / "arms" / ".lock"):
             name = self._name_of(package.recipe, package.arm) or f"bento-{package.recipe}-{package.arm}"
             kept = self._kept(name)
-            self._must_fit(package, name)
+            if why := self.no_room(package):
+                raise Refusal(why, package.tag, "Raise RATCHET_MEMORY_MB, or add a host with more")
             ports = self._ports(name, kept.ports if kept and kept.package == package else {})
             if kept is None or kept != _Kept(name, package, ports):
                 # One file for all of them: whoever reads it knows how many there are to be.
@@ -92,16 +93,14 @@ class Host:
             ports[gpu] = had[gpu] if kept else self._free_port(name, {*had.values(), *ports.values()})
         return ports
 
-    def _must_fit(self, package: Package, name: str) -> None:
-        limit = self.settings.memory_mb
-        taken = {k.name: k.package.memory_mb for k in self._all() if k.name != name}
-        if limit and sum(taken.values()) + package.memory_mb > limit:
-            others = ", ".join(f"{other} {mb} MB" for other, mb in taken.items()) or "nothing else"
-            raise Refusal(
-                f"it takes {package.memory_mb} MB, and does not fit into {limit} MB beside {others}",
-                package.tag,
-                "Raise RATCHET_MEMORY_MB, lower the recipe's memory_mb, or add a host",
-            )
+    def no_room(self, package: Package) -> str:
+        """Why the package does not fit into this host's memory beside the others; empty where it does."""
+        limit, own = self.settings.memory_mb, (package.recipe, package.arm)
+        taken = {k.name: k.package.memory_mb for k in self._all() if (k.package.recipe, k.package.arm) != own}
+        if not limit or sum(taken.values()) + package.memory_mb <= limit:
+            return ""
+        others = ", ".join(f"{other} {mb} MB" for other, mb in taken.items()) or "nothing else"
+        return f"it takes {package.memory_mb} MB, and does not fit into {limit} MB beside {others}"
 
     def stop(self, recipe: str, arm: str, wait: bool = True) -> None:
         """Lets the bento finish what it has and stops it; forgets its port when it is gone.

@@ -128,6 +128,8 @@ class Stack:
         home = self.settings.home
         for folder in (home / "mlflow" / "artifacts", home / "prefect", home / "tmp", home / "bentos", home / "arms"):
             folder.mkdir(parents=True, exist_ok=True)
+        if servers:  # before anything is ended: without them nothing could be started in its place
+            databases.make(self.settings)
         if ended := self.end_strays():
             tell(f"ended {ended} processes that an earlier crash left behind")
         alive = self.supervisor.pid() is not None
@@ -135,7 +137,6 @@ class Stack:
             self._step_aside_for_orphans()
         if servers and not alive:
             self._ports_are_free()
-            databases.make(self.settings)
             # While it runs, the controller alone writes them.
             Gateway(self.settings).reconcile()
         if not alive:
