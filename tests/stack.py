@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from typing import Any
 import httpx
 import psutil
 
-from ratchet.files import sha256
+from ratchet.files import locked, sha256
 from ratchet.fleet import processes
 from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.supervisor import Supervisor
@@ -215,9 +216,38 @@ def outside() -> Iterator[Outside]:
         yield found
 
 
+_MIGRATE = """
+import sys
+from mlflow.store.db import utils
+utils._initialize_tables(utils.create_sqlalchemy_engine("sqlite:///" + sys.argv[1]))
+"""
+
+
+def migrated(home: Path) -> None:
+    """Puts Prefect's and MLflow's empty databases into a new home, as their own migrations leave them.
+
+    Those take half a minute of a core for each stack: they are run once for each lock file.
+    """
+    lock = (ROOT / "uv.lock").read_bytes()
+    kept = Path(tempfile.gettempdir()) / f"ratchet-databases-{os.getuid()}-{hashlib.sha256(lock).hexdigest()[:12]}"
+    with locked(kept / ".lock"):
+        if not (kept / "done").exists():
+            env = {**os.environ, "PREFECT_HOME": str(kept / "prefect")}
+            env.pop("PREFECT_API_URL", None)
+            upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+            subprocess.run(upgrade, env=env, check=True, capture_output=True)
+            (kept / "mlflow").mkdir(exist_ok=True)
+            subprocess.run([sys.executable, "-c", _MIGRATE, str(kept / "mlflow" / "mlflow.db")], check=True,
+                           capture_output=True)  # fmt: skip
+            (kept / "done").touch()
+    for name in ("prefect/prefect.db", "mlflow/mlflow.db"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kept / name, home / name)
+
+
 @contextlib.contextmanager
-def running(home: Path, **more: str) -> Iterator[Running]:
-    """A stack that is up; afterwards it is down, and nothing of it runs."""
+def running(home: Path, cold: bool = False, **more: str) -> Iterator[Running]:
+    """A stack that is up; afterwards it is down, and nothing of it runs. A `cold` one begins with nothing at all."""
     ports = free_ports(4)
     # Below those that the kernel gives to outgoing connections: one of them may have taken it by the time of a bind.
     first = 20000 + (os.getpid() * 97 + ports[0]) % 12000
@@ -227,6 +257,8 @@ def running(home: Path, **more: str) -> Iterator[Running]:
     env |= {"RATCHET_HOME": str(home), "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_WHO": "tester",
             "RATCHET_BENTO_PORTS": f"{first}-{first + 50}", "PATH": f"{BIN}:{os.environ['PATH']}", **more}  # fmt: skip
     stack = Running(home, env, ports)
+    if not cold:
+        migrated(home)
     try:
         stack.ratchet("up")
         yield stack
@@ -278,7 +310,7 @@ class Load:
 
 
 @contextlib.contextmanager
-def load(url: str, callers: int = 2, pause: float = 0.01) -> Iterator[Load]:
+def load(url: str, callers: int = 2, pause: float = 0.03) -> Iterator[Load]:
     """Each caller waits for its answer and then `pause` seconds: what is trained meanwhile needs a core, too."""
     seen = Load(Counter(), Counter())
     done = threading.Event()

@@ -34,7 +34,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory, proxy: Outside) -> Iterator[
     shutil.copytree(ROOT / "recipes", own / "recipes")
     recipes = shutil.copytree(HERE / "recipes", own / "tests" / "recipes")
     with running(
-        home, RATCHET_RECIPES=str(recipes), HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, https_proxy=proxy.url
+        home,
+        cold=True,
+        RATCHET_RECIPES=str(recipes),
+        HTTP_PROXY=proxy.url,
+        HTTPS_PROXY=proxy.url,
+        https_proxy=proxy.url,
     ) as found:
         yield found
 
@@ -194,7 +199,7 @@ def test_a_batch_that_fails_its_suite_ends_the_run_and_the_champion_goes_on(
 def test_a_new_batch_gives_a_new_version_by_the_native_command_with_no_request_lost(stack: Running) -> None:
     assert "3000 landed" in stack.ratchet("ingest", NAME, "--next")
     assert "every" not in stack.ratchet("quarantine", "list", NAME)
-    with load(stack.gateway) as seen:
+    with load(stack.gateway, 2, 0.1) as seen:
         told = prefect(stack, "deployment", "run", f"retrain-and-release/{NAME}", "--watch")
         assert "Completed" in told or "finished successfully" in told, told
     assert stack.champion() == "2"

@@ -138,7 +138,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     base = tmp_path_factory.mktemp("remote")
     with namespaces(*names) as at, postgres(at[""]) as ledger:
         told = {"RATCHET_LEDGER_URL": ledger, "RATCHET_SERVERS_LISTEN": at[""]}
-        with running(base / "home", **told) as stack:
+        with running(base / "home", cold=True, **told) as stack:
             stack.ratchet("loop", NAME)
             there = {"RATCHET_PREFECT_AT": f"http://{at['']}:{stack.ports[0]}",
                      "RATCHET_MLFLOW_AT": f"http://{at['']}:{stack.ports[1]}"}  # fmt: skip
