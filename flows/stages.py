@@ -122,8 +122,10 @@ def judge(name: str, candidate: Candidate) -> Verdict:
     from models.decide import decide
 
     state = requests.state_of(name)
-    champion = state.champion.version if state.champion else None
-    ever = [p.version for p in (*state.former, *([state.champion] if state.champion else []))]
+    served = [p.version for p in (*state.former, *([state.champion] if state.champion else []))]
+    # The champion's own version in a mended package is judged as it was: against those before it.
+    ever = [version for version in served if version != candidate.version]
+    champion = ever[-1] if ever else None
     with scratch() as folder:
         verdict = decide(load_recipe(name), candidate, champion, ever, folder)
     create_table_artifact(
