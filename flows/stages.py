@@ -181,7 +181,8 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
             path = registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, bento.name)
             registry.upload(path, bento)
             made = Package(name, candidate.version, key, tag, sha256(bento), path, recipe.memory_mb)
-        if verdict.champion != candidate.version:  # of the one that serves, the tag follows its promotion
+        serves = requests.state_of(name).champion
+        if serves is None or serves.version != candidate.version:  # of that one, the tag follows its promotion
             registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(made)))
         return made
 
