@@ -194,3 +194,14 @@ def test_a_host_that_leaves_takes_no_request_with_it(fleet: Running) -> None:
         fleet.ratchet("host", "start", "--name", "gpu-2")
     assert seen.failed == 0, seen
     assert "gpu-2" in fleet.ratchet("host", "list")
+
+
+def test_a_host_whose_supervisord_was_killed_begins_anew_by_itself(fleet: Running) -> None:
+    supervisor = Supervisor(Settings(home=fleet.home / "hosts" / "gpu-2"))
+    before = supervisor.pid()
+    assert before
+    with load(fleet.gateway, 2) as seen:
+        kill(psutil.Process(before))
+        until(lambda: supervisor.pid() not in (None, before), 60)
+        until(lambda: len(fleet.running()) == 3 == len(fleet.serving()), 90)
+    assert seen.failed == 0, seen
