@@ -128,7 +128,7 @@ def pairs(sample: int | None, seed: int) -> list[tuple[str, str]]:
 def stage_set(home: Path) -> Iterator[Running]:
     with running(home, RATCHET_WARM_SECONDS="60") as stack:
         stack.ratchet("loop", NAME)
-        stack.ratchet("loop", NAME, "--epochs", "2")
+        stack.ratchet("loop", NAME, "--epochs", "1")
         until(lambda: settled(stack), 60)
         yield stack
 
