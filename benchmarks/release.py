@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 
+from ratchet.words import version_of
 from releases import record
 from tests.stack import NAME, Running, running, until
 
@@ -92,7 +93,7 @@ def capacity(url: str, callers: int = 16, seconds: float = 8) -> float:
 def strangers(seen: Load, stack: Running) -> list[str]:
     """Answers of a version that had no share, by the ledger, while they were under way."""
     shares = record.shares(stack.book.read(NAME))
-    versions = [{arm.removeprefix("v").partition("-")[0] for arm in s.split.weights} for s in shares]
+    versions = [{version_of(arm) for arm in s.split.weights} for s in shares]
     ends = [s.at for s in shares[1:]] + [float("inf")]
     found = []
     for began, ended, version in seen.answers:

@@ -101,9 +101,10 @@ class Agent:
 
     def _crowded(self, package: Package, arms: list[Arm]) -> bool:
         """Whether it does not fit until an arm has gone that is on its way out."""
+        if not self.host.no_room(package):
+            return False
         leaving = {(recipe, p.arm) for recipe in self.book.recipes() for p in self.followed.state(recipe)[0].draining}
-        here = any((a.recipe, a.arm) in leaving for a in arms)
-        return here and bool(self.host.no_room(package))
+        return any((a.recipe, a.arm) in leaving for a in arms)
 
     def _waits(self, package: Package, state: State) -> bool:
         """Whether other hosts warm this challenger first; to roll back, all do at once."""

@@ -81,7 +81,7 @@ def wanted_split(state: State) -> Split:
 
 
 @given(st.lists(events, max_size=60))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 def test_no_history_leaves_traffic_on_an_arm_that_was_not_shown_healthy(history: list[Event]) -> None:
     state = State()
     shown: set[str] = set()
@@ -102,7 +102,7 @@ def test_no_history_leaves_traffic_on_an_arm_that_was_not_shown_healthy(history:
 
 
 @given(st.lists(events, max_size=60), events)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_an_event_twice_does_no_more_than_once(history: list[Event], event: Event) -> None:
     once = machine.fold([*history, event])
     twice = machine.fold([*history, event, event])
@@ -113,7 +113,7 @@ def test_an_event_twice_does_no_more_than_once(history: list[Event], event: Even
 
 
 @given(st.lists(events, max_size=60))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_every_history_ends_when_the_events_stop(history: list[Event]) -> None:
     """With nothing but the clock and an empty fleet, a release ends in champion, challenger or halted."""
     state = machine.fold([*history, Steered("resume", "go on")])
@@ -589,5 +589,5 @@ class ASimulatedFleet(RuleBasedStateMachine):
         self.tick()
 
 
-ASimulatedFleet.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+ASimulatedFleet.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
 TestAFleetComesToRest = ASimulatedFleet.TestCase
