@@ -62,11 +62,8 @@ class Controller:
         if now - self._swept > _SWEEP and self.stack.supervisor.pid() is not None:
             # A server whose master was killed holds the port of the one that is started in its place. On a thread:
             # one that does not end in its time must not hold up a decision.
-            self._sweep = (
-                self._sweep
-                if self._sweep and not self._sweep.done()
-                else self._pool.submit(self.stack.end_strays, SERVERS)
-            )
+            if self._sweep is None or self._sweep.done():
+                self._sweep = self._pool.submit(self.stack.end_strays, SERVERS)
             self._swept = now
         hosts, in_force = self.book.heard("host"), self.gateway.get_routes()
         changed = 0

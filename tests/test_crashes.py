@@ -100,6 +100,7 @@ def test_after_supervisord_is_killed_all_begins_anew_and_adopts_the_bento_that_s
     with locked(stack.home / "stack.lock"):  # its end
         pass
     stack.ratchet("up")
+    assert stack.ask().headers["x-model-version"] == version
 
 
 def test_down_and_up_again_brings_the_champion_back(stack: Running) -> None:

@@ -67,12 +67,12 @@ class Host:
             raise Refusal("no supervisord lives on this host", self.settings.host_name, "Run `ratchet up`")
         folder = self.shelf.unpack(package, fetch)
         with locked(self.settings.home / "arms" / ".lock"):
-            name = self._name_of(package.recipe, package.arm) or f"bento-{package.recipe}-{package.arm}"
-            kept = self._kept(name)
+            kept = self._kept_of(package.recipe, package.arm)
+            name = kept.name if kept else f"bento-{package.recipe}-{package.arm}"
             if why := self.no_room(package):
                 raise Refusal(why, package.tag, "Raise RATCHET_MEMORY_MB, or add a host with more")
             ports = self._ports(name, kept.ports if kept and kept.package == package else {})
-            if kept is None or kept != _Kept(name, package, ports):
+            if kept != _Kept(name, package, ports):
                 # One file for all of them: whoever reads it knows how many there are to be.
                 files.keep(self._file(name), {"package": to_json(package), "ports": ports})
             for gpu, port in ports.items():
@@ -82,11 +82,8 @@ class Host:
     def _ports(self, name: str, had: Mapping[str, int]) -> dict[str, int]:
         """A port for each GPU: those that it had, but for dead processes whose port is not to be had again."""
         alive = {p.name for p in self.supervisor.list() if p.state != "failed"}
-        if not any(_program(name, gpu) in alive for gpu in had):  # the setting may have changed; who lives, stays
-            had = {gpu: had[gpu] for gpu in self.gpus if gpu in had}
-            wanted = self.gpus
-        else:
-            wanted = tuple(had)
+        lives = any(_program(name, gpu) in alive for gpu in had)
+        wanted = tuple(had) if lives else self.gpus  # the setting may have changed; who lives, stays
         ports: dict[str, int] = {}
         for gpu in wanted:
             kept = gpu in had and (_program(name, gpu) in alive or self._usable(had[gpu], name))
@@ -108,9 +105,10 @@ class Host:
         Without `wait` it only asks; call again until the arm is no longer listed.
         """
         with locked(self.settings.home / "arms" / ".lock", wait=wait) as had:
-            if not had or not (name := self._name_of(recipe, arm)) or not (kept := self._kept(name)):
+            kept = self._kept_of(recipe, arm) if had else None
+            if kept is None:
                 return
-            gone = [self.supervisor.remove(_program(name, gpu), wait) for gpu in kept.ports]
+            gone = [self.supervisor.remove(_program(kept.name, gpu), wait) for gpu in kept.ports]
             if all(gone):
                 self._forget(kept)
 
@@ -178,9 +176,9 @@ class Host:
             if kept := self._kept(path.stem):
                 yield kept
 
-    def _name_of(self, recipe: str, arm: str) -> str | None:
+    def _kept_of(self, recipe: str, arm: str) -> _Kept | None:
         # Looked up: Ratchet 0.1 named programs by version alone.
-        return next((k.name for k in self._all() if (k.package.recipe, k.package.arm) == (recipe, arm)), None)
+        return next((k for k in self._all() if (k.package.recipe, k.package.arm) == (recipe, arm)), None)
 
     def _kept(self, name: str) -> _Kept | None:
         data = files.kept(self._file(name))
