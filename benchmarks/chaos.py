@@ -88,7 +88,8 @@ def release(stack: Running, victim: str, number: int) -> Iterator[None]:
     champion = stack.state().champion
     assert champion
     other = "2" if champion.version == "1" else "1"
-    asked = ["loop", NAME, "--batch-size", str(40 + number)] if victim in FLOWS else ["release", NAME, other]
+    candidate = ("--epochs", str(2 + number // 16), "--batch-size", str(16 + number % 16))
+    asked = ["loop", NAME, *candidate] if victim in FLOWS else ["release", NAME, other]
     command = [BIN / "ratchet", *asked]
     process = subprocess.Popen(command, env=stack.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -128,7 +129,7 @@ def pairs(sample: int | None, seed: int) -> list[tuple[str, str]]:
 def stage_set(home: Path) -> Iterator[Running]:
     with running(home, RATCHET_WARM_SECONDS="60") as stack:
         stack.ratchet("loop", NAME)
-        stack.ratchet("loop", NAME, "--epochs", "1")
+        stack.ratchet("loop", NAME, "--epochs", "3")
         until(lambda: settled(stack), 60)
         yield stack
 

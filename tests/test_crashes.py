@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,15 @@ import httpx
 import psutil
 import pytest
 
+from benchmarks import chaos
 from ratchet.files import locked
 from tests.conftest import ROOT, free_ports
 from tests.stack import BIN, NAME, Running, answers, kill, load, running, until
 
 pytestmark = pytest.mark.stack
+COMMIT = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+SEED = int(os.environ.get("CHAOS_SEED") or int(COMMIT[:4] or "0", 16))
+"""Each commit tries others; every worker of one run has the same."""
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +144,18 @@ def test_deploying_again_leaves_a_schedule_as_a_person_set_it(stack: Running) ->
     now = httpx.get(url).json()
     schedule = f"{stack.prefect}/api/deployments/{now['id']}/schedules/{now['schedules'][0]['id']}"
     httpx.patch(schedule, json={"active": False})
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("seed", [SEED])
+def test_whatever_is_killed_in_a_release_callers_are_answered_and_it_ends_in_one_of_two_states(
+    stack: Running, seed: int
+) -> None:
+    """Two of the pairs of `make test-chaos`, which tries all."""
+    random.seed(seed)
+    stack.ratchet("loop", NAME, "--epochs", "3")
+    until(lambda: chaos.settled(stack), 60)
+    for number, (victim, stage) in enumerate(chaos.pairs(2, seed)):
+        result = chaos.one(stack, victim, stage, number)
+        print(f"CHAOS_SEED={seed}: {result.row()}")
+        assert result.failed == 0 or victim in chaos.SILENT, f"CHAOS_SEED={seed}: {result.row()}"
