@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from ratchet.settings import Settings
 from ratchet.words import Arm, Package, Split, to_json
 from releases.ledger import Ledger
 from releases.requests import Followed
-from releases.state import Failed, Requested
+from releases.state import Failed, Requested, State
 from tests.bentos import Bento, enveloped, until
 from tests.conftest import ROOT, free_ports
 from tests.dying import CODE
@@ -30,8 +31,12 @@ BAKED = Releasing(steps=(), bake_seconds=600.0)
 TICK = "0.1"
 
 
-def package(version: str) -> Package:
-    return Package("r", version, f"key{version}", f"r:v{version}-k", f"digest{version}", "p")
+FIRST = ("first-before", "first-after")
+"""Recipes without a champion."""
+
+
+def package(version: str, recipe: str = "r") -> Package:
+    return Package(recipe, version, f"key{version}", f"{recipe}:v{version}-k", f"digest{version}", "p")
 
 
 @dataclass
@@ -41,6 +46,11 @@ class Scene:
     config: Settings
     gateway: Gateway
     places: dict[str, tuple[str, int]]
+    recipe: str = "r"
+
+    @property
+    def state(self) -> State:
+        return Followed(self.book).state(self.recipe)[0]
 
     @property
     def book(self) -> Ledger:
@@ -48,24 +58,25 @@ class Scene:
 
     def say(self) -> None:
         """What the host's agent would."""
-        arms = [Arm("r", arm, "a", *place, "running", True, 1.0, True) for arm, place in self.places.items()]
-        attempt = Followed(self.book).state("r")[0].attempt
-        self.book.say("host:a", {"attempts": {"r": attempt}, "arms": [to_json(a) for a in arms]}, time.time())
+        arms = [Arm(recipe, arm, "a", *place, "running", True, 1.0, True)
+                for recipe in ("r", *FIRST) for arm, place in self.places.items()]  # fmt: skip
+        attempts = {recipe: Followed(self.book).state(recipe)[0].attempt for recipe in ("r", *FIRST)}
+        self.book.say("host:a", {"attempts": attempts, "arms": [to_json(a) for a in arms]}, time.time())
 
     def release(self, version: str, plan: Releasing) -> None:
         self.say()
-        asked = Requested(package(version), "release", "a test", True, ("a",), plan, 60, 30, time.time())
-        Followed(self.book).append("r", asked, "tester")
+        asked = Requested(package(version, self.recipe), "release", "a test", True, ("a",), plan, 60, 30, time.time())
+        Followed(self.book).append(self.recipe, asked, "tester")
 
     def other(self) -> tuple[Package, str]:
         """The champion, and the version that is not."""
-        champion = Followed(self.book).state("r")[0].champion
+        champion = self.state.champion
         assert champion
         return champion, "2" if champion.version == "1" else "1"
 
     def fail(self) -> None:
-        attempt = Followed(self.book).state("r")[0].attempt
-        Followed(self.book).append("r", Failed(attempt, "it rots", (), time.time()), "tester")
+        failed = Failed(self.state.attempt, "it rots", (), time.time())
+        Followed(self.book).append(self.recipe, failed, "tester")
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
         names = ("home", "gateway_port", "envoy_admin_port", "ledger_url")
@@ -76,7 +87,7 @@ class Scene:
 
     def settled(self) -> bool:
         """At rest as the ledger says."""
-        state, now = Followed(self.book).state("r")[0], self.gateway.get_routes()
+        state, now = self.state, self.gateway.get_routes()
         if state.champion is None:
             return False
         _, places = self.gateway.declared()
@@ -99,8 +110,7 @@ class Scene:
         process = self.run("tests.dying", "releases.controller", name, when, str(number))
         end = time.monotonic() + 20
         while process.poll() is None and time.monotonic() < end:
-            state = Followed(self.book).state("r")[0]
-            if state.phase == "idle" and self.settled() and number > 3:
+            if self.state.phase == "idle" and self.settled() and number > 3:
                 break
             time.sleep(0.1)
         process.kill()
@@ -164,7 +174,7 @@ def test_a_release_whose_controller_is_killed_at_any_action_ends_with_one_champi
         assert scene.die(name, when, number), "it never came to that action"
         scene.live_to_the_end()
     assert set(seen) <= {"v1-k", "v2-k"}, seen
-    assert Followed(scene.book).state("r")[0].champion == package(new)
+    assert scene.state.champion == package(new)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -183,4 +193,22 @@ def test_a_release_that_fails_in_its_bake_time_is_taken_back_whoever_is_killed(
         assert scene.die(name, when, number), "it never came to that action"
         scene.live_to_the_end()
     assert set(seen) <= {"v1-k", "v2-k"}, seen
-    assert Followed(scene.book).state("r")[0].champion == old
+    assert scene.state.champion == old
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_first_release_that_fails_leaves_nothing_on_the_gateway_whoever_is_killed(scene: Scene, when: str) -> None:
+    first = dataclasses.replace(scene, recipe=f"first-{when}")
+    first.release("1", Releasing().by("all_at_once"))
+    assert first.die("perform", "after", 1), "it never declared the arm"
+    first.fail()
+    assert first.die("perform", when, 1), "it never closed"
+    process = first.run("releases.controller")
+    try:
+        until(lambda: first.recipe not in scene.gateway.declared()[1] and not first.state.draining)
+    finally:
+        process.kill()
+        process.wait()
+    assert first.state.champion is None
+    assert first.recipe not in scene.gateway.get_routes().splits
+    assert scene.settled(), "the other recipe is as it was"
