@@ -16,6 +16,7 @@ import numpy as np
 
 from bentos import golden
 from ratchet import lock
+from ratchet.dossier import DATA, PAGE, page
 from ratchet.errors import Refusal
 from ratchet.recipe import Recipe
 from ratchet.settings import ROOT, TELEMETRY_OFF
@@ -70,7 +71,8 @@ def build(
             "contract": recipe.contract.to_json(), "record_inputs": recipe.record_inputs,
             "labels": dict(labels)}  # fmt: skip
     (context / "model" / "meta.json").write_text(json.dumps(meta, indent=1))
-    (context / "model" / "dossier.json").write_text(json.dumps(dossier, indent=1))
+    (context / "model" / DATA).write_text(json.dumps(dossier, indent=1))
+    (context / "model" / PAGE).write_text(page(dossier))
     golden.write(context / "model", images, probabilities)
     (context / "requirements.txt").write_text(lock.requirements("bento"))
     (context / "bentofile.yaml").write_text(json.dumps({

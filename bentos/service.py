@@ -149,6 +149,11 @@ async def _records(request: Request) -> JSONResponse:
     return JSONResponse(RECORDS.after(int(after) if after.isdigit() and len(after) < 20 else 0))
 
 
+async def _dossier(_: Request) -> Response:
+    policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+    return Response((_MODEL / "dossier.html").read_bytes(), media_type="text/html", headers=policy)
+
+
 _ROUTES = [Route("/", _server), Route("/health/live", _live), Route("/health/ready", _ready)]
 for _base in ("/models/{model}", "/models/{model}/versions/{version}"):
     _ROUTES += [
@@ -213,4 +218,5 @@ class Service:
 _service: Any = Service  # the decorator makes a bentoml Service of the class
 _service.mount_asgi_app(Starlette(routes=_ROUTES), path="/v2", name="v2")
 _service.mount_asgi_app(Starlette(routes=[Route("/records", _records)]), path="/ops", name="ops")
+_service.mount_asgi_app(Starlette(routes=[Route("/", _dossier)]), path="/dossier", name="dossier")
 _service.add_asgi_middleware(Door, headers={"x-model-version": VERSION, "x-bento": META["tag"]})

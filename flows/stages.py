@@ -15,6 +15,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from ratchet import dossier
 from ratchet.errors import Refusal
 from ratchet.files import keep, kept, sha256
 from ratchet.lake import ingest as lake
@@ -23,7 +24,7 @@ from ratchet.lake import snapshot as snapshots
 from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
-from ratchet.words import Candidate, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
+from ratchet.words import Candidate, Lineage, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
 from releases import act, record, requests
 from releases.state import State
 
@@ -135,10 +136,26 @@ def judge(name: str, candidate: Candidate) -> Verdict:
     )  # fmt: skip
     for check in verdict.checks:
         get_run_logger().info("%s: %s (%s)", check.name, check.outcome, check.detail)
+    tell_dossier(candidate, verdict)
     if not verdict.blessed:
         raise Refusal(f"the verdict is against it: {verdict.why}", f"version {verdict.version} of {name}",
                       "It stays registered and is never served; the champion goes on serving")  # fmt: skip
     return verdict
+
+
+def tell_dossier(candidate: Candidate, verdict: Verdict) -> None:
+    """Keeps the dossier beside the version in MLflow, blessed or not, and as an artifact of this run."""
+    from models import registry
+
+    told = dossier_of(candidate, verdict)
+    registry.upload(registry.beside(candidate, dossier.DATA), json.dumps(told, indent=1))
+    registry.upload(registry.beside(candidate, dossier.PAGE), dossier.page(told))
+    create_markdown_artifact(dossier.markdown(told), key=f"dossier-{candidate.recipe}")
+
+
+def dossier_of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
+    suites = suites_of(candidate.recipe, candidate.snapshot)
+    return dossier.render(load_recipe(candidate.recipe), Lineage(candidate, verdict, suites))
 
 
 def arm(name: str, candidate: Candidate) -> str:
@@ -154,13 +171,10 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     from bentos import build
     from models import candidate as candidates
     from models import export, registry
-    from ratchet import dossier
     from ratchet import stage as stages
-    from ratchet.words import Lineage
 
     recipe = load_recipe(name)
     key = build.package_key(recipe, candidate.onnx)
-    lineage = Lineage(candidate, verdict, suites_of(name, candidate.snapshot))
     labels = {"package": key, "model": name, "version": candidate.version, "run": candidate.run_id,
               "snapshot": candidate.snapshot.fingerprint, "commit": candidate.commit}  # fmt: skip
 
@@ -175,10 +189,10 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
                 images,
                 export.scores(onnx, images),
                 labels,
-                dossier.render(recipe, lineage),
+                dossier_of(candidate, verdict),
                 folder,
             )
-            path = registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, bento.name)
+            path = registry.beside(candidate, bento.name)
             registry.upload(path, bento)
             made = Package(name, candidate.version, key, tag, sha256(bento), path, recipe.memory_mb)
         serves = requests.state_of(name).champion

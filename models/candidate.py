@@ -97,10 +97,11 @@ def _register(
     metrics = {"test_accuracy": float((answers == test.labels).mean()), **dict(fitted.history[-1])}
     run.metrics({"test_accuracy": metrics["test_accuracy"], "fit_seconds": fitted.seconds})
     run.figure(plots.curves(fitted.history), "learning_curves.png")
-    run.figure(plots.confusion(test.labels, answers, recipe.classes), "confusion_matrix.png")
+    counts = plots.counts(test.labels, answers, len(recipe.classes))
+    run.figure(plots.confusion(counts, recipe.classes), "confusion_matrix.png")
     candidate = Candidate(
         recipe.name, "", "", run.id, training.family, fitted.weights, digest, snapshot, parameters, metrics,
-        fitted.seconds, tags["git.commit"], tags["lock.sha256"],
+        fitted.seconds, tags["git.commit"], tags["lock.sha256"], fitted.history, counts,
     )  # fmt: skip
     version, model_id = run.register(
         fitted.model,
@@ -127,9 +128,7 @@ def _register(
 def _read(version: registry.Version) -> Candidate:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CANDIDATE
-        registry.download(
-            registry.artifact_path(registry.experiment_of(version.run_id), version.model_id, CANDIDATE), path
-        )
+        registry.download(registry.beside(version, CANDIDATE), path)
         return from_json(Candidate, kept(path) or {})
 
 
@@ -137,9 +136,7 @@ def onnx(candidate: Candidate | registry.Version, scratch: Path) -> Path:
     """The candidate's export, fetched from MLflow. Raises Refusal when it is not the one that was exported."""
     path = scratch / f"{candidate.model_id}.onnx"
     if not path.exists():
-        registry.download(
-            registry.artifact_path(registry.experiment_of(candidate.run_id), candidate.model_id, "model.onnx"), path
-        )
+        registry.download(registry.beside(candidate, "model.onnx"), path)
     want = candidate.onnx if isinstance(candidate, Candidate) else candidate.tags["ratchet.onnx"]
     if sha256(path) != want:
         raise Refusal(

@@ -13,7 +13,6 @@ from models import export, registry
 from models.judge.verdict import judge
 from ratchet import stage
 from ratchet.errors import Refusal
-from ratchet.files import keep
 from ratchet.lake.ingest import benchmark
 from ratchet.recipe import Recipe
 from ratchet.words import Candidate, Verdict, to_json
@@ -48,7 +47,7 @@ def decide(
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,
                     champion=champion, best=best, benchmark=fingerprint, judging=judging)  # fmt: skip
     verdict, _ = stage.run(key, Verdict, work, source=judge)
-    _write(candidate, verdict, scratch)
+    _write(candidate, verdict)
     return verdict
 
 
@@ -71,11 +70,8 @@ def _scores(recipe: Recipe, version: str, images: np.ndarray, scratch: Path) -> 
     return export.scores(candidates.onnx(found, scratch), images)
 
 
-def _write(candidate: Candidate, verdict: Verdict, scratch: Path) -> None:
-    path = scratch / "verdict.json"
-    keep(path, to_json(verdict))
-    experiment = registry.experiment_of(candidate.run_id)
-    registry.upload(registry.artifact_path(experiment, candidate.model_id, "verdict.json"), path)
+def _write(candidate: Candidate, verdict: Verdict) -> None:
+    registry.upload(registry.beside(candidate, "verdict.json"), json.dumps({"format": 1, **to_json(verdict)}, indent=1))
     figure = next((c.figure for c in verdict.checks if c.name == "accuracy"), None)
     tags = {
         "ratchet.verdict": "blessed" if verdict.blessed else "not blessed", "ratchet.verdict_why": verdict.why,

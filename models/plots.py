@@ -21,12 +21,17 @@ def curves(history: Sequence[Mapping[str, float]]) -> Any:
     return figure
 
 
-def confusion(labels: np.ndarray, answers: np.ndarray, classes: Sequence[str]) -> Any:
+def counts(labels: np.ndarray, answers: np.ndarray, classes: int) -> tuple[tuple[int, ...], ...]:
+    """Records of each true class (rows) that were answered as each class (columns)."""
+    found = np.zeros((classes, classes), int)
+    np.add.at(found, (labels, answers), 1)
+    return tuple(tuple(int(n) for n in row) for row in found)
+
+
+def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Any:
     """Share of each true class (rows) that was answered as each class (columns)."""
-    n = len(classes)
-    counts = np.zeros((n, n))
-    np.add.at(counts, (labels, answers), 1)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    n, table = len(classes), np.asarray(counts, float)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     figure, (axis,) = _figure(1, (1.6 + 0.7 * n, 1.2 + 0.62 * n))
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axis.set(

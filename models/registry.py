@@ -6,12 +6,13 @@ MLflow's imports.
 
 from __future__ import annotations
 
+import io
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -22,6 +23,16 @@ from ratchet.words import Snapshot
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow's UI opens the experiment as GenAI."""
+
+
+class Made(Protocol):
+    """What knows the run and the model that it came from."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def model_id(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -73,12 +84,27 @@ def artifact_path(experiment: str, model_id: str, name: str) -> str:
     return f"{experiment}/models/{model_id}/artifacts/{name}"
 
 
+def beside(of: Made, name: str) -> str:
+    """The same, of a version's model."""
+    return artifact_path(experiment_of(of.run_id), of.model_id, name)
+
+
 def download(path: str, to: Path, limit: int = 2 << 30) -> None:
     """Fetches an artifact to a file. Raises Refusal when it is not there or larger than `limit` bytes."""
-    url = f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
     to.parent.mkdir(parents=True, exist_ok=True)
+    with to.open("wb") as file:
+        for chunk in _chunks(path, limit):
+            file.write(chunk)
+
+
+def read(path: str, limit: int = 64 << 20) -> str:
+    """A text artifact. Raises Refusal like `download`."""
+    return b"".join(_chunks(path, limit)).decode()
+
+
+def _chunks(path: str, limit: int) -> Iterator[bytes]:
     try:
-        with httpx.stream("GET", url, timeout=30, **LOCAL) as answer, to.open("wb") as file:
+        with httpx.stream("GET", _artifact(path), timeout=30, **LOCAL) as answer:
             if answer.status_code != 200:
                 raise Refusal(f"MLflow answered {answer.status_code}", path, "See the version's artifacts in its UI")
             size = 0
@@ -86,9 +112,13 @@ def download(path: str, to: Path, limit: int = 2 << 30) -> None:
                 size += len(chunk)
                 if size > limit:
                     raise Refusal(f"the artifact is larger than {limit >> 20} MB", path, "Build a smaller one")
-                file.write(chunk)
+                yield chunk
     except httpx.HTTPError as error:
         raise _silent(error) from error
+
+
+def _artifact(path: str) -> str:
+    return f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
 
 
 def _call(method: str, route: str, body: Mapping[str, str]) -> dict[str, Any] | None:
@@ -115,12 +145,11 @@ def _silent(error: Exception) -> Refusal:
     return Refusal(f"MLflow does not answer ({type(error).__name__})", settings().mlflow_url, "See `ratchet status`")
 
 
-def upload(path: str, file: Path) -> None:
-    """Puts a file where `artifact_path` says."""
-    url = f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
+def upload(path: str, content: Path | str) -> None:
+    """Puts a file, or a text, where `artifact_path` says."""
     try:
-        with file.open("rb") as content:
-            answer = httpx.put(url, content=content, timeout=60, **LOCAL)
+        with content.open("rb") if isinstance(content, Path) else io.BytesIO(content.encode()) as sent:
+            answer = httpx.put(_artifact(path), content=sent, timeout=60, **LOCAL)
     except httpx.HTTPError as error:
         raise _silent(error) from error
     if answer.status_code != 200:
@@ -129,9 +158,8 @@ def upload(path: str, file: Path) -> None:
 
 def has(path: str) -> bool:
     """Whether an artifact is there."""
-    url = f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
     try:
-        with httpx.stream("GET", url, timeout=10, **LOCAL) as answer:
+        with httpx.stream("GET", _artifact(path), timeout=10, **LOCAL) as answer:
             return answer.status_code == 200
     except httpx.HTTPError as error:
         raise _silent(error) from error

@@ -1,24 +1,132 @@
-"""The one document of a version, as plain data: a pure renderer over words."""
+"""The one document of a version: as plain data, as a page and as Markdown. Pure renderers over words.
+
+The data reaches up to the verdict and travels in the bento; page and Markdown also tell of the release, and
+grow with it. After Mitchell and others, Model Cards for Model Reporting, 2019 (arXiv:1810.03993).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from ratchet import charts
 from ratchet.recipe import Recipe
 from ratchet.words import Lineage, to_json
+
+FORMAT = 2
+"""1 had neither curves nor a confusion matrix."""
+DATA, PAGE = "dossier.json", "dossier.html"
+"""Its names among a version's artifacts in MLflow, and in the bento."""
+_TEMPLATE = Path(__file__).with_name("dossier.html")
+_STATES = {"promoted": "released", "baked": "released", "failed": "not released", "halted": "halted"}
 
 
 def render(recipe: Recipe, lineage: Lineage) -> dict[str, Any]:
     """What the model is for, its data, its training and the verdict check by check."""
     candidate, verdict = lineage.candidate, lineage.verdict
     return {
-        "format": 1,
+        "format": FORMAT,
         "model": {"recipe": recipe.name, "recipe_version": recipe.version, "version": candidate.version,
                   "purpose": recipe.purpose, "classes": list(recipe.classes), "contract": recipe.contract.to_json()},
         "data": {"snapshot": to_json(candidate.snapshot), "suites": [to_json(s) for s in lineage.suites]},
         "training": {"family": candidate.family, "parameters": dict(candidate.parameters),
-                     "metrics": dict(candidate.metrics), "seconds": candidate.seconds, "run": candidate.run_id,
+                     "metrics": dict(candidate.metrics), "history": [dict(h) for h in candidate.history],
+                     "confusion": [list(row) for row in candidate.confusion],
+                     "seconds": candidate.seconds, "run": candidate.run_id,
                      "weights_sha256": candidate.weights, "onnx_sha256": candidate.onnx,
                      "commit": candidate.commit, "lock_sha256": candidate.lock},
         "verdict": to_json(verdict),
     }  # fmt: skip
+
+
+def page(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = None) -> str:
+    """One HTML page with nothing from elsewhere. `release` is the record of the version's releases so far."""
+    import jinja2
+
+    made = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    made.filters.update(time=_time, figure=_figure)
+    template = made.from_string(_TEMPLATE.read_text())
+    return template.render(d=_grown(dossier), r=_told(release), safe=_charts(_grown(dossier), _told(release)))
+
+
+def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = None) -> str:
+    """The same in short, for where Markdown is shown."""
+    d, r = _grown(dossier), _told(release)
+    model, snapshot, training, verdict = d["model"], d["data"]["snapshot"], d["training"], d["verdict"]
+    said = "blessed" if verdict["blessed"] else "not blessed"
+    checks = [
+        f"| {c['outcome']} | {_cell(c['name'])} | {_figure(c['figure'])} | {_figure(c['threshold'])} "
+        f"| {_cell(c['detail'])} |"
+        for c in verdict["checks"]
+    ]
+    events = [f"| {_time(e['at'])} | {e['event']} | {_cell(e['who'])} | {_cell(_traffic(e))} | {_cell(e['why'])} |"
+              for e in r["events"]]  # fmt: skip
+    table = ["| when | what | who | traffic | why |", "| --- | --- | --- | --- | --- |", *events]
+    return "\n".join([
+        f"# {model['recipe']}, version {model['version']}: {said}, {r['state']}", "", model["purpose"], "",
+        f"**Verdict.** {verdict['why']}", "",
+        "| outcome | check | figure | threshold | detail |", "| --- | --- | --- | --- | --- |", *checks, "",
+        f"**Data.** {snapshot['records']:,} records of {len(snapshot['batches'])} batches, snapshot "
+        f"`{snapshot['fingerprint'][:16]}`.", "",
+        f"**Training.** {training['family']}, {training['seconds']:.0f} s, test accuracy "
+        f"{_figure(training['metrics'].get('test_accuracy'))}, weights `{training['weights_sha256'][:16]}`.", "",
+        "**Release.**", "", *(table if events else ["It was not put on trial yet."]), "",
+    ])  # fmt: skip
+
+
+def _grown(dossier: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What format 1 wrote, as of today."""
+    training = {"history": [], "confusion": [], **dossier["training"]}
+    return {**dossier, "training": training}
+
+
+def _told(release: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The release's events, each with every field that is shown; and what became of it."""
+    events = [{"why": "", "checks": [], **e} for e in (release or {}).get("events", ())]
+    told = next((_STATES[e["event"]] for e in reversed(events) if e["event"] in _STATES), "")
+    packages = [e["package"] for e in events if "package" in e]
+    return {"events": [{**e, "traffic": _traffic(e)} for e in events], "package": packages[-1] if packages else None,
+            "state": told or ("on trial" if events else "not on trial yet")}  # fmt: skip
+
+
+def _traffic(event: Mapping[str, Any]) -> str:
+    split = event["split"]
+    told = ", ".join(f"{arm} {weight} %" for arm, weight in split["weights"].items())
+    return told + (f", {split['percent']} % mirrored to {split['mirror']}" if split["mirror"] else "")
+
+
+def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
+    training, history = d["training"], d["training"]["history"]
+    names = [n for n in ("loss", "accuracy") if history and n in history[0] and f"val_{n}" in history[0]]
+    curves = {n: {"training": [h[n] for h in history], "validation": [h[f"val_{n}"] for h in history]} for n in names}
+    moments = [(e["at"], e["split"]["weights"]) for e in r["events"]]
+    arms = list(dict.fromkeys(arm for _, weights in moments for arm in weights))
+    matrix = training["confusion"]
+    return {
+        "curves": {name: charts.lines(series) for name, series in curves.items()},
+        "confusion": charts.matrix(matrix, d["model"]["classes"]) if matrix else "",
+        "labels": charts.bars(d["data"]["snapshot"]["labels"]),
+        "shares": charts.shares(moments, moments[-1][0] + 1 if moments else 0.0),
+        "arms": arms,
+        "intervals": {
+            c["name"]: charts.interval(c["figure"], c["low"], c["high"], c["threshold"])
+            for c in d["verdict"]["checks"]
+            if None not in (c["figure"], c.get("low"), c.get("high"), c["threshold"])
+        },
+    }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _figure(value: float | int | str | None) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

@@ -99,6 +99,10 @@ class Candidate:
     seconds: float
     commit: str
     lock: str
+    history: tuple[Mapping[str, float], ...] = ()
+    """One mapping an epoch: loss and metrics, of training and validation."""
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """Test records of each true class (rows) that were answered as each class (columns)."""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from models import registry
+from ratchet import dossier
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.words import Package, from_json, to_json
@@ -81,13 +81,12 @@ class Registrar:
         self.told(recipe, f"wrote @champion={record.champion}, @previous={record.previous}")
 
     def _keep_record(self, recipe: str, version: str) -> None:
-        """The release's whole record, beside the version: each step, its figures, who decided."""
+        """The release's whole record, beside the version and in its dossier: each step, its figures, who decided."""
         if found := registry.version(recipe, version):
-            told, name = record_of.release(self.book.read(recipe), version), "release.json"
-            path = registry.artifact_path(registry.experiment_of(found.run_id), found.model_id, name)
-            with tempfile.TemporaryDirectory() as folder:
-                (Path(folder) / name).write_text(json.dumps(told, indent=1))
-                registry.upload(path, Path(folder) / name)
+            told = record_of.release(self.book.read(recipe), version)
+            registry.upload(registry.beside(found, "release.json"), json.dumps(told, indent=1))
+            page = dossier.page(dossier_of(found), told)
+            registry.upload(registry.beside(found, dossier.PAGE), page)
 
     def _follow(self, recipe: str, state: State) -> None:
         alias = registry.alias(recipe, "champion")
@@ -114,6 +113,15 @@ class Registrar:
         wanted = requests.requested(package, "rollback" if known else "release", why, True, plan, self.book)
         Followed(self.book).append(recipe, wanted, WHO)
         self.told(recipe, why)
+
+
+def dossier_of(version: registry.Version) -> dict[str, Any]:
+    """The dossier of a version up to its verdict. Raises Refusal where it has none."""
+    path, which = registry.beside(version, dossier.DATA), f"version {version.version} of {version.recipe}"
+    if not registry.has(path):
+        raise Refusal("the version has no dossier", which, "A version gets one with its verdict; run the loop anew")
+    found: dict[str, Any] = json.loads(registry.read(path))
+    return found
 
 
 def packaged(recipe: str, version: str) -> Package:

@@ -110,7 +110,9 @@ from dataclasses import replace
 from pathlib import Path
 from bentos import build
 from models import export, train
+from ratchet import dossier
 from ratchet import recipe as recipes
+from ratchet.words import Candidate, Lineage, Snapshot, Verdict
 scratch = Path(sys.argv[1])
 recipe = recipes.load("small-fashion")
 data = np.load(scratch / "pictures.npz")
@@ -122,7 +124,10 @@ digest = export.export(fitted.model, x[:64].astype("float32")[..., None], onnx)
 labels = {"package": build.package_key(recipe, digest), "model": recipe.name, "version": "1", "run": "r",
           "snapshot": "s", "commit": "c"}
 golden = x[2500:2516]
-tag, bento = build.build(recipe, "1", onnx, golden, export.scores(onnx, golden), labels, {"format": 1}, scratch)
+snapshot = Snapshot(recipe.name, 0, "s", 3000, ("b",), {})
+candidate = Candidate(recipe.name, "1", "m", "r", "cnn", "w", digest, snapshot, {}, {}, 1.0, "c", "l", fitted.history)
+told = dossier.render(recipe, Lineage(candidate, Verdict(recipe.name, "1", None, True, "built for tests", "b", ())))
+tag, bento = build.build(recipe, "1", onnx, golden, export.scores(onnx, golden), labels, told, scratch)
 print(tag); print(bento)
 """
     env = {**os.environ, "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_HOME": str(scratch / "home")}

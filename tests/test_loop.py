@@ -116,6 +116,11 @@ def test_the_mlflow_run_holds_what_was_promised(stack: Running) -> None:
     experiment = httpx.get(f"{stack.mlflow}/api/2.0/mlflow/experiments/get", params={"experiment_id": "1"}).json()
     assert {"key": "mlflow.experimentKind", "value": "custom_model_development"} in experiment["experiment"]["tags"]
     assert httpx.get(stack.mlflow).status_code == 200
+    page = stack.ratchet("dossier", NAME, "-o", str(stack.home / "page.html"))
+    assert "page.html" in page
+    assert "promoted" in (stack.home / "page.html").read_text()
+    assert "version 1: blessed, released" in stack.ratchet("dossier", NAME, "1", "--markdown")
+    assert "there is no such version: version 99" in stack.ratchet("dossier", NAME, "99", ok=False)
     tags = versions(stack)["1"]
     assert tags["ratchet.verdict"] == "blessed"
     assert tags["ratchet.release"] == "promoted"
@@ -218,6 +223,7 @@ def test_a_verdict_against_is_registered_and_never_served(stack: Running) -> Non
     assert "the verdict is against it" in told
     assert versions(stack)["3"]["ratchet.verdict"] == "not blessed"
     assert "accuracy" in versions(stack)["3"]["ratchet.verdict_why"]
+    assert "version 3: not blessed, not on trial yet" in stack.ratchet("dossier", NAME, "3", "--markdown")
     assert stack.champion() == "2"
 
 

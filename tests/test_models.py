@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from models import export, train, zoo
-from models.plots import confusion, curves
+from models.plots import confusion, counts, curves
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.recipe import Recipe
@@ -122,4 +122,6 @@ def test_the_export_has_plain_names_and_the_same_answers(
 def test_the_pictures_are_drawn() -> None:
     history = [{"loss": 1.0, "val_loss": 1.1, "accuracy": 0.5, "val_accuracy": 0.4}] * 2
     assert len(curves(history).axes) == 2
-    assert confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), ["a", "b"]).axes
+    found = counts(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
+    assert found == ((1, 0), (1, 1))
+    assert confusion(found, ["a", "b"]).axes

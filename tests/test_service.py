@@ -99,7 +99,7 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/protocol.py",
         "bentos/records.py", "bentos/service.py",
         "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py",
-        "model/dossier.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
+        "model/dossier.html", "model/dossier.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip
 
 
@@ -225,6 +225,13 @@ def test_errors_of_get_have_the_same_shape(url: str) -> None:
 def test_the_open_api_page_describes_both_routes(url: str) -> None:
     assert {"/classify", "/predict"} <= set(httpx.get(f"{url}/docs.json").json()["paths"])
     assert httpx.get(url).status_code == 200
+
+
+def test_the_bento_shows_its_dossier(url: str) -> None:
+    answer = httpx.get(f"{url}/dossier", follow_redirects=True)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "built for tests" in answer.text.lower()
 
 
 def test_latency_is_measured_below_a_millisecond(url: str) -> None:

@@ -1,0 +1,127 @@
+"""Small charts as SVG, for a page that needs nothing from elsewhere. Pure; whatever is named is escaped.
+
+Colours are the page's: series have the classes `s0`, `s1`..., areas `a0`, `a1`..., the frame `grid`, text `tick`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+_W, _H, _LEFT, _BOTTOM, _TOP = 320, 180, 40, 24, 10
+
+
+def lines(series: Mapping[str, Sequence[float]]) -> Markup:
+    """Each series by its number from 1; all share both axes."""
+    values = [v for s in series.values() for v in s]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    pad = (high - low) * 0.08 or 0.05
+    low, high, count = low - pad, high + pad, max(map(len, series.values()), default=0)
+
+    def x(i: float) -> float:
+        return _LEFT + 8 + (i / max(count - 1, 1)) * (_W - _LEFT - 20)
+
+    def y(v: float) -> float:
+        return _TOP + (high - v) / (high - low) * (_H - _TOP - _BOTTOM)
+
+    parts = []
+    for v in (low + (high - low) * i / 4 for i in range(5)):
+        parts += [_line("grid", _LEFT, y(v), _W, y(v)), _text("tick end", _LEFT - 5, y(v) + 3, f"{v:.3g}")]
+    parts += [_text("tick mid", x(i), _H - 6, str(i + 1)) for i in range(0, count, max(1, (count + 7) // 8))]
+    for n, (name, s) in enumerate(series.items()):
+        points = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(s))
+        line = Markup('<polyline class="s{} line" points="{}"><title>{}</title></polyline>')
+        parts.append(line.format(n, points, name))
+        parts += [_dot(n, x(i), y(v), 2.4) for i, v in enumerate(s)]
+    return _svg(_W, _H, f"Line chart of {', '.join(series)}", parts)
+
+
+def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
+    """Share of each row in each column, darker for more; rows are true, columns answered."""
+    n, cell, left, top, parts = len(names), 34, 92, 8, []
+    for row, line in enumerate(counts):
+        y, total = top + row * cell, sum(line) or 1
+        parts.append(_text("tick end", left - 6, y + cell / 2 + 4, names[row]))
+        for column, count in enumerate(line):
+            x, share = left + column * cell, count / total
+            told = f"{names[row]} answered as {names[column]}: {count} of {total}"
+            kind = "right" if row == column else "wrong"
+            parts.append(_rect(kind, x, y, cell - 2, cell - 2, told, 0.05 + 0.95 * share))
+            if share >= 0.005:
+                style = "cell strong" if share > 0.5 else "cell"
+                parts.append(_text(style, x + cell / 2 - 1, y + cell / 2 + 3, f"{share * 100:.0f}"))
+    turned = Markup('<text class="tick end" transform="translate({},{}) rotate(-40)">{}</text>')
+    parts += [turned.format(left + i * cell + cell / 2, top + n * cell + 10, name) for i, name in enumerate(names)]
+    return _svg(left + n * cell, top + n * cell + 70, "Confusion matrix, in percent of each true class", parts)
+
+
+def bars(counts: Mapping[str, float]) -> Markup:
+    """One horizontal bar a name."""
+    most, parts, step = max(counts.values(), default=0) or 1, [], 20
+    for n, (name, count) in enumerate(counts.items()):
+        width, y = 220 * count / most, n * step + 4
+        parts += [_text("tick end", 96, y + 10, name), _rect("bar", 102, y, width, 13, f"{name}: {count:,}"),
+                  _text("tick", 106 + width, y + 10, f"{count:,.0f}")]  # fmt: skip
+    return _svg(380, len(counts) * step + 6, "Bar chart", parts)
+
+
+def shares(moments: Sequence[tuple[float, Mapping[str, float]]], until: float) -> Markup:
+    """Percent of the traffic of each name, from each moment until the next; stacked, names in the order of coming."""
+    names = list(dict.fromkeys(name for _, weights in moments for name in weights))
+    began, width, height, parts = moments[0][0] if moments else until, 480, 100, []
+    span = max(until - began, 1.0)
+    ends = [*(at for at, _ in moments[1:]), until]
+    for (at, weights), end in zip(moments, ends, strict=True) if moments else ():
+        x, across, base = (at - began) / span * width, max((end - at) / span * width, 0.6), float(height)
+        for n, name in enumerate(names):
+            tall = height * weights.get(name, 0) / 100
+            base -= tall
+            if tall:
+                parts.append(_rect(f"a{n % 4}", x, base, across, tall, f"{name}: {weights[name]:g} %"))
+    places = ("tick", "tick mid", "tick mid", "tick mid", "tick end")
+    parts += [_text(p, width * i / 4, height + 15, f"+{_duration(span * i / 4)}") for i, p in enumerate(places)]
+    return _svg(width, height + 20, "Share of the traffic over time", parts)
+
+
+def interval(figure: float, low: float, high: float, threshold: float) -> Markup:
+    """A figure with its interval against a threshold."""
+    first, last = min(low, threshold), max(high, threshold)
+    pad = (last - first) * 0.1 or 1.0
+    first, last = first - pad, last + pad
+
+    def x(v: float) -> float:
+        return (v - first) / (last - first) * 140
+
+    parts = [_line("limit", x(threshold), 1, x(threshold), 17), _line("span", x(low), 9, x(high), 9),
+             _dot(0, x(figure), 9, 3.5)]  # fmt: skip
+    return _svg(140, 18, f"{figure:.4g}, from {low:.4g} to {high:.4g}, against {threshold:.4g}", parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 180:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 10800 else f"{seconds / 3600:.0f} h"
+
+
+def _svg(width: float, height: float, label: str, parts: Sequence[Markup]) -> Markup:
+    made = Markup('<svg viewBox="0 0 {:g} {:g}" style="max-width:{:g}px" role="img" aria-label="{}">{}</svg>')
+    return made.format(width, height, width * 1.5, label, Markup("").join(parts))
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
+
+
+def _dot(series: int, x: float, y: float, radius: float) -> Markup:
+    return Markup('<circle class="s{} dot" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(series, x, y, radius)
+
+
+def _rect(kind: str, x: float, y: float, width: float, height: float, title: str, opacity: float = 1.0) -> Markup:
+    made = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}">'
+                  "<title>{}</title></rect>")  # fmt: skip
+    return made.format(kind, x, y, width, height, opacity, title)
+
+
+def _text(kind: str, x: float, y: float, text: str) -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)

@@ -1,0 +1,139 @@
+"""The dossier: one page with nothing from elsewhere, and nothing in it that a name could smuggle in."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet import charts, dossier
+from ratchet.recipe import Recipe, Releasing, Step
+from ratchet.words import Candidate, Check, Expected, Lineage, Package, Snapshot, SuiteResult, Verdict
+from releases import entries as ledger_entries
+from releases import record
+from releases.ledger import Entry
+from releases.state import Event, Failed, Healthy, Promoted, Requested
+
+EVIL = '<script>alert("x")</script>'
+
+
+def lineage(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> Lineage:
+    snapshot = Snapshot(recipe.name, 3, "f" * 64, 3000, ("batch-1",), dict.fromkeys(recipe.classes, 300))
+    history = tuple({"loss": 1 / n, "accuracy": 1 - 0.4 / n, "val_loss": 1.1 / n, "val_accuracy": 1 - 0.5 / n}
+                    for n in (1, 2, 3))  # fmt: skip
+    n = len(recipe.classes)
+    confusion = tuple(tuple(90 if row == column else 1 for column in range(n)) for row in range(n))
+    candidate = Candidate(recipe.name, "7", "m-1", "run", "cnn", "a" * 64, "b" * 64, snapshot, {"epochs": 3},
+                          {"test_accuracy": 0.91}, 21.4, "c" * 40, "d" * 64, history, confusion)  # fmt: skip
+    checks = (Check(name, 0.89, 0.88, "pass", "0.8900, at least 0.88"),
+              Check("no worse than the champion", 0.002, -0.01, "pass" if blessed else "fail", "+.002", -0.004, 0.008),
+              Check("fairness", None, None, "not asked", "the recipe names no groups"))  # fmt: skip
+    verdict = Verdict(recipe.name, "7", "6", blessed, "every check passed" if blessed else "no worse: fail", "e" * 64,
+                      checks)  # fmt: skip
+    suite = SuiteResult("batch-1", True, 3000, (Expected("ExpectX", "mean", True, "observed 3", "0..255"),), "docs")
+    return Lineage(candidate, verdict, (suite,))
+
+
+def entries() -> list[Entry]:
+    """A release that failed at its half, as the ledger has it."""
+    old, new = (Package("r", v, f"key {v}", f"r:v{v}-kk", "1" * 64, "p") for v in ("6", "7"))
+    half, at_once = Releasing(steps=(Step(50),)), Releasing().by("all_at_once")
+    failed = Check("failed", 0.2, 0.01, "fail", "20 of 100")
+    told: list[Event] = [
+        Requested(old, "release", "the first", True, ("h",), at_once, 60.0, 30.0),
+        Healthy(1, {"h": 1.0}),
+        Promoted(1, "6"),
+        Requested(new, "release", "blessed candidate", False, ("h",), half, 60.0, 30.0),
+        Healthy(2, {"h": 1.0}),
+        Failed(2, f"failed: {EVIL}", (failed,)),
+    ]
+    bodies = [ledger_entries.to_body(event) for event in told]
+    return [Entry("r", n, 1000.0 + 30 * n, kind, "controller", body) for n, (kind, body) in enumerate(bodies, 1)]
+
+
+class Page(HTMLParser):
+    """What a browser would fetch or run, and whether every element is closed."""
+
+    EMPTY = ("meta", "br", "line", "circle", "rect", "polyline")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.fetched: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.fetched += [str(v) for k, v in attrs if k in ("src", "href", "data", "action", "xlink:href")]
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("blessed", [True, False])
+@pytest.mark.parametrize("released", [True, False])
+def test_the_page_asks_nothing_of_the_network_and_tells_all(small: Recipe, blessed: bool, released: bool) -> None:
+    told = dossier.render(small, lineage(small, blessed))
+    release = record.release(entries(), "7") if released else None
+    page = Page(dossier.page(json.loads(json.dumps(told)), release))
+    assert page.open == []
+    assert page.fetched == []
+    assert not page.tags & {"script", "link", "img", "iframe", "object"}
+    assert ("blessed" if blessed else "not blessed") in page.text
+    for word in (small.purpose, "f" * 64, "a" * 64, "b" * 64, "not asked", "batch-1", "0.91", *small.classes):
+        assert word in page.text
+    assert ("not released" in page.text) == released
+    assert ("1" * 64 in page.text) == released, "the bento's digest"
+
+
+def test_what_a_name_holds_is_shown_and_never_run(small: Recipe) -> None:
+    told = dossier.render(small, lineage(small, name=EVIL))
+    told["model"]["classes"] = [EVIL] * len(small.classes)
+    told["data"]["snapshot"]["labels"] = {EVIL: 3}
+    page = Page(dossier.page(told, record.release(entries(), "7")))
+    assert "script" not in page.tags
+    assert EVIL in page.text
+
+
+def test_the_record_of_a_release_is_in_the_page_and_in_the_markdown(small: Recipe) -> None:
+    told, release = dossier.render(small, lineage(small)), record.release(entries(), "7")
+    page, text = dossier.page(told, release), dossier.markdown(told, release)
+    assert "v6-kk 50 %, v7-kk 50 %" in text
+    assert "&lt;script>" in text
+    assert "20 of 100" in page
+    assert "1970-01-01 00:19:40" in page
+    assert "# small-fashion, version 7: blessed, not released" in text
+    assert "not put on trial yet" in dossier.markdown(told)
+
+
+def test_what_format_1_wrote_is_still_shown(small: Recipe) -> None:
+    told = dossier.render(small, lineage(small))
+    del told["training"]["history"], told["training"]["confusion"]
+    assert "0.91" in Page(dossier.page({**told, "format": 1})).text
+
+
+numbers = st.floats(-1e6, 1e6)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.lists(numbers, max_size=20), max_size=3), numbers, numbers, numbers)
+def test_charts_take_whatever_figures_there_are(series: dict[str, list[float]], a: float, b: float, c: float) -> None:
+    low, figure, high = sorted((a, b, c))
+    moments = [(float(i), {name: 100.0}) for i, name in enumerate(series)]
+    for chart in (charts.lines(series), charts.interval(figure, low, high, a), charts.shares(moments, 50.0),
+                  charts.bars({n: abs(sum(s)) for n, s in series.items()})):  # fmt: skip
+        assert Page(str(chart)).open == []
+        assert "nan" not in chart
