@@ -15,7 +15,7 @@ from ratchet.errors import Refusal
 from ratchet.fleet.host import Host
 from ratchet.settings import settings
 from ratchet.words import Package, Served, from_json, to_json
-from releases import act
+from releases import act, requests
 
 
 @flow(name="serve", flow_run_name="{package[tag]}", persist_result=False)
@@ -27,6 +27,8 @@ def serve(package: dict[str, Any]) -> Any:
     """
     made = from_json(Package, package)
     host, started = Host(settings()), time.monotonic()
+    while host.crowded(made, requests.leaving(requests.Followed())) and _in_time(started):
+        time.sleep(0.5)
     ports = host.start(made, act.fetch)
     get_run_logger().info("%s starts at %s", made.tag, _at(ports))
     found = [_proved(made, host, port, started) for port in ports]
@@ -37,6 +39,10 @@ def serve(package: dict[str, Any]) -> Any:
     return Completed(message=f"{made.tag} serves on {name} at {_at(ports)}, on its {device}")
 
 
+def _in_time(started: float) -> bool:
+    return time.monotonic() - started < settings().warm_seconds / 2
+
+
 def _at(ports: tuple[int, ...]) -> str:
     return f"{settings().address}, port {', '.join(map(str, ports))}"
 
@@ -44,7 +50,7 @@ def _at(ports: tuple[int, ...]) -> str:
 def _proved(made: Package, host: Host, port: int, started: float) -> Served:
     log = get_run_logger()
     while not host.ready(port):
-        if time.monotonic() - started > settings().warm_seconds / 2:
+        if not _in_time(started):
             raise Refusal(
                 f"the bento is not ready: {host.why_not_ready(port)}", made.tag, "See its log: `ratchet logs`"
             )

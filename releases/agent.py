@@ -83,7 +83,8 @@ class Agent:
                 mine = [a for a in arms if a.recipe == recipe]
                 for operation in reconcile.host_plan(wants, mine, declared, state.champion):
                     if isinstance(operation, reconcile.Start) and (
-                        self._waits(operation.package, state) or self._crowded(operation.package, arms)
+                        self._waits(operation.package, state)
+                        or self.host.crowded(operation.package, requests.leaving(self.followed))
                     ):
                         continue
                     changed += self._perform(operation, recipe, state.attempt, now)
@@ -98,13 +99,6 @@ class Agent:
         keep(self.config.home / "agent.json", {"at": now})
         self.host.supervisor.rotate()
         return changed
-
-    def _crowded(self, package: Package, arms: list[Arm]) -> bool:
-        """Whether it does not fit until an arm has gone that is on its way out."""
-        if not self.host.no_room(package):
-            return False
-        leaving = {(recipe, p.arm) for recipe in self.book.recipes() for p in self.followed.state(recipe)[0].draining}
-        return any((a.recipe, a.arm) in leaving for a in arms)
 
     def _waits(self, package: Package, state: State) -> bool:
         """Whether other hosts warm this challenger first; to roll back, all do at once."""

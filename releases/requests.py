@@ -63,6 +63,11 @@ def state_of(recipe: str, book: Ledger | None = None) -> State:
     return Followed(book or ledger()).state(recipe)[0]
 
 
+def leaving(followed: Followed) -> frozenset[tuple[str, str]]:
+    """Recipe and arm of each that drains: it is stopped soon."""
+    return frozenset((r, p.arm) for r in followed.book.recipes() for p in followed.state(r)[0].draining)
+
+
 def hosts(book: Ledger | None = None, now: float | None = None) -> tuple[str, ...]:
     """Those heard of lately."""
     since = (now or time.time()) - LIVING

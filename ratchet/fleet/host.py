@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +98,10 @@ class Host:
             return ""
         others = ", ".join(f"{other} {mb} MB" for other, mb in taken.items()) or "nothing else"
         return f"it takes {package.memory_mb} MB, and does not fit into {limit} MB beside {others}"
+
+    def crowded(self, package: Package, leaving: Container[tuple[str, str]]) -> bool:
+        """Whether it does not fit before one of those `leaving`, by recipe and arm, has gone."""
+        return bool(self.no_room(package)) and any((k.package.recipe, k.package.arm) in leaving for k in self._all())
 
     def stop(self, recipe: str, arm: str, wait: bool = True) -> None:
         """Lets the bento finish what it has and stops it; forgets its port when it is gone.
