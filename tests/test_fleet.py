@@ -51,6 +51,19 @@ def fault(code: str) -> Callable[[Path], None]:
     return edit
 
 
+def slower(folder: Path) -> None:
+    """Each answer is held back for as long as it took."""
+    path = folder / "src" / "bentos" / "door.py"
+    began, started = '        self.body = b""\n', '        if message["type"] == "http.response.start":\n'
+    source = path.read_text()
+    assert began in source
+    assert started in source
+    source = source.replace(began, f"{began}        self.began = time.perf_counter()\n", 1)
+    hold = "            await asyncio.sleep(time.perf_counter() - self.began)\n"
+    source = source.replace(started, started + hold, 1)
+    path.write_text(source.replace("import json\n", "import asyncio\nimport json\nimport time\n", 1))
+
+
 def permuted(folder: Path) -> None:
     """Labels permuted: the model was trained so, and its golden set is its own answers."""
     kept = folder / "src" / "model" / "golden.npz"
@@ -66,7 +79,7 @@ BAD = {
     "answers NaN": (fault("if n > 60 and n % 4 == 0: return images.sum() * np.nan"), "failed", HALF),
     "crashes on the 50th request": (fault("if n == 50: os._exit(1)"), "its process died on host", HALF),
     "fails one request in twenty": (fault("if n > 60 and n % 20 == 0: raise ValueError('unlucky')"), "failed", HALF),
-    "takes several times as long": (fault("import time; time.sleep(0.01)"), "slower", COMPARISON),
+    "takes twice as long": (slower, "slower", COMPARISON),
     "leaks memory until it dies": (
         fault("import resource\nif n == 1: self.kept = []; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
               "try: self.kept.append(np.empty(32 << 20, np.uint8))\nexcept MemoryError: os.abort()"),
