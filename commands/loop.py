@@ -11,11 +11,27 @@ from ratchet.errors import Refusal
 from ratchet.settings import settings
 
 
+class _Families(click.ParamType):
+    name = "names"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        from ratchet.recipe import FAMILIES
+
+        named = list(FAMILIES) if value == "all" else list(dict.fromkeys(value.split(",")))
+        if unknown := set(named) - set(FAMILIES):
+            self.fail(f"{', '.join(sorted(unknown))} is none of {', '.join(FAMILIES)}", param, ctx)
+        return named
+
+
+FAMILIES = _Families()
+
+
 @click.command("loop")
 @click.argument("recipe")
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(1, 65536), help="Instead of the recipe's.")
-def command(recipe: str, epochs: int | None, batch_size: int | None) -> None:
+@click.option("--families", type=FAMILIES, help="Train these side by side, such as cnn,rnn or all; the best goes on.")
+def command(recipe: str, epochs: int | None, batch_size: int | None, families: list[str] | None) -> None:
     """Ingest what is new, train, judge and release RECIPE, and print a first answer.
 
     Starts the deployment `retrain-and-release/RECIPE` and follows it. On unchanged data it does nothing.
@@ -29,7 +45,7 @@ def command(recipe: str, epochs: int | None, batch_size: int | None) -> None:
         raise Refusal("Prefect does not answer", settings().prefect_url, "Run `ratchet up`")
     if not runs.workers_online("cpu"):
         raise Refusal("no worker listens on the pool `cpu`, so nobody would run it", recipe, "Run `ratchet up`")
-    given = {"epochs": epochs, "batch_size": batch_size}
+    given = {"epochs": epochs, "batch_size": batch_size, "families": families}
     id = runs.start(f"retrain-and-release/{recipe}", {k: v for k, v in given.items() if v is not None})
     click.echo(f"flow run {settings().prefect_url}/runs/flow-run/{id}", err=True)
     ended = runs.follow(id, click.echo)

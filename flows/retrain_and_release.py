@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import stages
+from flows.compete import compete
 from flows.refusals import refusals_are_states
 from ratchet.words import version_of
 from releases import ledger, requests
@@ -17,7 +18,11 @@ from releases import ledger, requests
 @flow(name="retrain-and-release", flow_run_name="{recipe}", persist_result=False)
 @refusals_are_states
 def retrain_and_release(
-    recipe: str, epochs: int | None = None, batch_size: int | None = None, strategy: str | None = None
+    recipe: str,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    strategy: str | None = None,
+    families: list[str] | None = None,
 ) -> Any:
     """Turns the loop once for a recipe. On unchanged data, parameters, recipe, service and lock it does nothing.
 
@@ -27,7 +32,10 @@ def retrain_and_release(
     with ledger.held(requests.ledger(), f"run:{recipe}", str(flow_run.id)) as still_mine:
         stages.ingest(recipe)
         snapshot = stages.validate(recipe)
-        candidate = stages.train(recipe, snapshot, epochs, batch_size)
+        if families:
+            candidate = compete(recipe, snapshot, families, epochs, batch_size)
+        else:
+            candidate = stages.train(recipe, snapshot, epochs, batch_size)
         state = requests.state_of(recipe)
         arm = stages.arm(recipe, candidate)
         if state.champion and state.champion.arm == arm:

@@ -104,13 +104,17 @@ def suite_result(recipe: Recipe, home: Path, batch: str) -> SuiteResult:
 
 
 @stage
-def train(name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: int | None = None) -> Candidate:
+def train(
+    name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: int | None = None, family: str | None = None
+) -> Candidate:
     """The candidate of this snapshot and these parameters; trained only where none stands in the registry."""
     from models import candidate as candidates
 
     recipe, log = load_recipe(name), get_run_logger()
     asked = recipe.training
     training = replace(asked, epochs=epochs or asked.epochs, batch_size=batch_size or asked.batch_size)
+    if family and family != asked.family:  # its own size, since the recipe's is another's
+        training = replace(training, family=family, parameters={})
     candidate, new = candidates.make(recipe, training, snapshot, log.info)
     did = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
     log.info("version %s %s: test accuracy %.4f", candidate.version, did, candidate.metrics["test_accuracy"])

@@ -51,7 +51,7 @@ def fit(
     history = _history(folder)
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed)
-    model = zoo.network(recipe)
+    model = zoo.network(recipe, training)
     model.compile(
         optimizer=keras.optimizers.Adam(training.learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"],

@@ -60,6 +60,9 @@ class Suite:
     max_age_days: float = 365.0
 
 
+FAMILIES = ("cnn", "rnn", "transformer")
+
+
 @dataclass(frozen=True)
 class Training:
     family: str = "cnn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -18,7 +19,8 @@ from models import export, train, zoo
 from models.plots import confusion, counts, curves
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.recipe import Recipe
+from ratchet.recipe import FAMILIES, Recipe
+from tests.conftest import ROOT
 
 Pictures = tuple[np.ndarray, np.ndarray]
 
@@ -31,7 +33,7 @@ def sides(pictures: Pictures) -> tuple[Pictures, Pictures]:
 
 def test_the_default_network_is_the_one_that_was_promised(home: Path) -> None:
     recipe = recipes.load("fashion-mnist")
-    layers = [(type(x).__name__, x.output.shape[1:]) for x in zoo.network(recipe).layers]
+    layers = [(type(x).__name__, x.output.shape[1:]) for x in zoo.network(recipe, recipe.training).layers]
     assert layers == [
         ("Rescaling", (28, 28, 1)), ("Conv2D", (26, 26, 32)), ("MaxPooling2D", (13, 13, 32)), ("Conv2D", (11, 11, 64)),
         ("MaxPooling2D", (5, 5, 64)), ("Conv2D", (3, 3, 64)), ("Flatten", (576,)), ("Dense", (64,)), ("Dense", (10,)),
@@ -43,6 +45,46 @@ def test_no_family_names_a_backend() -> None:
     for path in (Path(zoo.__file__).parent).glob("*.py"):
         assert "tf." not in path.read_text()
         assert "tensorflow" not in path.read_text()
+
+
+STEP = """
+import sys
+import keras
+import numpy as np
+from models import zoo
+from ratchet.recipe import FAMILIES
+assert keras.backend.backend() == sys.argv[1]
+x = np.random.default_rng(0).integers(0, 256, (32, 28, 28, 1)).astype(np.float32)
+for name in FAMILIES:
+    model = zoo.family(name)((28, 28, 1), 10)
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    before = [np.array(w) for w in model.trainable_weights]
+    model.fit(x, np.arange(32) % 10, epochs=1, batch_size=32, verbose=0)
+    assert any((np.array(w) != b).any() for w, b in zip(model.trainable_weights, before, strict=True))
+    assert np.allclose(model.predict(x, verbose=0).sum(axis=1), 1, atol=1e-4)
+"""
+
+
+@pytest.mark.parametrize("backend", [b for b in ("tensorflow", "jax", "torch") if importlib.util.find_spec(b)])
+def test_every_family_trains_on_every_backend_that_is_installed(backend: str) -> None:
+    env = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", STEP, backend], capture_output=True, text=True, env=env, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "cnn"])
+def test_the_other_families_are_the_same_when_trained_again_and_export_as_they_are(
+    name: str, small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path
+) -> None:
+    training = replace(small.training, family=name, epochs=1)
+    one, two = (train.fit(small, training, *sides, tmp_path / folder) for folder in "ab")
+    assert one.weights == two.weights
+    assert len(export.export(one.model, sides[1][0].astype(np.float32)[..., None], tmp_path / "model.onnx")) == 64
+
+
+def test_a_family_that_is_not_known_is_refused_by_name() -> None:
+    with pytest.raises(Refusal, match=r"no such family: mlp\. Known are: cnn, rnn, transformer"):
+        zoo.family("mlp")
 
 
 def test_the_same_inputs_give_the_same_weights(small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path) -> None:

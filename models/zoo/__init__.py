@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 from ratchet.errors import Refusal
-from ratchet.recipe import Recipe
+from ratchet.recipe import FAMILIES, Recipe, Training
 
 
-def network(recipe: Recipe) -> Any:
-    """An uncompiled Keras model of the recipe: its own network, or its family's."""
+def network(recipe: Recipe, training: Training) -> Any:
+    """An uncompiled Keras model: the recipe's own network, or that of the family which is to be trained."""
     shape, classes = (*recipe.contract.shape, 1), len(recipe.classes)
     if recipe.network:
         return recipe.network(shape, classes)
-    return family(recipe.training.family)(shape, classes, **recipe.training.parameters)
+    return family(training.family)(shape, classes, **training.parameters)
 
 
 def family(name: str) -> Callable[..., Any]:
-    if name == "cnn":
-        from models.zoo.cnn import cnn
-
-        return cnn
-    raise Refusal("there is no such family", name, "Known are: cnn")
+    """Its function, of input shape, number of classes and a few parameters. Raises Refusal on another name."""
+    if name not in FAMILIES:
+        raise Refusal("there is no such family", name, f"Known are: {', '.join(FAMILIES)}")
+    made: Callable[..., Any] = getattr(importlib.import_module(f"models.zoo.{name}"), name)
+    return made

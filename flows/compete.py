@@ -1,0 +1,67 @@
+"""Several families train side by side, each a task in a process of its own; the best goes to the judge."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+from prefect import get_run_logger
+from prefect.task_runners import ProcessPoolTaskRunner
+
+from flows import stages
+from ratchet.errors import Refusal
+from ratchet.recipe import load
+from ratchet.words import Candidate, Snapshot
+
+
+def compete(
+    name: str, snapshot: Snapshot, families: Sequence[str], epochs: int | None, batch_size: int | None
+) -> Candidate:
+    """The candidate that did best on the validation side, which neither the judge nor the test figures look at.
+
+    One that cannot be trained is left out and told. Raises Refusal where none is left.
+    """
+    from models import registry
+
+    if load(name).network:
+        raise Refusal("the recipe has a network of its own", name, "Leave the families out")
+    log, found = get_run_logger(), []
+    with ProcessPoolTaskRunner(max_workers=os.cpu_count(), initializer=_end_with_parent) as runner:
+        asked = {"name": name, "snapshot": snapshot, "epochs": epochs, "batch_size": batch_size}
+        under_way = {family: runner.submit(stages.train, {**asked, "family": family}) for family in families}
+        for family, future in under_way.items():
+            future.wait()
+            if future.state.is_completed():
+                found.append(future.result())
+            else:
+                log.warning("the family %s is left out: %s", family, future.state.message)
+    if not found:
+        raise Refusal("no family could be trained", f"{', '.join(families)} on {name}", "See the run's log")
+    winner = best(found)
+    for candidate in found:
+        figure = candidate.metrics["val_accuracy"]
+        log.info("%s: version %s, validation accuracy %.4f", candidate.family, candidate.version, figure)
+        if candidate is not winner:
+            why = f"version {winner.version} ({winner.family}) did better on the validation side"
+            registry.set_tag(name, candidate.version, "ratchet.verdict", "not judged")
+            registry.set_tag(name, candidate.version, "ratchet.verdict_why", why)
+    return winner
+
+
+def best(candidates: Sequence[Candidate]) -> Candidate:
+    """The first of those with the highest accuracy on the validation side. Pure."""
+    return max(candidates, key=lambda c: c.metrics["val_accuracy"])
+
+
+def _end_with_parent() -> None:
+    """A killed run must not go on training: its pool's processes would wait for ever."""
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
