@@ -28,7 +28,7 @@ $(VENV)/bin/uv: | $(VENV)/bin/python
 
 $(VENV)/.synced: pyproject.toml uv.lock | $(VENV)/bin/uv
 	@echo "installing the locked environment (about 3 GB)"
-	@$(VENV)/bin/python -m uv sync --frozen
+	@$(VENV)/bin/python -m uv sync --frozen 2> >(grep -v '^ [+-] ' >&2)
 	@touch $@
 
 data: $(VENV)/.synced

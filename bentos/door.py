@@ -80,7 +80,7 @@ class Door:
             raise _Status(415, "the body is compressed", path, "Send it plain")
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            raise _Status(413, f"the body is larger than {MAX_BODY >> 20} MB", path, "Send smaller batches")
+            raise _Status(413, f"the body is larger than {MAX_BODY >> 20} MB", path, "Send less at once")
         body = bytearray()
         while True:
             message = await receive()
@@ -88,7 +88,7 @@ class Door:
                 raise _Status(400, "the request broke off", path, "Send it again")
             body += message.get("body", b"")
             if len(body) > MAX_BODY:
-                raise _Status(413, f"the body is larger than {MAX_BODY >> 20} MB", path, "Send smaller batches")
+                raise _Status(413, f"the body is larger than {MAX_BODY >> 20} MB", path, "Send less at once")
             if not message.get("more_body"):
                 break
         if media == "multipart/form-data":

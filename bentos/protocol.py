@@ -169,4 +169,4 @@ def render(asked: Asked, probabilities: np.ndarray, recipe: str, version: str) -
 
 
 def _no(what: str, which: str) -> Refusal:
-    return Refusal(what, which, "See the metadata at /v2/models/{model}")
+    return Refusal(what, which, "See the metadata at /v2/models/<recipe>")

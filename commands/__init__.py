@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ratchet.errors import Refusal
+from ratchet.settings import Settings, known
 
 
 class _Commands(click.Group):
@@ -34,8 +38,21 @@ def cli() -> None:
     """
 
 
+def _looked_at(arguments: list[str], environment: Mapping[str, str]) -> None:
+    """Raises Refusal where an argument or a setting of ours is no text; warns of one that Ratchet does not have."""
+    ours = {name: value for name, value in environment.items() if name.startswith("RATCHET_")}
+    for word in (*arguments, *(f"{name}={value}" for name, value in ours.items())):
+        if not word.isascii() and any(0xD800 <= ord(letter) < 0xE000 for letter in word):
+            raise Refusal("it is not UTF-8 text", ascii(word), "Give it as UTF-8, or rename the file")
+    for name in sorted(n for n in ours if not known(n)):
+        near = difflib.get_close_matches(name, [f"RATCHET_{f.upper()}" for f in Settings.model_fields], 1)
+        hint = f"; did you mean {near[0]}?" if near else ", and is not looked at"
+        click.secho(f"{name} is no setting of Ratchet{hint}", err=True, fg="yellow")
+
+
 def main(arguments: list[str] | None = None) -> Any:
     try:
+        _looked_at(sys.argv[1:] if arguments is None else arguments, os.environ)
         cli.main(args=arguments, prog_name="ratchet", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)

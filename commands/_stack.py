@@ -13,6 +13,7 @@ from ratchet.errors import Refusal
 from ratchet.files import keep
 from ratchet.fleet.stack import HOST, Stack
 from ratchet.settings import settings
+from releases.requests import line
 from releases.state import Order
 
 
@@ -20,7 +21,7 @@ class _Why(click.ParamType):
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return value.strip() or self.fail("say why", param, ctx)
+        return line(value)
 
 
 WHY = _Why()

@@ -78,7 +78,7 @@ def _line(kind: str, body: Any) -> str:
         case "drained":
             return f"{body.get('arm') or 'v' + body['version']} has no request left"
         case "recorded":
-            return f"MLflow took @champion={body['champion']}, @previous={body['previous']}"
+            return f"MLflow was told: champion {body['champion'] or 'none'}, previous {body['previous'] or 'none'}"
     return json.dumps(body)
 
 

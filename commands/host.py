@@ -48,6 +48,14 @@ def reachable(config: Settings) -> None:
         )  # fmt: skip
 
 
+def _has_servers(running: Stack) -> None:
+    """Raises Refusal where nobody would tell the host what to serve."""
+    for name in ("prefect", "mlflow"):
+        url = getattr(running.settings, f"{name}_url")
+        if not running.answers(name):
+            raise Refusal(f"{name} does not answer, so the host would serve nothing", url, "Run `ratchet up` there")
+
+
 @command.command("start")
 @_name
 def start(name: str) -> None:
@@ -58,6 +66,7 @@ def start(name: str) -> None:
     host = _host(name)
     if not (host.settings.home / "host.json").exists():  # its agent, which begins it anew, knows more than was given
         reachable(settings())
+        _has_servers(stack())
     with host.lock() as alone:
         if not alone:
             raise Refusal("another command starts or stops it", name, "Wait for it")
@@ -78,6 +87,10 @@ def _serves(name: str, began: float) -> dict[str, Health]:
         said = book.heard("host").get(name)
         if champion is None or said is None:
             return champion is None
+        arms = [a for a in said.body["arms"] if (a["recipe"], a["arm"]) == (recipe, champion.arm)]
+        if said.at > began and (fault := next((a["fault"] for a in arms if a["fault"]), "")):
+            next_ = f"Mend that, or end the host: `ratchet host stop --name {name}`"
+            raise Refusal(fault, f"the champion of {recipe} on host {name}", next_)
         return said.at > began and requests.serves(said, recipe, champion.arm)
 
     return {f"champion of {r} on {name}": functools.partial(serves, r) for r in book.recipes()}

@@ -50,11 +50,9 @@ def command(recipe: str, epochs: int | None, batch_size: int | None, families: l
     click.echo(f"flow run {settings().prefect_url}/runs/flow-run/{id}", err=True)
     ended = runs.follow(id, click.echo)
     if ended.state != "completed":
-        raise Refusal(
-            f"the run ended as {ended.state}",
-            ended.name,
-            f"{ended.message.rstrip('.') or 'See its log in the Prefect UI'}",
-        )
+        told = ended.message.rstrip(".") or "See its log in the Prefect UI"
+        again = ". Run it again: it goes on where it stood" if ended.state == "crashed" else ""
+        raise Refusal(f"the run ended as {ended.state}", ended.name, f"{told}{again}")
     click.echo(ended.message)
     _first_answer(loaded.name)
 

@@ -25,7 +25,8 @@ why = click.option("--why", type=WHY, default="asked for by hand", show_default=
 def command() -> None:
     """Release a blessed version by hand (`ratchet release RECIPE VERSION`), or steer a release.
 
-    Pause, resume, abort or promote what is under way; each is an entry in the ledger.
+    Pause, resume, abort or promote what is under way; each is an entry in the ledger. `ratchet release start --help`
+    tells the options of a release by hand: --strategy and --why.
     """
 
 
@@ -45,8 +46,13 @@ def start(recipe: str, version: str, strategy: str, why: str) -> None:
     ticking()
     package = packaged(recipe, version)
     requests.release(package, plan, requests.person(), why, by_hand=True)
-    requests.watch(package, lambda line: click.echo(line, err=True))
-    click.echo(f"version {version} is champion")
+    try:
+        requests.watch(package, lambda line: click.echo(line, err=True))
+    except KeyboardInterrupt:
+        told = f"the release goes on without you: `ratchet status --watch`, or `ratchet release abort {recipe}`"
+        click.echo(f"\n{told}", err=True)
+        raise SystemExit(130) from None
+    click.echo(f"version {package.version} is champion")
 
 
 command.add_command(

@@ -162,7 +162,7 @@ def _notes(name: str, state: State, running: Stack) -> list[str]:
         stays = f"the fleet stays at {state.champion.version}"
         moved = requests.ledger().heard("alias").get(name)
         if alias is None:
-            notes.append(f"@champion is gone from MLflow, or its version is; {stays}")
+            notes.append(f"@champion is gone from MLflow, or its version is; {stays} until another is released")
         elif alias != state.champion.version and moved and moved.body["why_not"]:
             notes.append(f"@champion in MLflow was moved by hand to {alias}; {stays}: {moved.body['why_not']}")
     return notes

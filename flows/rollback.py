@@ -15,6 +15,6 @@ from releases import requests
 @refusals_are_states
 def rollback(recipe: str, why: str = "asked for by deployment") -> Any:
     """Enters the request in the ledger and watches the controller follow it."""
-    target = requests.rollback(recipe, "rollback deployment", why)
+    target = requests.rollback(recipe, "rollback deployment", requests.line(why))
     requests.watch(target, get_run_logger().info)
     return Completed(message=f"version {target.version} is champion again")

@@ -87,7 +87,7 @@ def validate(name: str) -> Snapshot:
             f"the suite failed: {first.why}{on}",
             f"batch {', '.join(f.batch for f in failed)} of {name}",
             f"It is in quarantine: `ratchet quarantine show {name} {first.batch}`; Data Docs: {first.docs}. "
-            "The champion goes on serving",
+            + requests.goes_on(requests.state_of(name)),
         )
     snapshot = snapshots.take(recipe)
     log.info("snapshot %s: %d records, Delta version %d", snapshot.fingerprint[:12], snapshot.records, snapshot.version)
@@ -143,7 +143,7 @@ def judge(name: str, candidate: Candidate) -> Verdict:
     tell_dossier(candidate, verdict)
     if not verdict.blessed:
         raise Refusal(f"the verdict is against it: {verdict.why}", f"version {verdict.version} of {name}",
-                      "It stays registered and is never served; the champion goes on serving")  # fmt: skip
+                      f"It stays registered and is never served. {requests.goes_on(state)}")  # fmt: skip
     return verdict
 
 

@@ -7,6 +7,7 @@ MLflow's imports.
 from __future__ import annotations
 
 import io
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,6 +70,8 @@ def set_tag(recipe: str, version: str, key: str, value: str) -> bool:
 
 def version(recipe: str, number: str) -> Version | None:
     """A version with its tags and aliases, or None where there is none."""
+    if not re.fullmatch(r"[0-9]{1,9}", number):  # others end in a 500 of MLflow's
+        return None
     answer = _call("GET", "model-versions/get", {"name": recipe, "version": number})
     if answer is None:
         return None

@@ -44,6 +44,10 @@ def kept(path: Path) -> dict[str, Any] | None:
         format = found.pop("format")
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise Refusal(
+            "the file may not be read", path, "Give this user the right to, or use a home of your own"
+        ) from error
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise Refusal(f"the file cannot be read ({error})", path, "Restore it from a copy, or remove it") from error
     if format > FORMAT:

@@ -39,25 +39,36 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, ge=1, le=65535, description="The MLflow server and its UI.")
     gateway_port: int = Field(8080, ge=1, le=65535, description="The gateway, where callers ask.")
     envoy_admin_port: int = Field(9901, ge=1, le=65535, description="Envoy's admin interface.")
-    bento_ports: str = Field("3100-3199", pattern=r"^\d+-\d+$", description="Ports that bentos may take.")
+    bento_ports: str = Field(
+        "3100-3199", pattern=r"^\d+-\d+$", examples=["3100-3199"], description="Ports that bentos may take."
+    )
     host_name: str = Field(
         default_factory=lambda: socket.gethostname().lower(),
         pattern=r"^[a-z0-9][a-z0-9.-]*$",
+        examples=["gpu-2"],
         description="This host's name; its work queue on the pool `gpu` is named after it.",
     )
-    address: str = Field("127.0.0.1", pattern=_ADDRESS, description="Where the gateway reaches this host's bentos.")
+    address: str = Field(
+        "127.0.0.1",
+        pattern=_ADDRESS,
+        examples=["192.168.1.7"],
+        description="Where the gateway reaches this host's bentos.",
+    )
     device: Literal["cpu", "gpu"] = Field(
         "cpu", description="What bentos must run on here; a GPU that is missing is an error."
     )
     gpus: str = Field(
         "",
         pattern=r"^$|^\d+(,\d+)*$",
+        examples=["0,1"],
         description="The GPUs that bentos take, a process of each arm on each; empty is all where the device is `gpu`.",
     )
     memory_mb: int = Field(
         0, ge=0, description="Memory that bentos may take together, on each GPU or on a host without; 0 is no limit."
     )
-    gateway_listen: str = Field("127.0.0.1", pattern=_ADDRESS, description="Where callers reach the gateway.")
+    gateway_listen: str = Field(
+        "127.0.0.1", pattern=_ADDRESS, examples=["192.168.1.7"], description="Where callers reach the gateway."
+    )
     servers_listen: str = Field(
         "127.0.0.1",
         pattern=_ADDRESS,
@@ -78,6 +89,14 @@ class Settings(BaseSettings):
     warm_seconds: float = Field(300, gt=0, description="How long a release may wait for its bento.")
     turn_seconds: float = Field(30, gt=0, description="How long the gateway may take to turn.")
     start_seconds: float = Field(180, gt=0, description="How long a process of the stack may take to be healthy.")
+
+    @field_validator("bento_ports")
+    @classmethod
+    def _in_order(cls, ports: str) -> str:
+        first, last = map(int, ports.split("-"))
+        if not 1 <= first <= last <= 65535:
+            raise ValueError("the ports are not in order")
+        return ports
 
     @field_validator("servers_listen")
     @classmethod
@@ -130,10 +149,21 @@ def settings() -> Settings:
         first = error.errors()[0]
         name = "RATCHET_" + str(first["loc"][0]).upper()
         given = name if name == "RATCHET_LEDGER_URL" else f"{name}={first['input']}"  # that may hold a password
-        raise Refusal(f"the setting is wrong ({first['msg']})", given, "Mend or unset it") from None
+        likes = Settings.model_fields[str(first["loc"][0])].examples or ()
+        next = f"Give one such as {likes[0]}, or unset it" if likes else "Mend or unset it"
+        what = "the setting is wrong" + ("" if likes else f" ({first['msg']})")
+        raise Refusal(what, given, next) from None
     # Relative paths would name another place in a worker's temporary folder.
     folders = os.pathsep.join(str(Path(p).expanduser().resolve()) for p in found.recipes.split(os.pathsep) if p)
     return found.model_copy(update={"home": found.home.expanduser().resolve(), "recipes": folders})
+
+
+def known(variable: str) -> bool:
+    """Whether Ratchet looks at this environment variable: a setting, a data set's folder, a name, or its own marks."""
+    name = variable.removeprefix("RATCHET_").lower()
+    return (
+        name in Settings.model_fields or name == "who" or name.endswith("_dir") or name.startswith(("private_", "arm"))
+    )
 
 
 TELEMETRY_OFF = {

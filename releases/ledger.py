@@ -99,7 +99,8 @@ class Ledger:
 
     def _refused(self, error: Exception) -> Refusal:
         what = f"the ledger cannot be opened ({str(error).splitlines()[0]})"
-        return Refusal(what, self._place, "Mend RATCHET_LEDGER_URL")
+        own = "See that RATCHET_HOME is a folder that you may write, or mend RATCHET_LEDGER_URL"
+        return Refusal(what, self._place, own if self.url.startswith("sqlite") else "Mend RATCHET_LEDGER_URL")
 
     @property
     def _place(self) -> str:

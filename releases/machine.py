@@ -92,10 +92,10 @@ def _releasing(state: State, event: Requested) -> Refusal | None:
     if state.frozen and event.kind == "release":
         return Refusal(f"releases are frozen ({state.frozen})", name, f"Thaw it: `ratchet thaw {name}`")
     at_once = event.kind == "rollback" and state.phase == "baking"
-    if state.phase != "idle" and not at_once:
-        return Refusal(_busy(state), name, f"Wait (`ratchet status`), or end it: `ratchet release abort {name}`")
     if state.champion and state.champion.key == package.key:
         return Refusal(f"version {package.version} serves already, in this very package", name, "Nothing need be done")
+    if state.phase != "idle" and not at_once:
+        return Refusal(_busy(state), name, _instead(state, name))
     if package.arm in state.rolled_back and not event.by_hand:
         return Refusal(f"version {package.version} was rolled back", name, "It is released again only by hand")
     if not event.hosts:
@@ -110,6 +110,14 @@ def _busy(state: State) -> str:
     return f"a {state.kind} of version {version} is under way ({state.phase})"
 
 
+def _instead(state: State, name: str) -> str:
+    if state.phase == "baking":
+        return f"Wait, or end its bake time: `ratchet release promote {name}`"
+    if state.kind == "rollback":
+        return "Wait for it: `ratchet status`"
+    return f"Wait (`ratchet status`), or end it: `ratchet release abort {name}`"
+
+
 _STEERABLE = {"pause": ("warming", "trial", "baking"), "resume": ("warming", "trial", "baking"),
               "promote": ("trial", "baking", "halted")}  # fmt: skip
 
@@ -117,9 +125,12 @@ _STEERABLE = {"pause": ("warming", "trial", "baking"), "resume": ("warming", "tr
 def _steering(state: State, event: Steered) -> Refusal | None:
     look = "See `ratchet status`"
     if state.phase not in _STEERABLE.get(event.order, (state.phase,)):
-        return Refusal(f"it is {state.phase}, and there is nothing to {event.order}", "the release", look)
+        what = "no release is under way" if state.phase == "idle" else f"the release is {state.phase}"
+        return Refusal(f"{what}, so there is nothing to {event.order}", "the recipe", look)
     if event.order == "resume" and not state.paused:
         return Refusal("it is not paused", "the release", look)
+    if event.order == "freeze" and state.frozen:
+        return Refusal(f"it is frozen already ({state.frozen})", "the recipe", "Thaw it first for another reason")
     if event.order == "thaw" and not state.frozen:
         return Refusal("it is not frozen", "the recipe", look)
     return None

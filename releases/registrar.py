@@ -63,9 +63,8 @@ class Registrar:
             self._not_before[recipe] = time.time() + _RETRY
 
     def _write(self, recipe: str, record: Record, state: State) -> None:
-        # What a person deleted has nowhere to write to; `status` tells that its alias is gone.
-        registry.set_alias(recipe, "champion", record.champion)
-        registry.set_alias(recipe, "previous", record.previous)
+        self._point(recipe, "champion", record.champion)
+        self._point(recipe, "previous", record.previous)
         if state.champion:  # a mended package of the same version may have taken its place
             told = json.dumps(to_json(state.champion))
             registry.set_tag(recipe, state.champion.version, "ratchet.package", told)
@@ -78,7 +77,15 @@ class Registrar:
                 self.told(recipe, f"the record of version {outcome.version} was not kept: {refusal}")
         done = Recorded(record.champion, record.previous, len(record.outcomes), time.time())
         Followed(self.book).append(recipe, done, "controller")
-        self.told(recipe, f"wrote @champion={record.champion}, @previous={record.previous}")
+        self.told(
+            recipe, f"MLflow was told: champion {record.champion or 'none'}, previous {record.previous or 'none'}"
+        )
+
+    def _point(self, recipe: str, alias: str, version: str | None) -> None:
+        """Writes an alias. Where a person deleted the version it names nothing: another's would be a lie."""
+        if not registry.set_alias(recipe, alias, version):
+            registry.set_alias(recipe, alias, None)
+            self.told(recipe, f"MLflow has no version {version} any more, so @{alias} names none")
 
     def _keep_record(self, recipe: str, version: str) -> None:
         """The release's whole record, beside the version and in its dossier: each step, its figures, who decided."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ratchet.errors import Refusal
 from ratchet.recipe import Releasing
 from ratchet.settings import settings
 from ratchet.words import Package
 from releases import entries, machine, observe
-from releases.ledger import Ledger, Lost, Said
+from releases.ledger import FORMAT, Ledger, Lost, Said
 from releases.state import Event, Failed, Kind, Order, Requested, State, Steered
 
 LIVING = 10.0
@@ -52,11 +54,31 @@ class Followed:
             if machine.step(state, event)[0] == state:
                 return state
             kind, body = entries.to_body(event)
+            _readable(kind, body, recipe, who)
             try:
                 self.book.append(recipe, seq + 1, kind, who, body, event.at)
             except Lost:
                 continue
             return self.state(recipe)[0]
+
+
+def _readable(kind: str, body: Mapping[str, Any], *words: str) -> None:
+    """Raises Refusal for what nobody could read back: an entry stays for ever, and every fold passes it."""
+    try:
+        "".join(words).encode()
+        entries.from_body(kind, json.loads(json.dumps(body)), 0.0, FORMAT, State())
+    except ValueError as error:
+        raise Refusal(f"the entry could not be read back ({type(error).__name__})", kind, "Give plain text") from error
+
+
+def line(text: str, limit: int = 500) -> str:
+    """A reason or a name for the record, as one printable line. Raises Refusal when it is empty, long or no text."""
+    found = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    if not found:
+        raise Refusal("there is nothing in it", "the reason", "Say why")
+    if len(found) > limit:
+        raise Refusal(f"it has {len(found)} letters, over {limit}", "the reason", "Say it shorter")
+    return found
 
 
 def state_of(recipe: str, book: Ledger | None = None) -> State:
@@ -159,7 +181,7 @@ def watch(package: Package, tell: Callable[[str], None]) -> State:
         if state.champion == package and state.challenger is None:
             return state
         if state.challenger != package:
-            raise Refusal(f"it is not champion: {state.why}", package.tag, "The champion goes on serving")
+            raise Refusal(f"it is not champion: {state.why}", package.tag, goes_on(state))
         if state.phase == "halted":
             raise Refusal(f"the release is halted: {state.why}", package.tag, _DECIDE.format(package.recipe))
         if (now := _phase(state)) != told:
@@ -168,6 +190,11 @@ def watch(package: Package, tell: Callable[[str], None]) -> State:
         if time.time() > state.deadline + 60 and not state.paused:
             raise Refusal("the controller does not decide", package.tag, "See `ratchet logs controller`")
         time.sleep(0.3)
+
+
+def goes_on(state: State) -> str:
+    """What callers have, whatever was refused."""
+    return "The champion goes on serving" if state.champion else "Nothing serves yet"
 
 
 _DECIDE = "Decide: `ratchet release promote {0}` or `ratchet release abort {0}`"
@@ -181,7 +208,7 @@ def _phase(state: State) -> str:
 def person() -> str:
     """Who asks, for the record."""
     try:
-        return os.environ.get("RATCHET_WHO") or getpass.getuser()
+        return line(os.environ.get("RATCHET_WHO") or getpass.getuser(), 100)
     except (KeyError, OSError):
         return "unknown"
 

@@ -96,7 +96,29 @@ def test_a_refusal_is_a_sentence_and_no_trace(
     assert "Traceback" not in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize(("name", "value"), [("GATEWAY_PORT", "high"), ("DEVICE", "tpu"), ("BENTO_PORTS", "3100")])
+@pytest.mark.parametrize("arguments", [("history", "x\udcff"), ("freeze", "small-fashion", "--why", "caf\udce9")])
+def test_an_argument_that_is_no_text_is_refused_before_anything_is_written(
+    home: Path, arguments: tuple[str, ...]
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert "it is not UTF-8 text" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / "ledger.db").exists()
+
+
+def test_a_setting_that_is_none_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_GATWAY_PORT", "1")
+    monkeypatch.setenv("RATCHET_MY_IMAGES_DIR", "/data")
+    told = run("history", "small-fashion").stderr
+    assert "RATCHET_GATWAY_PORT is no setting of Ratchet; did you mean RATCHET_GATEWAY_PORT?" in told
+    assert "IMAGES" not in told
+
+
+WRONG = [("GATEWAY_PORT", "high"), ("DEVICE", "tpu"), ("BENTO_PORTS", "3100"), ("BENTO_PORTS", "9-5"), ("GPUS", "foo")]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_wrong_setting_is_named(home: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"RATCHET_{name}", value)
     settings_module.settings.cache_clear()

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from releases import machine
 from tests.conftest import HERE, ROOT
 from tests.stack import BIN, NAME, Outside, Running, answers, kill, load, outside, running, until
 
@@ -393,6 +394,32 @@ def test_the_same_weights_in_a_mended_service_are_released_as_a_new_package(stac
     assert stack.ask().headers["x-bento"] == after.tag
     until(lambda: stack.running() == [after.version], 60)
     assert "nothing new" in stack.ratchet("loop", NAME, "--epochs", "3")
+
+
+def test_a_rollback_to_a_version_that_was_deleted_in_mlflow_stands(stack: Running) -> None:
+    """Its alias names nothing then; what it named before is no hand's wish."""
+    target = machine.rollback_target(stack.state())
+    assert target
+    sent = {"name": NAME, "version": target.version}
+    url = f"{stack.mlflow}/api/2.0/mlflow/model-versions/delete"
+    assert httpx.request("DELETE", url, json=sent).status_code == 200
+    assert f"version {target.version} serves after" in stack.ratchet("rollback", NAME)
+    until(lambda: stack.alias("champion") is None)
+    until(lambda: "@champion is gone from MLflow" in stack.ratchet("status"))
+    time.sleep(5)
+    assert (stack.champion(), stack.state().phase) == (target.version, "idle")
+
+
+def test_families_compete_and_the_best_on_the_validation_side_goes_to_the_judge(stack: Running) -> None:
+    before = set(versions(stack))
+    done = subprocess.run([BIN / "ratchet", "loop", NAME, "--families", "cnn,transformer", "--epochs", "2",
+                           "--batch-size", "16"], env=stack.env, capture_output=True, text=True)  # fmt: skip
+    assert "validation accuracy" in done.stdout, done.stderr
+    new = {v: tags for v, tags in versions(stack).items() if v not in before}
+    assert len(new) == 2
+    (loser,) = (v for v, tags in new.items() if tags["ratchet.verdict"] == "not judged")
+    (winner,) = set(new) - {loser}
+    assert f"version {winner} (cnn) did better" in new[loser]["ratchet.verdict_why"]
 
 
 def test_no_process_spoke_to_anywhere_but_this_machine(stack: Running, proxy: Outside) -> None:

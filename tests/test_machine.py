@@ -211,6 +211,22 @@ def test_the_champions_own_package_is_refused_and_a_mended_one_is_not() -> None:
     assert machine.refusal(state, replace(requested("1"), package=mended)) is None
 
 
+def test_who_is_refused_is_told_what_to_do_in_that_very_phase() -> None:
+    trial, baking = on_trial(), through(on_trial(), *(Passed(2, n, PASS) for n in range(3)), Promoted(2, "2"))
+    assert baking.phase == "baking"
+    for state, order in ((trial, "abort"), (baking, "promote")):
+        refused = machine.refusal(state, requested("3"))
+        assert refused is not None
+        assert f"ratchet release {order} r" in refused.next
+    refused = machine.refusal(baking, replace(requested("2"), package=replace(package("2"))))
+    assert refused is not None
+    assert "serves already" in refused.what
+    frozen = step(trial, Steered("freeze", "holidays"))[0]
+    again = machine.refusal(frozen, Steered("freeze", "another"))
+    assert again is not None
+    assert "holidays" in again.what
+
+
 def test_a_frozen_recipe_takes_no_release_and_still_rolls_back() -> None:
     state = step(promoted(promoted(State(), "1"), "2"), Steered("freeze", "holidays"))[0]
     refused = machine.refusal(state, requested("3"))

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.errors import Refusal
 from ratchet.recipe import Releasing, Step
 from ratchet.settings import settings
 from ratchet.words import Check, Package, Split
@@ -21,6 +26,27 @@ def package(version: str) -> Package:
 
 def asked(version: str, at: float) -> Requested:
     return Requested(package(version), "release", f"because of {version}", False, ("a",), PLAN, 60, 10, at)
+
+
+def test_what_could_not_be_read_back_is_never_entered(home: Path) -> None:
+    """An entry stays for ever, and a fold that fails on it would stop controller, agent and every rollback."""
+    with pytest.raises(Refusal, match="could not be read back"):
+        requests.steer("small-fashion", "freeze", "me", "caf\udce9")
+    with pytest.raises(Refusal, match="could not be read back"):
+        requests.steer("small-fashion", "freeze", "\udcff", "holidays")
+    assert requests.ledger().read("small-fashion") == []
+    assert requests.steer("small-fashion", "freeze", "me", "café ☃").frozen == "café ☃"
+
+
+@given(st.text(max_size=700))
+def test_a_reason_is_one_printable_line_or_refused(text: str) -> None:
+    try:
+        found = requests.line(text)
+    except Refusal:
+        return
+    assert found.isprintable()
+    assert 0 < len(found) <= 500
+    assert requests.line(found) == found
 
 
 HISTORY: tuple[Event, ...] = (

@@ -25,8 +25,9 @@ from models import export
 from ratchet import lock
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Count
+from ratchet.fleet.host import Host
 from ratchet.recipe import Bound, Releasing
-from ratchet.settings import TELEMETRY_OFF
+from ratchet.settings import TELEMETRY_OFF, Settings
 from releases.evidence import outcome
 from releases.figures import Reader
 from releases.observer import Observer, inputs
@@ -258,6 +259,8 @@ def test_a_host_asked_for_a_gpu_that_is_not_there_is_not_ready_and_says_why(pyth
     answer = ready(port)
     assert answer.status_code == 503
     assert "gpu" in answer.json()["error"]
+    told = Host(Settings()).health(NAME, port)
+    assert told == (False, answer.json()["error"]), "its host tells it"
     assert httpx.get(f"http://127.0.0.1:{port}/v2/models/{NAME}/ready").status_code == 503
     stop(process)
 

@@ -155,18 +155,24 @@ class Host:
     def _arm(
         self, recipe: str, arm: str, gpu: str, port: int, state: str, pids: tuple[int, ...], seen: processes.Survey
     ) -> Arm:
-        ready = state in ("running", "starting", "orphan") and self.ready(port)
+        ready, fault = self.health(recipe, port) if state in ("running", "starting", "orphan") else (False, "")
         return Arm(recipe, arm, self.settings.host_name, self.settings.address, port, state, ready,
-                   since=seen.youngest(pids), pids=pids, gpu=gpu)  # fmt: skip
+                   since=seen.youngest(pids), fault=fault, pids=pids, gpu=gpu)  # fmt: skip
 
     def url(self, port: int) -> str:
         return url_of(self.settings.address, port)
 
     def ready(self, port: int) -> bool:
+        return self.health("", port)[0]
+
+    def health(self, recipe: str, port: int) -> tuple[bool, str]:
+        """Whether it is; and why it never will be, where its service itself says so."""
         try:
-            return httpx.get(f"{self.url(port)}/v2/health/ready", timeout=0.4, **LOCAL).status_code == 200
-        except httpx.HTTPError:
-            return False
+            answer = httpx.get(f"{self.url(port)}/v2/health/ready", timeout=0.4, **LOCAL)
+            told = answer.json() if answer.status_code == 503 else {}
+        except (httpx.HTTPError, ValueError):
+            return False, ""
+        return answer.status_code == 200, str(told["error"]) if recipe and told.get("which") == recipe else ""
 
     def why_not_ready(self, port: int) -> str:
         try:
@@ -177,7 +183,12 @@ class Host:
 
     def _all(self) -> Iterator[_Kept]:
         for path in sorted((self.settings.home / "arms").glob("bento-*.json")):
-            if kept := self._kept(path.stem):
+            try:
+                kept = self._kept(path.stem)
+            except (Refusal, ValueError, KeyError):  # one broken file must not keep the others from being served
+                path.rename(path.with_suffix(".json.broken"))
+                continue
+            if kept:
                 yield kept
 
     def _kept_of(self, recipe: str, arm: str) -> _Kept | None:

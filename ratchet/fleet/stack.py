@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import httpx
+import psutil
 
 from ratchet.errors import Refusal
 from ratchet.files import kept, locked
@@ -95,6 +96,14 @@ class Stack:
             for name, command in commands.items()
         }  # fmt: skip
 
+    def answers(self, server: str) -> bool:
+        """Whether Prefect or MLflow does, wherever it is."""
+        url = {"prefect": f"{self.settings.prefect_url}/api/health", "mlflow": f"{self.settings.mlflow_url}/health"}
+        try:
+            return httpx.get(url[server], timeout=5, **LOCAL).status_code == 200
+        except httpx.HTTPError:
+            return False
+
     def checks(self) -> Mapping[str, Health]:
         return {
             "prefect": lambda: self._answers(f"{self.settings.prefect_url}/api/health"),
@@ -130,17 +139,22 @@ class Stack:
             folder.mkdir(parents=True, exist_ok=True)
         if servers:  # before anything is ended: without them nothing could be started in its place
             databases.make(self.settings)
-        if ended := self.end_strays():
-            tell(f"ended {ended} processes that an earlier crash left behind")
         alive = self.supervisor.pid() is not None
-        if not alive:
-            self._step_aside_for_orphans()
-        if servers and not alive:
-            self._ports_are_free()
+        gateway = () if alive else ("envoy",)  # callers have it until the next can begin
+        if ended := self.end_strays(but=gateway):
+            tell(f"ended {ended} processes that an earlier crash left behind")
+        if alive:
+            return
+        self._step_aside_for_orphans()
+        self.supervisor.disown("envoy")
+        if servers:
+            self._ports_are_free(tell)
             # While it runs, the controller alone writes them.
             Gateway(self.settings).reconcile()
-        if not alive:
-            self.supervisor.launch()
+        self.supervisor.launch()
+        if servers:
+            self.end_strays(gateway)
+            self.start(gateway)
 
     def start(self, names: tuple[str, ...]) -> list[str]:
         """Makes these programs run; returns those that did not."""
@@ -187,13 +201,15 @@ class Stack:
         """Held by one `up` or `down` at a time; yields whether it was had."""
         return locked(self.settings.home / "stack.lock", wait=False)
 
-    def end_strays(self, of: tuple[str, ...] | None = None) -> int:
+    def end_strays(self, of: tuple[str, ...] | None = None, but: tuple[str, ...] = ()) -> int:
         """Ends what nobody supervises (of these programs), but for bentos that answer: the agent adopts those."""
-        return processes.end(
-            p for p in processes.unsupervised(self.settings.mark, self.supervisor.pid())
-            if processes.environment(p, "RATCHET_ARM") is None
-            and (of is None or processes.environment(p, processes.PROGRAM) in of)
-        )  # fmt: skip
+        return processes.end(p for name, p in self._strays() if (of is None or name in of) and name not in but)
+
+    def _strays(self) -> list[tuple[str, psutil.Process]]:
+        """Programs and processes that nobody supervises; no bentos."""
+        found = processes.unsupervised(self.settings.mark, self.supervisor.pid())
+        return [(processes.environment(p, processes.PROGRAM) or "", p) for p in found
+                if processes.environment(p, "RATCHET_ARM") is None]  # fmt: skip
 
     def _step_aside_for_orphans(self) -> None:
         """A bento that outlived its supervisor holds its port; its program starts anew on another."""
@@ -202,10 +218,13 @@ class Stack:
             if name and processes.environment(process, "RATCHET_ARM"):
                 self.supervisor.disown(name)
 
-    def _ports_are_free(self) -> None:
+    def _ports_are_free(self, tell: Callable[[str], None]) -> None:
         config = self.settings
         listens = {"prefect_port": config.servers_listen, "mlflow_port": config.servers_listen,
                    "gateway_port": config.gateway_listen, "envoy_admin_port": "127.0.0.1"}  # fmt: skip
+        if any(name == "envoy" for name, _ in self._strays()):
+            tell("the gateway that an earlier crash left behind answers until the next one begins")
+            listens = {name: listens[name] for name in ("prefect_port", "mlflow_port")}
         for name, address in listens.items():
             port = getattr(config, name)
             if not port_is_free(port, address):
