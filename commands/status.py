@@ -52,7 +52,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"\n{click.style(name, bold=True)}: {_champion(recipe)}"
         for key in ("bento", "digest", "phase", "why", "traffic", "mirrored", "last_run", "last_snapshot", "notes"):
             if recipe[key]:
-                yield f"  {key.replace('_', ' '):14} {_text(recipe[key])}"
+                yield f"  {key.replace('_', ' '):14} {_short(_text(recipe[key]))}"
         for e in recipe["endpoints"]:
             gateway = "in the gateway" if e["in_gateway"] else "not in the gateway"
             told = ", ".join(
@@ -60,7 +60,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
             )
             yield f"  {e['host']:14} {e['arm']} at {e['at']}: {told}"
         for check in recipe["evidence"]:
-            yield f"  {check['name']:18} {_check(check)}"
+            yield f"  {check['name']:22} {_check(check)}"
 
 
 _COLOURS = {"pass": "green", "fail": "red", "error": "red", "inconclusive": "yellow"}
@@ -174,6 +174,10 @@ def _champion(recipe: dict[str, Any]) -> str:
         told += f"; version {recipe['challenger']} is {recipe['phase']}"
     at = f" at {recipe['step']}" if recipe["step"] else ""
     return f"{told}{at}{', paused' if recipe['paused'] else ''}"
+
+
+def _short(text: str, most: int = 240) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _text(value: Any) -> str:
