@@ -199,11 +199,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Split:
-    """Percent of a recipe's traffic by arm, adding up to 100 or nothing; and percent mirrored to `mirror`."""
+    """Percent of a recipe's traffic by arm, adding up to 100 or nothing; and percent mirrored to `mirror`.
+
+    Where an arm does not answer, another that has a weight is asked, or `spare`.
+    """
 
     weights: Mapping[str, int] = field(default_factory=dict)
     mirror: str = ""
     percent: int = 0
+    spare: str = ""
 
 
 @dataclass(frozen=True)

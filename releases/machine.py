@@ -70,15 +70,17 @@ def split(state: State) -> Split:
     """Who should have which share of the traffic."""
     old, new, warm = (p.arm if p else "" for p in (state.champion, state.challenger, state.warm))
     if state.phase == "turning":
-        return Split({new: 100})
+        return Split({new: 100}, spare=old if state.kind == "release" else "")
     if state.phase == "halted":
         return Split({state.keep: 100})
     if state.phase == "trial":
         weights = {old: 100 - state.trial.weight, new: state.trial.weight}
         mirror = (new, state.trial.mirror) if state.trial.mirror else ("", 0)
         return Split({arm: weight for arm, weight in weights.items() if weight}, *mirror)
-    if state.phase == "baking" and state.plan.bake_mirror:
-        return Split({old: 100}, warm, state.plan.bake_mirror)
+    if state.phase == "baking" and not state.plan.bake_mirror:
+        return Split({old: 100}, spare=warm)
+    if state.phase == "baking":
+        return Split({old: 100}, warm, state.plan.bake_mirror, spare=warm)
     return Split({old: 100} if old else {})
 
 

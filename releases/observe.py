@@ -127,5 +127,5 @@ def named(step: Step) -> str:
 
 
 def _is_gone(arm: str, fleet: Fleet) -> bool:
-    named = arm in fleet.split.weights or arm == fleet.split.mirror
+    named = arm in fleet.split.weights or arm in (fleet.split.mirror, fleet.split.spare)
     return fleet.alive and arm not in fleet.places and not named and not fleet.active.get(arm)

@@ -123,13 +123,13 @@ def traffic_plan(wanted: Iterable[Action], fleet: Fleet) -> TrafficOperation | N
 
 
 def _can_turn(split: Split, fleet: Fleet) -> bool:
-    """Whether each arm that gets the greater part, or is new, is healthy, and the gateway knows the mirrored one."""
+    """Whether each arm that gets the greater part, or is new, is healthy, and the gateway knows the others."""
     grown = {arm for arm, weight in split.weights.items() if weight > fleet.split.weights.get(arm, 0) <= 50}
-    return all(fleet.healthy.get(arm) for arm in grown) and (not split.mirror or split.mirror in fleet.places)
+    return all(fleet.healthy.get(arm) for arm in grown) and {split.mirror, split.spare} - {""} <= fleet.places.keys()
 
 
 def _named(split: Split) -> set[str]:
-    return {arm for arm, weight in split.weights.items() if weight} | ({split.mirror} - {""})
+    return {arm for arm, weight in split.weights.items() if weight} | ({split.mirror, split.spare} - {""})
 
 
 def _places(arm: str, fleet: Fleet) -> tuple[Place, ...]:

@@ -34,6 +34,9 @@ class Bento:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if bento.dead:
+                    self.close_connection = True
+                    return
                 self.answer(200)
 
             def do_POST(self) -> None:

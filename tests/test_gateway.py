@@ -83,6 +83,26 @@ def test_an_endpoint_that_dies_costs_no_request_while_another_lives(gateway: Gat
         assert gateway.get_routes().counts["r", "v1-a"].failed > 0, "that it was sent again is counted"
 
 
+@pytest.mark.parametrize("wanted", [Split({"v1-a": 50, "v2-b": 50}), Split({"v2-b": 100}, "v1-a", 10, "v1-a")])
+def test_an_arm_that_dies_costs_no_request_while_another_may_answer(gateway: Gateway, wanted: Split) -> None:
+    old, new = Bento("old"), Bento("new")
+    with old.served() as a:
+        with new.served() as b:
+            gateway.declare("r", {"v1-a": (a,), "v2-b": (b,)})
+            until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
+            split(gateway, wanted)
+            before = ask(gateway, 40)
+            assert before["new"] > 8
+            counted = gateway.get_routes().counts["r", "v2-b"]
+            assert (counted.requests, counted.failed) == (before["new"], 0)
+        assert ask(gateway, 40) == {"old": 40}, "at once, before the gateway finds it dead"
+        assert gateway.get_routes().counts["r", "v2-b"].failed > 0, "it is held against the arm that failed"
+        until(lambda: not gateway.get_routes().healthy["r", "v2-b"])
+        failed = gateway.get_routes().counts["r", "v2-b"]
+        assert ask(gateway, 40) == {"old": 40}, "and after it"
+        assert gateway.get_routes().counts["r", "v2-b"] == failed, "what it was never sent is nothing in its favour"
+
+
 def test_with_no_arm_left_callers_get_a_sentence(gateway: Gateway) -> None:
     with Bento("one").served() as a:
         gateway.declare("r", {"v1-a": (a,)})

@@ -6,9 +6,11 @@ plane to die, and it comes back from the same files. What is in force is read fr
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +28,9 @@ _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 
 OPEN = r"(classify|predict|docs\.json|static_content/.*|v2(/.*)?)?"
 """What of a recipe's service callers need, below `/<recipe>/`. Metrics, records and dossier are not."""
-_COUNTED = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
-_PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+_COUNTED = r"^cluster\..*\.upstream_rq_(total|pending_failure_eject|4xx|5xx|retry)$"
+_RETRY = "type.googleapis.com/envoy.extensions.retry"
+_AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
 
 
 Places = Mapping[str, tuple[Place, ...]]
@@ -36,8 +39,8 @@ Places = Mapping[str, tuple[Place, ...]]
 
 @dataclass(frozen=True)
 class Count:
-    """What the gateway sent to one arm since it started: requests, those that failed or timed out, and those that the
-    arm refused as the caller's fault.
+    """What the gateway sent to one arm since it started: requests, those that failed or timed out (also where another
+    arm then answered), and those that were refused as the caller's fault.
     """
 
     requests: int = 0
@@ -58,14 +61,21 @@ class InForce:
     counts: Mapping[tuple[str, str], Count] = field(default_factory=dict)
 
 
-def cluster(recipe: str, arm: str) -> str:
-    return f"{recipe}_{arm}"
+def cluster(recipe: str, arm: str, spare: str = "") -> str:
+    """Envoy's name of an arm; of an arm with another that is asked where it does not answer."""
+    return f"{recipe}_{arm}~{spare}" if spare else f"{recipe}_{arm}"
 
 
-def _named(cluster: str) -> tuple[str, str]:
-    """Recipe and arm. Neither a recipe nor a version has an underscore."""
-    recipe, _, arm = cluster.partition("_")
-    return recipe, arm
+def _named(cluster: str) -> tuple[str, str, str]:
+    """Recipe, arm and spare. Neither a recipe nor a version has an underscore or a tilde."""
+    recipe, _, arms = cluster.partition("_")
+    arm, _, spare = arms.partition("~")
+    return recipe, arm, spare
+
+
+def _spare(arm: str, split: Split) -> str:
+    others = [other for other, weight in split.weights.items() if weight and other != arm]
+    return others[0] if others else split.spare if split.spare != arm else ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,7 @@ class Gateway:
         state = kept(self.folder / "state.json")
         if state is None or "routes" in state:  # Ratchet 0.1 named arms by version: the controller declares anew
             return {}, {}
-        splits = {r: Split(dict(weights), mirror, percent) for r, (weights, mirror, percent) in state["splits"].items()}
+        splits = {r: Split(dict(weights), *rest) for r, (weights, *rest) in state["splits"].items()}
         places = {
             r: {arm: tuple((h, p) for h, p in ends) for arm, ends in arms.items()}
             for r, arms in state["places"].items()
@@ -152,26 +162,33 @@ class Gateway:
     def _write(self, splits: Mapping[str, Split], places: Mapping[str, Places]) -> None:
         clusters = [
             # By its version: another bento that took over a port is not this arm.
-            self._cluster(cluster(r, arm), ends, f"/v2/models/{r}/versions/{version_of(arm)}/ready")
+            self._cluster(cluster(r, arm), ends, f"/v2/models/{r}/versions/{version_of(arm)}/ready",
+                          others=len(ends) > 1 or len(arms) > 1)
             for r, arms in places.items() for arm, ends in arms.items()
         ]  # fmt: skip
+        # Of every two that are known, so that who is whose spare may change without a new cluster.
+        clusters += [_either(r, *two) for r, arms in places.items() for two in itertools.permutations(arms, 2)]
         # One of a steady name for each recipe, so that the listener need not change when a version does.
         for recipe, split in splits.items():
             ends = tuple(end for arm, weight in split.weights.items() if weight for end in places[recipe].get(arm, ()))
             clusters.append(self._cluster(_ready(recipe), ends, f"/v2/models/{recipe}/ready"))
         # First, so that who comes after a crash goes on from what was meant: `reconcile` writes the others anew.
         keep(self.folder / "state.json", {
-            "splits": {r: [dict(s.weights), s.mirror, s.percent] for r, s in splits.items()},
+            "splits": {r: [dict(s.weights), s.mirror, s.percent, s.spare] for r, s in splits.items()},
             "places": {r: {arm: list(ends) for arm, ends in arms.items()} for r, arms in places.items()},
         })  # fmt: skip
         replace_json(self.folder / "cds.json", _discovery(clusters))
         replace_json(self.folder / "rds.json", _discovery([self._routes(splits)]))
         replace_json(self.folder / "lds.json", _discovery([self._listener(splits)]))
 
-    def _cluster(self, name: str, endpoints: Iterable[tuple[str, int]], ready: str) -> dict[str, Any]:
+    def _cluster(
+        self, name: str, endpoints: Iterable[tuple[str, int]], ready: str, others: bool = False
+    ) -> dict[str, Any]:
         return {
             "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             "name": name, "type": "STATIC", "connect_timeout": "0.5s", "lb_policy": "ROUND_ROBIN",
+            # A killed worker's master holds what it was sent for 10 s: whoever else may answer is asked.
+            "close_connections_on_host_health_failure": others,
             # The default of 50 % sends traffic to hosts that are known to be dead.
             "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
             "health_checks": [{
@@ -187,6 +204,8 @@ class Gateway:
                                   "base_ejection_time": "2s", "max_ejection_percent": 50},
             "load_assignment": {
                 "cluster_name": name,
+                # As long as one endpoint lives, the arm has its traffic.
+                "policy": {"overprovisioning_factor": 100_000},
                 "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(h, p)}} for h, p in endpoints]}],
             },
         }  # fmt: skip
@@ -199,14 +218,19 @@ class Gateway:
         for recipe, wanted in sorted(splits.items()):
             split = {
                 "weighted_clusters": {
-                    "clusters": [{"name": cluster(recipe, arm), "weight": w} for arm, w in wanted.weights.items()]
+                    "clusters": [{"name": cluster(recipe, arm, _spare(arm, wanted)), "weight": w}
+                                 for arm, w in wanted.weights.items()]
                 },
                 "timeout": "30s",
                 # An inference changes nothing, so it may be asked again where a process died over it.
                 "retry_policy": {
                     "retry_on": "connect-failure,refused-stream,reset", "num_retries": 2,
-                    "retry_host_predicate": [{"name": "others", "typed_config": {"@type": _PREVIOUS_HOSTS}}],
+                    "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {
+                        "@type": f"{_RETRY}.host.previous_hosts.v3.PreviousHostsPredicate"}}],
                     "host_selection_retry_max_attempts": 8,
+                    "retry_priority": {"name": "envoy.retry_priorities.previous_priorities", "typed_config": {
+                        "@type": f"{_RETRY}.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                        "update_frequency": 1}},
                 },
                 **({"request_mirror_policies": [_mirror(recipe, wanted)]} if wanted.mirror else {}),
             }  # fmt: skip
@@ -268,6 +292,17 @@ class Gateway:
         }  # fmt: skip
 
 
+def _either(recipe: str, arm: str, spare: str) -> dict[str, Any]:
+    """An arm, and where none of it answers, another: what fails there is asked here again."""
+    return {
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": cluster(recipe, arm, spare),
+        "connect_timeout": "0.5s", "lb_policy": "CLUSTER_PROVIDED",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {
+            "@type": _AGGREGATE, "clusters": [cluster(recipe, arm), cluster(recipe, spare)]}},
+    }  # fmt: skip
+
+
 def _ready(recipe: str) -> str:
     return f"{recipe}_ready"
 
@@ -284,48 +319,59 @@ def _splits(dump: Mapping[str, Any]) -> dict[str, Split]:
             for route in host["routes"]:
                 if (name := route.get("name", "")).startswith("recipe:"):
                     to = route["route"]
-                    weights = {_named(p["name"])[1]: int(p["weight"]) for p in to["weighted_clusters"]["clusters"]}
+                    arms = [(*_named(p["name"])[1:], int(p["weight"])) for p in to["weighted_clusters"]["clusters"]]
+                    weights = {arm: weight for arm, _, weight in arms}
                     mirrors = [
                         (_named(m["cluster"])[1], int(m["runtime_fraction"]["default_value"]["numerator"]))
                         for m in to.get("request_mirror_policies", [])
                     ]
-                    found[name.removeprefix("recipe:")] = Split(weights, *(mirrors[0] if mirrors else ()))
+                    spare = next((spare for _, spare, _ in arms if spare not in weights), "")
+                    mirror = mirrors[0] if mirrors else ("", 0)
+                    found[name.removeprefix("recipe:")] = Split(weights, *mirror, spare)
     return found
 
 
 def _healthy(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], frozenset[Place]]:
     found = {}
     for status in statuses:
+        recipe, arm, spare = _named(status["name"])
+        if spare:
+            continue
         ends = []
         for host in status.get("host_statuses", []):
             health, at = host.get("health_status", {}), host["address"]["socket_address"]
             if health == {"eds_health_status": "HEALTHY"}:  # and no fault beside it
                 ends.append((at["address"], int(at["port_value"])))
-        found[_named(status["name"])] = frozenset(ends)
+        found[recipe, arm] = frozenset(ends)
     return found
 
 
 def _active(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
     return {
-        _named(status["name"]): sum(
+        _named(status["name"])[:2]: sum(
             int(s.get("value", 0)) for h in status.get("host_statuses", []) for s in h["stats"]
             if s["name"] == "rq_active"
         )
-        for status in statuses
+        for status in statuses if "~" not in status["name"]
     }  # fmt: skip
 
 
 def _counts(stats: Mapping[str, Any]) -> dict[tuple[str, str], Count]:
-    """A request that was sent again failed once: what a caller did not see counts, too."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    """What was sent to an arm is counted where it arrived, or could not; what came of it where it was meant to go.
+
+    A request that was sent again failed once: what a caller did not see counts, too.
+    """
+    found: dict[tuple[str, str], Counter[str]] = {}
     for stat in stats.get("stats", []):
         _, name, what = stat["name"].split(".", 2) if stat.get("name") else ("", "", "")
-        found.setdefault(_named(name), {})[what] = int(stat.get("value", 0))
+        recipe, arm, _ = _named(name)
+        found.setdefault((recipe, arm), Counter())[what.removeprefix("upstream_rq_")] += int(stat.get("value", 0))
     return {
-        named: Count(n.get("upstream_rq_completed", 0) + n.get("upstream_rq_retry", 0),
-                     n.get("upstream_rq_5xx", 0) + n.get("upstream_rq_retry", 0), n.get("upstream_rq_4xx", 0))
+        named: Count(
+            max(n["total"] + n["pending_failure_eject"], n["5xx"] + n["retry"]), n["5xx"] + n["retry"], n["4xx"]
+        )
         for named, n in found.items()
-    }  # fmt: skip
+    }
 
 
 def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:
