@@ -20,12 +20,16 @@ from pathlib import Path
 import psutil
 
 from ratchet.fleet import processes
+from ratchet.fleet.stack import Stack
+from ratchet.fleet.supervisor import Supervisor
 from tests.stack import BIN, NAME, Running, kill, load, running, until
 
 FLOWS = ("flow", "prefect", "mlflow", "worker-cpu", "worker-gpu")
 VICTIMS = (*FLOWS, "controller", "agent", "new bento's master", "new bento's worker", "champion's master",
            "champion's worker", "envoy", "supervisord")  # fmt: skip
 STAGES = ("warming", "the comparison", "a shadow of 20 %", "50 %", "baking")
+OTHER = "gpu-2"
+"""A second host: where the only bento that may answer is killed, nobody can."""
 SILENT = ("envoy", "supervisord")
 """Victims whose death callers notice."""
 
@@ -66,17 +70,18 @@ def victims(stack: Running, victim: str) -> list[psutil.Process]:
 
 def settled(stack: Running) -> bool:
     """One champion, everywhere and alone; nothing unsupervised; nothing held."""
-    state = stack.state()
-    if state.phase != "idle" or state.draining or len(stack.running()) != 1:
+    state, homes = stack.state(), [stack.config, *(other.settings for other in Stack(stack.config).hosts())]
+    if state.phase != "idle" or state.draining or len(stack.running()) != len(homes):
         return False
     found = stack.status()
     recipe = found["recipes"][NAME]
-    ends, champion = recipe["endpoints"], state.champion
+    champion = state.champion
     assert champion
+    ends = sorted((e["host"], e["arm"], e["state"], e["in_gateway"]) for e in recipe["endpoints"])
     return (
         recipe["traffic"] == {champion.arm: 100}
-        and [(e["arm"], e["state"], e["in_gateway"]) for e in ends] == [(champion.arm, "running", True)]
-        and not processes.unsupervised(stack.config.mark, stack.supervisor.pid())
+        and ends == sorted((home.host_name, champion.arm, "running", True) for home in homes)
+        and not any(processes.unsupervised(home.mark, Supervisor(home).pid()) for home in homes)
         and all(p["state"] == "running" for p in found["processes"])
         and stack.book.holder(f"run:{NAME}") is None
     )  # fmt: skip
@@ -120,8 +125,8 @@ def one(stack: Running, victim: str, stage: str, number: int) -> Result:
     return Result(victim, stage, end, sum(seen.codes.values()), seen.failed, seen.outage, seconds)
 
 
-def pairs(sample: int | None, seed: int) -> list[tuple[str, str]]:
-    every = list(itertools.product(VICTIMS, STAGES))
+def pairs(sample: int | None, seed: int, of: tuple[str, ...] = VICTIMS) -> list[tuple[str, str]]:
+    every = list(itertools.product(of, STAGES))
     return every if sample is None else random.Random(seed).sample(every, sample)
 
 
@@ -130,6 +135,7 @@ def stage_set(home: Path) -> Iterator[Running]:
     with running(home, RATCHET_WARM_SECONDS="60") as stack:
         stack.ratchet("loop", NAME)
         stack.ratchet("loop", NAME, "--epochs", "3")
+        stack.ratchet("host", "start", "--name", OTHER)
         until(lambda: settled(stack), 60)
         yield stack
 
@@ -137,6 +143,7 @@ def stage_set(home: Path) -> Iterator[Running]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, help="only so many pairs")
+    parser.add_argument("--victims", type=lambda text: tuple(text.split(",")), default=VICTIMS, help="only these")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 16))
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)
@@ -144,7 +151,7 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as folder, stage_set(Path(folder) / "home") as stack:
         print(HEAD, flush=True)
-        for number, (victim, stage) in enumerate(pairs(asked.sample, asked.seed)):
+        for number, (victim, stage) in enumerate(pairs(asked.sample, asked.seed, asked.victims)):
             try:
                 result = one(stack, victim, stage, number)
             except AssertionError as error:  # the rest of the table is worth having

@@ -185,7 +185,12 @@ def test_a_release_that_fails_in_its_bake_time_is_taken_back_whoever_is_killed(
     old, new = scene.other()
     scene.release(new, BAKED)
     baking = scene.run("releases.controller")
-    until(lambda: scene.gateway.get_routes().splits["r"] == Split({f"v{new}-k": 100}, old.arm, BAKED.bake_mirror), 30)
+    until(
+        lambda: (
+            scene.gateway.get_routes().splits["r"] == Split({f"v{new}-k": 100}, old.arm, BAKED.bake_mirror, old.arm)
+        ),
+        30,
+    )
     baking.kill()
     baking.wait()
     scene.fail()

@@ -94,7 +94,7 @@ def test_no_history_leaves_traffic_on_an_arm_that_was_not_shown_healthy(history:
         state, actions = step(state, event)
         split = wanted_split(state)
         assert sum(split.weights.values()) in (0, 100)
-        named = {*split.weights, split.mirror} - {""}
+        named = {*split.weights, split.mirror, split.spare} - {""}
         assert named <= shown
         assert named <= {a.package.arm for a in actions if isinstance(a, Serve)}, "what has traffic is kept running"
         assert not named & {p.arm for p in state.draining}
@@ -246,10 +246,10 @@ def test_a_canary_takes_its_steps_one_by_one_and_only_on_its_own_evidence() -> N
     state = through(state, Steered("resume", "go"), Passed(2, 1, PASS))
     assert wanted_split(state) == Split({"v1": 50, "v2": 50})
     state = through(state, Passed(2, 2, PASS))
-    assert wanted_split(state) == Split({"v2": 100})
+    assert wanted_split(state) == Split({"v2": 100}, spare="v1")
     state = through(state, Promoted(2, "2", 1000.0))
     assert (state.phase, state.deadline) == ("baking", 1100.0)
-    assert wanted_split(state) == Split({"v2": 100}, "v1", PLAN.bake_mirror)
+    assert wanted_split(state) == Split({"v2": 100}, "v1", PLAN.bake_mirror, "v1")
     assert {a.package.version for a in machine.wants(state) if isinstance(a, Serve)} == {"1", "2"}
     assert through(state, Baked(2)).draining == (package("1"),)
 
@@ -282,7 +282,7 @@ def test_both_arms_sick_keeps_the_better_one_and_waits_for_a_person() -> None:
     state = through(on_trial(), Halted(2, "v1", "both fail", FAIL))
     assert (state.phase, wanted_split(state)) == ("halted", Split({"v1": 100}))
     assert observe(state, Fleet(hosts=frozenset("ab")), FAIL, True, 1e9) is None
-    assert wanted_split(through(state, Steered("promote", "I know"))) == Split({"v2": 100})
+    assert wanted_split(through(state, Steered("promote", "I know"))) == Split({"v2": 100}, spare="v1")
     assert through(state, Failed(2, "aborted")).phase == "idle"
 
 
@@ -555,7 +555,9 @@ class ASimulatedFleet(RuleBasedStateMachine):
                 case reconcile.Declare(places):
                     self.places = dict(places)
                 case reconcile.Turn(split):
-                    assert {*split.weights, split.mirror} - {""} <= self.places.keys(), "the gateway knows them"
+                    assert {*split.weights, split.mirror, split.spare} - {""} <= self.places.keys(), (
+                        "the gateway knows them"
+                    )
                     self.split = split
                 case reconcile.Close():
                     self.split, self.places = Split(), {}
@@ -570,12 +572,12 @@ class ASimulatedFleet(RuleBasedStateMachine):
 
     @invariant()
     def traffic_is_on_what_was_shown_healthy(self) -> None:
-        assert {*self.split.weights, self.split.mirror} - {""} <= self.shown
+        assert {*self.split.weights, self.split.mirror, self.split.spare} - {""} <= self.shown
 
     @invariant()
     def traffic_is_where_the_ledger_names_an_arm(self) -> None:
         named = {p.arm for p in (self.state.champion, self.state.challenger, self.state.warm) if p}
-        assert {*self.split.weights} <= named | {p.arm for p in self.state.draining}
+        assert {*self.split.weights, self.split.spare} - {""} <= named | {p.arm for p in self.state.draining}
 
     def teardown(self) -> None:
         """When the faults stop, the fleet comes to rest as the ledger says, and then nothing is planned."""
