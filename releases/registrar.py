@@ -63,8 +63,11 @@ class Registrar:
             self._not_before[recipe] = time.time() + _RETRY
 
     def _write(self, recipe: str, record: Record, state: State) -> None:
-        self._point(recipe, "champion", record.champion)
-        self._point(recipe, "previous", record.previous)
+        # What was written already is not written again: a hand may have moved it since.
+        written = zip(("champion", "previous"), (record.champion, record.previous), state.aliases, strict=True)
+        for alias, version, before in written:
+            if version != before:
+                self._point(recipe, alias, version)
         if state.champion:  # a mended package of the same version may have taken its place
             told = json.dumps(to_json(state.champion))
             registry.set_tag(recipe, state.champion.version, "ratchet.package", told)
