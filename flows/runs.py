@@ -19,6 +19,8 @@ from ratchet.fleet.processes import environment
 from ratchet.fleet.stack import Stack
 from ratchet.settings import Settings, settings
 
+_FLUSH = 4
+"""Looks, two a second, in which no line comes before the last is taken for the last: a run's own come in batches."""
 _YOUNG = 60.0
 """Seconds in which a pending run may have no process yet."""
 
@@ -67,7 +69,7 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
     from prefect.client.schemas.sorting import LogSort
 
     seen: set[UUID] = set()
-    state = ""
+    state, quiet = "", 0
     with api() as client:
         while True:
             run = client.read_flow_run(UUID(id))
@@ -87,7 +89,8 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
             if now != state and not (run.state and run.state.is_final()):
                 tell(f"flow run {run.name}: {now.lower()}")
             state = now
-            if run.state and run.state.is_final() and not new:
+            quiet = 0 if new or not (run.state and run.state.is_final()) else quiet + 1
+            if quiet > _FLUSH and run.state:
                 return Run(
                     id, run.name, run.state.type.value.lower(), run.state.message or "", str(run.start_time or "")
                 )

@@ -396,6 +396,18 @@ def test_the_same_weights_in_a_mended_service_are_released_as_a_new_package(stac
     assert "nothing new" in stack.ratchet("loop", NAME, "--epochs", "3")
 
 
+def test_families_compete_and_the_best_on_the_validation_side_goes_to_the_judge(stack: Running) -> None:
+    before = set(versions(stack))
+    done = subprocess.run([BIN / "ratchet", "loop", NAME, "--families", "cnn,transformer", "--epochs", "2",
+                           "--batch-size", "16"], env=stack.env, capture_output=True, text=True)  # fmt: skip
+    assert "validation accuracy" in done.stdout, done.stderr
+    new = {v: tags for v, tags in versions(stack).items() if v not in before}
+    assert len(new) == 2
+    (loser,) = (v for v, tags in new.items() if tags["ratchet.verdict"] == "not judged")
+    (winner,) = set(new) - {loser}
+    assert f"version {winner} (cnn) did better" in new[loser]["ratchet.verdict_why"]
+
+
 def test_a_rollback_to_a_version_that_was_deleted_in_mlflow_stands(stack: Running) -> None:
     """Its alias names nothing then; what it named before is no hand's wish."""
     target = machine.rollback_target(stack.state())
@@ -408,18 +420,6 @@ def test_a_rollback_to_a_version_that_was_deleted_in_mlflow_stands(stack: Runnin
     until(lambda: "@champion is gone from MLflow" in stack.ratchet("status"))
     time.sleep(5)
     assert (stack.champion(), stack.state().phase) == (target.version, "idle")
-
-
-def test_families_compete_and_the_best_on_the_validation_side_goes_to_the_judge(stack: Running) -> None:
-    before = set(versions(stack))
-    done = subprocess.run([BIN / "ratchet", "loop", NAME, "--families", "cnn,transformer", "--epochs", "2",
-                           "--batch-size", "16"], env=stack.env, capture_output=True, text=True)  # fmt: skip
-    assert "validation accuracy" in done.stdout, done.stderr
-    new = {v: tags for v, tags in versions(stack).items() if v not in before}
-    assert len(new) == 2
-    (loser,) = (v for v, tags in new.items() if tags["ratchet.verdict"] == "not judged")
-    (winner,) = set(new) - {loser}
-    assert f"version {winner} (cnn) did better" in new[loser]["ratchet.verdict_why"]
 
 
 def test_no_process_spoke_to_anywhere_but_this_machine(stack: Running, proxy: Outside) -> None:

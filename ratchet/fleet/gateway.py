@@ -162,8 +162,7 @@ class Gateway:
     def _write(self, splits: Mapping[str, Split], places: Mapping[str, Places]) -> None:
         clusters = [
             # By its version: another bento that took over a port is not this arm.
-            self._cluster(cluster(r, arm), ends, f"/v2/models/{r}/versions/{version_of(arm)}/ready",
-                          others=len(ends) > 1 or len(arms) > 1)
+            self._cluster(cluster(r, arm), ends, f"/v2/models/{r}/versions/{version_of(arm)}/ready")
             for r, arms in places.items() for arm, ends in arms.items()
         ]  # fmt: skip
         # Of every two that are known, so that who is whose spare may change without a new cluster.
@@ -181,14 +180,10 @@ class Gateway:
         replace_json(self.folder / "rds.json", _discovery([self._routes(splits)]))
         replace_json(self.folder / "lds.json", _discovery([self._listener(splits)]))
 
-    def _cluster(
-        self, name: str, endpoints: Iterable[tuple[str, int]], ready: str, others: bool = False
-    ) -> dict[str, Any]:
+    def _cluster(self, name: str, endpoints: Iterable[tuple[str, int]], ready: str) -> dict[str, Any]:
         return {
             "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             "name": name, "type": "STATIC", "connect_timeout": "0.5s", "lb_policy": "ROUND_ROBIN",
-            # A killed worker's master holds what it was sent for 10 s: whoever else may answer is asked.
-            "close_connections_on_host_health_failure": others,
             # The default of 50 % sends traffic to hosts that are known to be dead.
             "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
             "health_checks": [{
