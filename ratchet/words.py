@@ -191,6 +191,8 @@ class Arm:
     pids: tuple[int, ...] = ()
     gpu: str = ""
     """The one that this process has, where it has one."""
+    workers: int = 0
+    """Processes that its master began, and that live."""
 
     @property
     def place(self) -> Place:

@@ -57,6 +57,8 @@ class Agent:
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
     _started: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
     _proved: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
+    _headed: set[int] = field(default_factory=set)
+    """Masters that had a worker when they were last looked at."""
     _alone: int = 0
     _began_anew: float = 0.0
 
@@ -70,6 +72,7 @@ class Agent:
         if self._alone > _ALONE and now - self._began_anew > _ANEW:
             self._begin_anew(now)
         arms = [self._judged(a) for a in self.host.arms()]
+        self._behead(arms)
         gateway, attempts, changed = self.book.heard("gateway"), {}, 0
         wanted: set[tuple[str, str]] = set()
         for recipe in self.book.recipes():
@@ -99,6 +102,18 @@ class Agent:
         keep(self.config.home / "agent.json", {"at": now})
         self.host.supervisor.rotate()
         return changed
+
+    def _behead(self, arms: list[Arm]) -> None:
+        """A master whose worker died takes requests for up to 10 s, until it begins another, and answers none.
+
+        Without it they are refused and go elsewhere at once, and it is back sooner.
+        """
+        mine = {pid: arm for arm in arms if arm.state == "running" for pid in arm.pids}
+        for pid in mine.keys() & self._headed:
+            if not mine[pid].workers:
+                self.told(mine[pid].recipe, f"the worker of {mine[pid].arm} died: its master is ended, too")
+                self.host.kill(mine[pid])
+        self._headed = {pid for pid, arm in mine.items() if arm.workers}
 
     def _waits(self, package: Package, state: State) -> bool:
         """Whether other hosts warm this challenger first; to roll back, all do at once."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ratchet.errors import Refusal
@@ -44,6 +45,10 @@ class Scene:
     @property
     def book(self) -> Ledger:
         return Ledger(self.config.ledger)
+
+    @property
+    def host(self) -> Host:
+        return Host(self.config)
 
     def enter(self, *events: Event) -> None:
         for event in events:
@@ -177,6 +182,21 @@ def test_each_gpu_has_a_process_of_its_own_that_is_started_again(scene: Scene) -
     Host(scene.config).stop("small-fashion", "v1-k")
     assert Host(scene.config).arms() == []
     assert not [p for p in processes.marked(scene.config.mark) if "RATCHET_ARM" in p.environ()]
+
+
+def test_a_master_whose_worker_died_takes_no_request_that_it_cannot_answer(scene: Scene) -> None:
+    """It would hold them for as long as it takes to begin another."""
+    process = scene.run("releases.agent")
+    try:
+        until(lambda: scene.serves(0, "1"), 60)
+        (master,) = (p for p in scene.host.supervisor.list() if p.name.startswith("bento"))
+        (worker,) = psutil.Process(master.pid).children()
+        worker.kill()
+        until(lambda: not psutil.pid_exists(master.pid))
+        until(lambda: scene.serves(time.time(), "1"), 60)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_what_does_not_fit_into_the_memory_is_refused_before_it_is_started(scene: Scene) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +126,12 @@ class Host:
             shutil.rmtree(self._scratch(_program(kept.name, gpu)), ignore_errors=True)
         self._file(kept.name).unlink(missing_ok=True)
 
+    def kill(self, arm: Arm) -> None:
+        """Ends its master at once; the supervisor starts it again."""
+        for pid in arm.pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def end_orphans(self, arm: Arm) -> None:
         """Ends the processes of an arm that nobody supervises."""
         processes.end(p for p in processes.marked(self.settings.mark) if p.pid in arm.pids)
@@ -157,7 +165,7 @@ class Host:
     ) -> Arm:
         ready, fault = self.health(recipe, port) if state in ("running", "starting", "orphan") else (False, "")
         return Arm(recipe, arm, self.settings.host_name, self.settings.address, port, state, ready,
-                   since=seen.youngest(pids), fault=fault, pids=pids, gpu=gpu)  # fmt: skip
+                   since=seen.youngest(pids), fault=fault, pids=pids, gpu=gpu, workers=seen.below(pids))  # fmt: skip
 
     def url(self, port: int) -> str:
         return url_of(self.settings.address, port)

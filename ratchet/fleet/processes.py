@@ -60,6 +60,11 @@ class Survey:
                     began = max(began, process.create_time())
         return began
 
+    def below(self, pids: Iterable[int]) -> int:
+        """How many descendants of these processes live."""
+        named = set(pids)
+        return sum(bool(named & set(self._above(process.pid))) for process in self.found)
+
     def _above(self, pid: int) -> list[int]:
         found: list[int] = []
         while (pid := self.parents.get(pid, 0)) and pid not in found:
