@@ -71,8 +71,7 @@ class Agent:
         self._alone = self._alone + 1 if self.host.supervisor.pid() is None else 0
         if self._alone > _ALONE and now - self._began_anew > _ANEW:
             self._begin_anew(now)
-        arms = [self._judged(a) for a in self.host.arms()]
-        self._behead(arms)
+        arms = self._beheaded([self._judged(a) for a in self.host.arms()], now)
         gateway, attempts, changed = self.book.heard("gateway"), {}, 0
         wanted: set[tuple[str, str]] = set()
         for recipe in self.book.recipes():
@@ -103,17 +102,19 @@ class Agent:
         self.host.supervisor.rotate()
         return changed
 
-    def _behead(self, arms: list[Arm]) -> None:
-        """A master whose worker died takes requests for up to 10 s, until it begins another, and answers none.
+    def _beheaded(self, arms: list[Arm], now: float) -> list[Arm]:
+        """Ends each master whose worker died, and tells of both as begun anew now.
 
-        Without it they are refused and go elsewhere at once, and it is back sooner.
+        It would take requests for up to 10 s, until it begins another worker, and answer none. Without it they are
+        refused and go elsewhere at once, and it is back sooner.
         """
         mine = {pid: arm for arm in arms if arm.state == "running" for pid in arm.pids}
-        for pid in mine.keys() & self._headed:
-            if not mine[pid].workers:
-                self.told(mine[pid].recipe, f"the worker of {mine[pid].arm} died: its master is ended, too")
-                self.host.kill(mine[pid])
+        ended = [arm for pid, arm in mine.items() if pid in self._headed and not arm.workers]
+        for arm in ended:
+            self.told(arm.recipe, f"the worker of {arm.arm} died: its master is ended, too")
+            self.host.kill(arm)
         self._headed = {pid for pid, arm in mine.items() if arm.workers}
+        return [replace(a, ready=False, since=now) if a in ended else a for a in arms]
 
     def _waits(self, package: Package, state: State) -> bool:
         """Whether other hosts warm this challenger first; to roll back, all do at once."""
