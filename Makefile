@@ -46,7 +46,7 @@ check: $(VENV)/.synced ## Format, lint, types, layers and doors; lines of code
 	@git ls-files '*.py' | grep -v '^tests/' | xargs cat | wc -l | xargs printf '%d lines of Python outside tests\n'
 
 test: setup check ## All checks and all tests
-	@$(VENV)/bin/pytest -q -n 2 --durations=25
+	@$(VENV)/bin/pytest -q -n 3 --durations=25
 
 bench-release: setup ## Twenty releases and rollbacks on three hosts under load; prints what callers saw
 	@$(VENV)/bin/python -m benchmarks.release
