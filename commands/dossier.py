@@ -30,7 +30,7 @@ def command(recipe: str, version: str | None, output: Path | None, markdown: boo
     number = version or _champion(requests.state_of(recipe))
     if (found := registry.version(recipe, number)) is None:
         raise Refusal("there is no such version", f"version {number} of {recipe}", "See the MLflow UI")
-    told, release = registrar.dossier_of(found), record.release(requests.ledger().read(recipe), number)
+    told, release = registrar.dossier_of(found), record.release(requests.ledger().read(recipe), found.version)
     if as_json:
         click.echo(json.dumps({**told, "release": release}, indent=1))
     elif markdown:

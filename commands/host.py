@@ -49,11 +49,10 @@ def reachable(config: Settings) -> None:
 
 
 def _has_servers(running: Stack) -> None:
-    """Raises Refusal where nobody would tell the host what to serve."""
-    for name in ("prefect", "mlflow"):
-        url = getattr(running.settings, f"{name}_url")
-        if not running.answers(name):
-            raise Refusal(f"{name} does not answer, so the host would serve nothing", url, "Run `ratchet up` there")
+    """Raises Refusal where the host could not fetch what it is to serve. Prefect may be down: flows alone need it."""
+    if not running.answers("mlflow"):
+        url = running.settings.mlflow_url
+        raise Refusal("MLflow does not answer, so the host could serve nothing", url, "Run `ratchet up` there")
 
 
 @command.command("start")
@@ -76,11 +75,15 @@ def start(name: str) -> None:
     click.echo(f"host {name} serves; its home is {host.settings.home}")
 
 
+_LASTING = 12.0
+"""Seconds after which a fault is no hiccup: an agent tries again every five."""
+
+
 def _serves(name: str, began: float) -> dict[str, Health]:
     """A check for each champion: the host runs it, and it answered its golden set there."""
     from releases import requests
 
-    book = requests.ledger()
+    book, since = requests.ledger(), dict[str, float]()
 
     def serves(recipe: str) -> bool:
         champion = requests.state_of(recipe, book).champion
@@ -88,7 +91,9 @@ def _serves(name: str, began: float) -> dict[str, Health]:
         if champion is None or said is None:
             return champion is None
         arms = [a for a in said.body["arms"] if (a["recipe"], a["arm"]) == (recipe, champion.arm)]
-        if said.at > began and (fault := next((a["fault"] for a in arms if a["fault"]), "")):
+        fault = next((a["fault"] for a in arms if a["fault"]), "")
+        since[recipe] = since.get(recipe, said.at) if fault else said.at
+        if fault and said.at - since[recipe] > _LASTING:
             next_ = f"Mend that, or end the host: `ratchet host stop --name {name}`"
             raise Refusal(fault, f"the champion of {recipe} on host {name}", next_)
         return said.at > began and requests.serves(said, recipe, champion.arm)

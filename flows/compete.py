@@ -43,7 +43,8 @@ def compete(
     for candidate in found:
         figure = candidate.metrics["val_accuracy"]
         log.info("%s: version %s, validation accuracy %.4f", candidate.family, candidate.version, figure)
-        if candidate is not winner:
+        known = registry.version(name, candidate.version)
+        if candidate is not winner and known and "ratchet.verdict" not in known.tags:  # it may serve since long
             why = f"version {winner.version} ({winner.family}) did better on the validation side"
             registry.set_tag(name, candidate.version, "ratchet.verdict", "not judged")
             registry.set_tag(name, candidate.version, "ratchet.verdict_why", why)

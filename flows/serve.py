@@ -27,7 +27,7 @@ def serve(package: dict[str, Any]) -> Any:
     """
     made = from_json(Package, package)
     host, started = Host(settings()), time.monotonic()
-    while host.crowded(made, requests.leaving(requests.Followed())) and _in_time(started):
+    while host.crowded(made, lambda: requests.leaving(requests.Followed())) and _in_time(started):
         time.sleep(0.5)
     ports = host.start(made, act.fetch)
     get_run_logger().info("%s starts at %s", made.tag, _at(ports))

@@ -5,6 +5,7 @@ Colours are the page's: series have the classes `s0`, `s1`..., areas `a0`, `a1`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
@@ -14,6 +15,7 @@ _W, _H, _LEFT, _BOTTOM, _TOP = 320, 180, 40, 24, 10
 
 def lines(series: Mapping[str, Sequence[float]]) -> Markup:
     """Each series by its number from 1; all share both axes."""
+    series = {name: [v for v in s if math.isfinite(v)] for name, s in series.items()}  # a run may diverge
     values = [v for s in series.values() for v in s]
     low, high = min(values, default=0.0), max(values, default=0.0)
     pad = (high - low) * 0.08 or 0.05

@@ -19,8 +19,8 @@ FORMAT = 2
 """1 had neither curves nor a confusion matrix."""
 DATA, PAGE = "dossier.json", "dossier.html"
 """Its names among a version's artifacts in MLflow, and in the bento."""
+_UNTOLD = "This copy reaches up to the verdict; `ratchet dossier RECIPE VERSION` tells of the release, too."
 _TEMPLATE = Path(__file__).with_name("dossier.html")
-_STATES = {"promoted": "released", "baked": "released", "failed": "not released", "halted": "halted"}
 
 
 def render(recipe: Recipe, lineage: Lineage) -> dict[str, Any]:
@@ -47,8 +47,9 @@ def page(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = None) -
 
     made = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     made.filters.update(time=_time, figure=_figure)
-    template = made.from_string(_TEMPLATE.read_text())
-    return template.render(d=_grown(dossier), r=_told(release), safe=_charts(_grown(dossier), _told(release)))
+    d, r = _grown(dossier), _told(release)
+    untold = _UNTOLD if release is None else "It was not on trial yet."
+    return made.from_string(_TEMPLATE.read_text()).render(d=d, r=r, safe=_charts(d, r), untold=untold)
 
 
 def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = None) -> str:
@@ -65,14 +66,15 @@ def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = Non
               for e in r["events"]]  # fmt: skip
     table = ["| when | what | who | traffic | why |", "| --- | --- | --- | --- | --- |", *events]
     return "\n".join([
-        f"# {model['recipe']}, version {model['version']}: {said}, {r['state']}", "", model["purpose"], "",
+        f"# {model['recipe']}, version {model['version']}: {said}" + (f", {r['state']}" if r["state"] else ""), "",
+        model["purpose"], "",
         f"**Verdict.** {verdict['why']}", "",
         "| outcome | check | figure | threshold | detail |", "| --- | --- | --- | --- | --- |", *checks, "",
         f"**Data.** {snapshot['records']:,} records of {len(snapshot['batches'])} batches, snapshot "
         f"`{snapshot['fingerprint'][:16]}`.", "",
         f"**Training.** {training['family']}, {training['seconds']:.0f} s, test accuracy "
         f"{_figure(training['metrics'].get('test_accuracy'))}, weights `{training['weights_sha256'][:16]}`.", "",
-        "**Release.**", "", *(table if events else ["It was not put on trial yet."]), "",
+        "**Release.**", "", *(table if events else [_UNTOLD if release is None else "It was not on trial yet."]), "",
     ])  # fmt: skip
 
 
@@ -85,10 +87,9 @@ def _grown(dossier: Mapping[str, Any]) -> Mapping[str, Any]:
 def _told(release: Mapping[str, Any] | None) -> dict[str, Any]:
     """The release's events, each with every field that is shown; and what became of it."""
     events = [{"why": "", "checks": [], **e} for e in (release or {}).get("events", ())]
-    told = next((_STATES[e["event"]] for e in reversed(events) if e["event"] in _STATES), "")
     packages = [e["package"] for e in events if "package" in e]
     return {"events": [{**e, "traffic": _traffic(e)} for e in events], "package": packages[-1] if packages else None,
-            "state": told or ("on trial" if events else "not on trial yet")}  # fmt: skip
+            "state": (release or {}).get("state", "")}  # fmt: skip
 
 
 def _traffic(event: Mapping[str, Any]) -> str:

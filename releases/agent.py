@@ -86,7 +86,7 @@ class Agent:
                 for operation in reconcile.host_plan(wants, mine, declared, state.champion):
                     if isinstance(operation, reconcile.Start) and (
                         self._waits(operation.package, state)
-                        or self.host.crowded(operation.package, requests.leaving(self.followed))
+                        or self.host.crowded(operation.package, lambda: requests.leaving(self.followed))
                     ):
                         continue
                     changed += self._perform(operation, recipe, state.attempt, now)

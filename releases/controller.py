@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ratchet.errors import Refusal
 from ratchet.files import keep, locked
@@ -23,7 +23,7 @@ from ratchet.words import Arm, Check, Package, from_json, to_json
 from releases import act, entries, machine, reconcile, requests, ticking
 from releases.labels import Labelled
 from releases.ledger import Ledger, Said
-from releases.observe import observe
+from releases.observe import away, observe
 from releases.observer import Observer, sides
 from releases.registrar import Registrar
 from releases.state import Event, Fleet, Passed, State
@@ -44,6 +44,7 @@ class Controller:
     book: Ledger
     _observers: dict[str, tuple[tuple[int, str, int], Observer]] = field(default_factory=dict)
     _labelled: dict[str, tuple[int, Labelled]] = field(default_factory=dict)
+    _away: dict[str, tuple[int, float, float]] = field(default_factory=dict)
     _swept: float = 0.0
     _sweep: Future[int] | None = None
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
@@ -84,7 +85,12 @@ class Controller:
         # Who was silent because everything was down is given the time to speak.
         heard_since = 0.0 if now < self.began + requests.LIVING else now - requests.LIVING
         fleet = look(recipe, state, hosts, in_force, everything.get(recipe, {}), heard_since)
-        checks, sicker = self._evidence(recipe, state, fleet, in_force)
+        fleet = replace(fleet, away=self._seconds_away(recipe, state, fleet, now))
+        try:
+            checks, sicker = self._evidence(recipe, state, fleet, in_force)
+        except Exception as error:  # what is not known is never a pass; and what died must still be seen
+            log.exception("%s: the evidence could not be weighed", recipe)
+            checks, sicker = (Check("evidence", None, None, "error", repr(error)),), None
         changed = 0
         if event := observe(state, fleet, checks, sicker, now):
             state = self._enter(recipe, event)
@@ -97,6 +103,16 @@ class Controller:
         self.book.say(f"gateway:{recipe}", said, now)
         self.registrar.tick(recipe, state, now)
         return changed
+
+    def _seconds_away(self, recipe: str, state: State, fleet: Fleet, now: float) -> float:
+        """How long in all of this attempt the new version's requests went to the other arm."""
+        attempt, seconds, last = self._away.get(recipe, (state.attempt, 0.0, now))
+        if attempt != state.attempt:
+            seconds = 0.0
+        elif away(state, fleet):
+            seconds += now - last
+        self._away[recipe] = state.attempt, seconds, now
+        return seconds
 
     def _enter(self, recipe: str, event: Event) -> State:
         kind, _ = entries.to_body(event)

@@ -94,9 +94,26 @@ def _baking(state: State, fleet: Fleet, checks: tuple[Check, ...], now: float) -
     return Baked(state.attempt, checks, now) if now > state.deadline and not state.paused else None
 
 
+def away(state: State, fleet: Fleet) -> bool:
+    """Whether the gateway finds none of the version on trial, or baking, healthy, and some of the other.
+
+    Its requests are then answered by the other: that must not count as its own success.
+    """
+    new, old = (state.champion, state.warm) if state.phase == "baking" else (state.challenger, state.champion)
+    served = state.phase == "baking" or (state.phase == "trial" and state.trial.weight > 0)
+    return bool(served and new and old and fleet.alive and fleet.healthy.get(old.arm)
+                and not fleet.healthy.get(new.arm))  # fmt: skip
+
+
+_AWAY = 5.0
+"""Seconds of a release in all: a process that hangs, or hangs now and then."""
+
+
 def _lost(state: State, fleet: Fleet) -> str:
     """Why the version on trial, or baking, has lost what it stood on; or nothing."""
     package = state.champion if state.phase == "baking" else state.challenger
+    if fleet.away > _AWAY:
+        return f"the gateway found it healthy on no host for {fleet.away:.0f} s"
     for host in sorted(state.began.keys() & fleet.hosts):
         if package and _died(package.arm, host, state.began[host] + 1, fleet):  # clocks may be set meanwhile
             return f"its process died on host {host}"

@@ -65,6 +65,11 @@ def inputs(
             yield "synthetic", noisy.clip(limits.min, limits.max).astype(known.dtype)[None]
 
 
+def _fell(now: Count, before: Count) -> bool:
+    """Whether the gateway began to count anew: it was restarted, or an arm that this one stood in for left."""
+    return now.requests < before.requests or now.failed < before.failed or now.refused < before.refused
+
+
 @dataclass
 class Observer:
     """One step of a trial, or one bake: `places` are the endpoints of the two arms, champion first."""
@@ -113,7 +118,7 @@ class Observer:
 
     def checks(self, counts: tuple[Count, Count]) -> tuple[tuple[Check, ...], bool | None]:
         """Every check, and whether both arms are sick; `counts` are the gateway's, ever."""
-        if self._base is None or any(now.requests < b.requests for now, b in zip(counts, self._base, strict=True)):
+        if self._base is None or any(_fell(now, before) for now, before in zip(counts, self._base, strict=True)):
             self._base = counts if self._base is None else (Count(), Count())
         self._counts = counts
         found = self._found

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ratchet.words import Split, to_json
+from ratchet.words import Split, to_json, version_of
 from releases import entries as ledger_entries
 from releases import machine
 from releases.ledger import Entry
-from releases.state import Event, Requested, State
+from releases.state import Event, Promoted, Requested, State
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def at(shares: Iterable[Share], moment: float) -> Share | None:
 
 def release(entries: Iterable[Entry], version: str) -> dict[str, Any]:
     """Every event of the releases of one version, with its time, who, figures and the split after it."""
-    events, mine = [], False
+    entries, events, mine = tuple(entries), [], False
     for entry, event, state in told(entries):
         if isinstance(event, Requested):
             mine = event.package.version == version
@@ -58,4 +58,19 @@ def release(entries: Iterable[Entry], version: str) -> dict[str, Any]:
             split = to_json(machine.split(state))
             who = {"at": entry.at, "event": entry.kind, "who": entry.who}
             events.append({**entry.body, **who, "split": split})
-    return {"format": 1, "version": version, "events": events}
+    return {"format": 1, "version": version, "state": became(entries, version), "events": events}
+
+
+def became(entries: Iterable[Entry], version: str) -> str:
+    """What became of a version so far, in words."""
+    seen = [(event, state) for _, event, state in told(entries)]
+    state = seen[-1][1] if seen else State()
+    asked = any(isinstance(event, Requested) and event.package.version == version for event, _ in seen)
+    served = any(isinstance(event, Promoted) and event.version == version for event, _ in seen)
+    if state.champion and state.champion.version == version:
+        return "released"
+    if state.challenger and state.challenger.version == version:
+        return "on trial"
+    if version in map(version_of, state.rolled_back):
+        return "rolled back"
+    return "replaced" if served else "not released" if asked else "not on trial yet"

@@ -208,7 +208,7 @@ def _phase(state: State) -> str:
 def person() -> str:
     """Who asks, for the record."""
     try:
-        return line(os.environ.get("RATCHET_WHO") or getpass.getuser(), 100)
+        return line(os.environ.get("RATCHET_WHO", "").strip() or getpass.getuser(), 100)
     except (KeyError, OSError):
         return "unknown"
 

@@ -219,3 +219,5 @@ class Fleet:
     """Arm to endpoints that pass the gateway's health checks."""
     active: Mapping[str, int] = field(default_factory=dict)
     """Arm to requests under way."""
+    away: float = 0.0
+    """Seconds of this attempt in which callers' requests for the version on trial, or baking, went to the other arm."""

@@ -208,8 +208,8 @@ def test_what_does_not_fit_into_the_memory_is_refused_before_it_is_started(scene
     ):
         host.start(two, never)
     assert [a.arm for a in host.arms()] == ["v1-k"]
-    assert host.crowded(two, {("small-fashion", "v1-k")}), "it fits as soon as that one has gone"
-    assert not host.crowded(two, {("small-fashion", "v0-k")})
+    assert host.crowded(two, lambda: {("small-fashion", "v1-k")}), "it fits as soon as that one has gone"
+    assert not host.crowded(two, lambda: {("small-fashion", "v0-k")})
     host.start(one, never)  # what is there fits
     Host(scene.config.model_copy(update={"memory_mb": 2000})).start(two, never)
 

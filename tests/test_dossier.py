@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from html.parser import HTMLParser
 
 import pytest
@@ -15,7 +16,7 @@ from ratchet.words import Candidate, Check, Expected, Lineage, Package, Snapshot
 from releases import entries as ledger_entries
 from releases import record
 from releases.ledger import Entry
-from releases.state import Event, Failed, Healthy, Promoted, Requested
+from releases.state import Baked, Event, Failed, Healthy, Passed, Promoted, Requested
 
 EVIL = '<script>alert("x")</script>'
 
@@ -37,10 +38,14 @@ def lineage(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> Lin
     return Lineage(candidate, verdict, (suite,))
 
 
-def entries() -> list[Entry]:
-    """A release that failed at its half, as the ledger has it."""
+AT_ONCE = Releasing().by("all_at_once")
+NEXT = Package("r", "8", "key 8", "r:v8-kk", "1" * 64, "p")
+
+
+def entries(*after: Event) -> list[Entry]:
+    """A release that failed at its half, as the ledger has it; or what came `after` the half."""
     old, new = (Package("r", v, f"key {v}", f"r:v{v}-kk", "1" * 64, "p") for v in ("6", "7"))
-    half, at_once = Releasing(steps=(Step(50),)), Releasing().by("all_at_once")
+    half, at_once = Releasing(steps=(Step(50),)), AT_ONCE
     failed = Check("failed", 0.2, 0.01, "fail", "20 of 100")
     told: list[Event] = [
         Requested(old, "release", "the first", True, ("h",), at_once, 60.0, 30.0),
@@ -48,7 +53,7 @@ def entries() -> list[Entry]:
         Promoted(1, "6"),
         Requested(new, "release", "blessed candidate", False, ("h",), half, 60.0, 30.0),
         Healthy(2, {"h": 1.0}),
-        Failed(2, f"failed: {EVIL}", (failed,)),
+        *(after or (Failed(2, f"failed: {EVIL}", (failed,)),)),
     ]
     bodies = [ledger_entries.to_body(event) for event in told]
     return [Entry("r", n, 1000.0 + 30 * n, kind, "controller", body) for n, (kind, body) in enumerate(bodies, 1)]
@@ -96,7 +101,7 @@ def test_the_page_asks_nothing_of_the_network_and_tells_all(small: Recipe, bless
     assert ("blessed" if blessed else "not blessed") in page.text
     for word in (small.purpose, "f" * 64, "a" * 64, "b" * 64, "not asked", "batch-1", "0.91", *small.classes):
         assert word in page.text
-    assert ("not released" in page.text) == released
+    assert ("rolled back" in page.text) == released
     assert ("1" * 64 in page.text) == released, "the bento's digest"
 
 
@@ -116,8 +121,23 @@ def test_the_record_of_a_release_is_in_the_page_and_in_the_markdown(small: Recip
     assert "&lt;script>" in text
     assert "20 of 100" in page
     assert "1970-01-01 00:19:40" in page
-    assert "# small-fashion, version 7: blessed, not released" in text
-    assert "not put on trial yet" in dossier.markdown(told)
+    assert "# small-fashion, version 7: blessed, rolled back" in text
+    assert "reaches up to the verdict" in dossier.markdown(told)
+    assert "not on trial yet" in dossier.markdown(told, record.release([], "7"))
+
+
+@pytest.mark.parametrize(
+    ("more", "state"),
+    [
+        ([Passed(2, 0, ()), Promoted(2, "7")], "released"),
+        ([Passed(2, 0, ()), Promoted(2, "7"), Failed(2, "it rots"), Promoted(3, "6")], "rolled back"),
+        ([Passed(2, 0, ()), Promoted(2, "7"), Baked(2, ()),
+          Requested(NEXT, "release", "", True, ("h",), AT_ONCE, 9.0, 9.0), Healthy(3, {"h": 1.0}),
+          Promoted(3, "8")], "replaced"),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_version_is_told_whatever_came_after_it(more: list[Event], state: str) -> None:
+    assert record.release(entries(*more), "7")["state"] == state
 
 
 def test_what_format_1_wrote_is_still_shown(small: Recipe) -> None:
@@ -127,13 +147,16 @@ def test_what_format_1_wrote_is_still_shown(small: Recipe) -> None:
 
 
 numbers = st.floats(-1e6, 1e6)
+names = st.text("ab<>&\"'é", max_size=5)
 
 
-@given(st.dictionaries(st.text(max_size=5), st.lists(numbers, max_size=20), max_size=3), numbers, numbers, numbers)
+@given(
+    st.dictionaries(names, st.lists(numbers | st.just(math.nan), max_size=20), max_size=3), numbers, numbers, numbers
+)
 def test_charts_take_whatever_figures_there_are(series: dict[str, list[float]], a: float, b: float, c: float) -> None:
     low, figure, high = sorted((a, b, c))
     moments = [(float(i), {name: 100.0}) for i, name in enumerate(series)]
     for chart in (charts.lines(series), charts.interval(figure, low, high, a), charts.shares(moments, 50.0),
-                  charts.bars({n: abs(sum(s)) for n, s in series.items()})):  # fmt: skip
+                  charts.bars({n: len(s) for n, s in series.items()})):  # fmt: skip
         assert Page(str(chart)).open == []
         assert "nan" not in chart

@@ -98,10 +98,12 @@ def test_a_file_that_a_newer_ratchet_wrote_or_that_is_broken_is_refused(content:
         kept(tmp_path / "a.json")
 
 
-def test_an_arms_file_that_is_broken_is_set_aside_and_the_others_are_known(home: Path) -> None:
+def test_an_arms_file_that_is_broken_does_not_hide_the_others(home: Path) -> None:
     package = Package("small-fashion", "1", "key", "small-fashion:v1", "digest", "somewhere")
     keep(home / "arms" / "bento-small-fashion-v1.json", {"package": to_json(package), "ports": {"": 3107}})
     (home / "arms" / "bento-small-fashion-v2.json").write_text("garbage")
     assert [a.arm for a in Host(settings()).arms()] == ["v1"]
-    assert (home / "arms" / "bento-small-fashion-v2.json.broken").read_text() == "garbage"
-    assert [a.arm for a in Host(settings()).arms()] == ["v1"]
+    assert (home / "arms" / "bento-small-fashion-v2.json").read_text() == "garbage", "a look changes nothing"
+    (home / "arms" / "bento-small-fashion-v3.json").write_text('{"format": 99}')
+    with pytest.raises(Refusal, match="Upgrade Ratchet"):
+        Host(settings()).arms()

@@ -13,7 +13,7 @@ from ratchet.recipe import Releasing, Step
 from ratchet.words import Arm, Check, Package, Split
 from releases import entries, machine, reconcile
 from releases.machine import step
-from releases.observe import observe
+from releases.observe import away, observe
 from releases.state import (
     Baked,
     Drained,
@@ -209,6 +209,19 @@ def test_the_champions_own_package_is_refused_and_a_mended_one_is_not() -> None:
     assert machine.refusal(state, replace(requested("2"), package=replace(package("2"), key="key1")))
     mended = replace(package("1"), key="other", tag="r:v1-other")
     assert machine.refusal(state, replace(requested("1"), package=mended)) is None
+
+
+def test_a_version_whose_requests_the_other_answers_does_not_pass_for_well() -> None:
+    trial, baking = on_trial(), through(on_trial(), *(Passed(2, n, PASS) for n in range(3)), Promoted(2, "2"))
+    at_half = through(trial, Passed(2, 0, PASS), Passed(2, 1, PASS))
+    hangs, stalls = {"v1": frozenset({("h", 1)}), "v2": frozenset()}, {"v1": frozenset(), "v2": frozenset()}
+    for state, served in ((trial, False), (at_half, True), (baking, True)):
+        assert away(state, replace(fleet(), healthy=hangs)) == served
+        assert not away(state, replace(fleet(), healthy=stalls)), "then it is not this version's fault alone"
+    for state in (at_half, baking):
+        found = observe(state, replace(fleet(), away=6.0), PASS, None, 1e9)
+        assert isinstance(found, Failed)
+        assert "healthy on no host for 6 s" in found.why
 
 
 def test_who_is_refused_is_told_what_to_do_in_that_very_phase() -> None:

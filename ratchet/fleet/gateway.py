@@ -28,7 +28,9 @@ _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 
 OPEN = r"(classify|predict|docs\.json|static_content/.*|v2(/.*)?)?"
 """What of a recipe's service callers need, below `/<recipe>/`. Metrics, records and dossier are not."""
-_COUNTED = r"^cluster\..*\.upstream_rq_(total|pending_failure_eject|4xx|5xx|retry)$"
+_COUNTED = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
+_BREAKERS = {"thresholds": [{
+    "max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 256}]}  # fmt: skip
 _RETRY = "type.googleapis.com/envoy.extensions.retry"
 _AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
 
@@ -152,7 +154,11 @@ class Gateway:
         state = kept(self.folder / "state.json")
         if state is None or "routes" in state:  # Ratchet 0.1 named arms by version: the controller declares anew
             return {}, {}
-        splits = {r: Split(dict(weights), *rest) for r, (weights, *rest) in state["splits"].items()}
+        spares = state.get("spares", {})
+        splits = {
+            r: Split(dict(weights), mirror, percent, spares.get(r, ""))
+            for r, (weights, mirror, percent) in state["splits"].items()
+        }
         places = {
             r: {arm: tuple((h, p) for h, p in ends) for arm, ends in arms.items()}
             for r, arms in state["places"].items()
@@ -173,7 +179,8 @@ class Gateway:
             clusters.append(self._cluster(_ready(recipe), ends, f"/v2/models/{recipe}/ready"))
         # First, so that who comes after a crash goes on from what was meant: `reconcile` writes the others anew.
         keep(self.folder / "state.json", {
-            "splits": {r: [dict(s.weights), s.mirror, s.percent, s.spare] for r, s in splits.items()},
+            "splits": {r: [dict(s.weights), s.mirror, s.percent] for r, s in splits.items()},
+            "spares": {r: s.spare for r, s in splits.items() if s.spare},  # beside them: who came before reads three
             "places": {r: {arm: list(ends) for arm, ends in arms.items()} for r, arms in places.items()},
         })  # fmt: skip
         replace_json(self.folder / "cds.json", _discovery(clusters))
@@ -193,8 +200,7 @@ class Gateway:
             }],
             # A queue in front of the bento, not in it: its health check must not wait behind a crowd.
             # A bento answers one request after another: at 160 connections it is no faster alone, and far less even.
-            "circuit_breakers": {"thresholds": [{
-                "max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 32}]},
+            "circuit_breakers": _BREAKERS,
             "outlier_detection": {"consecutive_gateway_failure": 5, "consecutive_5xx": 0, "interval": "1s",
                                   "base_ejection_time": "2s", "max_ejection_percent": 50},
             "load_assignment": {
@@ -225,7 +231,7 @@ class Gateway:
                     "host_selection_retry_max_attempts": 8,
                     "retry_priority": {"name": "envoy.retry_priorities.previous_priorities", "typed_config": {
                         "@type": f"{_RETRY}.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-                        "update_frequency": 1}},
+                        "update_frequency": 2}},  # another host of the arm first
                 },
                 **({"request_mirror_policies": [_mirror(recipe, wanted)]} if wanted.mirror else {}),
             }  # fmt: skip
@@ -292,7 +298,7 @@ def _either(recipe: str, arm: str, spare: str) -> dict[str, Any]:
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": cluster(recipe, arm, spare),
         "connect_timeout": "0.5s", "lb_policy": "CLUSTER_PROVIDED",
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}}, "circuit_breakers": _BREAKERS,
         "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {
             "@type": _AGGREGATE, "clusters": [cluster(recipe, arm), cluster(recipe, spare)]}},
     }  # fmt: skip
@@ -352,21 +358,15 @@ def _active(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]
 
 
 def _counts(stats: Mapping[str, Any]) -> dict[tuple[str, str], Count]:
-    """What was sent to an arm is counted where it arrived, or could not; what came of it where it was meant to go.
-
-    A request that was sent again failed once: what a caller did not see counts, too.
+    """All by the arm that it was meant for. A request that was sent again failed once: what a caller did not see
+    counts, too. What another answered because none of the arm was healthy is not told apart: see `observe.away`.
     """
     found: dict[tuple[str, str], Counter[str]] = {}
     for stat in stats.get("stats", []):
         _, name, what = stat["name"].split(".", 2) if stat.get("name") else ("", "", "")
         recipe, arm, _ = _named(name)
         found.setdefault((recipe, arm), Counter())[what.removeprefix("upstream_rq_")] += int(stat.get("value", 0))
-    return {
-        named: Count(
-            max(n["total"] + n["pending_failure_eject"], n["5xx"] + n["retry"]), n["5xx"] + n["retry"], n["4xx"]
-        )
-        for named, n in found.items()
-    }
+    return {named: Count(n["completed"] + n["retry"], n["5xx"] + n["retry"], n["4xx"]) for named, n in found.items()}
 
 
 def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:

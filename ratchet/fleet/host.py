@@ -6,12 +6,13 @@ Knows packages and processes; needs neither Prefect nor MLflow.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,12 @@ class Host:
         others = ", ".join(f"{other} {mb} MB" for other, mb in taken.items()) or "nothing else"
         return f"it takes {package.memory_mb} MB, and does not fit into {limit} MB beside {others}"
 
-    def crowded(self, package: Package, leaving: Container[tuple[str, str]]) -> bool:
-        """Whether it does not fit before one of those `leaving`, by recipe and arm, has gone."""
-        return bool(self.no_room(package)) and any((k.package.recipe, k.package.arm) in leaving for k in self._all())
+    def crowded(self, package: Package, leaving: Callable[[], Container[tuple[str, str]]]) -> bool:
+        """Whether it does not fit before one of those `leaving`, by recipe and arm, has gone; asked where need be."""
+        if not self.no_room(package):
+            return False
+        gone = leaving()
+        return any((k.package.recipe, k.package.arm) in gone for k in self._all())
 
     def stop(self, recipe: str, arm: str, wait: bool = True) -> None:
         """Lets the bento finish what it has and stops it; forgets its port when it is gone.
@@ -180,7 +184,8 @@ class Host:
             told = answer.json() if answer.status_code == 503 else {}
         except (httpx.HTTPError, ValueError):
             return False, ""
-        return answer.status_code == 200, str(told["error"]) if recipe and told.get("which") == recipe else ""
+        fault = told.get("error", "") if isinstance(told, dict) and recipe and told.get("which") == recipe else ""
+        return answer.status_code == 200, str(fault)
 
     def why_not_ready(self, port: int) -> str:
         try:
@@ -191,12 +196,8 @@ class Host:
 
     def _all(self) -> Iterator[_Kept]:
         for path in sorted((self.settings.home / "arms").glob("bento-*.json")):
-            try:
-                kept = self._kept(path.stem)
-            except (Refusal, ValueError, KeyError):  # one broken file must not keep the others from being served
-                path.rename(path.with_suffix(".json.broken"))
-                continue
-            if kept:
+            # One that is broken must not keep the others from being served; the arm's next start writes it anew.
+            if _is_json(path) and (kept := self._kept(path.stem)):
                 yield kept
 
     def _kept_of(self, recipe: str, arm: str) -> _Kept | None:
@@ -255,6 +256,13 @@ class Host:
         command = (sys.executable, "-m", "bentoml", "serve", str(folder), *listen)
         # Longer than the longest request, or the master is killed over its worker's head.
         return Program(_program(name, gpu), command, environment, folder, stop_seconds=40, retries=3)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _program(name: str, gpu: str) -> str:

@@ -146,15 +146,13 @@ class Stack:
         if alive:
             return
         self._step_aside_for_orphans()
-        self.supervisor.disown("envoy")
         if servers:
             self._ports_are_free(tell)
             # While it runs, the controller alone writes them.
             Gateway(self.settings).reconcile()
         self.supervisor.launch()
-        if servers:
-            self.end_strays(gateway)
-            self.start(gateway)
+        # The new one, which supervisord began, cannot have the ports yet: it is begun again until it can.
+        self.end_strays(gateway)
 
     def start(self, names: tuple[str, ...]) -> list[str]:
         """Makes these programs run; returns those that did not."""

@@ -23,7 +23,7 @@ from ratchet.settings import Settings
 
 _STATES = {
     "RUNNING": "running", "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "stopped",
-    "STOPPED": "stopped", "EXITED": "failed", "FATAL": "failed", "UNKNOWN": "failed",
+    "STOPPED": "stopped", "EXITED": "starting", "FATAL": "failed", "UNKNOWN": "failed",
 }  # fmt: skip
 _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING, _SHUTTING_DOWN = 70, 10, 91, 6
 """supervisord's fault codes."""
