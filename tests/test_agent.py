@@ -193,7 +193,8 @@ def test_a_master_whose_worker_died_takes_no_request_that_it_cannot_answer(scene
         (worker,) = psutil.Process(master.pid).children()
         worker.kill()
         until(lambda: not psutil.pid_exists(master.pid))
-        until(lambda: scene.serves(time.time(), "1"), 60)
+        ended = time.time()
+        until(lambda: scene.serves(ended, "1"), 60)
     finally:
         process.kill()
         process.wait()
