@@ -50,7 +50,7 @@ def reachable(config: Settings) -> None:
 
 def _has_servers(running: Stack) -> None:
     """Raises Refusal where the host could not fetch what it is to serve. Prefect may be down: flows alone need it."""
-    if not running.answers("mlflow"):
+    if not running.mlflow_answers():
         url = running.settings.mlflow_url
         raise Refusal("MLflow does not answer, so the host could serve nothing", url, "Run `ratchet up` there")
 

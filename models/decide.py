@@ -13,6 +13,7 @@ from models import export, registry
 from models.judge.verdict import judge
 from ratchet import stage
 from ratchet.errors import Refusal
+from ratchet.files import FORMAT
 from ratchet.lake.ingest import benchmark
 from ratchet.recipe import Recipe
 from ratchet.words import Candidate, Verdict, to_json
@@ -71,7 +72,9 @@ def _scores(recipe: Recipe, version: str, images: np.ndarray, scratch: Path) -> 
 
 
 def _write(candidate: Candidate, verdict: Verdict) -> None:
-    registry.upload(registry.beside(candidate, "verdict.json"), json.dumps({"format": 1, **to_json(verdict)}, indent=1))
+    registry.upload(
+        registry.beside(candidate, "verdict.json"), json.dumps({"format": FORMAT, **to_json(verdict)}, indent=1)
+    )
     figure = next((c.figure for c in verdict.checks if c.name == "accuracy"), None)
     tags = {
         "ratchet.verdict": "blessed" if verdict.blessed else "not blessed", "ratchet.verdict_why": verdict.why,

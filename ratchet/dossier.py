@@ -48,8 +48,7 @@ def page(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = None) -
     made = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     made.filters.update(time=_time, figure=_figure)
     d, r = _grown(dossier), _told(release)
-    untold = _UNTOLD if release is None else "It was not on trial yet."
-    return made.from_string(_TEMPLATE.read_text()).render(d=d, r=r, safe=_charts(d, r), untold=untold)
+    return made.from_string(_TEMPLATE.read_text()).render(d=d, r=r, safe=_charts(d, r))
 
 
 def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = None) -> str:
@@ -62,7 +61,7 @@ def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = Non
         f"| {_cell(c['detail'])} |"
         for c in verdict["checks"]
     ]
-    events = [f"| {_time(e['at'])} | {e['event']} | {_cell(e['who'])} | {_cell(_traffic(e))} | {_cell(e['why'])} |"
+    events = [f"| {_time(e['at'])} | {e['event']} | {_cell(e['who'])} | {_cell(e['traffic'])} | {_cell(e['why'])} |"
               for e in r["events"]]  # fmt: skip
     table = ["| when | what | who | traffic | why |", "| --- | --- | --- | --- | --- |", *events]
     return "\n".join([
@@ -74,7 +73,7 @@ def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = Non
         f"`{snapshot['fingerprint'][:16]}`.", "",
         f"**Training.** {training['family']}, {training['seconds']:.0f} s, test accuracy "
         f"{_figure(training['metrics'].get('test_accuracy'))}, weights `{training['weights_sha256'][:16]}`.", "",
-        "**Release.**", "", *(table if events else [_UNTOLD if release is None else "It was not on trial yet."]), "",
+        "**Release.**", "", *(table if events else [r["untold"]]), "",
     ])  # fmt: skip
 
 
@@ -89,7 +88,8 @@ def _told(release: Mapping[str, Any] | None) -> dict[str, Any]:
     events = [{"why": "", "checks": [], **e} for e in (release or {}).get("events", ())]
     packages = [e["package"] for e in events if "package" in e]
     return {"events": [{**e, "traffic": _traffic(e)} for e in events], "package": packages[-1] if packages else None,
-            "state": (release or {}).get("state", "")}  # fmt: skip
+            "state": (release or {}).get("state", ""),
+            "untold": _UNTOLD if release is None else "It was not on trial yet."}  # fmt: skip
 
 
 def _traffic(event: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,23 +50,22 @@ def at(shares: Iterable[Share], moment: float) -> Share | None:
 
 def release(entries: Iterable[Entry], version: str) -> dict[str, Any]:
     """Every event of the releases of one version, with its time, who, figures and the split after it."""
-    entries, events, mine = tuple(entries), [], False
-    for entry, event, state in told(entries):
+    seen, events, mine = tuple(told(entries)), [], False
+    for entry, event, state in seen:
         if isinstance(event, Requested):
             mine = event.package.version == version
         if mine and entry.kind != "recorded":
             split = to_json(machine.split(state))
             who = {"at": entry.at, "event": entry.kind, "who": entry.who}
             events.append({**entry.body, **who, "split": split})
-    return {"format": 1, "version": version, "state": became(entries, version), "events": events}
+    return {"format": 1, "version": version, "state": _became(seen, version), "events": events}
 
 
-def became(entries: Iterable[Entry], version: str) -> str:
+def _became(seen: Sequence[tuple[Entry, Event | None, State]], version: str) -> str:
     """What became of a version so far, in words."""
-    seen = [(event, state) for _, event, state in told(entries)]
-    state = seen[-1][1] if seen else State()
-    asked = any(isinstance(event, Requested) and event.package.version == version for event, _ in seen)
-    served = any(isinstance(event, Promoted) and event.version == version for event, _ in seen)
+    state = seen[-1][2] if seen else State()
+    asked = any(isinstance(event, Requested) and event.package.version == version for _, event, _ in seen)
+    served = any(isinstance(event, Promoted) and event.version == version for _, event, _ in seen)
     if state.champion and state.champion.version == version:
         return "released"
     if state.challenger and state.challenger.version == version:

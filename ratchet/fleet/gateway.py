@@ -146,7 +146,8 @@ class Gateway:
                 stats = client.get("/stats", params={"filter": _COUNTED, "format": "json"}).json()
         except (httpx.HTTPError, ValueError):
             return InForce(alive=False)
-        statuses = clusters.get("cluster_statuses", [])
+        # What stands for an arm and its spare has no endpoints of its own.
+        statuses = [s for s in clusters.get("cluster_statuses", []) if "~" not in s["name"]]
         return InForce(True, _splits(dump), _healthy(statuses), _active(statuses), _counts(stats))
 
     def declared(self) -> tuple[dict[str, Split], dict[str, Places]]:
@@ -335,15 +336,12 @@ def _splits(dump: Mapping[str, Any]) -> dict[str, Split]:
 def _healthy(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], frozenset[Place]]:
     found = {}
     for status in statuses:
-        recipe, arm, spare = _named(status["name"])
-        if spare:
-            continue
         ends = []
         for host in status.get("host_statuses", []):
             health, at = host.get("health_status", {}), host["address"]["socket_address"]
             if health == {"eds_health_status": "HEALTHY"}:  # and no fault beside it
                 ends.append((at["address"], int(at["port_value"])))
-        found[recipe, arm] = frozenset(ends)
+        found[_named(status["name"])[:2]] = frozenset(ends)
     return found
 
 
@@ -353,7 +351,7 @@ def _active(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]
             int(s.get("value", 0)) for h in status.get("host_statuses", []) for s in h["stats"]
             if s["name"] == "rq_active"
         )
-        for status in statuses if "~" not in status["name"]
+        for status in statuses
     }  # fmt: skip
 
 

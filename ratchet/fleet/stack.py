@@ -96,30 +96,26 @@ class Stack:
             for name, command in commands.items()
         }  # fmt: skip
 
-    def answers(self, server: str) -> bool:
-        """Whether Prefect or MLflow does, wherever it is."""
-        url = {"prefect": f"{self.settings.prefect_url}/api/health", "mlflow": f"{self.settings.mlflow_url}/health"}
-        try:
-            return httpx.get(url[server], timeout=5, **LOCAL).status_code == 200
-        except httpx.HTTPError:
-            return False
-
     def checks(self) -> Mapping[str, Health]:
         return {
             "prefect": lambda: self._answers(f"{self.settings.prefect_url}/api/health"),
-            "mlflow": lambda: self._answers(f"{self.settings.mlflow_url}/health"),
+            "mlflow": lambda: self._answers(self._mlflow_health),
             "envoy": lambda: self._answers(f"{self.settings.admin_url}/ready"),
             "controller": self.controller_ticks,
             "agent": lambda: self._ticks("agent"),
         }
 
+    @property
+    def _mlflow_health(self) -> str:
+        return f"{self.settings.mlflow_url}/health"
+
+    def mlflow_answers(self) -> bool:
+        """Whether it does, wherever it is."""
+        return _healthy(self._mlflow_health, 5)
+
     def _answers(self, url: str) -> bool:
-        if self.supervisor.pid() is None:  # what answers there is another home's
-            return False
-        try:
-            return httpx.get(url, timeout=2, **LOCAL).status_code == 200
-        except httpx.HTTPError:
-            return False
+        # Without a supervisor what answers there is another home's.
+        return self.supervisor.pid() is not None and _healthy(url, 2)
 
     def controller_ticks(self) -> bool:
         return self._ticks("controller")
@@ -228,3 +224,10 @@ class Stack:
             if not port_is_free(port, address):
                 why = "the port is in use" if port_is_free(0, address) else "this machine does not have the address"
                 raise Refusal(why, f"{address}:{port}", f"End what listens there, or set RATCHET_{name.upper()}")
+
+
+def _healthy(url: str, seconds: float) -> bool:
+    try:
+        return httpx.get(url, timeout=seconds, **LOCAL).status_code == 200
+    except httpx.HTTPError:
+        return False
