@@ -63,11 +63,10 @@ class Registrar:
             self._not_before[recipe] = time.time() + _RETRY
 
     def _write(self, recipe: str, record: Record, state: State) -> None:
-        # What was written already is not written again: a hand may have moved it since.
-        written = zip(("champion", "previous"), (record.champion, record.previous), state.aliases, strict=True)
-        for alias, version, before in written:
-            if version != before:
-                self._point(recipe, alias, version)
+        if not moved_since(registry.alias(recipe, "champion"), record, state.aliases[0]):
+            self._point(recipe, "champion", record.champion)
+        if record.previous != state.aliases[1]:
+            self._point(recipe, "previous", record.previous)
         if state.champion:  # a mended package of the same version may have taken its place
             told = json.dumps(to_json(state.champion))
             registry.set_tag(recipe, state.champion.version, "ratchet.package", told)
@@ -123,6 +122,15 @@ class Registrar:
         wanted = requests.requested(package, "rollback" if known else "release", why, True, plan, self.book)
         Followed(self.book).append(recipe, wanted, WHO)
         self.told(recipe, why)
+
+
+def moved_since(there: str | None, record: Record, written: str | None) -> bool:
+    """Whether a hand moved `@champion` to `there` since the last that it asked for was decided. Pure.
+
+    It is then looked at, and not overwritten: it names neither what was written last nor what has been decided.
+    """
+    decided = {outcome.version for outcome in record.outcomes}
+    return None not in (there, written) and there not in {written, record.champion, *decided}
 
 
 def dossier_of(version: registry.Version) -> dict[str, Any]:

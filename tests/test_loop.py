@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import shutil
 import subprocess
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from ratchet.words import Package, to_json
 from releases import machine
 from tests.conftest import HERE, ROOT
 from tests.stack import BIN, NAME, Outside, Running, answers, kill, load, outside, running, until
@@ -264,6 +266,13 @@ def move_champion(stack: Running, version: str) -> None:
     assert httpx.post(f"{stack.mlflow}/api/2.0/mlflow/registered-models/alias", json=sent).status_code == 200
 
 
+def bless(stack: Running, package: Package) -> None:
+    """As the flow tags a version that may serve."""
+    for key, value in (("verdict", "blessed"), ("package", json.dumps(to_json(package)))):
+        sent = {"name": NAME, "version": package.version, "key": f"ratchet.{key}", "value": value}
+        assert httpx.post(f"{stack.mlflow}/api/2.0/mlflow/model-versions/set-tag", json=sent).status_code == 200
+
+
 def test_champion_moved_by_hand_in_mlflow_is_followed_if_it_may_serve(stack: Running) -> None:
     move_champion(stack, "2")
     until(lambda: stack.champion() == "2", 60)
@@ -330,6 +339,18 @@ def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack:
     package = stack.repacked(swap, of="2")
     assert "golden input 0" in stack.release(package, ok=False)
     assert (stack.champion(), stack.ask().headers["x-model-version"]) == ("1", "1")
+    until(lambda: stack.running() == ["1"], 60)
+    bless(stack, package)
+    move_champion(stack, package.version)
+
+    def asked() -> int:
+        return sum(e.kind == "requested" and e.body["package"] == to_json(package) for e in stack.book.read(NAME))
+
+    until(lambda: asked() == 2, 60)
+    until(lambda: stack.alias("champion") == "1", 60)
+    time.sleep(5)
+    assert asked() == 2, "a hand's wish that failed is not tried again by itself"
+    assert (stack.alias("champion"), stack.ask().headers["x-model-version"]) == ("1", "1")
     until(lambda: stack.running() == ["1"], 60)
 
 
