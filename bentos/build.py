@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from bentos import golden
 from ratchet import lock
+from ratchet.contract import Contract, module
 from ratchet.dossier import DATA, PAGE, page
 from ratchet.errors import Refusal
 from ratchet.recipe import Recipe
@@ -24,18 +25,25 @@ from ratchet.settings import ROOT, TELEMETRY_OFF
 VERSION = 1
 """Raise it when the same package key should give another bento."""
 
-SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py", "bentos/records.py",
-           "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py")  # fmt: skip
-"""All the code that a bento holds."""
+_SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py", "bentos/records.py",
+            "ratchet/__init__.py", "ratchet/contract.py", "ratchet/answers.py", "ratchet/errors.py")  # fmt: skip
 
 
-def package_key(recipe: Recipe, onnx: str) -> str:
-    """What makes a release a new one: the model, the service's code, the contract, the locked requirements."""
+def service(contract: Contract) -> tuple[str, ...]:
+    """All the code that a bento holds, by the kind of its input."""
+    return (*_SERVICE, f"ratchet/{module(contract.kind)}.py")
+
+
+def package_key(recipe: Recipe, onnx: str, vocabulary: str = "") -> str:
+    """What makes a release a new one: the model, the service's code, the contract, the locked requirements.
+
+    `onnx` and `vocabulary` are the SHA-256 of the model's files.
+    """
     digest = hashlib.sha256()
     told = json.dumps([recipe.contract.to_json(), recipe.classes, recipe.record_inputs])
-    for part in (onnx, told, lock.requirements("bento")):
+    for part in (onnx, vocabulary, told, lock.requirements("bento")):
         digest.update(hashlib.sha256(part.encode()).digest())
-    for name in SERVICE:
+    for name in service(recipe.contract):
         digest.update(hashlib.sha256((ROOT / name).read_bytes()).digest())
     return digest.hexdigest()
 
@@ -48,24 +56,25 @@ def arm(version: str, key: str) -> str:
 def build(
     recipe: Recipe,
     version: str,
-    model: Path,
-    images: np.ndarray,
-    probabilities: np.ndarray,
+    files: Sequence[Path],
+    inputs: np.ndarray,
+    outputs: np.ndarray,
     labels: Mapping[str, str],
     dossier: Mapping[str, Any],
     scratch: Path,
 ) -> tuple[str, Path]:
     """The bento's tag and its exported `.bento` below `scratch`.
 
-    `images` [N, height, width] and `probabilities` [N, classes] are the golden set; `labels` name
-    version, run, snapshot and commit. Raises Refusal when BentoML does not build it.
+    `files` are the model and what its features need; `inputs` [N, ...] and `outputs` [N, width] are the golden
+    set; `labels` name version, run, snapshot and commit. Raises Refusal when BentoML does not build it.
     """
-    context = scratch / "context"
-    for name in SERVICE:
+    context, code = scratch / "context", service(recipe.contract)
+    for name in code:
         (context / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, context / name)
     (context / "model").mkdir()
-    shutil.copyfile(model, context / "model" / "model.onnx")
+    for file in files:
+        shutil.copyfile(file, context / "model" / file.name)
     tag = f"{recipe.name}:{arm(version, labels['package'])}"
     meta = {"format": 1, "recipe": recipe.name, "version": version, "tag": tag, "classes": recipe.classes,
             "contract": recipe.contract.to_json(), "record_inputs": recipe.record_inputs,
@@ -73,11 +82,11 @@ def build(
     (context / "model" / "meta.json").write_text(json.dumps(meta, indent=1))
     (context / "model" / DATA).write_text(json.dumps(dossier, indent=1))
     (context / "model" / PAGE).write_text(page(dossier))
-    golden.write(context / "model", images, probabilities)
+    golden.write(context / "model", inputs, outputs)
     (context / "requirements.txt").write_text(lock.requirements("bento"))
     (context / "bentofile.yaml").write_text(json.dumps({
         "service": "bentos.service:Service", "labels": dict(labels), "description": _description(recipe, version),
-        "include": [*SERVICE, "model/*"],
+        "include": [*code, "model/*"],
         "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
     }))  # fmt: skip
     _bentoml(scratch, "build", "--version", tag.split(":")[1], "--output", "tag", str(context))
@@ -88,11 +97,10 @@ def build(
 
 def _description(recipe: Recipe, version: str) -> str:
     """What the service's page says, instead of BentoML's default with pictures from elsewhere."""
-    shape = f"{recipe.contract.height}x{recipe.contract.width}"
+    classes = f" Classes: {', '.join(recipe.classes)}." if recipe.classes else ""
     return (
         f"# {recipe.name}, version {version}\n\n{recipe.purpose}\n\n"
-        f"Input: grey images of {shape}, {recipe.contract.dtype} in {recipe.contract.low}..{recipe.contract.high}. "
-        f"Classes: {', '.join(recipe.classes)}.\n\n"
+        f"Input: {recipe.contract.describe()}.{classes}\n\n"
         f"The Open Inference Protocol v2 stands at `/v2/models/{recipe.name}`."
     )
 

@@ -7,6 +7,7 @@ extension_binary_data.md.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,39 +15,38 @@ from typing import Any
 
 import numpy as np
 
-from ratchet.contract import ImageContract
+from ratchet.answers import Answers
+from ratchet.contract import Contract
 from ratchet.errors import Refusal
 
-INPUT, PROBABILITIES, CLASS = "image", "probabilities", "class"
 MAX_BATCH = 1024
-_DATATYPES = {"uint8": "UINT8", "float32": "FP32", "int64": "INT64"}
+_DATATYPES = {"float32": "FP32", "int64": "INT64"}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One inference request: inputs [N, height, width] and which outputs are wanted, binary or not."""
+    """One inference request: inputs [N, ...] and which outputs are wanted, binary or not."""
 
     id: str
-    images: np.ndarray
+    inputs: np.ndarray
     outputs: tuple[tuple[str, bool], ...]
 
 
-def metadata(recipe: str, version: str, contract: ImageContract, classes: tuple[str, ...]) -> dict[str, Any]:
+def metadata(
+    recipe: str, version: str, contract: Contract, answers: Answers, classes: tuple[str, ...]
+) -> dict[str, Any]:
     """The answer of `/v2/models/{m}`."""
     return {
         "name": recipe,
         "versions": [version],
         "platform": "onnxruntime_onnx",
-        "inputs": [{"name": INPUT, "datatype": _DATATYPES[contract.dtype], "shape": [-1, *contract.shape]}],
-        "outputs": [
-            {"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, len(classes)]},
-            {"name": CLASS, "datatype": "INT64", "shape": [-1]},
-        ],
-        "parameters": {"classes": list(classes), "max_batch": MAX_BATCH},
+        "inputs": [{"name": contract.kind, "datatype": contract.datatype, "shape": [-1, *contract.shape]}],
+        "outputs": answers.metadata(),
+        "parameters": {**({"classes": list(classes)} if classes else {}), "max_batch": MAX_BATCH},
     }
 
 
-def parse(body: bytes, header_length: str | None, contract: ImageContract) -> Asked:
+def parse(body: bytes, header_length: str | None, contract: Contract, answers: Answers) -> Asked:
     """An infer request's body; `header_length` is the header `Inference-Header-Content-Length`.
 
     Raises Refusal for whatever is not exactly one input that holds to the contract.
@@ -61,7 +61,8 @@ def parse(body: bytes, header_length: str | None, contract: ImageContract) -> As
     inputs = request.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise _no("there is not exactly one input", "inputs")
-    return Asked(_id(request), _tensor(inputs[0], tail, contract), _outputs(request))
+    names = tuple(output["name"] for output in answers.metadata())
+    return Asked(_id(request), _tensor(inputs[0], tail, contract), _outputs(request, names))
 
 
 def _parts(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
@@ -79,45 +80,45 @@ def _id(request: Mapping[str, Any]) -> str:
     return id
 
 
-def _tensor(item: Mapping[str, Any], tail: bytes, contract: ImageContract) -> np.ndarray:
-    want = _DATATYPES[contract.dtype]
-    if item.get("name") != INPUT:
-        raise _no(f"there is no input {item.get('name')!r}", f"the one input is {INPUT!r}")
+def _tensor(item: Mapping[str, Any], tail: bytes, contract: Contract) -> np.ndarray:
+    name, want = contract.kind, contract.datatype
+    if item.get("name") != name:
+        raise _no(f"there is no input {item.get('name')!r}", f"the one input is {name!r}")
     if item.get("datatype") != want:
-        raise _no(f"the type is {item.get('datatype')!r}, not {want!r}", INPUT)
+        raise _no(f"the type is {item.get('datatype')!r}, not {want!r}", name)
     shape = item.get("shape")
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise _no("the shape is no list of whole numbers", INPUT)
-    if len(shape) != 3 or tuple(shape[1:]) != contract.shape or not 0 < shape[0] <= MAX_BATCH:
-        raise _no(f"the shape is {shape}, not [1..{MAX_BATCH}, {contract.height}, {contract.width}]", INPUT)
-    count = int(np.prod(shape))
+        raise _no("the shape is no list of whole numbers", name)
+    if len(shape) != 1 + len(contract.shape) or tuple(shape[1:]) != contract.shape or not 0 < shape[0] <= MAX_BATCH:
+        wanted = ", ".join(map(str, (f"1..{MAX_BATCH}", *contract.shape)))
+        raise _no(f"the shape is {shape}, not [{wanted}]", name)
     size = _parameters(item).get("binary_data_size")
     if size is not None:
-        if (
-            "data" in item
-            or type(size) is not int
-            or size != len(tail)
-            or size != count * np.dtype(contract.dtype).itemsize
-        ):
-            raise _no(f"the binary data has {len(tail)} bytes and names {size!r}, for shape {shape}", INPUT)
-        return contract.check(np.frombuffer(tail, contract.dtype).reshape(shape), INPUT)
+        if "data" in item or type(size) is not int or size != len(tail):
+            raise _no(f"the binary data has {len(tail)} bytes and names {size!r}, for shape {shape}", name)
+        return contract.unpack(tail, shape[0], name)
     if tail:
         raise _no("bytes follow the JSON that no input names", "binary_data_size")
-    return contract.check_numbers(_numbers(item.get("data"), count, want).reshape(shape), INPUT)
+    return contract.read(_shaped(item.get("data"), shape, name), name)
 
 
-def _numbers(data: Any, count: int, want: str) -> np.ndarray:
-    """JSON data, flat or nested in row-major order."""
+def _shaped(data: Any, shape: list[int], name: str) -> Any:
+    """JSON data, flat or nested in row-major order; of texts it is a flat list."""
+    count = math.prod(shape)
     # Looked at before NumPy does: a long list of nothing takes seconds to turn into an array.
     if not isinstance(data, list) or len(data) > count:
-        raise _no(f"the data is not {count} whole numbers of type {want}", INPUT)
+        raise _no(f"the data is not {count} values", name)
+    if len(shape) == 1:
+        if len(data) != count:
+            raise _no(f"the data has {len(data)} values, not {count}", name)
+        return data
     try:
         array = np.array(data)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise _no("the data is ragged or holds no numbers", INPUT) from error
-    if data is None or array.dtype == bool or not np.issubdtype(array.dtype, np.integer) or array.size != count:
-        raise _no(f"the data is not {count} whole numbers of type {want}", INPUT)
-    return array
+        raise _no("the data is ragged or holds no numbers", name) from error
+    if array.size != count:
+        raise _no(f"the data has {array.size} values, not {count}", name)
+    return array.reshape(shape)
 
 
 def _parameters(item: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -129,29 +130,28 @@ def _parameters(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _outputs(request: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
+def _outputs(request: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
     binary = _parameters(request).get("binary_data_output") is True
     asked = request.get("outputs")
     if asked is None or asked == []:
-        return ((PROBABILITIES, binary), (CLASS, binary))
+        return tuple((name, binary) for name in names)
     if not isinstance(asked, list) or not all(isinstance(o, dict) for o in asked):
         raise _no("the outputs are no list of objects", "outputs")
     wanted = []
     for output in asked:
-        if output.get("name") not in (PROBABILITIES, CLASS):
-            raise _no(f"there is no output {output.get('name')!r}", f"outputs are {PROBABILITIES!r} and {CLASS!r}")
+        if output.get("name") not in names:
+            raise _no(f"there is no output {output.get('name')!r}", f"outputs are: {', '.join(names)}")
         if _parameters(output).get("classification"):
             raise _no("the classification extension is not spoken", "outputs")
         wanted.append((output["name"], _parameters(output).get("binary_data", binary) is True))
     return tuple(wanted)
 
 
-def render(asked: Asked, probabilities: np.ndarray, recipe: str, version: str) -> tuple[bytes, dict[str, str]]:
-    """The answer's body and headers, from probabilities [N, classes]."""
-    arrays = {PROBABILITIES: probabilities.astype(np.float32), CLASS: probabilities.argmax(axis=1).astype(np.int64)}
+def render(asked: Asked, tensors: Mapping[str, np.ndarray], recipe: str, version: str) -> tuple[bytes, dict[str, str]]:
+    """The answer's body and headers, from the outputs by name."""
     outputs, tails = [], []
     for name, binary in asked.outputs:
-        array = arrays[name]
+        array = tensors[name]
         output: dict[str, Any] = {"name": name, "datatype": _DATATYPES[str(array.dtype)], "shape": list(array.shape)}
         if binary:
             tails.append(array.tobytes())

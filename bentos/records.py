@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ratchet.answers import Answers
+from ratchet.contract import Contract
+
 KEPT, BYTES = 4096, 16 << 10
 """Requests that are remembered, and the largest input that is kept raw."""
 
@@ -21,22 +24,23 @@ request: ContextVar[str] = ContextVar("request", default="")
 
 
 class Records:
-    def __init__(self, keep_inputs: bool) -> None:
-        self.keep_inputs = keep_inputs
+    def __init__(self, contract: Contract, answers: Answers, keep_inputs: bool) -> None:
+        self.contract, self.answers, self.keep_inputs = contract, answers, keep_inputs
         self.seen = 0
         self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
-    def add(self, images: np.ndarray, probabilities: np.ndarray) -> None:
-        """Remembers the first class answered to images [N, ...], by the probabilities [N, classes]."""
+    def add(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
+        """Remembers the first of the answers [N, width] to inputs [N, ...], in short."""
         if not request.get():
             return
         self.seen += 1
-        first = images[0].tobytes()
+        first = self.contract.pack(inputs[:1])
         raw = base64.b64encode(first).decode() if self.keep_inputs and len(first) <= BYTES else ""
         # A caller may send one id twice: what was asked is part of what names a request.
-        asked = hashlib.blake2b(images.tobytes(), digest_size=8).hexdigest()
-        answered = int(probabilities[0].argmax())
-        self._kept.append({"id": f"{request.get()} {asked}", "class": answered, "input": raw})
+        whole = first if len(inputs) == 1 else self.contract.pack(inputs)
+        asked = hashlib.blake2b(whole, digest_size=8).hexdigest()
+        answered = self.answers.short(outputs[0])
+        self._kept.append({"id": f"{request.get()} {asked}", "answer": answered, "input": raw})
 
     def after(self, seen: int, limit: int = 512) -> dict[str, Any]:
         """Up to `limit` records that came after the first `seen`, oldest first, and where to go on."""

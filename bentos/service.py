@@ -1,6 +1,6 @@
 """The service inside a bento: BentoML's own API, the Open Inference Protocol, health.
 
-Runs with bentoml, onnxruntime, NumPy and Pillow alone; reads `model/` beside its package.
+Runs with bentoml, onnxruntime and NumPy alone, and Pillow for images; reads `model/` beside its package.
 """
 
 from __future__ import annotations
@@ -39,15 +39,17 @@ from starlette.routing import Route
 from bentos import protocol
 from bentos.door import Door
 from bentos.records import Records
-from ratchet.contract import ImageContract
+from ratchet import answers, contract
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
 META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text())
-CONTRACT = ImageContract(**META["contract"])
-CLASSES = tuple(META["classes"])
+CONTRACT = contract.of(META["contract"])
+ANSWERS = answers.of(META["contract"], META["classes"])
 RECIPE, VERSION = META["recipe"], META["version"]
-RECORDS = Records(META["record_inputs"])
+RECORDS = Records(CONTRACT, ANSWERS, META["record_inputs"])
+_WORDS = _MODEL / "vocabulary.txt"
+WORDS = tuple(_WORDS.read_text(encoding="utf-8").split("\n")) if _WORDS.exists() else ()
 DEVICE = os.environ.get("RATCHET_DEVICE", "cpu")
 MEMORY_MB = int(os.environ.get("RATCHET_MEMORY_MB", "0"))
 """What the model may take of its GPU; 0 is no limit."""
@@ -72,21 +74,21 @@ class Model:
         if not self.fault and self.session.get_providers()[0] != wanted[0]:
             self.fault = f"asked for {wanted[0]}, got {self.session.get_providers()[0]}"
         self.device = "gpu" if self.session.get_providers()[0].startswith("CUDA") else "cpu"
-        self(np.zeros((1, *CONTRACT.shape), CONTRACT.dtype))
+        self(CONTRACT.example())
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities [N, classes] for images [N, height, width]."""
-        return self.session.run(None, {protocol.INPUT: images.astype(np.float32)[..., None]})[0]
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Answers [N, width] to inputs [N, ...]."""
+        return self.session.run(None, {CONTRACT.kind: CONTRACT.features(inputs, WORDS)})[0]
 
-    async def answer(self, images: np.ndarray) -> np.ndarray:
+    async def answer(self, inputs: np.ndarray) -> np.ndarray:
         """The same; a large batch leaves the event loop free for health checks.
 
         Raises ValueError, which is a 500, on a number that is not finite: no answer beats a wrong one.
         """
-        found = self(images) if len(images) <= 32 else await anyio.to_thread.run_sync(self, images)
+        found = self(inputs) if len(inputs) <= 32 else await anyio.to_thread.run_sync(self, inputs)
         if not np.isfinite(found).all():
             raise ValueError("the model answered a number that is not finite")
-        RECORDS.add(images, found)
+        RECORDS.add(inputs, found)
         return found
 
 
@@ -129,7 +131,8 @@ async def _ready(request: Request) -> JSONResponse:
 
 
 async def _metadata(request: Request) -> JSONResponse:
-    return _known(request) or JSONResponse(protocol.metadata(RECIPE, VERSION, CONTRACT, CLASSES))
+    classes = tuple(META["classes"])
+    return _known(request) or JSONResponse(protocol.metadata(RECIPE, VERSION, CONTRACT, ANSWERS, classes))
 
 
 async def _infer(request: Request) -> Response:
@@ -137,10 +140,11 @@ async def _infer(request: Request) -> Response:
         return unknown
     try:
         length = request.headers.get("inference-header-content-length")
-        asked = protocol.parse(await request.body(), length, CONTRACT)
+        asked = protocol.parse(await request.body(), length, CONTRACT, ANSWERS)
     except Refusal as refusal:
         return _refused(refusal)
-    body, headers = protocol.render(asked, await model().answer(asked.images), RECIPE, VERSION)
+    found = ANSWERS.tensors(await model().answer(asked.inputs))
+    body, headers = protocol.render(asked, found, RECIPE, VERSION)
     return Response(body, headers=headers)
 
 
@@ -163,6 +167,17 @@ for _base in ("/models/{model}", "/models/{model}/versions/{version}"):
     ]
 
 
+async def _predict(values: list[Any]) -> dict[str, Any]:
+    try:
+        # Looked at first: a long list of nothing takes long to read.
+        if len(values) > protocol.MAX_BATCH:
+            raise Refusal(f"there are {len(values)} inputs", CONTRACT.many, f"Send at most {protocol.MAX_BATCH}")
+        inputs = CONTRACT.read(values, CONTRACT.many)
+    except Refusal as refusal:
+        return _refused(refusal)  # type: ignore[return-value]
+    return {**ANSWERS.told(await model().answer(inputs)), "model_version": VERSION}
+
+
 @bentoml.service(
     name=RECIPE,
     http={"host": "127.0.0.1"},
@@ -173,7 +188,7 @@ for _base in ("/models/{model}", "/models/{model}/versions/{version}"):
     tracing={"excluded_urls": "v2"},
 )
 class Service:
-    """Classifies images by the contract that the model was trained under."""
+    """Answers by the contract that the model was trained under. What `predict` takes is named after its kind."""
 
     def __init__(self) -> None:
         model()
@@ -184,35 +199,37 @@ class Service:
         gc.collect()
         gc.freeze()
 
-    @bentoml.api
-    async def classify(self, image: Path) -> dict[str, Any]:
-        """One PNG or JPEG of exactly the model's size, in the form field `image`."""
-        try:
-            pixels = CONTRACT.decode(image.read_bytes())
-        except Refusal as refusal:
-            return _refused(refusal)  # type: ignore[return-value]
-        probabilities = (await model().answer(pixels[None]))[0]
-        return {
-            "label": CLASSES[int(probabilities.argmax())],
-            "probabilities": dict(zip(CLASSES, map(float, probabilities), strict=True)),
-            "model_version": VERSION,
-        }
+    if CONTRACT.kind == "image":
 
-    @bentoml.api
-    async def predict(self, images: list[Any]) -> dict[str, Any]:
-        """A JSON array of images [N, height, width], whole numbers."""
-        try:
-            pixels = CONTRACT.check_numbers(images, "images")
-            if len(pixels) > protocol.MAX_BATCH:
-                raise Refusal(f"there are {len(pixels)} images", "images", f"Send at most {protocol.MAX_BATCH}")
-        except Refusal as refusal:
-            return _refused(refusal)  # type: ignore[return-value]
-        probabilities = await model().answer(pixels)
-        return {
-            "label": [CLASSES[i] for i in probabilities.argmax(axis=1)],
-            "probabilities": probabilities.tolist(),
-            "model_version": VERSION,
-        }
+        @bentoml.api
+        async def classify(self, image: Path) -> dict[str, Any]:
+            """One PNG or JPEG of exactly the model's size, in the form field `image`."""
+            try:
+                pixels = CONTRACT.unpack(CONTRACT.hold(image.read_bytes(), "the image"), 1)
+            except Refusal as refusal:
+                return _refused(refusal)  # type: ignore[return-value]
+            found = await model().answer(pixels)
+            told = dict(zip(META["classes"], map(float, found[0]), strict=True))
+            return {"label": ANSWERS.told(found)["label"][0], "probabilities": told, "model_version": VERSION}
+
+        @bentoml.api
+        async def predict(self, images: list[Any]) -> dict[str, Any]:
+            """A JSON array of images [N, height, width], whole numbers."""
+            return await _predict(images)
+
+    elif CONTRACT.kind == "text":
+
+        @bentoml.api
+        async def predict(self, texts: list[Any]) -> dict[str, Any]:
+            """A JSON array of plain texts."""
+            return await _predict(texts)
+
+    else:
+
+        @bentoml.api
+        async def predict(self, series: list[Any]) -> dict[str, Any]:
+            """A JSON array of windows [N, window], numbers, the newest last."""
+            return await _predict(series)
 
 
 _service: Any = Service  # the decorator makes a bentoml Service of the class

@@ -8,6 +8,8 @@ from typing import TextIO
 
 import click
 
+from ratchet.errors import Refusal
+
 
 @click.command("label")
 @click.argument("recipe")
@@ -21,6 +23,9 @@ def command(recipe: str, file: TextIO) -> None:
     from ratchet.recipe import load
     from releases import labels, requests
 
-    found = labels.read(file, load(recipe).classes, Path(file.name))
+    classes = load(recipe).classes
+    if not classes:
+        raise Refusal("its answers are forecasts, not classes", recipe, "Ingest what came next: `ratchet ingest`")
+    found = labels.read(file, classes, Path(file.name))
     requests.ledger().label(recipe, found, time.time())
     click.echo(f"{recipe}: {len(found)} labels are kept")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands._stack import stack
 from ratchet.errors import Refusal
 from ratchet.settings import settings
+
+if TYPE_CHECKING:
+    from ratchet.recipe import Recipe
 
 
 class _Families(click.ParamType):
@@ -54,35 +59,51 @@ def command(recipe: str, epochs: int | None, batch_size: int | None, families: l
         again = ". Run it again: it goes on where it stood" if ended.state == "crashed" else ""
         raise Refusal(f"the run ended as {ended.state}", ended.name, f"{told}{again}")
     click.echo(ended.message)
-    _first_answer(loaded.name)
+    _first_answer(loaded)
 
 
-def _first_answer(recipe: str) -> None:
-    """Asks the gateway with a real image of the benchmark, as the printed command does."""
+def _first_answer(recipe: Recipe) -> None:
+    """Asks the gateway as the printed command does: with an input of the benchmark, or a made one."""
     import httpx
     import numpy as np
-    from PIL import Image
 
-    from ratchet.lake.ingest import benchmark
+    from ratchet.lake.snapshot import benchmarked
     from ratchet.local_http import LOCAL
-    from ratchet.recipe import load
 
-    loaded = load(recipe)
-    images, labels, _ = benchmark(loaded)
-    number = int(np.random.default_rng().integers(len(images)))
-    path = settings().home / "example.png"
-    Image.fromarray(images[number]).save(path)
-    url = f"{settings().gateway_url}/{recipe}/classify"
+    contract, chance = recipe.contract, np.random.default_rng()
+    if recipe.show_inputs:
+        held, _ = benchmarked(recipe)
+        at = int(chance.integers(len(held)))
+        asked, what = held.inputs[at : at + 1], f"An input of the benchmark ({_true(recipe, held.targets[at])})"
+    else:
+        asked, what = contract.made(1, chance), "A made-up input"
+    url, path = f"{settings().gateway_url}/{recipe.name}/predict", settings().home / f"example-{recipe.name}.json"
+    path.write_text(json.dumps({contract.many: asked.tolist()}))
     try:
-        answer = httpx.post(url, files={"image": ("example.png", path.read_bytes(), "image/png")}, timeout=10, **LOCAL)
+        answer = httpx.post(url, json=json.loads(path.read_text()), timeout=10, **LOCAL)
         told = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise Refusal(f"the gateway gave no answer ({error})", url, "See `ratchet status`") from error
     if answer.status_code != 200:
         raise Refusal(f"the gateway answered {answer.status_code} ({json.dumps(told)})", url, "See `ratchet status`")
-    sure = max(told["probabilities"].values())
-    click.echo(
-        f"\nA benchmark image of class {loaded.classes[int(labels[number])]!r} is answered "
-        f"{told['label']!r} ({sure:.1%}) by version {told['model_version']}.\nAsk for one of your own:\n\n"
-        f"  curl -F image=@{path} {url}\n"
-    )
+    click.echo(f"\n{what} is answered {_said(told)} by version {told['model_version']}.\nAsk for one of your own:\n")
+    if contract.kind == "image":
+        from PIL import Image
+
+        Image.fromarray(asked[0]).save(path.with_suffix(".png"))
+        click.echo(f"  curl -F image=@{path.with_suffix('.png')} {url.replace('/predict', '/classify')}\n")
+    else:
+        click.echo(f"  curl -H 'content-type: application/json' -d @{path} {url}\n")
+
+
+def _true(recipe: Recipe, target: Any) -> str:
+    if recipe.classes:
+        return f"class {recipe.classes[int(target)]!r}"
+    return f"{target.mean():.1f} on average came next"
+
+
+def _said(told: Mapping[str, Any]) -> str:
+    if "label" in told:
+        return f"{told['label'][0]!r} ({max(told['probabilities'][0]):.1%})"
+    forecast = told["forecast"][0]
+    return f"{sum(forecast) / len(forecast):.1f} on average over the next {len(forecast)}"

@@ -1,63 +1,84 @@
-"""The table that a suite looks at: one row a record, figures of its image, its label, its age."""
+"""The table that a suite looks at: one row a record, figures of its input, its label, its age."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ratchet.lake import table
 from ratchet.recipe import Recipe
+from ratchet.series import SeriesContract
+from ratchet.texts import tokens
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
-    "record",
-    "label",
-    "height",
-    "width",
-    "minimum",
-    "maximum",
-    "mean",
-    "deviation",
-    "duplicate",
-    "class_share",
-    "age_days",
-)
+_OWN = {
+    "image": ("height", "width", "minimum", "maximum", "mean", "deviation"),
+    "text": ("characters", "words", "unprintable"),
+    "series": ("value", "steps_after"),
+}
+
+
+def columns(recipe: Recipe) -> tuple[str, ...]:
+    """Of the table for this kind of input."""
+    labelled = ("label", "class_share") if recipe.classes else ()
+    return ("record", *labelled, *_OWN[recipe.contract.kind], "duplicate", "age_days")
 
 
 def of_batch(recipe: Recipe, home: Path, batch: str) -> pd.DataFrame:
-    """`COLUMNS` for every landed record of the batch.
+    """`columns` for every landed record of the batch.
 
-    `duplicate` is 1 where the same image stands earlier in the batch or in the admitted records.
+    `duplicate` is 1 where the same input stands earlier in the batch or in the admitted records.
     """
     import pandas as pd
 
     rows = table.read(home / "landing", where=("batch", batch))
     records = rows.to_pylist() if rows is not None else []
-    width = recipe.contract.width
-    images = np.array([np.frombuffer(r["image"], recipe.contract.dtype) for r in records]).reshape(len(records), -1)
-    images = images.astype(np.float64)
     admitted = table.read(home / "records", ["input"])
     seen = Counter(admitted["input"].to_pylist() if admitted is not None else ())
     duplicate = []
     for record in records:
         duplicate.append(int(seen[record["input"]] > 0))
         seen[record["input"]] += 1
-    sizes = Counter(r["label"] for r in records)
-    now = datetime.now(UTC)
-    empty = not len(records)
+    now, sizes = datetime.now(UTC), Counter(r["label"] for r in records)
+    own = {"image": _images, "text": _texts, "series": _values}[recipe.contract.kind](recipe, records)
     return pd.DataFrame({
-        "record": [r["record"] for r in records],
-        "label": [r["label"] for r in records],
-        "height": [len(r["image"]) // width for r in records],
-        "width": [width] * len(records),
-        "minimum": [] if empty else images.min(axis=1), "maximum": [] if empty else images.max(axis=1),
-        "mean": [] if empty else images.mean(axis=1), "deviation": [] if empty else images.std(axis=1),
-        "duplicate": duplicate, "class_share": [sizes[r["label"]] / len(records) for r in records],
+        "record": [r["record"] for r in records], "label": [r["label"] for r in records],
+        "class_share": [sizes[r["label"]] / len(records) for r in records], **own, "duplicate": duplicate,
         "age_days": [(now - r["captured_at"]).total_seconds() / 86400 for r in records],
-    }, columns=list(COLUMNS))  # fmt: skip
+    }, columns=list(columns(recipe)))  # fmt: skip
+
+
+def _images(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
+    _, width = recipe.contract.shape
+    pixels = np.array([np.frombuffer(r["image"], np.uint8) for r in records], np.float64).reshape(len(records), -1)
+    empty = not len(records)
+    return {
+        "height": [len(r["image"]) // width for r in records], "width": [width] * len(records),
+        "minimum": [] if empty else pixels.min(axis=1), "maximum": [] if empty else pixels.max(axis=1),
+        "mean": [] if empty else pixels.mean(axis=1), "deviation": [] if empty else pixels.std(axis=1),
+    }  # fmt: skip
+
+
+def _texts(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
+    texts = [r["text"] for r in records]
+    return {
+        "characters": [len(t) for t in texts],
+        "words": [len(tokens(t)) for t in texts],
+        "unprintable": [sum(not (c.isprintable() or c.isspace()) for c in t) / len(t) for t in texts],
+    }
+
+
+def _values(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """`steps_after` counts from the value before it in time; the first of a batch follows itself by one."""
+    assert isinstance(recipe.contract, SeriesContract)
+    seconds = np.array([r["captured_at"].timestamp() for r in records])
+    order = np.argsort(seconds, kind="stable")
+    steps = np.ones(len(records))
+    steps[order[1:]] = np.diff(seconds[order]) / recipe.contract.step
+    return {"value": [r["value"] for r in records], "steps_after": steps}

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from expectations.statistics import COLUMNS
+from expectations.statistics import columns
+from ratchet.images import ImageContract
 from ratchet.recipe import Recipe
+from ratchet.series import SeriesContract
+from ratchet.texts import TextContract
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,35 @@ class Expectation:
 
 
 def suite(recipe: Recipe) -> tuple[Expectation, ...]:
-    """Schema, sizes, ranges, label set, class balance, duplicates, blank images, row count, freshness."""
-    want, contract = recipe.suite, recipe.contract
-    labels = list(range(len(recipe.classes)))
+    """Schema, row count, what goes for this kind of input, labels and their balance, duplicates, freshness."""
+    want, known = recipe.suite, list(columns(recipe))
+    own = {"image": _images, "text": _texts, "series": _series}[recipe.contract.kind](recipe)
     return (
         Expectation(
-            "ExpectTableColumnsToMatchSet", {"column_set": list(COLUMNS), "exact_match": True}, "the columns are known"
+            "ExpectTableColumnsToMatchSet", {"column_set": known, "exact_match": True}, "the columns are known"
         ),
         Expectation("ExpectTableRowCountToBeBetween", {"min_value": want.min_rows}, f"at least {want.min_rows} rows"),
+        *own,
+        *(_labels(recipe) if recipe.classes else ()),
+        Expectation(
+            "ExpectColumnMeanToBeBetween",
+            {"column": "duplicate", "max_value": want.max_duplicates},
+            f"at most {want.max_duplicates:.0%} duplicates",
+            "duplicate",
+        ),
+        Expectation(
+            "ExpectColumnValuesToBeBetween",
+            {"column": "age_days", "min_value": -1, "max_value": want.max_age_days},
+            f"captured within {want.max_age_days:g} days, and not in the future",
+            "age_days",
+        ),
+    )
+
+
+def _images(recipe: Recipe) -> tuple[Expectation, ...]:
+    contract = recipe.contract
+    assert isinstance(contract, ImageContract)
+    return (
         _between("height", contract.height, contract.height),
         _between("width", contract.width, contract.width),
         _between("minimum", contract.low, contract.high),
@@ -39,6 +63,41 @@ def suite(recipe: Recipe) -> tuple[Expectation, ...]:
             "no blank or constant image",
             "deviation",
         ),
+    )
+
+
+def _texts(recipe: Recipe) -> tuple[Expectation, ...]:
+    contract = recipe.contract
+    assert isinstance(contract, TextContract)
+    return (
+        _between("characters", 1, contract.longest),
+        Expectation("ExpectColumnValuesToBeBetween", {"column": "words", "min_value": 1}, "at least one word", "words"),
+        Expectation(
+            "ExpectColumnMeanToBeBetween",
+            {"column": "unprintable", "max_value": 0.01},
+            "at most 1% of the characters are none that are printed",
+            "unprintable",
+        ),
+    )
+
+
+def _series(recipe: Recipe) -> tuple[Expectation, ...]:
+    contract = recipe.contract
+    assert isinstance(contract, SeriesContract)
+    return (
+        _between("value", contract.low, contract.high),
+        Expectation(
+            "ExpectColumnValuesToBeBetween",
+            {"column": "steps_after", "min_value": 1, "max_value": 1, "mostly": 1 - recipe.suite.max_gaps},
+            f"one value every {contract.step} s, but for {recipe.suite.max_gaps:.0%}",
+            "steps_after",
+        ),
+    )
+
+
+def _labels(recipe: Recipe) -> tuple[Expectation, ...]:
+    labels, want = list(range(len(recipe.classes))), recipe.suite
+    return (
         Expectation(
             "ExpectColumnValuesToBeInSet",
             {"column": "label", "value_set": labels},
@@ -57,21 +116,9 @@ def suite(recipe: Recipe) -> tuple[Expectation, ...]:
             f"the rarest class has at least {want.min_class_share:.0%} of the rows",
             "class_share",
         ),
-        Expectation(
-            "ExpectColumnMeanToBeBetween",
-            {"column": "duplicate", "max_value": want.max_duplicates},
-            f"at most {want.max_duplicates:.0%} duplicates",
-            "duplicate",
-        ),
-        Expectation(
-            "ExpectColumnValuesToBeBetween",
-            {"column": "age_days", "min_value": -1, "max_value": want.max_age_days},
-            f"captured within {want.max_age_days:g} days, and not in the future",
-            "age_days",
-        ),
     )
 
 
-def _between(column: str, low: int, high: int) -> Expectation:
+def _between(column: str, low: float, high: float) -> Expectation:
     arguments = {"column": column, "min_value": low, "max_value": high}
     return Expectation("ExpectColumnValuesToBeBetween", arguments, f"{low}..{high}", column)

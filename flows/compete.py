@@ -11,6 +11,7 @@ from prefect import get_run_logger
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from flows import stages
+from ratchet.answers import Answers
 from ratchet.errors import Refusal
 from ratchet.recipe import load
 from ratchet.words import Candidate, Snapshot
@@ -39,10 +40,12 @@ def compete(
                 log.warning("the family %s is left out: %s", family, future.state.message)
     if not found:
         raise Refusal("no family could be trained", f"{', '.join(families)} on {name}", "See the run's log")
-    winner = best(found)
+    answers = load(name).answers
+    winner = best(found, answers)
     for candidate in found:
-        figure = candidate.metrics["val_accuracy"]
-        log.info("%s: version %s, validation accuracy %.4f", candidate.family, candidate.version, figure)
+        figure = candidate.metrics[f"val_{answers.metric}"]
+        told = f"validation {answers.metric.replace('_', ' ')}"
+        log.info("%s: version %s, %s %.4f", candidate.family, candidate.version, told, figure)
         known = registry.version(name, candidate.version)
         if candidate is not winner and known and "ratchet.verdict" not in known.tags:  # it may serve since long
             why = f"version {winner.version} ({winner.family}) did better on the validation side"
@@ -51,9 +54,9 @@ def compete(
     return winner
 
 
-def best(candidates: Sequence[Candidate]) -> Candidate:
-    """The first of those with the highest accuracy on the validation side. Pure."""
-    return max(candidates, key=lambda c: c.metrics["val_accuracy"])
+def best(candidates: Sequence[Candidate], answers: Answers) -> Candidate:
+    """The first of those with the best figure on the validation side. Pure."""
+    return max(candidates, key=lambda c: answers.better * c.metrics[f"val_{answers.metric}"])
 
 
 def _end_with_parent() -> None:

@@ -57,7 +57,7 @@ def _proved(made: Package, host: Host, port: int, started: float) -> Served:
         time.sleep(0.2)
     seconds = time.monotonic() - started
     url, folder = host.url(port), host.shelf.folder(made) / "src" / "model"
-    count = golden.prove(url, made.recipe, folder, settings().device)
-    p50, p99 = golden.latency(url, made.recipe, folder)
+    count = golden.prove(url, folder, settings().device)
+    p50, p99 = golden.latency(url, folder)
     log.info("%d golden answers as expected; p50 %.2f ms, p99 %.2f ms; ready after %.1f s", count, p50, p99, seconds)
     return Served(made, settings().host_name, settings().address, port, settings().device, count, p50, p99, seconds)

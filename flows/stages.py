@@ -117,7 +117,9 @@ def train(
         training = replace(training, family=family, parameters={})
     candidate, new = candidates.make(recipe, training, snapshot, log.info)
     did = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
-    log.info("version %s %s: test accuracy %.4f", candidate.version, did, candidate.metrics["test_accuracy"])
+    metric = recipe.answers.metric
+    log.info("version %s %s: test %s %.4f", candidate.version, did, metric.replace("_", " "),
+             candidate.metrics[f"test_{metric}"])  # fmt: skip
     return candidate
 
 
@@ -166,7 +168,7 @@ def arm(name: str, candidate: Candidate) -> str:
     """What would serve it: the same weights in a mended service are another."""
     from bentos import build
 
-    return build.arm(candidate.version, build.package_key(load_recipe(name), candidate.onnx))
+    return build.arm(candidate.version, build.package_key(load_recipe(name), candidate.onnx, candidate.vocabulary))
 
 
 @stage
@@ -174,41 +176,50 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     """The bento: built once for a package key, kept beside the version in MLflow."""
     from bentos import build
     from models import candidate as candidates
-    from models import export, registry
+    from models import registry
     from ratchet import stage as stages
 
     recipe = load_recipe(name)
-    key = build.package_key(recipe, candidate.onnx)
+    key = build.package_key(recipe, candidate.onnx, candidate.vocabulary)
     labels = {"package": key, "model": name, "version": candidate.version, "run": candidate.run_id,
               "snapshot": candidate.snapshot.fingerprint, "commit": candidate.commit}  # fmt: skip
 
     def work() -> Package:
         with scratch() as folder:
-            onnx = candidates.onnx(candidate, folder)
-            images = snapshots.load(recipe, candidate.snapshot)["test"].images[:32]
+            made = candidates.exported(recipe, candidate, folder)
+            inputs = golden_inputs(recipe, candidate.snapshot, made.words)
             tag, bento = build.build(
                 recipe,
                 candidate.version,
-                onnx,
-                images,
-                export.scores(onnx, images),
+                sorted(made.path.parent.iterdir()),
+                inputs,
+                made.answers(inputs),
                 labels,
                 dossier_of(candidate, verdict),
                 folder,
             )
             path = registry.beside(candidate, bento.name)
             registry.upload(path, bento)
-            made = Package(name, candidate.version, key, tag, sha256(bento), path, recipe.memory_mb)
+            packed = Package(name, candidate.version, key, tag, sha256(bento), path, recipe.memory_mb)
         serves = requests.state_of(name).champion
         if serves is None or serves.version != candidate.version:  # of that one, the tag follows its promotion
-            registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(made)))
-        return made
+            registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(packed)))
+        return packed
 
     named = {"package": key, "version": candidate.version, "memory": recipe.memory_mb}
     stage_key = stages.key("package", build.VERSION, **named, verdict=to_json(verdict))
     made, new = stages.run(stage_key, Package, work, source=build.build, still=lambda p: registry.has(p.artifact))
     get_run_logger().info("%s %s, SHA-256 %s", made.tag, "built" if new else "was built before", made.digest[:16])
     return made
+
+
+def golden_inputs(recipe: Recipe, snapshot: Snapshot, words: tuple[str, ...]) -> Any:
+    """32 inputs that may stand in an artifact: of the test side, or made ones where nobody's may."""
+    import numpy as np
+
+    if recipe.show_inputs:
+        return snapshots.load(recipe, snapshot)["test"].inputs[:32]
+    return recipe.contract.made(32, np.random.default_rng(0), words)
 
 
 def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
@@ -282,7 +293,7 @@ def observe(made: Package) -> None:
     from ratchet.fleet.shelf import Shelf
 
     folder = Shelf(settings()).unpack(made, act.fetch)  # this worker's machine need not be a host's
-    count = golden.replay(settings().gateway_url, made.recipe, folder / "src" / "model")
+    count = golden.replay(settings().gateway_url, folder / "src" / "model")
     get_run_logger().info("the gateway answers %d golden inputs as expected", count)
     create_markdown_artifact(
         f"**{made.recipe}** version {made.version} serves at {settings().gateway_url}/{made.recipe}/\n\n"

@@ -9,8 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from models import export, plots, registry, train
 from ratchet import lock, stage
@@ -54,20 +53,30 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
     tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version),
             "ratchet.source": source}  # fmt: skip
     split = snapshots.load(recipe, snapshot)
+    train_, held = split["train"], split["validation"]
+    _enough(recipe, split)
+    words = recipe.contract.learn(train_.inputs)
     with registry.open_run(recipe.name, key_, parameters, tags) as run:
         size = f"{training.epochs} epochs of batches of {training.batch_size}"
-        tell(f"training {training.family} on {len(split['train'].labels)} records, {size}")
-        train_, held = split["train"], split["validation"]
-        registry.log_snapshot(snapshot, train_.images, train_.labels, lake(recipe.name) / "records")
+        tell(f"training {training.family} on {len(train_)} records, {size}")
+        x, held_x = (recipe.contract.features(side.inputs, words) for side in (train_, held))
+        registry.log_snapshot(snapshot, x, train_.targets, lake(recipe.name) / "records")
 
         def epoch(number: int, figures: Mapping[str, float]) -> None:
             run.epoch(number, figures)
             tell(f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items())))
 
-        fitted = train.fit(recipe, training, (train_.images, train_.labels), (held.images, held.labels), folder, epoch)
-        candidate = _register(recipe, training, snapshot, fitted, split["test"], run, folder, tags, key_, parameters)
+        fitted = train.fit(recipe, training, (x, train_.targets), (held_x, held.targets), folder, epoch)
+        exported = export.export(recipe, fitted.model, words, split["test"].inputs[:256], folder)
+        candidate = _register(recipe, training, snapshot, fitted, exported, split["test"], run, tags, key_, parameters)
     shutil.rmtree(folder, ignore_errors=True)
     return candidate, True
+
+
+def _enough(recipe: Recipe, split: Mapping[Any, snapshots.Split]) -> None:
+    for side, part in split.items():
+        if not len(part):
+            raise Refusal(f"no record stands on the {side} side", recipe.name, "Ingest more, and without gaps")
 
 
 def _source(recipe: Recipe, training: Training) -> str:
@@ -82,37 +91,39 @@ def _register(
     training: Training,
     snapshot: Snapshot,
     fitted: train.Fitted,
+    exported: export.Exported,
     test: snapshots.Split,
     run: registry.Run,
-    folder: Path,
     tags: dict[str, str],
     key_: str,
     parameters: dict[str, float | int | str],
 ) -> Candidate:
-    onnx = folder / "model.onnx"
-    example = test.images[:8].astype(np.float32)[..., None]
-    digest = export.export(fitted.model, test.images[:256].astype(np.float32)[..., None], onnx)
-    scored = export.scores(onnx, test.images)
-    answers = scored.argmax(axis=1)
-    metrics = {"test_accuracy": float((answers == test.labels).mean()), **dict(fitted.history[-1])}
-    run.metrics({"test_accuracy": metrics["test_accuracy"], "fit_seconds": fitted.seconds})
+    folder, answers = exported.path.parent, exported.answers(test.inputs)
+    figure = f"test_{recipe.answers.metric}"
+    metrics = {figure: recipe.answers.figure(test.targets, answers), **dict(fitted.history[-1])}
+    run.metrics({figure: metrics[figure], "fit_seconds": fitted.seconds})
     run.figure(plots.curves(fitted.history), "learning_curves.png")
-    counts = plots.counts(test.labels, answers, len(recipe.classes))
-    run.figure(plots.confusion(counts, recipe.classes), "confusion_matrix.png")
+    counts: tuple[tuple[int, ...], ...] = ()
+    if recipe.classes:
+        counts = plots.counts(test.targets, answers.argmax(axis=1), len(recipe.classes))
+        run.figure(plots.confusion(counts, recipe.classes), "confusion_matrix.png")
     candidate = Candidate(
-        recipe.name, "", "", run.id, training.family, fitted.weights, digest, snapshot, parameters, metrics,
-        fitted.seconds, tags["git.commit"], tags["lock.sha256"], fitted.history, counts,
+        recipe.name, "", "", run.id, training.family, fitted.weights, sha256(exported.path), snapshot, parameters,
+        metrics, fitted.seconds, tags["git.commit"], tags["lock.sha256"], fitted.history, counts,
+        export.digest(folder / export.VOCABULARY),
     )  # fmt: skip
+    inputs = test.inputs[:8] if recipe.show_inputs else recipe.contract.example()
     version, model_id = run.register(
         fitted.model,
-        onnx,
-        example,
-        scored[:8],
+        [exported.path, *([folder / export.VOCABULARY] if candidate.vocabulary else [])],
+        recipe.contract.features(inputs, exported.words),
+        exported.answers(inputs),
         lock.pinned("train", _LOCKED),
         {
             KEY: "",
             "ratchet.weights": fitted.weights,
-            "ratchet.onnx": digest,
+            "ratchet.onnx": candidate.onnx,
+            "ratchet.vocabulary": candidate.vocabulary,
             "ratchet.snapshot": snapshot.fingerprint,
             **tags,
         },
@@ -132,12 +143,22 @@ def _read(version: registry.Version) -> Candidate:
         return from_json(Candidate, kept(path) or {})
 
 
-def onnx(candidate: Candidate | registry.Version, scratch: Path) -> Path:
+def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: Path) -> export.Exported:
     """The candidate's export, fetched from MLflow. Raises Refusal when it is not the one that was exported."""
-    path = scratch / f"{candidate.model_id}.onnx"
+    if isinstance(candidate, Candidate):
+        onnx, vocabulary = candidate.onnx, candidate.vocabulary
+    else:
+        onnx, vocabulary = candidate.tags["ratchet.onnx"], candidate.tags.get("ratchet.vocabulary", "")
+    folder = scratch / candidate.model_id
+    path = _fetched(candidate, export.MODEL, onnx, folder)
+    words = export.read_words(_fetched(candidate, export.VOCABULARY, vocabulary, folder)) if vocabulary else ()
+    return export.Exported(path, recipe.contract, words)
+
+
+def _fetched(candidate: Candidate | registry.Version, name: str, want: str, folder: Path) -> Path:
+    path = folder / name
     if not path.exists():
-        registry.download(registry.beside(candidate, "model.onnx"), path)
-    want = candidate.onnx if isinstance(candidate, Candidate) else candidate.tags["ratchet.onnx"]
+        registry.download(registry.beside(candidate, name), path)
     if sha256(path) != want:
         raise Refusal(
             f"the model of version {candidate.version} is not the one that was exported",

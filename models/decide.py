@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from models import candidate as candidates
-from models import export, registry
+from models import registry
+from models.judge.baselines import baselines
+from models.judge.forecasts import judge_forecasts
 from models.judge.verdict import judge
 from ratchet import stage
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT
-from ratchet.lake.ingest import benchmark
-from ratchet.recipe import Recipe
+from ratchet.lake.snapshot import benchmarked, load
+from ratchet.recipe import ForecastJudging, Recipe
 from ratchet.words import Candidate, Verdict, to_json
 
 VERSION = 1
 """Raise it when the same figures should give another verdict."""
+
+
+_DAY = 86400
+"""Seconds: the season of the baselines."""
 
 
 def decide(
@@ -29,26 +36,25 @@ def decide(
 
     `champions` are all versions that were ever champion.
     """
-    images, labels, fingerprint = benchmark(recipe)
+    held, fingerprint = benchmarked(recipe)
     best = _best(recipe, fingerprint, champion, champions)
 
     def work() -> Verdict:
-        scored = {v: _scores(recipe, v, images, scratch) for v in {champion, best} if v is not None}
-        mine = _scores(recipe, candidate.version, images, scratch)
-        return judge(
-            recipe.name, candidate.version, recipe.judging, fingerprint, labels, mine,
-            (champion, scored[champion]) if champion else None, (best, scored[best]) if best else None,
-        )  # fmt: skip
+        scored = {v: _answers(recipe, v, held.inputs, scratch) for v in {champion, best} if v is not None}
+        mine = _answers(recipe, candidate.version, held.inputs, scratch)
+        champion_, best_ = ((v, scored[v]) if v else None for v in (champion, best))
+        told = recipe.name, candidate.version
+        if isinstance(recipe.judging, ForecastJudging):
+            past = load(recipe, candidate.snapshot)["train"]
+            easy = baselines(held.inputs, past.inputs, past.targets, _DAY // recipe.contract.to_json()["step"])
+            return judge_forecasts(*told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_)
+        return judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_)
 
-    judging = {
-        "accuracy": recipe.judging.accuracy,
-        "worst_class": recipe.judging.worst_class,
-        "margin": recipe.judging.margin,
-    }
+    judging = asdict(recipe.judging)
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,
                     champion=champion, best=best, benchmark=fingerprint, judging=judging)  # fmt: skip
     verdict, _ = stage.run(key, Verdict, work, source=judge)
-    _write(candidate, verdict)
+    _write(recipe, candidate, verdict)
     return verdict
 
 
@@ -58,27 +64,28 @@ def _best(recipe: Recipe, fingerprint: str, champion: str | None, champions: Ite
     for version in set(champions):
         found = registry.version(recipe.name, version)
         if found and found.tags.get("ratchet.benchmark") == fingerprint:
-            measured[version] = float(found.tags["ratchet.accuracy"])
+            measured[version] = float(found.tags[f"ratchet.{recipe.answers.metric}"]) * recipe.answers.better
     return max(measured, key=lambda v: (measured[v], v)) if measured else champion
 
 
-def _scores(recipe: Recipe, version: str, images: np.ndarray, scratch: Path) -> np.ndarray:
+def _answers(recipe: Recipe, version: str, inputs: np.ndarray, scratch: Path) -> np.ndarray:
     found = registry.version(recipe.name, version)
     if found is None:
         raise Refusal(
             f"MLflow has no version {version} to compare with", recipe.name, "Restore it, or roll back to another"
         )
-    return export.scores(candidates.onnx(found, scratch), images)
+    return candidates.exported(recipe, found, scratch).answers(inputs)
 
 
-def _write(candidate: Candidate, verdict: Verdict) -> None:
+def _write(recipe: Recipe, candidate: Candidate, verdict: Verdict) -> None:
     registry.upload(
         registry.beside(candidate, "verdict.json"), json.dumps({"format": FORMAT, **to_json(verdict)}, indent=1)
     )
-    figure = next((c.figure for c in verdict.checks if c.name == "accuracy"), None)
+    metric = recipe.answers.metric
+    figure = next((c.figure for c in verdict.checks if c.name == metric.replace("_", " ")), None)
     tags = {
         "ratchet.verdict": "blessed" if verdict.blessed else "not blessed", "ratchet.verdict_why": verdict.why,
-        "ratchet.benchmark": verdict.benchmark, "ratchet.accuracy": json.dumps(figure),
+        "ratchet.benchmark": verdict.benchmark, f"ratchet.{metric}": json.dumps(figure),
     }  # fmt: skip
     for name, value in tags.items():
         registry.set_tag(candidate.recipe, candidate.version, name, value)

@@ -2,48 +2,77 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.files import sha256
+from ratchet.recipe import Recipe
 
-PARITY = 1e-4
-"""Largest difference of a probability between Keras and the export."""
+MODEL, VOCABULARY = "model.onnx", "vocabulary.txt"
 
 
-def export(model: Any, images: np.ndarray, path: Path) -> str:
-    """Writes the model as ONNX with input `image` and output `probabilities`; returns the file's SHA-256.
+@dataclass(frozen=True)
+class Exported:
+    """What answers without Keras: the ONNX file, and the words that the contract's features need."""
 
-    Raises Refusal when its answers to `images` [N, height, width, 1] differ by more than `PARITY`.
+    path: Path
+    contract: Contract
+    words: tuple[str, ...] = ()
+
+    def answers(self, inputs: np.ndarray, batch: int = 256) -> np.ndarray:
+        """Answers [N, width] to inputs [N, ...] as the contract has them."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
+        parts = (self.contract.features(inputs[i : i + batch], self.words) for i in range(0, len(inputs), batch))
+        return np.concatenate([session.run(None, {self.contract.kind: part})[0] for part in parts])
+
+
+def export(recipe: Recipe, model: Any, words: Sequence[str], inputs: np.ndarray, folder: Path) -> Exported:
+    """Writes the model as ONNX, its input and output named after their kinds, and the vocabulary beside it.
+
+    Raises Refusal when its answers to `inputs` differ from Keras's by more than a tenth of the answers' tolerance.
     """
     import onnx
 
-    want = model.predict(images, verbose=0)  # also the call that an export needs to have happened
+    path = folder / MODEL
+    # Also the call that an export needs to have happened.
+    want = model.predict(recipe.contract.features(inputs, words), verbose=0)
     model.export(str(path), format="onnx", verbose=False)
     graph = onnx.load(path)
-    _rename(graph, graph.graph.input[0].name, "image")
-    _rename(graph, graph.graph.output[0].name, "probabilities")
+    _rename(graph, graph.graph.input[0].name, recipe.contract.kind)
+    _rename(graph, graph.graph.output[0].name, recipe.answers.output)
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
-    got = scores(path, images[..., 0])
-    worst = float(np.abs(got - want).max())
-    if not worst <= PARITY:
+    if words:
+        write_words(folder / VOCABULARY, words)
+    made = Exported(path, recipe.contract, tuple(words))
+    worst = float(np.abs(made.answers(inputs) - want).max())
+    if not worst <= recipe.answers.tolerance / 10:
         raise Refusal(
             f"the export answers differently by {worst:.2g}", path.name, "Change the layers that do not export"
         )
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return made
 
 
-def scores(path: Path, images: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Probabilities [N, classes] of an exported model for images [N, height, width]."""
-    import onnxruntime
+def write_words(path: Path, words: Sequence[str]) -> None:
+    """One a line; none of them holds white space."""
+    path.write_text("\n".join(words), encoding="utf-8")
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    parts = (images[i : i + batch].astype(np.float32)[..., None] for i in range(0, len(images), batch))
-    return np.concatenate([session.run(None, {"image": part})[0] for part in parts])
+
+def read_words(path: Path) -> tuple[str, ...]:
+    return tuple(path.read_text(encoding="utf-8").split("\n"))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file that may not be there: empty where it is not."""
+    return sha256(path) if path.exists() else ""
 
 
 def _rename(graph: Any, old: str, new: str) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Any:
-    """Loss and accuracy by epoch, on training and validation data."""
-    figure, axes = _figure(2, (9, 3.6))
+    """Loss and metric by epoch, on training and validation data."""
+    names = [name for name in history[0] if f"val_{name}" in history[0]]
+    figure, axes = _figure(len(names), (4.5 * len(names), 3.6))
     epochs = range(1, len(history) + 1)
-    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+    for axis, name in zip(axes, sorted(names, reverse=True), strict=True):
         axis.plot(epochs, [h[name] for h in history], marker="o", label="training")
         axis.plot(epochs, [h[f"val_{name}"] for h in history], marker="o", label="validation")
-        axis.set(title=name.capitalize(), xlabel="epoch", xticks=list(epochs))
+        axis.set(title=name.capitalize().replace("_", " "), xlabel="epoch", xticks=list(epochs))
         axis.grid(alpha=0.3)
         axis.legend()
     return figure

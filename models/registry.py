@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,9 +204,10 @@ class Run:
         mlflow.log_figure(figure, name)
 
     def register(
-        self, model: Any, onnx: Path, example: Any, probabilities: Any, requirements: list[str], tags: Mapping[str, str]
-    ) -> tuple[str, str]:
-        """Logs the Keras model and its export, then registers them as a version: (version, model id).
+        self, model: Any, files: Sequence[Path], example: Any, answers: Any, requirements: list[str],
+        tags: Mapping[str, str],
+    ) -> tuple[str, str]:  # fmt: skip
+        """Logs the Keras model and the files of its export, then registers them as a version: (version, model id).
 
         The version comes last, so that one that is there is whole.
         """
@@ -217,10 +218,11 @@ class Run:
         client = mlflow.MlflowClient()
         # MLflow's keras flavour writes the example before it makes its folder; this one logs `.keras` as well.
         logged = mlflow.tensorflow.log_model(
-            model, name="model", signature=infer_signature(example, probabilities), input_example=example,
+            model, name="model", signature=infer_signature(example, answers), input_example=example,
             pip_requirements=requirements,
         )  # fmt: skip
-        upload(artifact_path(self.experiment, logged.model_id, "model.onnx"), onnx)
+        for file in files:
+            upload(artifact_path(self.experiment, logged.model_id, file.name), file)
         try:
             client.create_registered_model(self.recipe)
         except MlflowException as error:
@@ -258,14 +260,14 @@ def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping
         raise Refusal(f"MLflow refused ({str(error)[:300]})", recipe, "See `ratchet logs mlflow`") from error
 
 
-def log_snapshot(snapshot: Snapshot, images: Any, labels: Any, table: Path) -> None:
+def log_snapshot(snapshot: Snapshot, inputs: Any, targets: Any, table: Path) -> None:
     """The data set input of the open run, with our fingerprint: MLflow's own sees the first 10,000 values."""
     import mlflow
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
 
     source = DeltaDatasetSource(path=str(table), delta_table_version=snapshot.version)
     data = mlflow.data.from_numpy(
-        images, source=source, targets=labels, name=snapshot.recipe, digest=snapshot.fingerprint[:32]
+        inputs, source=source, targets=targets, name=snapshot.recipe, digest=snapshot.fingerprint[:32]
     )
     mlflow.log_input(data, context="training")
     mlflow.set_tags({"ratchet.snapshot": snapshot.fingerprint, "ratchet.delta_version": str(snapshot.version)})

@@ -16,7 +16,7 @@ from ratchet.errors import Refusal
 from ratchet.files import keep, kept
 from ratchet.recipe import Recipe, Training
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same snapshot and parameters should give other weights."""
 
 Epoch = Callable[[int, Mapping[str, float]], None]
@@ -26,7 +26,7 @@ Epoch = Callable[[int, Mapping[str, float]], None]
 class Fitted:
     model: Any
     history: tuple[Mapping[str, float], ...]
-    """One mapping an epoch: loss, accuracy, val_loss, val_accuracy."""
+    """One mapping an epoch: loss and the recipe's metric, and both with `val_` in front."""
     seconds: float
     weights: str
 
@@ -41,8 +41,9 @@ def fit(
 ) -> Fitted:
     """Trains from scratch, or goes on from the last finished epoch that `folder` holds.
 
-    `train` and `validation` are images [N, height, width] and labels [N]. The same arguments give
-    the same weights. `tell` hears of every epoch, those done before a kill included.
+    `train` and `validation` are inputs as the network takes them, and targets: labels [N], with cross-entropy
+    for the loss, or values [N, horizon], with the mean squared error. The same arguments give the same weights.
+    `tell` hears of every epoch, those done before a kill included.
     Raises Refusal when the loss is no longer finite.
     """
     import keras
@@ -52,14 +53,17 @@ def fit(
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed)
     model = zoo.network(recipe, training)
+    losses = {
+        "accuracy": keras.losses.SparseCategoricalCrossentropy,
+        "mean_squared_error": keras.losses.MeanSquaredError,
+    }
     model.compile(
         optimizer=keras.optimizers.Adam(training.learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"],
+        loss=losses[recipe.answers.metric](), metrics=[recipe.answers.metric],
         steps_per_execution=16,  # a seventh less time; the same weights
     )  # fmt: skip
     started = time.monotonic()
-    x, y = _input(train[0]), train[1]
-    held = (_input(validation[0]), validation[1])
+    x, y = train
     model.optimizer.build(model.trainable_variables)
     for number, figures in enumerate(history, 1):
         tell(number, figures)
@@ -69,7 +73,7 @@ def fit(
     for epoch in range(len(history), training.epochs):
         # An order of its own for every epoch, so that a resumed run sees what an unbroken one sees.
         order = np.random.default_rng([training.seed, epoch]).permutation(len(x))
-        figures = _epoch(model, x[order], y[order], held, training.batch_size)
+        figures = _epoch(model, x[order], y[order], validation, training.batch_size)
         history.append(figures)
         if not all(np.isfinite(v) for v in figures.values()):
             raise Refusal(
@@ -89,10 +93,6 @@ def _epoch(
         x, y, batch_size=batch, epochs=1, shuffle=False, validation_data=held, validation_batch_size=256, verbose=0
     )
     return {name: float(values[0]) for name, values in told.history.items()}
-
-
-def _input(images: np.ndarray) -> np.ndarray:
-    return images.astype(np.float32)[..., None]
 
 
 def _history(folder: Path) -> list[Mapping[str, float]]:

@@ -71,8 +71,8 @@ def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = Non
         "| outcome | check | figure | threshold | detail |", "| --- | --- | --- | --- | --- |", *checks, "",
         f"**Data.** {snapshot['records']:,} records of {len(snapshot['batches'])} batches, snapshot "
         f"`{snapshot['fingerprint'][:16]}`.", "",
-        f"**Training.** {training['family']}, {training['seconds']:.0f} s, test accuracy "
-        f"{_figure(training['metrics'].get('test_accuracy'))}, weights `{training['weights_sha256'][:16]}`.", "",
+        f"**Training.** {training['family']}, {training['seconds']:.0f} s, {_tested(training)}, weights "
+        f"`{training['weights_sha256'][:16]}`.", "",
         "**Release.**", "", *(table if events else [r["untold"]]), "",
     ])  # fmt: skip
 
@@ -81,6 +81,12 @@ def _grown(dossier: Mapping[str, Any]) -> Mapping[str, Any]:
     """What format 1 wrote, as of today."""
     training = {"history": [], "confusion": [], **dossier["training"]}
     return {**dossier, "training": training}
+
+
+def _tested(training: Mapping[str, Any]) -> str:
+    """Its figures on the test side."""
+    found = {k: v for k, v in training["metrics"].items() if k.startswith("test_")}
+    return ", ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in found.items())
 
 
 def _told(release: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -100,7 +106,7 @@ def _traffic(event: Mapping[str, Any]) -> str:
 
 def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
     training, history = d["training"], d["training"]["history"]
-    names = [n for n in ("loss", "accuracy") if history and n in history[0] and f"val_{n}" in history[0]]
+    names = sorted((n for n in (history[0] if history else ()) if f"val_{n}" in history[0]), reverse=True)
     curves = {n: {"training": [h[n] for h in history], "validation": [h[f"val_{n}"] for h in history]} for n in names}
     moments = [(e["at"], e["split"]["weights"]) for e in r["events"]]
     arms = list(dict.fromkeys(arm for _, weights in moments for arm in weights))
@@ -108,7 +114,7 @@ def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "curves": {name: charts.lines(series) for name, series in curves.items()},
         "confusion": charts.matrix(matrix, d["model"]["classes"]) if matrix else "",
-        "labels": charts.bars(d["data"]["snapshot"]["labels"]),
+        "labels": charts.bars(d["data"]["snapshot"]["labels"]) if d["data"]["snapshot"]["labels"] else "",
         "shares": charts.shares(moments, moments[-1][0] + 1 if moments else 0.0),
         "arms": arms,
         "intervals": {

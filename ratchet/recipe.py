@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ratchet.contract import ImageContract
+from ratchet import answers
+from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.settings import settings
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Records `start`..`stop` of a pair of files of the recipe's own data set."""
+    """Records `start`..`stop` of the recipe's own data set: of a pair of files, or of one that holds labels, too."""
 
     inputs: str
-    labels: str
-    start: int
-    stop: int
+    labels: str = ""
+    start: int = 0
+    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class DataSet:
     files: Mapping[str, str]
     debian: str = ""
     """A Debian package that puts the files into one of `folders`."""
+    prepare: Callable[[Path], Iterable[Mapping[str, Any]]] | None = None
+    """Makes records of a file that is in no format of ours: the columns of a Parquet file, in the order of `Feed`."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9_]+_dir", self.setting):
@@ -56,8 +59,10 @@ class Suite:
     min_class_share: float = 0.02
     """Of the batch, for every class."""
     max_duplicates: float = 0.01
-    """Share of records whose image stands in the batch, or in an admitted one, already."""
+    """Share of records whose input stands in the batch, or in an admitted one, already."""
     max_age_days: float = 365.0
+    max_gaps: float = 0.01
+    """Of a series: share of values that do not follow one step after the value before."""
 
 
 FAMILIES = ("cnn", "rnn", "transformer")
@@ -80,6 +85,20 @@ class Judging:
     accuracy: float = 0.88
     worst_class: float = 0.5
     margin: float = 0.01
+
+
+@dataclass(frozen=True)
+class ForecastJudging:
+    """Of forecasts: a ceiling on the mean squared error, and how much worse than the champion still counts as no worse.
+
+    Besides, one must beat the seasonal-naive and the linear baseline.
+    """
+
+    squared_error: float
+    margin: float = 0.05
+    """Share of the champion's own error."""
+    linear: float = 0.0
+    """The same of the linear baseline's; with 0 it must be beaten."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +146,7 @@ class Releasing:
     slow_most: Bound = Bound(0.02, 0.05)
     """Of answers slower than the champion's own 99th percentile."""
     disagreed: Bound = Bound(0.15, 0.15)
-    """Of inputs that the champion answers with another class: a rate of its own, not a difference."""
+    """Of inputs that the champion answers otherwise: a rate of its own, not a difference."""
     wrong: Bound = Bound(0.0, 0.05)
     sick: float = 0.2
     """Share of failed requests from which an arm is sick whatever the other does."""
@@ -147,19 +166,20 @@ class Releasing:
         raise Refusal("there is no such strategy", strategy, f"Known are: {', '.join(STRATEGIES)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One model. `version` is part of every stage's key: raise it when the meaning changes.
 
-    `network`, where given, is a function of the input shape and the number of classes that imports
-    keras inside and returns an uncompiled model; it replaces the family.
+    `network`, where given, is a function of the shape of one input as the network takes it and the width
+    of an answer that imports keras inside and returns an uncompiled model; it replaces the family.
     """
 
     name: str
     version: int
     purpose: str
-    contract: ImageContract
-    classes: tuple[str, ...]
+    contract: Contract
+    classes: tuple[str, ...] = ()
+    """Empty where the answer is a forecast."""
     data: DataSet
     batches: tuple[Feed, ...]
     """The recipe's own batches, in order: the first is what the first run trains on."""
@@ -167,13 +187,19 @@ class Recipe:
     """Never trained on; one of its records that arrives in a batch goes to quarantine."""
     suite: Suite = Suite()
     training: Training = Training()
-    judging: Judging = Judging()
+    judging: Judging | ForecastJudging = Judging()
     releasing: Releasing = Releasing()
     record_inputs: bool = False
     """Whether a bento may remember raw inputs for a while, to replay them to a challenger."""
+    show_inputs: bool = False
+    """Whether raw inputs may stand in artifacts, the golden set among them; where not, made ones do."""
     memory_mb: int = 1024
     """What one process of its service may take: of a GPU where it runs on one, else of the host."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
+
+    @property
+    def answers(self) -> answers.Answers:
+        return answers.of(self.contract.to_json(), self.classes)
 
 
 def names() -> list[str]:

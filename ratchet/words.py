@@ -103,6 +103,8 @@ class Candidate:
     """One mapping an epoch: loss and metrics, of training and validation."""
     confusion: tuple[tuple[int, ...], ...] = ()
     """Test records of each true class (rows) that were answered as each class (columns)."""
+    vocabulary: str = ""
+    """SHA-256 of the file of words that a text's features need; empty where there is none."""
 
 
 @dataclass(frozen=True)

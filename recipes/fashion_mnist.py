@@ -1,6 +1,6 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): 70,000 grey images of clothing, ten classes."""
 
-from ratchet.contract import ImageContract
+from ratchet.images import ImageContract
 from ratchet.recipe import DataSet, Feed, Recipe
 
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
@@ -30,4 +30,5 @@ recipe = Recipe(
         Feed(*_TRAIN, start=50_000, stop=60_000),
     ),
     benchmark=Feed(*_TEST, start=0, stop=10_000),
+    show_inputs=True,
 )

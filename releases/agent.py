@@ -193,7 +193,7 @@ class Agent:
 
     def _prove(self, package: Package, arm: Arm) -> None:
         folder = self.host.shelf.folder(package) / "src" / "model"
-        count = golden.prove(self.host.url(arm.port), package.recipe, folder, self.config.device)
+        count = golden.prove(self.host.url(arm.port), folder, self.config.device)
         log.info("%s: %s at port %d gave %d golden answers", package.recipe, package.tag, arm.port, count)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from bentos import golden
 from ratchet.errors import Refusal
 from ratchet.files import keep, locked
 from ratchet.fleet.gateway import Gateway, InForce
@@ -149,7 +150,7 @@ class Controller:
     def _observer(self, recipe: str, state: State, new: Package, before: Observer | None) -> Observer:
         trial = state.phase == "trial"
         return Observer(
-            recipe, state.plan, lambda: self.shelf.unpack(new, act.fetch) / "src" / "model" / "golden.npz",
+            recipe, state.plan, lambda: golden.read(self.shelf.unpack(new, act.fetch) / "src" / "model"),
             only_probes=trial and state.trial == Step(), pause=0.0 if trial else _BAKE_PAUSE,
             # Under more load than the champion's the same bento is slower.
             even=trial and state.trial.weight <= 50, number=state.step if trial else len(state.plan.steps),

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from bentos.metrics import within
+from ratchet.answers import Short
 from ratchet.errors import Refusal
 from ratchet.local_http import LOCAL
 from ratchet.settings import url_of
@@ -30,11 +31,17 @@ def total(parts: Iterable[Counter[float]]) -> tuple[tuple[float, int], ...]:
 
 @dataclass(frozen=True)
 class Answered:
-    """One request that an arm answered: its id, the class of its first input, and that input where it is kept."""
+    """One request that an arm answered: its id, its first answer in short, and that input where it is kept."""
 
     id: str
-    answer: int
+    answer: Short
     input: bytes
+
+
+def _short(record: dict[str, Any]) -> Short:
+    """An answer as the bento remembers it; one from before there were forecasts calls it a class."""
+    answer = record["answer"] if "answer" in record else record["class"]
+    return tuple(answer) if isinstance(answer, list) else int(answer)
 
 
 class Reader:
@@ -60,7 +67,7 @@ class Reader:
         self.within = Counter({at: n - self._base[at] for at, n in now.items()})
         told = self._get("/ops/records", after=1 << 60 if self._next is None else self._next).json()
         self._next = int(told["next"])
-        return [Answered(r["id"], int(r["class"]), base64.b64decode(r["input"])) for r in told["records"]]
+        return [Answered(r["id"], _short(r), base64.b64decode(r["input"])) for r in told["records"]]
 
     def rebase(self) -> None:
         """Counts latencies from here on."""

@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 import numpy as np
 
 from bentos import golden
+from bentos.golden import Golden
+from ratchet.answers import Short
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Count
 from ratchet.local_http import LOCAL
@@ -42,27 +43,20 @@ _BUSY = 20.0
 """Requests a second to the challenger from which on live traffic suffices."""
 
 
-def inputs(
-    recorded: Callable[[], bytes | None], golden_set: Callable[[], Path], number: int = 0
-) -> Iterator[tuple[Kind, np.ndarray]]:
+def inputs(recorded: Callable[[], bytes | None], known: Golden, number: int = 0) -> Iterator[tuple[Kind, np.ndarray]]:
     """What to ask at a release's step of this number: recorded requests, in the first step the golden inputs, each
     once; then synthetic ones made of those, others at each step.
     """
-    with np.load(golden_set(), allow_pickle=False) as kept:
-        known = kept["images"]
-    chance = np.random.default_rng(number)
-    left = iter(known if number == 0 else ())
+    chance, count = np.random.default_rng(number), len(known.inputs)
+    left = iter(range(count if number == 0 else 0))
     while True:
         if raw := recorded():
-            yield "recorded", np.frombuffer(raw, known.dtype).reshape(1, *known.shape[1:])
-        elif (image := next(left, None)) is not None:
-            yield "recorded", image[None]
+            yield "recorded", known.contract.unpack(raw, 1)
+        elif (at := next(left, None)) is not None:
+            yield "recorded", known.inputs[at : at + 1]
         else:
-            image = known[chance.integers(len(known))].astype(np.int16)
-            moved = np.roll(image, chance.integers(-1, 2, size=2), axis=(0, 1))
-            limits = np.iinfo(known.dtype)
-            noisy = moved + np.where(image > 0, chance.integers(-8, 9, size=image.shape), 0)
-            yield "synthetic", noisy.clip(limits.min, limits.max).astype(known.dtype)[None]
+            at = int(chance.integers(count))
+            yield "synthetic", known.contract.vary(known.inputs[at : at + 1], chance)
 
 
 def _fell(now: Count, before: Count) -> bool:
@@ -76,7 +70,7 @@ class Observer:
 
     recipe: str
     plan: Releasing
-    golden_set: Callable[[], Path]
+    golden_set: Callable[[], Golden]
     only_probes: bool
     """The comparison: no traffic is expected."""
     pause: float
@@ -104,7 +98,8 @@ class Observer:
         self._lock = threading.Lock()
         self._readers: tuple[dict[Place, Reader], dict[Place, Reader]] = ({}, {})
         self._clients: dict[Place, httpx.Client] = {}
-        self._answers: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        self._known: Golden | None = None
+        self._answers: tuple[dict[str, Short], dict[str, Short]] = ({}, {})
         self._raw: list[bytes] = []
         self._probes = [Count(), Count()]
         self._kinds = {"recorded": 0, "synthetic": 0}
@@ -150,6 +145,11 @@ class Observer:
                 wait = 1.0
             self._over.wait(wait)
 
+    def _golden(self) -> Golden:
+        if self._known is None:
+            self._known = self.golden_set()
+        return self._known
+
     def _look(self) -> float:
         errors = []
         self.labelled.came(self.labels(time.time() - _LABELS_OVERLAP))
@@ -165,7 +165,8 @@ class Observer:
                     continue
                 for one in answered:
                     self._pair(side, one.id, one.answer)
-                    self.labelled.answered(side, one.id.partition(" ")[0], one.answer)
+                    if isinstance(one.answer, int):  # a forecast's truth comes as data, not as a label
+                        self.labelled.answered(side, one.id.partition(" ")[0], one.answer)
                     if side == OLD and one.input and not self.mirrored and len(self._raw) < _REMEMBERED:
                         self._raw.append(one.input)
         within = tuple(total(r.within for r in self._readers[side].values()) for side in (OLD, NEW))
@@ -190,7 +191,7 @@ class Observer:
         for reader in (*self._readers[OLD].values(), *self._readers[NEW].values()):
             reader.rebase()
 
-    def _pair(self, side: int, id: str, answer: int) -> None:
+    def _pair(self, side: int, id: str, answer: Short) -> None:
         other = self._answers[1 - side].pop(id, None)
         if other is None:
             mine = self._answers[side]
@@ -198,7 +199,7 @@ class Observer:
             if len(mine) > _REMEMBERED:
                 mine.pop(next(iter(mine)))
         else:
-            self._compared(answer != other)
+            self._compared(not self._golden().answers.same(answer, other))
 
     def _compared(self, differ: bool) -> None:
         with self._lock:
@@ -218,26 +219,26 @@ class Observer:
         if not all(self.places) or not self._scarce():
             return 0.2
         if self._inputs is None:
-            self._inputs = inputs(lambda: self._raw.pop() if self._raw else None, self.golden_set, self.number)
+            self._inputs = inputs(lambda: self._raw.pop() if self._raw else None, self._golden(), self.number)
         try:
-            kind, image = next(self._inputs)
+            kind, asked = next(self._inputs)
         except Exception:
             self._inputs = None  # a generator that raised is at its end
             raise
         started = time.monotonic()
-        answers: list[int | None] = [None, None]
+        known, answers = self._golden(), []
         for side in random.sample((OLD, NEW), 2):
             place = random.choice(self.places[side])
             sent = self._probes[side]
             try:
                 if place not in self._clients:
                     self._clients[place] = httpx.Client(base_url=url_of(*place), timeout=5, **LOCAL)
-                answers[side] = int(golden.ask(self._clients[place], self.recipe, image)[0].argmax())
+                answers.append(known.answers.short(golden.ask(self._clients[place], known, asked)[0]))
                 self._probes[side] = Count(sent.requests + 1, sent.failed)
             except Refusal:
                 self._probes[side] = Count(sent.requests + 1, sent.failed + 1)
-        if None not in answers:
-            self._compared(answers[OLD] != answers[NEW])
+        if len(answers) == 2:
+            self._compared(not known.answers.same(*answers))
         self._kinds[kind] += 1
         return self.pause or (time.monotonic() - started) / 2
 

@@ -15,8 +15,10 @@ import hypothesis
 import numpy as np
 import pytest
 
+from models.export import Exported
 from ratchet import recipe as recipes
 from ratchet import settings as settings_module
+from ratchet.images import ImageContract
 from ratchet.recipe import Recipe
 
 HERE = Path(__file__).parent
@@ -95,8 +97,12 @@ class Built:
     tag: str
     bento: Path
     folder: Path
-    onnx: Path
+    exported: Exported
     images: np.ndarray
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "src" / "model"
 
 
 @pytest.fixture(scope="session")
@@ -118,16 +124,18 @@ recipe = recipes.load("small-fashion")
 data = np.load(scratch / "pictures.npz")
 x, y = data["images"], data["labels"]
 once = replace(recipe.training, epochs=1)
-fitted = train.fit(recipe, once, (x[:2500], y[:2500]), (x[2500:], y[2500:]), scratch / "fit")
-onnx = scratch / "model.onnx"
-digest = export.export(fitted.model, x[:64].astype("float32")[..., None], onnx)
+z = recipe.contract.features(x)
+fitted = train.fit(recipe, once, (z[:2500], y[:2500]), (z[2500:], y[2500:]), scratch / "fit")
+(scratch / "out").mkdir()
+made = export.export(recipe, fitted.model, (), x[:64], scratch / "out")
+digest = export.digest(made.path)
 labels = {"package": build.package_key(recipe, digest), "model": recipe.name, "version": "1", "run": "r",
           "snapshot": "s", "commit": "c"}
 golden = x[2500:2516]
 snapshot = Snapshot(recipe.name, 0, "s", 3000, ("b",), {})
 candidate = Candidate(recipe.name, "1", "m", "r", "cnn", "w", digest, snapshot, {}, {}, 1.0, "c", "l", fitted.history)
 told = dossier.render(recipe, Lineage(candidate, Verdict(recipe.name, "1", None, True, "built for tests", "b", ())))
-tag, bento = build.build(recipe, "1", onnx, golden, export.scores(onnx, golden), labels, told, scratch)
+tag, bento = build.build(recipe, "1", [made.path], golden, made.answers(golden), labels, told, scratch)
 print(tag); print(bento)
 """
     env = {**os.environ, "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_HOME": str(scratch / "home")}
@@ -136,4 +144,5 @@ print(tag); print(bento)
     tag, bento = done.stdout.strip().splitlines()[-2:]
     folder = scratch / "unpacked"
     shutil.unpack_archive(bento, folder, format="xztar")
-    return Built(tag, Path(bento), folder, scratch / "model.onnx", pictures[0][2500:])
+    exported = Exported(scratch / "out" / "model.onnx", ImageContract(28, 28))
+    return Built(tag, Path(bento), folder, exported, pictures[0][2500:])

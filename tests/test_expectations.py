@@ -89,7 +89,7 @@ def test_old_batches_and_those_from_the_future_fail(
 
 
 def good_frame(small: Recipe, rows: int = 200) -> pd.DataFrame:
-    values = {c: [1.0] * rows for c in statistics.COLUMNS}
+    values = {c: [1.0] * rows for c in statistics.columns(small)}
     return pd.DataFrame({**values, "record": ["r"] * rows})
 
 

@@ -43,7 +43,7 @@ def fault(code: str) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         path = folder / "src" / "bentos" / "service.py"
         source = path.read_text()
-        before = "        found = self(images) if len(images) <= 32"
+        before = "        found = self(inputs) if len(inputs) <= 32"
         assert before in source
         lines = "".join(f"        {line}\n" for line in ["self.n = n = getattr(self, 'n', 0) + 1", *code.splitlines()])
         path.write_text(source.replace(before, lines + before))
@@ -68,7 +68,7 @@ def permuted(folder: Path) -> None:
     """Labels permuted: the model was trained so, and its golden set is its own answers."""
     kept = folder / "src" / "model" / "golden.npz"
     with np.load(kept) as data:
-        np.savez(kept, images=data["images"], probabilities=np.roll(data["probabilities"], 3, axis=1))
+        np.savez(kept, inputs=data["inputs"], outputs=np.roll(data["outputs"], 3, axis=1))
     path = folder / "src" / "bentos" / "service.py"
     before = "        if not np.isfinite(found).all():"
     path.write_text(path.read_text().replace(before, "        found = np.roll(found, 3, axis=1)\n" + before))
@@ -76,7 +76,7 @@ def permuted(folder: Path) -> None:
 
 COMPARISON = {"steps": [{"weight": 0, "mirror": 0}]}
 BAD = {
-    "answers NaN": (fault("if n > 60 and n % 4 == 0: return images.sum() * np.nan"), "failed", HALF),
+    "answers NaN": (fault("if n > 60 and n % 4 == 0: return inputs.sum() * np.nan"), "failed", HALF),
     "crashes on the 50th request": (fault("if n == 50: os._exit(1)"), "its process died on host", HALF),
     "fails one request in twenty": (fault("if n > 60 and n % 20 == 0: raise ValueError('unlucky')"), "failed", HALF),
     "takes twice as long": (slower, "slower", COMPARISON),

@@ -130,7 +130,7 @@ def test_listing_recipes_imports_none(home: Path, tmp_path: Path, monkeypatch: p
     (tmp_path / "broken_one.py").write_text("raise SystemExit('imported')")
     monkeypatch.setenv("RATCHET_RECIPES", str(tmp_path))
     settings_module.settings.cache_clear()
-    assert recipes.names() == ["broken-one", "fashion-mnist"]
+    assert recipes.names() == ["broken-one", "fashion-mnist", "sf-temperature", "spam"]
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(Refusal, match="holds no"):
         recipes.load("empty")

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.judge.bootstrap import difference
+from models.judge.baselines import LINEAR, linear, seasonal_naive
+from models.judge.bootstrap import difference, relative
+from models.judge.forecasts import judge_forecasts
 from models.judge.verdict import judge
-from ratchet.recipe import Judging
+from ratchet.recipe import ForecastJudging, Judging
 from ratchet.words import Verdict, from_json, to_json
 
 N, CLASSES = 2000, 10
@@ -124,3 +126,56 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 def test_a_verdict_round_trips_through_json() -> None:
     found = verdict(answers(0.9), answers(0.89), answers(0.89))
     assert from_json(Verdict, to_json(found)) == found
+
+
+HOURS, HORIZON = 600, 24
+truth = 50 + 10 * np.sin(np.arange(HOURS)[:, None] / 24 + np.arange(HORIZON) / 4)
+
+
+def forecasts(deviation: float, seed: int = 0) -> np.ndarray:
+    return truth + np.random.default_rng(seed).normal(0, deviation, truth.shape)
+
+
+def forecast_verdict(candidate: np.ndarray, champion: np.ndarray | None = None) -> Verdict:
+    asked = ForecastJudging(squared_error=4.0, margin=0.05)
+    easy = {"the seasonal-naive baseline": forecasts(3, 8), LINEAR: forecasts(2, 9)}
+    old = None if champion is None else ("1", champion)
+    return judge_forecasts("r", "2", asked, "bench", truth, candidate, easy, old, old)
+
+
+def test_a_forecast_that_beats_both_baselines_is_blessed_and_one_that_does_not_is_refused() -> None:
+    assert forecast_verdict(forecasts(1)).blessed
+    found = forecast_verdict(forecasts(2.5))
+    assert outcome(found, "better than the seasonal-naive") == "pass"
+    assert outcome(found, "better than the linear") == "fail"
+    assert outcome(found, "mean squared error") == "fail"
+    assert not found.blessed
+
+
+def test_a_worse_forecast_than_the_champions_is_refused() -> None:
+    assert outcome(forecast_verdict(forecasts(1.5, 1), forecasts(1)), "no worse than the champion") == "fail"
+    assert forecast_verdict(forecasts(1, 1), forecasts(1)).blessed
+
+
+@pytest.mark.parametrize("broken", [np.full_like(truth, np.nan), truth[:-1], truth[:, :-1], np.zeros((0, HORIZON))])
+def test_forecasts_that_are_missing_or_no_numbers_never_pass(broken: np.ndarray) -> None:
+    assert not forecast_verdict(broken).blessed
+    assert not forecast_verdict(forecasts(1), broken).blessed
+
+
+def test_windows_that_share_hours_do_not_make_a_forecast_look_surer_than_it_is() -> None:
+    """The same errors a day long, so that the windows are few in truth: the interval must be wide."""
+    days = np.repeat(np.random.default_rng(3).chisquare(1, 25), 24)
+    others = np.repeat(np.random.default_rng(4).chisquare(1, 25), 24)
+    _, low, high = relative(days, others, 48)
+    _, least, most = relative(days, others, 1)
+    assert high - low > 2 * (most - least)
+
+
+def test_the_baselines_are_what_they_say() -> None:
+    inputs = np.arange(3)[:, None] + np.arange(48.0)
+    assert (seasonal_naive(inputs, 24, 24) == inputs[:, -24:]).all()
+    assert (seasonal_naive(inputs, 6, 24) == inputs[:, -24:-18]).all()
+    past = np.random.default_rng(0).normal(size=(500, 48))
+    future = past[:, :24] * 0.5 + past.mean(axis=1, keepdims=True) * 0.5
+    assert np.abs(linear(past, past, future) - future).max() < 0.05

@@ -122,8 +122,9 @@ def test_accepted_plus_quarantined_is_what_came_in(small: Recipe, pictures: Pict
     images, labels = pictures[0][:60], pictures[1][:60].astype(int)
     labels[3] = 10
     labels[4] = -1
-    images = np.concatenate([images, ingest.benchmark(small)[0][:5]])
-    labels = np.concatenate([labels, ingest.benchmark(small)[1][:5]])
+    held, _ = snapshot.benchmarked(small)
+    images = np.concatenate([images, held.inputs[:5]])
+    labels = np.concatenate([labels, held.targets[:5]])
     batch = ingest.land(small, npz(tmp_path / "a.npz", images, labels), "test")
     assert (batch.accepted, batch.quarantined) == (58, 7)
     reasons = {e.reason: e.rows for e in quarantine.entries(ingest.lake(small.name))}
@@ -183,7 +184,7 @@ def test_a_withdrawn_batch_is_out_of_the_next_snapshot_and_can_come_back(
     assert (after.fingerprint, after.batches) == (before.fingerprint, (one,))
     assert before.version < both.version < after.version
     assert table.history(home / "records")[0]["who"] == "me"
-    assert sum(len(s.labels) for s in snapshot.load(small, both).values()) == 90, "the old snapshot stays readable"
+    assert sum(len(s) for s in snapshot.load(small, both).values()) == 90, "the old snapshot stays readable"
     assert quarantine.admit(home, two, "me", "it was fine") == 40
     assert snapshot.take(small).fingerprint == both.fingerprint
     assert not quarantine.entries(home)
@@ -209,9 +210,9 @@ def test_a_record_stands_on_one_side_whatever_its_label(small: Recipe, pictures:
     admitted(small, npz(tmp_path / "b.npz", pictures[0], corrected))
     two = snapshot.load(small, snapshot.take(small))
     for side in ("train", "validation", "test"):
-        images = {i.tobytes() for i in two[side].images}
-        assert images == {i.tobytes() for i in one[side].images}
-        assert len(two[side].labels) == 2 * len(one[side].labels)
+        images = {i.tobytes() for i in two[side].inputs}
+        assert images == {i.tobytes() for i in one[side].inputs}
+        assert len(two[side]) == 2 * len(one[side])
 
 
 def test_half_of_the_data_cannot_change_under_a_fingerprint(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from ratchet.words import Package, to_json
@@ -149,8 +150,9 @@ def test_the_gateway_routes_what_callers_need_and_nothing_else(stack: Running) -
 def test_tritons_client_classifies_the_benchmark_through_the_gateway(stack: Running) -> None:
     import tritonclient.http as triton
 
-    with np.load(next((stack.home / "lake" / NAME).glob("benchmark-*.npz"))) as data:
-        images, labels = data["images"], data["labels"]
+    kept = pq.read_table(next((stack.home / "lake" / NAME).glob("benchmark-*.parquet")))
+    images = np.frombuffer(b"".join(kept["image"].to_pylist()), np.uint8).reshape(-1, 28, 28)
+    labels = kept["label"].to_numpy()
     client = triton.InferenceServerClient(stack.gateway.removeprefix("http://"))
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -333,8 +335,8 @@ def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack:
     def swap(folder: Path) -> None:
         kept = folder / "src" / "model" / "golden.npz"
         with np.load(kept) as data:
-            images, probabilities = data["images"], data["probabilities"]
-        np.savez(kept, images=images, probabilities=np.roll(probabilities, 1, axis=1))
+            inputs, outputs = data["inputs"], data["outputs"]
+        np.savez(kept, inputs=inputs, outputs=np.roll(outputs, 1, axis=1))
 
     package = stack.repacked(swap, of="2")
     assert "golden input 0" in stack.release(package, ok=False)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bentos import protocol
-from ratchet.contract import ImageContract
+from ratchet.answers import Classes
 from ratchet.errors import Refusal
+from ratchet.images import ImageContract
 
-CONTRACT = ImageContract(height=4, width=3)
+CONTRACT, ANSWERS = ImageContract(height=4, width=3), Classes(tuple("0123456789"))
 images = arrays(np.uint8, st.tuples(st.integers(1, 5), st.just(4), st.just(3)))
 
 
@@ -32,18 +33,18 @@ def binary(array: np.ndarray, size: int | None = None) -> tuple[bytes, str]:
 
 @given(images)
 def test_json_nested_json_flat_and_binary_are_the_same(array: np.ndarray) -> None:
-    nested = protocol.parse(body(array), None, CONTRACT)
-    flat = protocol.parse(body(array, data=array.ravel().tolist()), None, CONTRACT)
-    packed = protocol.parse(*binary(array), CONTRACT)
+    nested = protocol.parse(body(array), None, CONTRACT, ANSWERS)
+    flat = protocol.parse(body(array, data=array.ravel().tolist()), None, CONTRACT, ANSWERS)
+    packed = protocol.parse(*binary(array), CONTRACT, ANSWERS)
     for asked in (nested, flat, packed):
-        assert (asked.images == array).all()
-        assert asked.images.dtype == np.uint8
+        assert (asked.inputs == array).all()
+        assert asked.inputs.dtype == np.uint8
 
 
 @given(arrays(np.float32, (3, 10), elements=st.floats(0, 1, width=32)), st.booleans())
 def test_an_answer_carries_what_was_asked(probabilities: np.ndarray, packed: bool) -> None:
     asked = protocol.Asked("me", np.zeros((3, 4, 3), np.uint8), (("probabilities", packed), ("class", False)))
-    sent, headers = protocol.render(asked, probabilities, "r", "7")
+    sent, headers = protocol.render(asked, ANSWERS.tensors(probabilities), "r", "7")
     head = sent[: int(headers["inference-header-content-length"])] if packed else sent
     told = json.loads(head)
     assert (told["model_name"], told["model_version"], told["id"]) == ("r", "7", "me")
@@ -68,25 +69,25 @@ zero = np.zeros((1, 4, 3), np.uint8)
 )  # fmt: skip
 def test_an_input_out_of_the_contract_is_refused(changes: dict) -> None:
     with pytest.raises(Refusal):
-        protocol.parse(body(zero, **changes), None, CONTRACT)
+        protocol.parse(body(zero, **changes), None, CONTRACT, ANSWERS)
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "99999", "1.5", "٣", "", "9" * 5000])
 def test_a_header_length_that_does_not_fit_is_refused(length: str) -> None:
     with pytest.raises(Refusal):
-        protocol.parse(binary(zero)[0], length, CONTRACT)
+        protocol.parse(binary(zero)[0], length, CONTRACT, ANSWERS)
 
 
 @pytest.mark.parametrize("size", [0, 11, 13, 10**12, -12])
 def test_a_binary_size_that_does_not_fit_is_refused(size: int) -> None:
     with pytest.raises(Refusal):
-        protocol.parse(*binary(zero, size), CONTRACT)
+        protocol.parse(*binary(zero, size), CONTRACT, ANSWERS)
 
 
 def test_bytes_after_json_are_refused() -> None:
     sent = body(zero)
     with pytest.raises(Refusal):
-        protocol.parse(sent + b"more", str(len(sent)), CONTRACT)
+        protocol.parse(sent + b"more", str(len(sent)), CONTRACT, ANSWERS)
 
 
 values = st.recursive(
@@ -102,7 +103,7 @@ tensors = st.fixed_dictionaries({}, optional=dict.fromkeys(("name", "shape", "da
 @given(st.dictionaries(keys, values | st.lists(tensors, max_size=2)) | values, st.none() | st.text(max_size=4))
 def test_no_body_raises_anything_but_a_refusal(request: object, length: str | None) -> None:
     try:
-        protocol.parse(json.dumps(request).encode(), length, CONTRACT)
+        protocol.parse(json.dumps(request).encode(), length, CONTRACT, ANSWERS)
     except Refusal as refusal:
         assert refusal.next
 
@@ -110,10 +111,10 @@ def test_no_body_raises_anything_but_a_refusal(request: object, length: str | No
 @given(st.binary(max_size=200), st.none() | st.integers(0, 200).map(str))
 def test_no_bytes_raise_anything_but_a_refusal(sent: bytes, length: str | None) -> None:
     with pytest.raises(Refusal):
-        protocol.parse(sent, length, CONTRACT)
+        protocol.parse(sent, length, CONTRACT, ANSWERS)
 
 
 def test_a_deeply_nested_body_is_refused() -> None:
     for sent in (b"[" * 200_000, b'{"inputs":' + b"[" * 200_000):
         with pytest.raises(Refusal):
-            protocol.parse(sent, None, CONTRACT)
+            protocol.parse(sent, None, CONTRACT, ANSWERS)

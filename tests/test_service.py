@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from PIL import Image
 
 from bentos import golden, records
 from bentos.records import Records
-from models import export
 from ratchet import lock
+from ratchet.answers import Classes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Count
 from ratchet.fleet.host import Host
+from ratchet.images import ImageContract
 from ratchet.recipe import Bound, Releasing
 from ratchet.settings import TELEMETRY_OFF, Settings
 from releases.evidence import outcome
@@ -99,32 +101,43 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
     assert files == {
         "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/protocol.py",
         "bentos/records.py", "bentos/service.py",
-        "ratchet/__init__.py", "ratchet/contract.py", "ratchet/errors.py",
+        "ratchet/__init__.py", "ratchet/answers.py", "ratchet/contract.py", "ratchet/errors.py", "ratchet/images.py",
         "model/dossier.html", "model/dossier.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip
 
 
 def test_it_answers_its_golden_set(url: str, built: Built) -> None:
-    assert golden.replay(url, NAME, built.folder / "src" / "model") == 16
+    assert golden.replay(url, built.model) == 16
     assert golden.device(url) == "cpu"
-    p50, p99 = golden.latency(url, NAME, built.folder / "src" / "model", requests=50)
+    p50, p99 = golden.latency(url, built.model, requests=50)
     assert 0 < p50 <= p99
 
 
 def test_a_golden_set_that_does_not_match_is_noticed(url: str, built: Built, tmp_path: Path) -> None:
-    with np.load(built.folder / "src" / "model" / "golden.npz") as kept:
-        np.savez(
-            tmp_path / "golden.npz", images=kept["images"], probabilities=np.roll(kept["probabilities"], 1, axis=1)
-        )
+    shutil.copyfile(built.model / "meta.json", tmp_path / "meta.json")
+    kept = golden.read(built.model)
+    golden.write(tmp_path, kept.inputs, np.roll(kept.outputs, 1, axis=1))
     with pytest.raises(Refusal, match="golden input 0"):
-        golden.replay(url, NAME, tmp_path)
+        golden.replay(url, tmp_path)
+
+
+def test_the_golden_set_of_a_bento_from_before_there_were_other_kinds_is_read(built: Built, tmp_path: Path) -> None:
+    meta = json.loads((built.model / "meta.json").read_text())
+    meta["contract"].pop("kind")
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    kept = golden.read(built.model)
+    np.savez(tmp_path / "golden.npz", images=kept.inputs, probabilities=kept.outputs)
+    old = golden.read(tmp_path)
+    assert (old.inputs == kept.inputs).all()
+    assert (old.outputs == kept.outputs).all()
+    assert old.contract == kept.contract
 
 
 def test_every_way_of_asking_gives_the_same_answer(url: str, built: Built) -> None:
     import tritonclient.http as triton
 
     images = built.images[:8]
-    want = export.scores(built.onnx, images)
+    want = built.exported.answers(images)
     client = triton.InferenceServerClient(url.removeprefix("http://"))
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -305,7 +318,7 @@ def test_an_answer_is_known_by_its_requests_id_and_its_raw_input_where_the_recip
 ) -> None:
     told = httpx.get(f"{url}/ops/records", params={"after": 1 << 60}).json()
     asked(url, "one", built.images[0])
-    golden.replay(url, NAME, built.folder / "src" / "model")  # of no id, so of no caller: not recorded
+    golden.replay(url, built.model)  # of no id, so of no caller: not recorded
     asked(url, "one", built.images[1])
     now = httpx.get(f"{url}/ops/records", params={"after": told["next"]}).json()
     ids = [r["id"] for r in now["records"]]
@@ -313,11 +326,11 @@ def test_an_answer_is_known_by_its_requests_id_and_its_raw_input_where_the_recip
     assert len(set(ids)) == 2, "the same id for another input is another request"
     assert base64.b64decode(now["records"][0]["input"]) == built.images[0].tobytes()
     assert httpx.get(f"{url}/ops/records", params={"after": "nonsense"}).status_code == 200
-    silent = Records(keep_inputs=False)
+    silent = Records(ImageContract(28, 28), Classes(tuple("0123456789")), keep_inputs=False)
     token = records.request.set("two")
     silent.add(built.images[:2], np.eye(10, dtype=np.float32)[[3, 4]])
     records.request.reset(token)
-    assert [(r["class"], r["input"]) for r in silent.after(0)["records"]] == [(3, "")]
+    assert [(r["answer"], r["input"]) for r in silent.after(0)["records"]] == [(3, "")]
 
 
 def test_a_readers_figures_are_those_since_it_began(url: str, built: Built) -> None:
@@ -342,7 +355,7 @@ def test_an_observer_asks_both_arms_the_same_and_finds_the_same_bento_no_worse(u
     """The comparison of a release, with a bento against itself; recorded and golden inputs first, each once."""
     host, port = url.removeprefix("http://").split(":")
     plan = Releasing(failed=Bound(0.0, 0.1), slow_half=Bound(0.3, 0.6), slow_most=Bound(0.3, 0.6))
-    observer = Observer(NAME, plan, lambda: built.folder / "src" / "model" / "golden.npz", only_probes=True, pause=0.0)
+    observer = Observer(NAME, plan, lambda: golden.read(built.model), only_probes=True, pause=0.0)
     observer.places = (((host, int(port)),), ((host, int(port)),))
     try:
         until = time.monotonic() + 60
@@ -360,7 +373,7 @@ def test_an_observer_asks_both_arms_the_same_and_finds_the_same_bento_no_worse(u
 
 def test_what_is_asked_is_recorded_first_then_golden_then_synthetic(built: Built) -> None:
     left = [built.images[5].tobytes()]
-    found = inputs(lambda: left.pop() if left else None, lambda: built.folder / "src" / "model" / "golden.npz")
+    found = inputs(lambda: left.pop() if left else None, golden.read(built.model))
     told = [next(found) for _ in range(20)]
     assert [kind for kind, _ in told] == ["recorded"] * 17 + ["synthetic"] * 3
     assert (told[0][1] == built.images[5]).all()

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ratchet.contract import ImageContract
 from ratchet.errors import Refusal
+from ratchet.images import ImageContract
 from ratchet.lake import sources
 
 CONTRACT = ImageContract(height=28, width=28)
@@ -74,7 +74,7 @@ def write(kind: str, folder: Path, images: np.ndarray, labels: np.ndarray) -> Pa
 def test_every_format_gives_the_same_records(kind: str, pictures: Pictures, tmp_path: Path) -> None:
     images, labels = pictures[0][:20], pictures[1][:20]
     rows = read(write(kind, tmp_path / "in", images, labels), tmp_path)
-    got = sorted((r["image"], r["label"]) for r in rows)
+    got = sorted((r["data"], r["label"]) for r in rows)
     assert got == sorted((i.tobytes(), str(n)) for i, n in zip(images, labels, strict=True))
     assert not any(r["reason"] for r in rows)
 
@@ -131,8 +131,8 @@ def bombs(folder: Path) -> dict[str, Path]:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from ratchet.contract import ImageContract
 from ratchet.errors import Refusal
+from ratchet.images import ImageContract
 from ratchet.lake import sources
 try:
     sources.read(Path(sys.argv[1]), ImageContract(28, 28), sources.Limits(256 << 20, 64 << 20), Path(sys.argv[2]))

@@ -5,7 +5,7 @@ Pass, fail, inconclusive and error are four things, and only pass advances.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,13 +29,23 @@ def judge(
     `labels` [N]; `candidate` and the others' arrays are probabilities [N, classes] for the same
     images, scored now. `champion` and `best` name their version; None where there is none yet.
     """
-    checks = [_finite(candidate), *_floors(asked, labels, candidate)]
+    checks = [finite(candidate), *_floors(asked, labels, candidate)]
     if champion:
-        checks += [_new_answers(candidate, champion), _no_worse("champion", asked, labels, candidate, champion)]
+        checks += [
+            different(_changed(candidate, champion[1]), champion[0]),
+            _no_worse("champion", asked, labels, candidate, champion),
+        ]
         checks.append(
             _no_worse("best champion so far", asked, labels, candidate, best) if best
             else Check("no worse than the best champion so far", None, None, "error", "its answers are missing")
         )  # fmt: skip
+    return assembled(recipe, version, champion, benchmark, checks)
+
+
+def assembled(
+    recipe: str, version: str, champion: tuple[str, np.ndarray] | None, benchmark: str, checks: Sequence[Check]
+) -> Verdict:
+    """Blessed where every check passed."""
     failed = [c for c in checks if c.outcome != "pass"]
     first = "the first release: there is no champion to compare with; " if champion is None else ""
     why = "; ".join(f"{c.name}: {c.outcome}, {c.detail}" for c in failed) or "every check passed"
@@ -54,14 +64,14 @@ def by_class(labels: np.ndarray, probabilities: np.ndarray) -> Mapping[int, floa
     return {int(c): float(right[labels == c].mean()) for c in np.unique(labels)}
 
 
-def _finite(candidate: np.ndarray) -> Check:
+def finite(candidate: np.ndarray) -> Check:
     bad = int((~np.isfinite(candidate)).any(axis=1).sum()) if candidate.ndim == 2 and len(candidate) else -1
     detail = f"{bad} answers are not numbers" if bad >= 0 else "there are no answers"
     return Check("answers are numbers", float(bad), 0.0, "pass" if bad == 0 else "fail", detail)
 
 
 def _floors(asked: Judging, labels: np.ndarray, candidate: np.ndarray) -> list[Check]:
-    if not _usable(labels, candidate):
+    if not usable(labels, candidate):
         return [Check(name, None, floor, "error", "there are no answers to every image")
                 for name, floor in (("accuracy", asked.accuracy), ("worst class", asked.worst_class))]  # fmt: skip
     recalls = by_class(labels, candidate)
@@ -72,19 +82,29 @@ def _floors(asked: Judging, labels: np.ndarray, candidate: np.ndarray) -> list[C
     ]
 
 
+def limit(name: str, figure: float, ceiling: float) -> Check:
+    """An error that may be no larger than that."""
+    outcome: Outcome = "pass" if figure <= ceiling else "fail"
+    return Check(name, figure, ceiling, outcome, f"{figure:.4f}, at most {ceiling}")
+
+
 def _floor(name: str, figure: float, floor: float, what: str = "") -> Check:
     outcome: Outcome = "pass" if figure >= floor else "fail"
     return Check(name, figure, floor, outcome, f"{what}{figure:.4f}, at least {floor}")
 
 
-def _new_answers(candidate: np.ndarray, champion: tuple[str, np.ndarray]) -> Check:
+def _changed(mine: np.ndarray, theirs: np.ndarray) -> float | None:
+    """Share of the inputs that are answered with another class."""
+    return float((mine.argmax(axis=1) != theirs.argmax(axis=1)).mean()) if mine.shape == theirs.shape else None
+
+
+def different(share: float | None, champion: str) -> Check:
+    """One that answers nothing differently is not worth a release."""
     name = "answers anything differently"
-    if candidate.shape != champion[1].shape:
+    if share is None:
         return Check(name, None, 0.0, "error", "the champion's answers are of another shape")
-    share = float((candidate.argmax(axis=1) != champion[1].argmax(axis=1)).mean())
-    return Check(
-        name, share, 0.0, "pass" if share > 0 else "fail", f"{share:.2%} of answers differ from version {champion[0]}'s"
-    )
+    detail = f"{share:.2%} of answers differ from version {champion}'s"
+    return Check(name, share, 0.0, "pass" if share > 0 else "fail", detail)
 
 
 def _no_worse(
@@ -92,7 +112,7 @@ def _no_worse(
 ) -> Check:
     """Non-inferiority: passes when the whole interval of the difference is above -margin."""
     name, margin = f"no worse than the {who}", -asked.margin
-    if not _usable(labels, candidate) or not _usable(labels, other[1]):
+    if not usable(labels, candidate) or not usable(labels, other[1]):
         return Check(name, None, margin, "error", "there are no answers to every image of both")
     figure, low, high = difference(candidate.argmax(axis=1) == labels, other[1].argmax(axis=1) == labels)
     outcome: Outcome = "pass" if low > margin else "fail" if figure < margin else "inconclusive"
@@ -100,7 +120,7 @@ def _no_worse(
     return Check(name, figure, margin, outcome, detail, low, high)
 
 
-def _usable(labels: np.ndarray, probabilities: np.ndarray) -> bool:
+def usable(labels: np.ndarray, probabilities: np.ndarray) -> bool:
     return (
         bool(len(labels))
         and probabilities.ndim == 2

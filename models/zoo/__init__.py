@@ -1,4 +1,4 @@
-"""The families, by name."""
+"""The families, by name, and the two ends that every network has: by the kind of input and of answer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from ratchet.recipe import FAMILIES, Recipe, Training
 
 
 def network(recipe: Recipe, training: Training) -> Any:
-    """An uncompiled Keras model: the recipe's own network, or that of the family which is to be trained."""
-    shape, classes = (*recipe.contract.shape, 1), len(recipe.classes)
+    """An uncompiled Keras model: the recipe's own network, or that of the family which is to be trained.
+
+    Raises Refusal where the family takes no such input.
+    """
+    contract, width = recipe.contract, recipe.answers.width
     if recipe.network:
-        return recipe.network(shape, classes)
-    return family(training.family)(shape, classes, **training.parameters)
+        return recipe.network(contract.features(contract.example()).shape[1:], width)
+    return family(training.family)(contract, width, **training.parameters)
 
 
 def family(name: str) -> Callable[..., Any]:
-    """Its function, of input shape, number of classes and a few parameters. Raises Refusal on another name."""
+    """Its function, of the contract, the width of an answer and a few parameters. Raises Refusal on another name."""
     if name not in FAMILIES:
         raise Refusal("there is no such family", name, f"Known are: {', '.join(FAMILIES)}")
     made: Callable[..., Any] = getattr(importlib.import_module(f"models.zoo.{name}"), name)
     return made
+
+
+def families(kind: str) -> tuple[str, ...]:
+    """Those that take this kind of input."""
+    return FAMILIES if kind == "image" else tuple(f for f in FAMILIES if f != "cnn")

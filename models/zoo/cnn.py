@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import keras
 
+from models.zoo import ends
+from ratchet.contract import Contract
+from ratchet.errors import Refusal
 
-def cnn(shape: tuple[int, ...], classes: int, filters: int = 32, width: int = 64) -> keras.Model:
+
+def cnn(contract: Contract, width: int, filters: int = 32, dense: int = 64) -> keras.Model:
     """Three convolutions, two poolings, two dense layers.
 
-    Takes float32 [N, height, width, 1] in 0..255, scaled inside; gives probabilities [N, classes].
-    For 28x28: 26x26x32, 13x13x32, 11x11x64, 5x5x64, 3x3x64, 576, 64, classes.
+    Takes float32 [N, height, width, 1] in 0..255, scaled inside; gives probabilities [N, width].
+    For 28x28: 26x26x32, 13x13x32, 11x11x64, 5x5x64, 3x3x64, 576, 64, width. Raises Refusal on another kind of input.
     """
-    return keras.Sequential(
-        [
-            keras.Input(shape, name="image"),
-            keras.layers.Rescaling(1.0 / 255),
-            keras.layers.Conv2D(filters, (3, 3), activation="relu"),
-            keras.layers.MaxPooling2D((2, 2)),
-            keras.layers.Conv2D(filters * 2, (3, 3), activation="relu"),
-            keras.layers.MaxPooling2D((2, 2)),
-            keras.layers.Conv2D(filters * 2, (3, 3), activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(width, activation="relu"),
-            keras.layers.Dense(classes, activation="softmax"),
-        ],
-        name="cnn",
-    )
+    if contract.kind != "image":
+        raise Refusal("the family cnn takes images", contract.kind, "Use rnn or transformer")
+    entry, x, end = ends.image(contract, width)
+    for layer in (
+        keras.layers.Conv2D(filters, (3, 3), activation="relu"),
+        keras.layers.MaxPooling2D((2, 2)),
+        keras.layers.Conv2D(filters * 2, (3, 3), activation="relu"),
+        keras.layers.MaxPooling2D((2, 2)),
+        keras.layers.Conv2D(filters * 2, (3, 3), activation="relu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(dense, activation="relu"),
+    ):
+        x = layer(x)
+    return keras.Model(entry, end(x), name="cnn")

@@ -1,25 +1,33 @@
-"""A small recurrent network (LSTM; Hochreiter and Schmidhuber 1997)."""
+"""A small recurrent network (LSTM; Hochreiter and Schmidhuber 1997). Not a GRU, which exports to ONNX as a loop."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
+from models.zoo import ends
+from ratchet.contract import Contract
+from ratchet.series import SeriesContract
+from ratchet.texts import TextContract
 
-def rnn(shape: tuple[int, ...], classes: int, units: int = 128) -> keras.Model:
-    """Reads an image row by row, from the top: two LSTMs, the second's last state is classified.
 
-    Takes float32 [N, height, width, 1] in 0..255, scaled inside; gives probabilities [N, classes].
-    For 28x28: 28 steps of 28, 28x128, 128, classes. An LSTM, since a GRU exports to ONNX as a loop.
+def rnn(contract: Contract, width: int, units: int = 128, size: int = 64) -> keras.Model:
+    """Two LSTMs one upon the other; the second's last state becomes the answer [N, width].
+
+    An image (float32 [N, height, width, 1] in 0..255) is read row by row from the top, for 28x28: 28 steps of 28.
+    A text (int32 [N, length]) token by token, each a vector of `size`. A series (float32 [N, window, 1]) day by day.
+    Then [N, steps, units], [N, units].
     """
-    height, width, channels = shape
-    return keras.Sequential(
-        [
-            keras.Input(shape, name="image"),
-            keras.layers.Rescaling(1.0 / 255),
-            keras.layers.Reshape((height, width * channels)),
-            keras.layers.LSTM(units, return_sequences=True),
-            keras.layers.LSTM(units),
-            keras.layers.Dense(classes, activation="softmax"),
-        ],
-        name="rnn",
-    )
+    entry, x, end = _steps(contract, width, size)
+    x = keras.layers.LSTM(units, return_sequences=True)(x)
+    return keras.Model(entry, end(keras.layers.LSTM(units)(x)), name="rnn")
+
+
+def _steps(contract: Contract, width: int, size: int) -> tuple[Any, Any, ends.End]:
+    if isinstance(contract, TextContract):
+        return ends.text(contract, width, size)
+    if isinstance(contract, SeriesContract):
+        return ends.series(contract, width)
+    entry, x, end = ends.image(contract, width)
+    return entry, keras.layers.Reshape(contract.shape)(x), end

@@ -8,26 +8,38 @@ from typing import Any
 
 import keras
 
+from models.zoo import ends
+from ratchet.contract import Contract
+from ratchet.series import SeriesContract
+from ratchet.texts import TextContract
+
 
 def transformer(
-    shape: tuple[int, ...], classes: int, patch: int = 4, width: int = 64, heads: int = 4, blocks: int = 2
+    contract: Contract, width: int, patch: int = 4, size: int = 64, heads: int = 4, blocks: int = 2
 ) -> keras.Model:
-    """Looks at an image as patches, each attending to all others; the mean of what they became is classified.
+    """Tokens that each attend to all others; the mean of what they became turns into the answer [N, width].
 
-    Takes float32 [N, height, width, 1] in 0..255, scaled inside; gives probabilities [N, classes].
-    For 28x28 in patches of 4: 7x7x64, 49 tokens of 64, two blocks of the same shape, 64, classes.
+    Of an image (float32 [N, height, width, 1] in 0..255) they are patches, for 28x28 in patches of 4: 49 tokens.
+    Of a text (int32 [N, length]) its own. Of a series (float32 [N, window, 1]) its days. Then [N, tokens, size],
+    `blocks` blocks of the same shape, [N, size].
     """
-    image = keras.Input(shape, name="image")
-    x = keras.layers.Rescaling(1.0 / 255)(image)
-    x = keras.layers.Conv2D(width, patch, strides=patch, name="patches")(x)
-    tokens = x.shape[1] * x.shape[2]
-    x = keras.layers.Reshape((tokens, width))(x)
-    # Its bias of [tokens, width] is the learned position of each patch.
-    x = keras.layers.EinsumDense("ntc,cd->ntd", (tokens, width), bias_axes="td", name="positions")(x)
+    entry, x, end = _tokens(contract, width, patch, size)
+    # Its bias of [tokens, size] is the learned position of each token.
+    x = keras.layers.EinsumDense("ntc,cd->ntd", (x.shape[1], size), bias_axes="td", name="positions")(x)
     for _ in range(blocks):
-        x = _block(x, width, heads)
+        x = _block(x, size, heads)
     x = keras.layers.GlobalAveragePooling1D()(keras.layers.LayerNormalization()(x))
-    return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x), name="transformer")
+    return keras.Model(entry, end(x), name="transformer")
+
+
+def _tokens(contract: Contract, width: int, patch: int, size: int) -> tuple[Any, Any, ends.End]:
+    if isinstance(contract, TextContract):
+        return ends.text(contract, width, size)
+    if isinstance(contract, SeriesContract):
+        return ends.series(contract, width)
+    entry, x, end = ends.image(contract, width)
+    x = keras.layers.Conv2D(size, patch, strides=patch, name="patches")(x)
+    return entry, keras.layers.Reshape((x.shape[1] * x.shape[2], size))(x), end
 
 
 def _block(x: Any, width: int, heads: int) -> Any:

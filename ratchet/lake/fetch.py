@@ -9,8 +9,38 @@ import sys
 from pathlib import Path
 
 from ratchet.errors import Refusal
-from ratchet.recipe import DataSet
+from ratchet.recipe import DataSet, Feed, Recipe
 from ratchet.settings import settings
+
+
+def feed(recipe: Recipe, feed: Feed) -> tuple[Path, Path | None]:
+    """The files of a feed, inputs and labels, digests checked; one that holds both stands alone.
+
+    Raises Refusal like `fetch`.
+    """
+    path = fetch(recipe.data, feed.inputs)
+    if recipe.data.prepare:
+        return _prepared(recipe, path, recipe.data.files[feed.inputs]), None
+    return path, fetch(recipe.data, feed.labels) if feed.labels else None
+
+
+def _prepared(recipe: Recipe, path: Path, digest: str) -> Path:
+    """The records that the recipe makes of a file, made once for each version of the recipe."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    assert recipe.data.prepare
+    made = settings().home / "data" / f"{recipe.name}-{recipe.version}-{digest[:16]}.parquet"
+    if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        part = made.with_name(f".{made.name}.{os.getpid()}")
+        try:
+            pq.write_table(pa.Table.from_pylist(list(recipe.data.prepare(path))), part)
+        except Exception as error:
+            part.unlink(missing_ok=True)
+            raise Refusal(f"no records could be made of it ({error!r})", path, "Mend the recipe's `prepare`") from error
+        os.replace(part, made)
+    return made
 
 
 def fetch(data: DataSet, name: str) -> Path:

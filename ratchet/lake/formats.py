@@ -12,6 +12,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,18 +20,24 @@ import numpy as np
 
 from ratchet.errors import Refusal
 
-HINT = "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG/JPEG by class"
+HINTS = {
+    "image": "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG/JPEG by class",
+    "text": "Give CSV or Parquet with the columns `text` and `label`",
+    "series": "Give CSV or Parquet with the columns `time` and `value`",
+}
+HINT = HINTS["image"]
+COLUMNS = {"image": ("image", "label"), "text": ("text", "label"), "series": ("value", "time")}
+"""Of a file with columns: what holds the input, and what must stand beside it."""
 
 
 @dataclass(frozen=True)
 class Record:
     name: str
-    value: np.ndarray | bytes | None
+    value: np.ndarray | list[int] | bytes | str | float | None
+    """As the contract holds it: a decoded array, pixels of a CSV in a row, a file's bytes, a text or a number."""
     label: str | None
     captured_at: Any = None
     problem: Refusal | None = None
-    flat: bool = False
-    """Pixels of a CSV or a list: numbers without a type or a shape."""
 
 
 def _refused(
@@ -135,25 +142,71 @@ def _npz(path: Path) -> Iterator[Record]:
     yield from _pairs(arrays, path)
 
 
-def _parquet(path: Path) -> Iterator[Record]:
+def _parquet(path: Path, kind: str) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
+    one, other = COLUMNS[kind]
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        if "image" not in names or "label" not in names:
-            raise Refusal(f"its columns are {names}, without `image` and `label`", path, "Name them so")
-        columns = [c for c in ("image", "label", "captured_at") if c in names]
+        if one not in names or other not in names:
+            raise Refusal(f"its columns are {names}, without `{one}` and `{other}`", path, "Name them so")
+        columns = [c for c in (one, other, "captured_at") if c in names]
         row = 0
         for part in file.iter_batches(batch_size=256, columns=columns, use_threads=False):
             for item in part.to_pylist():
-                image = item["image"]
-                if isinstance(image, dict):  # the layout of Hugging Face's datasets
-                    image = image.get("bytes")
-                if isinstance(image, list):
-                    yield _pixels(f"row {row}", image, item["label"], item.get("captured_at"))
+                value, name = item[one], f"row {row}"
+                if isinstance(value, dict):  # the layout of Hugging Face's datasets
+                    value = value.get("bytes")
+                if kind == "image" and isinstance(value, list):
+                    yield _pixels(name, value, item["label"], item.get("captured_at"))
+                elif kind == "series":
+                    yield _timed(name, value, item["time"])
                 else:
-                    yield Record(f"row {row}", image, _text(item["label"]), item.get("captured_at"))
+                    yield Record(name, value, _text(item["label"]), item.get("captured_at"))
                 row += 1
+
+
+def _table(path: Path, kind: str) -> Iterator[Record]:
+    """A CSV with a heading, by its columns; a text may hold line breaks between quotes."""
+    one, other = COLUMNS[kind]
+    csv.field_size_limit(1 << 24)
+    with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text, strict=True)
+        try:
+            head = next(rows, [])
+            if one not in head or other not in head:
+                raise Refusal(f"its heading is {head[:8]}, without `{one}` and `{other}`", path, HINTS[kind])
+            width = len(head)
+            for row in rows:
+                name = f"line {rows.line_num}"
+                if row and len(row) != width:
+                    told = ",".join(row).encode()
+                    yield _refused(name, told, f"the row has {len(row)} cells, not {width}", "Mend it")
+                elif row:
+                    cells = dict(zip(head, row, strict=True))
+                    yield (
+                        _timed(name, cells[one], cells[other]) if kind == "series"
+                        else _dated(name, cells[one], cells[other], cells.get("captured_at"))
+                    )  # fmt: skip
+        except (csv.Error, UnicodeDecodeError) as error:
+            # A quote that is never closed swallows what follows: no row after it can be trusted.
+            raise Refusal(f"line {rows.line_num} is no CSV ({error})", path, "Mend its quotes") from error
+
+
+def _dated(name: str, value: str, label: str, at: str | None) -> Record:
+    if not at:
+        return Record(name, value, label)
+    timed = _timed(name, value, at)
+    return Record(name, value, label, timed.captured_at, timed.problem)
+
+
+def _timed(name: str, value: Any, at: Any) -> Record:
+    """A value at a moment; one without a zone is taken as UTC."""
+    try:
+        moment = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
+    except ValueError:
+        return _refused(name, str(value).encode(), f"the time {str(at)[:40]!r} is not ISO 8601", "Mend it")
+    return Record(name, value, None, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _csv(path: Path) -> Iterator[Record]:
@@ -190,11 +243,12 @@ def _text(label: Any) -> str | None:
 def _pixels(name: str, cells: list[Any], label: Any, captured_at: Any = None) -> Record:
     """A flat list of pixels; the contract gives it its shape, since a CSV has none."""
     try:
-        values = np.array([int(str(c)) for c in cells])
+        values = [int(str(c)) for c in cells]
+        np.array(values)
     except (ValueError, OverflowError):
         return _refused(name, ",".join(map(str, cells)).encode(), "a pixel is no whole number", "Give whole numbers",
                         _text(label), captured_at)  # fmt: skip
-    return Record(name, values, _text(label), captured_at, flat=True)
+    return Record(name, values, _text(label), captured_at)
 
 
 def _folder(path: Path) -> Iterator[Record]:
@@ -222,10 +276,17 @@ def _kind_or_unknown(path: Path) -> str:
         return "unknown"
 
 
-def records(inputs: Path, labels: Path | None) -> Iterator[Record]:
-    if inputs.is_dir():
+def records(inputs: Path, labels: Path | None, of: str) -> Iterator[Record]:
+    """The records of a source, which are of this kind: `image`, `text` or `series`."""
+    what = kind(inputs) if inputs.is_file() else "folder"
+    if of != "image":
+        if what not in ("csv", "parquet"):
+            empty = what != "folder" and not inputs.stat().st_size
+            told = "the file is empty" if empty else f"it is neither CSV nor Parquet ({what})"
+            raise Refusal(told, inputs, HINTS[of])
+        return _parquet(inputs, of) if what == "parquet" else _table(inputs, of)
+    if what == "folder":
         return _folder(inputs)
-    what = kind(inputs)
     if what == "idx":
         beside = labels or inputs.with_name(inputs.name.replace("images-idx3", "labels-idx1"))
         if beside == inputs or not beside.exists():
@@ -234,7 +295,7 @@ def records(inputs: Path, labels: Path | None) -> Iterator[Record]:
     if what == "npz":
         return _npz(inputs)
     if what == "parquet":
-        return _parquet(inputs)
+        return _parquet(inputs, of)
     if what == "csv":
         return _csv(inputs)
     if what == "image":

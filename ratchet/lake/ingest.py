@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ratchet.contract import input_digest, record_digest
+from ratchet.contract import Contract, record_digest
 from ratchet.errors import Refusal
 from ratchet.files import locked
 from ratchet.lake import fetch, quarantine, sources, table
@@ -22,17 +22,21 @@ from ratchet.recipe import Feed, Recipe
 from ratchet.settings import settings
 from ratchet.words import Batch
 
-RECORDS = pa.schema(
-    [
-        ("record", pa.string()),
-        ("input", pa.string()),
-        ("image", pa.binary()),
-        ("label", pa.int32()),
-        ("captured_at", pa.timestamp("us", tz="UTC")),
-        ("batch", pa.string()),
-    ]
-)
-"""`record` is the digest of image and label, `input` that of the image alone."""
+_CELLS = {"image": pa.binary(), "text": pa.string(), "value": pa.float64()}
+
+
+def schema(contract: Contract) -> pa.Schema:
+    """Of the records: `record` is the digest of input and label, `input` that of the input alone."""
+    return pa.schema(
+        [
+            ("record", pa.string()),
+            ("input", pa.string()),
+            (contract.column, _CELLS[contract.column]),
+            ("label", pa.int32()),
+            ("captured_at", pa.timestamp("us", tz="UTC")),
+            ("batch", pa.string()),
+        ]
+    )
 
 
 def lake(recipe: str) -> Path:
@@ -58,8 +62,8 @@ def land(recipe: Recipe, path: Path, who: str) -> Batch:
 
 
 def feed_id(recipe: Recipe, feed: Feed) -> str:
-    digests = [recipe.data.files[feed.inputs], recipe.data.files[feed.labels], f"{feed.start}:{feed.stop}"]
-    return hashlib.sha256("|".join(digests).encode()).hexdigest()[:16]
+    digests = [recipe.data.files[name] for name in (feed.inputs, feed.labels) if name]
+    return hashlib.sha256("|".join([*digests, f"{feed.start}:{feed.stop}"]).encode()).hexdigest()[:16]
 
 
 def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
@@ -67,8 +71,7 @@ def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
     id = feed_id(recipe, feed)
     if known := landed(recipe, id):
         return known
-    paths = fetch.fetch(recipe.data, feed.inputs), fetch.fetch(recipe.data, feed.labels)
-    return _land(recipe, id, *paths, feed.start, feed.stop, who)
+    return _land(recipe, id, *fetch.feed(recipe, feed), feed.start, feed.stop, who)
 
 
 def landed(recipe: Recipe, id: str) -> Batch | None:
@@ -83,40 +86,27 @@ def landed(recipe: Recipe, id: str) -> Batch | None:
     return Batch(id, recipe.name, "", 0, 0, new=False)
 
 
-def benchmark(recipe: Recipe) -> tuple[np.ndarray, np.ndarray, str]:
-    """The benchmark set: images [N, height, width], labels [N], and its fingerprint. Never trained on."""
-    with np.load(_benchmark(recipe), allow_pickle=False) as data:
-        return data["images"], data["labels"], str(data["fingerprint"])
+def benchmark(recipe: Recipe) -> pa.Table:
+    """The records of the benchmark set. Never trained on."""
+    import pyarrow.parquet as pq
 
-
-def _benchmark_inputs(recipe: Recipe) -> frozenset[str]:
-    with np.load(_benchmark(recipe), allow_pickle=False) as data:
-        return frozenset(data["inputs"].tolist())
-
-
-def _benchmark(recipe: Recipe) -> Path:
-    """The file that the benchmark set is kept in, made from its sources where it is not there yet."""
-    kept = lake(recipe.name) / f"benchmark-{feed_id(recipe, recipe.benchmark)}.npz"
+    kept = lake(recipe.name) / f"benchmark-{feed_id(recipe, recipe.benchmark)}.parquet"
     with locked(lake(recipe.name) / ".benchmark.lock"):
         if not kept.exists():
             feed = recipe.benchmark
-            paths = fetch.fetch(recipe.data, feed.inputs), fetch.fetch(recipe.data, feed.labels)
+            inputs, labels = fetch.feed(recipe, feed)
             with _scratch() as scratch:
-                rows = sources.read(paths[0], recipe.contract, _limits(), scratch, paths[1], feed.start, feed.stop)
+                rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, feed.start, feed.stop)
                 good, bad = _sort(rows, recipe, "benchmark", frozenset())
             if bad.num_rows:
-                raise Refusal(f"{bad.num_rows} records of the benchmark are refused", paths[0], "Mend the recipe")
-            images = np.frombuffer(b"".join(good["image"].to_pylist()), recipe.contract.dtype)
+                first = bad["reason"][0].as_py()
+                raise Refusal(
+                    f"{bad.num_rows} records of the benchmark are refused ({first})", inputs, "Mend the recipe"
+                )
             part = kept.with_name(f".{kept.name}")
-            np.savez(
-                part,
-                images=images.reshape(-1, *recipe.contract.shape),
-                labels=good["label"].to_numpy(),
-                inputs=np.array(good["input"].to_pylist()),
-                fingerprint=fingerprint(good["record"].to_pylist()),
-            )
+            pq.write_table(good, part)
             part.replace(kept)
-    return kept
+    return pq.read_table(kept)
 
 
 def fingerprint(records: list[str]) -> str:
@@ -156,7 +146,7 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, start: int
     try:
         with _scratch() as scratch:
             rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, start, stop)
-            good, bad = _sort(rows, recipe, id, _benchmark_inputs(recipe))
+            good, bad = _sort(rows, recipe, id, frozenset(benchmark(recipe)["input"].to_pylist()))
     except Refusal as refusal:
         quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
         raise _kept_as(id, refusal) from None
@@ -184,19 +174,21 @@ def _sort(rows: pa.Table, recipe: Recipe, batch: str, benchmark: frozenset[str])
     """The rows as records, and the rows that are refused with their reasons; a few thousand at a time."""
     known = {str(i): i for i in range(len(recipe.classes))} | {name: i for i, name in enumerate(recipe.classes)}
     now = datetime.now(UTC)
-    good, bad = [RECORDS.empty_table()], [sources.ROWS.empty_table()]
+    kind = schema(recipe.contract)
+    good, bad = [kind.empty_table()], [sources.ROWS.empty_table()]
     for part in rows.to_batches(max_chunksize=4096):
         landed, refused = [], []
         for row in part.to_pylist():
             digest, reason = _digest(row, recipe, known, benchmark)
             if reason:
-                refused.append({**row, "reason": reason, "payload": row["payload"] or row["image"]})
+                refused.append({**row, "reason": reason, "payload": row["payload"] or row["data"]})
                 continue
+            cell, label = _cell(recipe.contract, row["data"]), known.get(row["label"])
             landed.append({
-                "record": record_digest(digest, str(known[row["label"]])), "input": digest, "image": row["image"],
-                "label": known[row["label"]], "captured_at": row["captured_at"] or now, "batch": batch,
+                "record": record_digest(digest, str(cell if label is None else label)), "input": digest,
+                recipe.contract.column: cell, "label": label, "captured_at": row["captured_at"] or now, "batch": batch,
             })  # fmt: skip
-        good.append(pa.Table.from_pylist(landed, schema=RECORDS))
+        good.append(pa.Table.from_pylist(landed, schema=kind))
         bad.append(pa.Table.from_pylist(refused, schema=sources.ROWS))
     return pa.concat_tables(good), pa.concat_tables(bad)
 
@@ -204,12 +196,25 @@ def _sort(rows: pa.Table, recipe: Recipe, batch: str, benchmark: frozenset[str])
 def _digest(
     row: dict[str, Any], recipe: Recipe, known: Mapping[str, int], benchmark: frozenset[str]
 ) -> tuple[str, str]:
-    """The image's digest, or the reason why the record is refused."""
+    """The input's digest, or the reason why the record is refused."""
     if row["reason"]:
         return "", row["reason"]
-    if row["label"] not in known:
+    if recipe.classes and row["label"] not in known:
         return "", f"the label {row['label']!r} is none of the {len(recipe.classes)} classes"
-    digest = input_digest(np.frombuffer(row["image"], recipe.contract.dtype).reshape(recipe.contract.shape))
+    try:
+        digest = recipe.contract.digest(row["data"], row["captured_at"])
+    except Refusal as refusal:
+        return "", refusal.what
     if digest in benchmark:
-        return "", "the image is in the benchmark set, which is never trained on"
+        return "", f"the {recipe.contract.column} is in the benchmark set, which is never trained on"
     return digest, ""
+
+
+def _cell(contract: Contract, data: bytes) -> bytes | str | float:
+    """What the contract holds of an input, as the lake's column takes it."""
+    match contract.column:
+        case "text":
+            return data.decode()
+        case "value":
+            return float(np.frombuffer(data, np.float64)[0])
+    return data

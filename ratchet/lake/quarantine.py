@@ -26,7 +26,6 @@ QUARANTINE = pa.schema(
         ("reason", pa.string()),
         ("record", pa.string()),
         ("input", pa.string()),
-        ("image", pa.binary()),
         ("label", pa.int32()),
         ("captured_at", pa.timestamp("us", tz="UTC")),
         ("payload", pa.binary()),
@@ -34,7 +33,10 @@ QUARANTINE = pa.schema(
         ("at", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""`kind` is `file` (the whole source), `record` (one of a batch) or `batch` (good records of a batch set aside)."""
+"""`kind` is `file` (the whole source), `record` (one of a batch) or `batch` (good records of a batch set aside).
+
+The records set aside bring the column of their input, by its kind."""
+_OWN = ("kind", "name", "reason", "payload", "who", "at")
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,7 @@ def admit(home: Path, batch: str, who: str, reason: str) -> int:
             batch,
             "Mend the source and ingest it anew",
         )
-    names = ["record", "input", "image", "label", "captured_at", "batch"]
-    _admit(home, batch, rows.select(names), who, reason)
+    _admit(home, batch, rows.select([n for n in rows.column_names if n not in _OWN]), who, reason)
     table.delete(home / "quarantine", {"batch": batch, "kind": "batch"}, who=who, why=f"admitted: {reason}")
     return rows.num_rows
 
@@ -182,7 +183,7 @@ def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) ->
         now = datetime.now(UTC)
         kept = [{**r, "kind": "batch", "reason": reason, "who": who, "at": now} for r in rows.to_pylist()]
         turn = table.turn_of(home / "quarantine", f"batch:{batch}") + 1
-        made = pa.Table.from_pylist(kept, schema=QUARANTINE)
+        made = pa.Table.from_pylist(kept, schema=pa.unify_schemas([QUARANTINE, rows.schema]))
         table.append(home / "quarantine", made, once=f"batch:{batch}", turn=turn, who=who)
 
 

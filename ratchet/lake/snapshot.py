@@ -1,4 +1,4 @@
-"""A snapshot: one version of the admitted records, with a fingerprint of its own."""
+"""A snapshot: one version of the admitted records, with a fingerprint of its own; and its arrays by side."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from ratchet.errors import Refusal
 from ratchet.lake import table
-from ratchet.lake.ingest import fingerprint, lake
-from ratchet.lake.split import Side, side
+from ratchet.lake.ingest import benchmark, fingerprint, lake
+from ratchet.lake.split import SIDES, Side, in_time, side
+from ratchet.lake.windows import windows
 from ratchet.recipe import Recipe
+from ratchet.series import SeriesContract
 from ratchet.words import Snapshot
 
 
 @dataclass(frozen=True)
 class Split:
-    """images [N, height, width], labels [N], in the order of their digests."""
+    """Inputs [N, ...] as the contract has them, and targets: labels [N], or values [N, horizon].
 
-    images: np.ndarray
-    labels: np.ndarray
+    In the order of their digests; windows of a series in that of time.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
 
 def take(recipe: Recipe) -> Snapshot:
@@ -30,7 +39,7 @@ def take(recipe: Recipe) -> Snapshot:
     rows = table.read(path, ["record", "label", "batch"], version=version) if version >= 0 else None
     if rows is None or not rows.num_rows:
         raise Refusal("no batch is admitted yet", recipe.name, f"Ingest one: `ratchet ingest {recipe.name} --next`")
-    labels = Counter(recipe.classes[i] for i in rows["label"].to_pylist())
+    labels = Counter(recipe.classes[i] for i in rows["label"].to_pylist() if i is not None)
     return Snapshot(
         recipe=recipe.name, version=version, fingerprint=fingerprint(rows["record"].to_pylist()), records=rows.num_rows,
         batches=tuple(sorted(set(rows["batch"].to_pylist()))), labels=dict(sorted(labels.items())),
@@ -39,13 +48,31 @@ def take(recipe: Recipe) -> Snapshot:
 
 def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Split]:
     """The snapshot's arrays by side. Raises Refusal when the table no longer gives the same fingerprint."""
-    rows = table.read(lake(recipe.name) / "records", ["record", "input", "image", "label"], version=snapshot.version)
+    columns = ["record", "input", recipe.contract.column, "label", "captured_at"]
+    rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
     if rows is None or fingerprint(rows["record"].to_pylist()) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
+    if isinstance(recipe.contract, SeriesContract):
+        return {s: Split(*windows(recipe.contract, part)) for s, part in in_time(recipe.contract, rows).items()}
     rows = rows.sort_by([("record", "ascending")])
-    images = np.frombuffer(b"".join(rows["image"].to_pylist()), recipe.contract.dtype).reshape(
-        -1, *recipe.contract.shape
-    )
-    labels = rows["label"].to_numpy()
     sides = np.array([side(i) for i in rows["input"].to_pylist()])
-    return {s: Split(images[sides == s], labels[sides == s]) for s in ("train", "validation", "test")}  # type: ignore[misc]
+    whole = _arrays(recipe, rows)
+    return {s: Split(whole.inputs[sides == s], whole.targets[sides == s]) for s in SIDES}
+
+
+def benchmarked(recipe: Recipe) -> tuple[Split, str]:
+    """The benchmark set and its fingerprint."""
+    rows = benchmark(recipe)
+    return _arrays(recipe, rows), fingerprint(rows["record"].to_pylist())
+
+
+def _arrays(recipe: Recipe, rows: pa.Table) -> Split:
+    contract = recipe.contract
+    if isinstance(contract, SeriesContract):
+        return Split(*windows(contract, rows))
+    cells, labels = rows[contract.column].to_pylist(), rows["label"].to_numpy()
+    if contract.kind == "text":
+        made = np.empty(len(cells), object)
+        made[:] = cells
+        return Split(made, labels)
+    return Split(contract.unpack(b"".join(cells), len(cells)), labels)

@@ -17,21 +17,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ratchet.contract import ImageContract
+from ratchet import contract as contracts
+from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.lake import formats
 
 ROWS = pa.schema(
     [
         ("name", pa.string()),
-        ("image", pa.binary()),
+        ("data", pa.binary()),
         ("label", pa.string()),
         ("captured_at", pa.timestamp("us", tz="UTC")),
         ("reason", pa.string()),
         ("payload", pa.binary()),
     ]
 )
-"""`image` is the decoded array's bytes; `reason` says why a record is refused, `payload` is what came in."""
+"""`data` is what the contract holds of the input; `reason` says why a record is refused, `payload` is what came in."""
 
 _PAYLOAD_LIMIT = 1 << 20
 _SECONDS = 600
@@ -46,7 +47,7 @@ class Limits:
 
 def read(
     inputs: Path,
-    contract: ImageContract,
+    contract: Contract,
     limits: Limits,
     scratch: Path,
     labels: Path | None = None,
@@ -92,34 +93,30 @@ def read(
         ) from None
 
 
-def _row(record: formats.Record, contract: ImageContract) -> dict[str, Any]:
+def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
     """A record held to the contract; what does not hold becomes a row with its reason."""
-    value, problem, image = record.value, record.problem, None
+    problem, data = record.problem, None
     if problem is None:
         try:
-            image = _hold(record, contract)
+            if record.value is None:
+                raise Refusal(f"there is no {contract.column} in it", record.name, f"Give {contract.describe()}")
+            data = contract.hold(record.value, record.name)
         except Refusal as refusal:
             problem = refusal
-    payload = value.tobytes() if isinstance(value, np.ndarray) else value
     return {
-        "name": record.name, "label": record.label, "captured_at": record.captured_at,
-        "image": image.tobytes() if image is not None else None,
+        "name": record.name, "label": record.label, "captured_at": record.captured_at, "data": data,
         "reason": problem.what if problem else None,
-        "payload": (payload or b"")[:_PAYLOAD_LIMIT] if problem else None,
+        "payload": _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None,
     }  # fmt: skip
 
 
-def _hold(record: formats.Record, contract: ImageContract) -> np.ndarray:
-    value, name = record.value, record.name
-    if value is None:
-        raise Refusal("there is no image in it", name, "Give an image")
+def _payload(value: Any) -> bytes:
+    """What came in, as bytes."""
     if isinstance(value, bytes):
-        return contract.decode(value, name)
-    if record.flat:
-        if len(value) != contract.height * contract.width:
-            raise Refusal(f"it has {len(value)} pixels, not {contract.height * contract.width}", name, "Mend the row")
-        return contract.check_numbers(value.reshape(1, *contract.shape), name)[0]
-    return contract.check(value[None], name)[0]
+        return value
+    if isinstance(value, np.ndarray | list):
+        return np.asarray(value).tobytes()
+    return str(value or "").encode("utf-8", "backslashreplace")
 
 
 def _main() -> int:
@@ -128,7 +125,7 @@ def _main() -> int:
 
     job = json.load(sys.stdin)
     inputs = Path(job["inputs"])
-    contract = ImageContract(**job["contract"])
+    contract = contracts.of(job["contract"])
     try:
         import pyarrow.parquet  # noqa: F401  before the limit, so that it pays for data alone
 
@@ -137,14 +134,14 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        found = itertools.islice(formats.records(inputs, labels), job["start"], job["stop"])
+        found = itertools.islice(formats.records(inputs, labels, contract.kind), job["start"], job["stop"])
         count = 0
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
             while rows := [_row(r, contract) for r in itertools.islice(found, 4096)]:
                 writer.write_table(pa.Table.from_pylist(rows, schema=ROWS))
                 count += len(rows)
         if not count:
-            raise Refusal("there is no record in it", inputs, formats.HINT)
+            raise Refusal("there is no record in it", inputs, formats.HINTS[contract.kind])
     except Refusal as refusal:
         return _refuse(refusal)
     except MemoryError:

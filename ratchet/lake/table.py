@@ -41,7 +41,7 @@ def append(path: Path, rows: pa.Table, once: str, turn: int = 1, **meta: str) ->
             seen = DeltaTable(str(path))
             if (seen.transaction_version(once) or 0) >= turn:
                 return False
-            write_deltalake(seen, rows, mode="append", commit_properties=commit)
+            write_deltalake(seen, rows, mode="append", schema_mode="merge", commit_properties=commit)
             return True
         except (DeltaError, OSError) as error:
             last = error
@@ -105,10 +105,17 @@ def read(
     parts = []
     for file in table.file_uris():
         with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:
-            part = opened.read([*wanted, *([where[0]] if where and where[0] not in wanted else [])], use_threads=False)
-        parts.append(part.filter(pc.field(where[0]) == where[1]).select(wanted) if where else part.select(wanted))
+            there = set(opened.schema_arrow.names)  # a file from before a column was added has none of it
+            names = dict.fromkeys([*wanted, *([where[0]] if where else [])])
+            part = opened.read([n for n in names if n in there], use_threads=False)
+        parts.append(part.filter(pc.field(where[0]) == where[1]) if where else part)
     target = pa.schema([schema.field(name) for name in wanted])
-    return pa.concat_tables([p.cast(target) for p in parts]) if parts else target.empty_table()
+    return pa.concat_tables([_cast(p, target) for p in parts]) if parts else target.empty_table()
+
+
+def _cast(part: pa.Table, target: pa.Schema) -> pa.Table:
+    nothing = {f.name: pa.nulls(part.num_rows, f.type) for f in target if f.name not in part.column_names}
+    return pa.table({f.name: nothing[f.name] if f.name in nothing else part[f.name] for f in target}).cast(target)
 
 
 def history(path: Path) -> list[dict[str, Any]]:

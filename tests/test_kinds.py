@@ -1,0 +1,252 @@
+"""One rule for what a text or a series is, at ingest, in training and at the endpoint."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bentos import golden, protocol
+from ratchet import answers, contract
+from ratchet.answers import Classes, Forecast
+from ratchet.contract import Contract
+from ratchet.errors import Refusal
+from ratchet.images import ImageContract
+from ratchet.lake import sources
+from ratchet.lake.split import SIDES, in_time
+from ratchet.lake.windows import windows
+from ratchet.series import SeriesContract
+from ratchet.texts import FIRST, NOTHING, UNKNOWN, TextContract, tokens
+
+TEXT = TextContract(longest=200, length=8, words=20, seldom=2)
+SERIES = SeriesContract(low=-10.0, high=50.0, window=6, horizon=3, block=24)
+ALL: tuple[Contract, ...] = (ImageContract(5, 4), TEXT, SERIES)
+texts = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60)
+                 .filter(lambda t: bool(t.strip())), min_size=1, max_size=4)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
+def test_a_contract_is_the_same_after_its_json(kind: Contract) -> None:
+    assert contract.of(json.loads(json.dumps(kind.to_json()))) == kind
+
+
+def test_a_contract_without_a_kind_is_an_images() -> None:
+    assert contract.of({"height": 5, "width": 4}) == ImageContract(5, 4)
+
+
+@pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
+@given(seed=st.integers(0, 2**32))
+def test_what_is_made_or_varied_holds_to_the_contract_and_travels(kind: Contract, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    made = kind.made(3, chance, ("free", "money", "now"))
+    for inputs in (made, kind.vary(made, chance), kind.example()):
+        assert (kind.unpack(kind.pack(inputs), len(inputs)) == inputs).all()
+        assert (kind.read(inputs.tolist()) == inputs).all()
+        assert len(kind.features(inputs)) == len(inputs)
+
+
+@given(texts)
+def test_a_text_is_the_same_by_json_and_by_bytes(found: list[str]) -> None:
+    array = TEXT.read(found)
+    assert array.tolist() == found
+    assert TEXT.unpack(TEXT.pack(array), len(found)).tolist() == found
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "  \n", "a\0b", "\ud800", "x" * 201, ["a"], b"\xff"])
+def test_what_is_no_text_is_refused(value: object) -> None:
+    with pytest.raises(Refusal) as caught:
+        TEXT.hold(value, "it") if isinstance(value, bytes) else TEXT.read([value])
+    assert caught.value.next
+
+
+@given(st.binary(max_size=80), st.integers(1, 3))
+def test_no_bytes_are_read_as_texts_but_whole_ones(data: bytes, count: int) -> None:
+    try:
+        assert len(TEXT.unpack(data, count)) == count
+    except Refusal as refusal:
+        assert refusal.next
+
+
+def test_words_are_learnt_from_many_texts_and_a_rare_one_is_unknown() -> None:
+    words = TEXT.learn(np.array(["buy now", "Buy later, Secretname", "now or later"], object))
+    assert set(words) == {"buy", "now", "later"}
+    (ids,) = TEXT.features(np.array(["BUY secretname now"], object), words).tolist()
+    assert ids == [NOTHING] * 5 + [FIRST + words.index("buy"), UNKNOWN, FIRST + words.index("now")]
+
+
+@given(st.text(max_size=80))
+def test_no_token_holds_white_space_so_one_a_line_is_a_vocabulary(text: str) -> None:
+    assert not any(token.split() != [token] for token in tokens(text))
+
+
+@given(st.lists(st.sampled_from(["a b", "b c", "c", "a c d"]), min_size=1, max_size=9), st.randoms())
+def test_the_vocabulary_does_not_depend_on_the_order_of_the_texts(found: list[str], random: object) -> None:
+    mixed = list(found)
+    random.shuffle(mixed)  # type: ignore[attr-defined]
+    assert TEXT.learn(np.array(found, object)) == TEXT.learn(np.array(mixed, object))
+
+
+@pytest.mark.parametrize(
+    "values", [[[1] * 5], [1] * 6, [[1] * 7], [["1"] * 6], [[True] * 6], [[99] * 6], [], [[None] * 6]]
+)
+def test_what_is_no_window_is_refused(values: object) -> None:
+    with pytest.raises(Refusal) as caught:
+        SERIES.read(values)
+    assert caught.value.next
+
+
+def test_a_window_with_a_number_that_is_none_is_refused() -> None:
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(Refusal):
+            SERIES.read([[1.0] * 5 + [bad]])
+        with pytest.raises(Refusal):
+            SERIES.hold(bad, "it")
+
+
+def rows(values: list[float], start: datetime, gaps: frozenset[int] = frozenset()) -> pa.Table:
+    kept = [(start + timedelta(hours=i), v) for i, v in enumerate(values) if i not in gaps]
+    made = {"captured_at": pa.array([at for at, _ in kept], pa.timestamp("us", tz="UTC")),
+            "value": [v for _, v in kept], "record": [f"{i:05}" for i in range(len(kept))]}  # fmt: skip
+    return pa.table(made)
+
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@given(st.integers(0, 40), st.frozensets(st.integers(0, 39), max_size=4))
+def test_a_window_never_reaches_over_a_gap(count: int, gaps: frozenset[int]) -> None:
+    inputs, targets = windows(SERIES, rows([float(i) for i in range(count)], START, gaps))
+    assert len(inputs) == len(targets)
+    for past, future in zip(inputs, targets, strict=True):
+        hours = [*past.tolist(), *future.tolist()]
+        assert hours == [hours[0] + i for i in range(9)]
+    whole = [i for i in range(count - 8) if not gaps & set(range(i, i + 9))]
+    assert inputs[:, 0].tolist() == whole if whole else not len(inputs)
+
+
+def test_a_moment_with_two_values_is_a_gap() -> None:
+    table = pa.concat_tables([rows([1.0] * 20, START), rows([2.0], START + timedelta(hours=10))])
+    inputs, _ = windows(SERIES, table)
+    assert len(inputs) == 2 + 1
+
+
+@given(st.integers(100, 900))
+def test_no_hour_of_a_series_stands_on_two_sides(count: int) -> None:
+    values = [i * 50 / 900 for i in range(count)]
+    parts = in_time(SERIES, rows(values, START))
+    assert sum(p.num_rows for p in parts.values()) == count
+    seen: dict[float, str] = {}
+    for side in SIDES:
+        for window in windows(SERIES, parts[side]):
+            for value in window.ravel().tolist():
+                assert seen.setdefault(value, side) == side
+
+
+@pytest.mark.parametrize("told", [Classes(("a", "b", "c")), Forecast(3, 0.5, "m")])
+def test_answers_have_the_tensors_that_their_metadata_names(told: answers.Answers) -> None:
+    outputs = np.random.default_rng(0).random((4, 3)).astype(np.float32)
+    tensors = told.tensors(outputs)
+    assert [m["name"] for m in told.metadata()] == list(tensors)
+    for meta in told.metadata():
+        assert tuple(meta["shape"][1:]) == tensors[meta["name"]].shape[1:]
+    assert told.same(told.short(outputs[0]), told.short(outputs[0]))
+    json.dumps(told.told(outputs))
+
+
+def test_two_forecasts_are_the_same_within_what_is_close() -> None:
+    told = Forecast(2, 0.5)
+    assert told.same((1.0, 1.0), (1.4, 1.5))
+    assert not told.same((1.0, 1.0), (2.0, 1.4))
+
+
+def test_the_protocol_takes_texts_as_json_and_as_bytes() -> None:
+    told = Classes(("ham", "spam"))
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [2]}
+    plain = protocol.parse(json.dumps({"inputs": [{**tensor, "data": ["one", "two"]}]}).encode(), None, TEXT, told)
+    packed = TEXT.pack(plain.inputs)
+    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(packed)}}]}).encode()
+    asked = protocol.parse(head + packed, str(len(head)), TEXT, told)
+    assert asked.inputs.tolist() == plain.inputs.tolist() == ["one", "two"]
+    for bad in (["one"], ["one", "two", "three"], ["one", 2], "one", None):
+        with pytest.raises(Refusal):
+            protocol.parse(json.dumps({"inputs": [{**tensor, "data": bad}]}).encode(), None, TEXT, told)
+
+
+def test_the_protocol_takes_windows_as_json_and_as_bytes() -> None:
+    told = answers.of(SERIES.to_json(), ())
+    tensor = {"name": "series", "datatype": "FP32", "shape": [1, 6]}
+    for data in ([1.5] * 6, [[1.5] * 6], [2] * 6):
+        asked = protocol.parse(json.dumps({"inputs": [{**tensor, "data": data}]}).encode(), None, SERIES, told)
+        assert asked.inputs.shape == (1, 6)
+        assert asked.outputs == (("forecast", False),)
+
+
+def test_texts_stand_in_a_golden_set_as_they_are(tmp_path: Path) -> None:
+    meta = {"recipe": "r", "contract": TEXT.to_json(), "classes": ["ham", "spam"]}
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    golden.write(tmp_path, TEXT.read(["ja, bitte €", "no"]), np.eye(2, dtype=np.float32))
+    kept = golden.read(tmp_path)
+    assert kept.inputs.tolist() == ["ja, bitte €", "no"]
+    assert TEXT.unpack(TEXT.pack(kept.inputs), 2).tolist() == ["ja, bitte €", "no"]
+
+
+LIMITS = sources.Limits(memory=256 << 20, disk=64 << 20)
+
+
+def read(path: Path, kind: Contract, tmp_path: Path) -> list[dict]:
+    return sources.read(path, kind, LIMITS, tmp_path).to_pylist()
+
+
+def test_texts_come_from_csv_and_parquet_alike(tmp_path: Path) -> None:
+    found, labels = ["hello, you", 'say "hi"\nover lines', "no"], ["ham", "spam", "ham"]
+    quoted = ",".join
+    lines = [quoted(['"' + t.replace('"', '""') + '"', label]) for t, label in zip(found, labels, strict=True)]
+    (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(lines))
+    pq.write_table(pa.table({"text": found, "label": labels}), tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        told = read(tmp_path / name, TEXT, tmp_path)
+        assert [(r["data"].decode(), r["label"]) for r in told] == list(zip(found, labels, strict=True))
+
+
+def test_a_series_comes_from_csv_and_parquet_alike_and_bad_rows_go_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "value,time\n1.5,2024-01-01T00:00:00\n2,2024-01-01 01:00\nhot,2024-01-01T02:00:00\n3,yesterday\n"
+        "99,2024-01-01T04:00\n"
+    )
+    told = read(tmp_path / "a.csv", SERIES, tmp_path)
+    assert [np.frombuffer(r["data"])[0] for r in told[:2]] == [1.5, 2.0]
+    assert [bool(r["reason"]) for r in told] == [False, False, True, True, True]
+    assert told[1]["captured_at"] == datetime(2024, 1, 1, 1, tzinfo=UTC)
+    pq.write_table(pa.table({"time": [START], "value": [1.5]}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet", SERIES, tmp_path)[0]["captured_at"] == START
+
+
+BAD = {
+    "empty": b"", "no heading": b"1,2\n3,4\n", "a heading alone": b"text,label\n", "binary": bytes(range(60)),
+    "an open quote": b'text,label\n"no end,ham\n', "an image": b"\x89PNG\r\n\x1a\n" + bytes(40), "PAR1": b"PAR1PAR1",
+    "no UTF-8": b"text,label\n\xff\xfe,ham\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("kind", [TEXT, SERIES], ids=["text", "series"])
+def test_a_file_that_holds_no_table_is_refused_with_a_sentence(name: str, kind: Contract, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(BAD[name])
+    with pytest.raises(Refusal) as caught:
+        read(path, kind, tmp_path)
+    assert caught.value.next
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_folder_of_images_is_no_table_of_texts(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(Refusal, match="neither CSV nor Parquet"):
+        read(tmp_path / "in", TEXT, tmp_path)
