@@ -32,7 +32,7 @@ $(VENV)/.synced: pyproject.toml uv.lock | $(VENV)/bin/uv
 	@touch $@
 
 data: $(VENV)/.synced
-	@$(VENV)/bin/python -m ratchet.lake.provide
+	@$(VENV)/bin/python -m ratchet.lake.provide $(RECIPE)
 
 loop: setup ## The main job: set-up, the stack, and one turn of the loop
 	@$(RATCHET) up

@@ -22,8 +22,8 @@ class _Families(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         from ratchet.recipe import FAMILIES
 
-        named = list(FAMILIES) if value == "all" else list(dict.fromkeys(value.split(",")))
-        if unknown := set(named) - set(FAMILIES):
+        named = list(dict.fromkeys(value.split(",")))
+        if unknown := set(named) - {*FAMILIES, "all"}:
             self.fail(f"{', '.join(sorted(unknown))} is none of {', '.join(FAMILIES)}", param, ctx)
         return named
 
@@ -32,26 +32,52 @@ FAMILIES = _Families()
 
 
 @click.command("loop")
-@click.argument("recipe")
+@click.argument("recipe", required=False)
+@click.option("--all", "every", is_flag=True, help="Every recipe, one after the other.")
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(1, 65536), help="Instead of the recipe's.")
 @click.option("--families", type=FAMILIES, help="Train these side by side, such as cnn,rnn or all; the best goes on.")
-def command(recipe: str, epochs: int | None, batch_size: int | None, families: list[str] | None) -> None:
+def command(
+    recipe: str | None, every: bool, epochs: int | None, batch_size: int | None, families: list[str] | None
+) -> None:
     """Ingest what is new, train, judge and release RECIPE, and print a first answer.
 
     Starts the deployment `retrain-and-release/RECIPE` and follows it. On unchanged data it does nothing.
     """
+    from ratchet import recipe as recipes
+
+    if every == (recipe is not None):
+        raise click.UsageError("give a RECIPE, or --all of them")
+    given = {"epochs": epochs, "batch_size": batch_size, "families": families}
+    asked = {k: v for k, v in given.items() if v is not None}
+    if recipe is not None:
+        _turn(recipe, asked)
+        return
+    failed = []
+    for name in recipes.names():
+        click.echo(f"--- {name}")
+        try:
+            _turn(name, asked)
+        except Refusal as refusal:
+            click.echo(str(refusal), err=True)
+            failed.append(name)
+    if failed:
+        raise Refusal("not every loop came round", ", ".join(failed), "See above; the others did")
+
+
+def _turn(recipe: str, asked: dict[str, Any]) -> None:
     from flows import runs
-    from ratchet.recipe import load
+    from ratchet.recipe import families, load
 
     running = stack()
     loaded = load(recipe)
+    if "all" in asked.get("families", ()):
+        asked = {**asked, "families": list(families(loaded.contract.kind))}
     if not running.checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "Run `ratchet up`")
     if not runs.workers_online("cpu"):
         raise Refusal("no worker listens on the pool `cpu`, so nobody would run it", recipe, "Run `ratchet up`")
-    given = {"epochs": epochs, "batch_size": batch_size, "families": families}
-    id = runs.start(f"retrain-and-release/{recipe}", {k: v for k, v in given.items() if v is not None})
+    id = runs.start(f"retrain-and-release/{recipe}", asked)
     click.echo(f"flow run {settings().prefect_url}/runs/flow-run/{id}", err=True)
     ended = runs.follow(id, click.echo)
     if ended.state != "completed":

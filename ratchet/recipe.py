@@ -68,6 +68,11 @@ class Suite:
 FAMILIES = ("cnn", "rnn", "transformer")
 
 
+def families(kind: str) -> tuple[str, ...]:
+    """Those that take this kind of input."""
+    return FAMILIES if kind == "image" else FAMILIES[1:]
+
+
 @dataclass(frozen=True)
 class Training:
     family: str = "cnn"

@@ -78,7 +78,7 @@ def test_a_loop_before_any_release_answers_through_the_gateway(stack: Running) -
     assert httpx.get(f"{stack.gateway}/{NAME}/predict").status_code == 404
     told = stack.ratchet("loop", NAME)
     assert "first release" in told
-    assert f"curl -F image=@{stack.home}/example.png {stack.gateway}/{NAME}/classify" in told
+    assert f"curl -F image=@{stack.home}/example-{NAME}.png {stack.gateway}/{NAME}/classify" in told
     answer = stack.ask()
     assert (answer.status_code, answer.headers["x-model-version"]) == (200, "1")
     assert stack.alias("champion") == "1"

@@ -54,6 +54,7 @@ import keras
 import numpy as np
 from models import zoo
 from ratchet.images import ImageContract
+from ratchet.recipe import families
 from ratchet.series import SeriesContract
 from ratchet.texts import TextContract
 assert keras.backend.backend() == sys.argv[1]
@@ -63,7 +64,7 @@ for contract, width in kinds:
     x = contract.features(contract.made(32, chance), ("hello", "world"))
     forecasts = contract.kind == "series"
     y = chance.uniform(0, 99, (32, width)).astype(np.float32) if forecasts else np.arange(32) % width
-    for name in zoo.families(contract.kind):
+    for name in families(contract.kind):
         model = zoo.family(name)(contract, width)
         model.compile(optimizer="adam", loss="mse" if forecasts else "sparse_categorical_crossentropy")
         before = [np.array(w) for w in model.trainable_weights]

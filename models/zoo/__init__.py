@@ -27,8 +27,3 @@ def family(name: str) -> Callable[..., Any]:
         raise Refusal("there is no such family", name, f"Known are: {', '.join(FAMILIES)}")
     made: Callable[..., Any] = getattr(importlib.import_module(f"models.zoo.{name}"), name)
     return made
-
-
-def families(kind: str) -> tuple[str, ...]:
-    """Those that take this kind of input."""
-    return FAMILIES if kind == "image" else tuple(f for f in FAMILIES if f != "cnn")

@@ -35,14 +35,17 @@ def provide(data: DataSet) -> None:
             fetch(data, name)
 
 
-def main() -> None:
-    for name in recipes.names():
+def main(needed: list[str]) -> None:
+    """Of every recipe; what is missing of one that is not `needed` is told, and stops nothing else."""
+    missing = []
+    for name in dict.fromkeys([*needed, *recipes.names()]):
         try:
             provide(recipes.load(name).data)
         except Refusal as refusal:
             print(f"{name}: {refusal}", file=sys.stderr)
-            sys.exit(1)
+            missing.append(name)
+    sys.exit(1 if set(missing) & set(needed) else 0)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
