@@ -187,7 +187,7 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     def work() -> Package:
         with scratch() as folder:
             made = candidates.exported(recipe, candidate, folder)
-            inputs = golden_inputs(recipe, candidate.snapshot, made.words)
+            inputs = golden_inputs(recipe, candidate.snapshot)
             tag, bento = build.build(
                 recipe,
                 candidate.version,
@@ -213,13 +213,16 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     return made
 
 
-def golden_inputs(recipe: Recipe, snapshot: Snapshot, words: tuple[str, ...]) -> Any:
-    """32 inputs that may stand in an artifact: of the test side, or made ones where nobody's may."""
+def golden_inputs(recipe: Recipe, snapshot: Snapshot) -> Any:
+    """32 inputs that may stand in an artifact: of the test side, or ones made like each class where nobody's may."""
     import numpy as np
 
+    sides = snapshots.load(recipe, snapshot)
     if recipe.show_inputs:
-        return snapshots.load(recipe, snapshot)["test"].inputs[:32]
-    return recipe.contract.made(32, np.random.default_rng(0), words)
+        return sides["test"].inputs[:32]
+    chance, like, count = np.random.default_rng(0), sides["train"], len(recipe.classes) or 1
+    groups = [like.inputs[like.targets == i] for i in range(count)] if recipe.classes else [like.inputs]
+    return np.concatenate([recipe.contract.made(-(-32 // count), chance, group) for group in groups])
 
 
 def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:

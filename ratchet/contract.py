@@ -70,7 +70,7 @@ class Contract(Protocol):
         """Others of the same kind, a little different from these: to ask where callers are few."""
         ...
 
-    def made(self, count: int, chance: np.random.Generator, words: Sequence[str] = ()) -> np.ndarray:
+    def made(self, count: int, chance: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
         """A batch of made-up inputs that are nobody's, as like real ones as can be."""
         ...
 

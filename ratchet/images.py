@@ -145,7 +145,7 @@ class ImageContract:
         noisy = moved + np.where(inputs > 0, chance.integers(-8, 9, size=inputs.shape), 0)
         return noisy.clip(self.low, self.high).astype(self.dtype)
 
-    def made(self, count: int, chance: np.random.Generator, words: Sequence[str] = ()) -> np.ndarray:
+    def made(self, count: int, chance: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
         """A few grey rectangles each, on black."""
         made = np.zeros((count, *self.shape), self.dtype)
         for image in made:

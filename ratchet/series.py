@@ -103,7 +103,7 @@ class SeriesContract:
         noise = chance.standard_normal(inputs.shape) * inputs.std(axis=1, keepdims=True) / 20
         return (inputs + noise).clip(self.low, self.high).astype(self.dtype)
 
-    def made(self, count: int, chance: np.random.Generator, words: Sequence[str] = ()) -> np.ndarray:
+    def made(self, count: int, chance: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
         """A day's wave around a level that wanders."""
         span, hours = self.high - self.low, np.arange(self.window) * self.step / 3600
         level = self.low + span * chance.uniform(0.35, 0.65, size=(count, 1))

@@ -107,13 +107,18 @@ class TextContract:
             made.append(" ".join(kept) if "".join(kept).strip() else str(text))
         return _array(made)
 
-    def made(self, count: int, chance: np.random.Generator, words: Sequence[str] = ()) -> np.ndarray:
-        """Words of the vocabulary in a row, the frequent ones more often (Zipf 1949)."""
-        known = np.array(words or ("hello", "world"), object)
-        weights = 1.0 / np.arange(1, len(known) + 1)
-        sizes = chance.integers(min(8, self.length), self.length + 1, size=count)
-        texts = [" ".join(chance.choice(known, size=n, p=weights / weights.sum())) for n in sizes]
-        return _array([text[: self.longest] for text in texts])
+    def made(self, count: int, chance: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
+        """Walks from word to word (Shannon 1948), by threes that stand in at least `seldom` of the texts `like`."""
+        walks = _walks(like if like is not None else self.example(), self.seldom if like is not None else 1)
+        starts = sorted(walks)
+        made = []
+        for size in chance.integers(min(8, self.length), self.length + 1, size=count):
+            words = list(starts[chance.integers(len(starts))])
+            while len(words) < size:
+                following = walks.get((words[-2], words[-1])) or starts[chance.integers(len(starts))]
+                words.append(following[chance.integers(len(following))])
+            made.append(" ".join(words)[: self.longest])
+        return _array(made)
 
     def example(self) -> np.ndarray:
         return _array(["hello, world"])
@@ -140,6 +145,19 @@ def tokens(text: str, most: int | None = None) -> list[str]:
         if len(found) == most:
             break
     return found
+
+
+def _walks(texts: np.ndarray, seldom: int) -> dict[tuple[str, str], list[str]]:
+    """What follows two words, as often as it does, where the three stand in at least so many texts."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for text in texts:
+        found = tokens(str(text))
+        counts.update(set(zip(found, found[1:], found[2:], strict=False)))
+    walks: dict[tuple[str, str], list[str]] = {}
+    for (one, two, three), n in sorted(counts.items()):
+        if n >= seldom:
+            walks.setdefault((one, two), []).extend([three] * n)
+    return walks or {("hello", "world"): ["hello"]}
 
 
 @lru_cache(maxsize=8)

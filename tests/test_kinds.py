@@ -45,11 +45,18 @@ def test_a_contract_without_a_kind_is_an_images() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_what_is_made_or_varied_holds_to_the_contract_and_travels(kind: Contract, seed: int) -> None:
     chance = np.random.default_rng(seed)
-    made = kind.made(3, chance, ("free", "money", "now"))
+    made = kind.made(3, chance)
     for inputs in (made, kind.vary(made, chance), kind.example()):
         assert (kind.unpack(kind.pack(inputs), len(inputs)) == inputs).all()
         assert (kind.read(inputs.tolist()) == inputs).all()
         assert len(kind.features(inputs)) == len(inputs)
+
+
+@given(st.lists(st.lists(st.sampled_from("abcde"), min_size=3, max_size=9).map(" ".join), min_size=2, max_size=9))
+def test_a_made_text_holds_no_word_that_fewer_texts_than_asked_hold(found: list[str]) -> None:
+    for made in TEXT.made(2, np.random.default_rng(0), np.array(found, object)).tolist():
+        rare = [w for w in made.split() if sum(w in t.split() for t in found) < TEXT.seldom]
+        assert not rare or set(made.split()) <= {"hello", "world"}
 
 
 @given(texts)
