@@ -23,11 +23,13 @@ class Feed:
     labels: str = ""
     start: int = 0
     stop: int | None = None
+    every: int = 0
+    """Of these, each n-th alone where n is positive; all but those where it is negative."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Files with pinned SHA-256 of their uncompressed bytes, and where they may be found.
+    """Files, or folders, with pinned SHA-256 of their uncompressed bytes, and where they may be found.
 
     Looked for in the folder that `RATCHET_<SETTING>` names, then `folders`, then downloaded from `url`.
     `setting` ends in `_dir`: settings of that name reach the workers.

@@ -18,7 +18,7 @@ _LONGEST = 16_384
 
 
 def _mails(path: Path) -> Iterator[dict[str, Any]]:
-    """In the order of their dates, each text once; every sixth of them is set aside for the benchmark, at the end."""
+    """In the order of their dates, each text once."""
     seen: dict[str, dict[str, Any]] = {}
     with tarfile.open(path) as archive:
         for member in archive:
@@ -35,9 +35,7 @@ def _mails(path: Path) -> Iterator[dict[str, Any]]:
                 if text and at:
                     label = "spam" if told["group"].startswith("spam") else "ham"
                     seen.setdefault(text, {"text": text, "label": label, "captured_at": at})
-    found = sorted(seen.values(), key=lambda r: (r["captured_at"], r["text"]))
-    yield from (record for i, record in enumerate(found) if i % 6)
-    yield from (record for i, record in enumerate(found) if not i % 6)
+    yield from sorted(seen.values(), key=lambda r: (r["captured_at"], r["text"]))
 
 
 def _text(mail: Any) -> str:
@@ -78,8 +76,13 @@ recipe = Recipe(
         files={_FILE: "0e067b9f2d1c9c364f6254d8c3ba349a27a0ce2d1e2b3e1213ca47cc56e03850"},
         prepare=_mails,
     ),
-    batches=(Feed(_FILE, start=0, stop=2500), Feed(_FILE, start=2500, stop=3600), Feed(_FILE, start=3600, stop=4935)),
-    benchmark=Feed(_FILE, start=4935),
+    # In the order of time, so that the drift is real; every sixth mail of all is held for the benchmark.
+    batches=(
+        Feed(_FILE, start=0, stop=3000, every=-6),
+        Feed(_FILE, start=3000, stop=4320, every=-6),
+        Feed(_FILE, start=4320, stop=5922, every=-6),
+    ),
+    benchmark=Feed(_FILE, every=6),
     suite=Suite(min_class_share=0.02, max_age_days=365.0 * 60),
     training=Training(family="transformer", epochs=3, batch_size=32),
     judging=Judging(accuracy=0.9, worst_class=0.8, margin=0.02),

@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 from ratchet.errors import Refusal
+from ratchet.files import sha256_of_folder
 from ratchet.recipe import DataSet, Feed, Recipe
 from ratchet.settings import settings
+
+_CHANGED = "Bring back what was there; what is new is a batch of its own: `ratchet ingest RECIPE PATH`"
 
 
 def feed(recipe: Recipe, feed: Feed) -> tuple[Path, Path | None]:
@@ -50,17 +53,23 @@ def fetch(data: DataSet, name: str) -> Path:
     """
     if folder := os.environ.get(data.variable):
         path = Path(folder).expanduser() / name
-        if not path.is_file():
+        if not path.exists():
             raise Refusal("the file is not there", path, f"Mend {data.variable} or unset it")
         return _checked(path, data.files[name])
     cached = settings().home / "data" / name
     for path in (*(Path(f) / name for f in data.folders), cached):
-        if path.is_file():
+        if path.exists():
             return _checked(path, data.files[name])
+    if not data.url:
+        raise Refusal("the data is not there any more", cached.name, f"Set {data.variable} to a folder that holds it")
     return _download(data, name, cached)
 
 
 def _checked(path: Path, want: str) -> Path:
+    if path.is_dir():
+        if (found := sha256_of_folder(path)) != want:
+            raise Refusal(f"its SHA-256 is {found[:16]}…, not {want[:16]}…", path, _CHANGED)
+        return path
     digest = hashlib.sha256()
     try:
         with path.open("rb") as raw:

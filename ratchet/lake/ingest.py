@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from ratchet.contract import Contract, record_digest
 from ratchet.errors import Refusal
-from ratchet.files import locked
+from ratchet.files import locked, sha256, sha256_of_folder
 from ratchet.lake import fetch, quarantine, sources, table
 from ratchet.recipe import Feed, Recipe
 from ratchet.settings import settings
@@ -58,12 +57,13 @@ def land(recipe: Recipe, path: Path, who: str) -> Batch:
         batch = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
         quarantine.keep_file(lake(recipe.name), batch, path, refusal.what, who, limit=0)
         raise _kept_as(batch, refusal) from None
-    return _land(recipe, _content_id(path), path, None, 0, None, who)
+    return _land(recipe, _content_id(path), path, None, Feed(""), who)
 
 
 def feed_id(recipe: Recipe, feed: Feed) -> str:
     digests = [recipe.data.files[name] for name in (feed.inputs, feed.labels) if name]
-    return hashlib.sha256("|".join([*digests, f"{feed.start}:{feed.stop}"]).encode()).hexdigest()[:16]
+    part = f"{feed.start}:{feed.stop}" + (f":{feed.every}" if feed.every else "")
+    return hashlib.sha256("|".join([*digests, part]).encode()).hexdigest()[:16]
 
 
 def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
@@ -71,7 +71,7 @@ def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
     id = feed_id(recipe, feed)
     if known := landed(recipe, id):
         return known
-    return _land(recipe, id, *fetch.feed(recipe, feed), feed.start, feed.stop, who)
+    return _land(recipe, id, *fetch.feed(recipe, feed), feed, who)
 
 
 def landed(recipe: Recipe, id: str) -> Batch | None:
@@ -96,7 +96,7 @@ def benchmark(recipe: Recipe) -> pa.Table:
             feed = recipe.benchmark
             inputs, labels = fetch.feed(recipe, feed)
             with _scratch() as scratch:
-                rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, feed.start, feed.stop)
+                rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, feed)
                 good, bad = _sort(rows, recipe, "benchmark", frozenset())
             if bad.num_rows:
                 first = bad["reason"][0].as_py()
@@ -128,24 +128,19 @@ def _scratch() -> Iterator[Path]:
 
 def _content_id(path: Path) -> str:
     """Of the bytes: the same file under another name is the same batch."""
-    digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
-        if path.is_dir():
-            digest.update(os.fsencode(file.relative_to(path)) + b"\0")
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()[:16]
+    if path.is_dir():
+        return sha256_of_folder(path)[:16]
+    return hashlib.sha256(bytes.fromhex(sha256(path))).hexdigest()[:16]
 
 
-def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, start: int, stop: int | None, who: str) -> Batch:
+def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed, who: str) -> Batch:
     if known := landed(recipe, id):
         return known
     home = lake(recipe.name)
-    source = f"{inputs}[{start}:{stop}]" if stop else str(inputs)
+    source = f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
     try:
         with _scratch() as scratch:
-            rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, start, stop)
+            rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, feed)
             good, bad = _sort(rows, recipe, id, frozenset(benchmark(recipe)["input"].to_pylist()))
     except Refusal as refusal:
         quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ratchet import contract as contracts
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.lake import formats
+from ratchet.recipe import Feed
 
 ROWS = pa.schema(
     [
@@ -51,10 +53,9 @@ def read(
     limits: Limits,
     scratch: Path,
     labels: Path | None = None,
-    start: int = 0,
-    stop: int | None = None,
+    part: Feed | None = None,
 ) -> pa.Table:
-    """The rows `start`..`stop` of a source, as `ROWS`; refused records are rows with a reason.
+    """The rows of a source, or that part of them, as `ROWS`; refused records are rows with a reason.
 
     Raises Refusal when the whole source is none of the known formats, broken, empty or too large.
     """
@@ -62,8 +63,9 @@ def read(
     job = {
         "inputs": str(inputs),
         "labels": str(labels) if labels else None,
-        "start": start,
-        "stop": stop,
+        "start": part.start if part else 0,
+        "stop": part.stop if part else None,
+        "every": part.every if part else 0,
         "contract": contract.to_json(),
         "memory": limits.memory,
         "disk": limits.disk,
@@ -119,6 +121,13 @@ def _payload(value: Any) -> bytes:
     return str(value or "").encode("utf-8", "backslashreplace")
 
 
+def _part(records: Iterator[formats.Record], every: int) -> Iterator[formats.Record]:
+    """As `Feed.every` says."""
+    for i, record in enumerate(records):
+        if not every or (i % abs(every) == 0) == (every > 0):
+            yield record
+
+
 def _main() -> int:
     import itertools
     import resource
@@ -134,7 +143,8 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        found = itertools.islice(formats.records(inputs, labels, contract.kind), job["start"], job["stop"])
+        whole = itertools.islice(formats.records(inputs, labels, contract.kind), job["start"], job["stop"])
+        found = _part(whole, job["every"])
         count = 0
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
             while rows := [_row(r, contract) for r in itertools.islice(found, 4096)]:
