@@ -48,7 +48,7 @@ def decide(
             past = load(recipe, candidate.snapshot)["train"]
             easy = baselines(held.inputs, past.inputs, past.targets, _DAY // recipe.contract.to_json()["step"])
             return judge_forecasts(*told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_)
-        return judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_)
+        return judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_, recipe.classes)
 
     judging = asdict(recipe.judging)
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,

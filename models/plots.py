@@ -11,6 +11,7 @@ import numpy as np
 def curves(history: Sequence[Mapping[str, float]]) -> Any:
     """Loss and metric by epoch, on training and validation data."""
     names = [name for name in history[0] if f"val_{name}" in history[0]]
+    names = [name for name in names if name != "loss" or "mean_squared_error" not in names]
     figure, axes = _figure(len(names), (4.5 * len(names), 3.6))
     epochs = range(1, len(history) + 1)
     for axis, name in zip(axes, sorted(names, reverse=True), strict=True):

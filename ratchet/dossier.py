@@ -36,6 +36,7 @@ def render(recipe: Recipe, lineage: Lineage) -> dict[str, Any]:
                      "confusion": [list(row) for row in candidate.confusion],
                      "seconds": candidate.seconds, "run": candidate.run_id,
                      "weights_sha256": candidate.weights, "onnx_sha256": candidate.onnx,
+                     "vocabulary_sha256": candidate.vocabulary,
                      "commit": candidate.commit, "lock_sha256": candidate.lock},
         "verdict": to_json(verdict),
     }  # fmt: skip
@@ -79,7 +80,7 @@ def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = Non
 
 def _grown(dossier: Mapping[str, Any]) -> Mapping[str, Any]:
     """What format 1 wrote, as of today."""
-    training = {"history": [], "confusion": [], **dossier["training"]}
+    training = {"history": [], "confusion": [], "vocabulary_sha256": "", **dossier["training"]}
     return {**dossier, "training": training}
 
 
@@ -107,6 +108,8 @@ def _traffic(event: Mapping[str, Any]) -> str:
 def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
     training, history = d["training"], d["training"]["history"]
     names = sorted((n for n in (history[0] if history else ()) if f"val_{n}" in history[0]), reverse=True)
+    if "mean_squared_error" in names:  # it is the loss
+        names.remove("loss")
     curves = {n: {"training": [h[n] for h in history], "validation": [h[f"val_{n}"] for h in history]} for n in names}
     moments = [(e["at"], e["split"]["weights"]) for e in r["events"]]
     arms = list(dict.fromkeys(arm for _, weights in moments for arm in weights))

@@ -23,13 +23,14 @@ def judge(
     candidate: np.ndarray,
     champion: tuple[str, np.ndarray] | None,
     best: tuple[str, np.ndarray] | None,
+    classes: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a candidate.
 
     `labels` [N]; `candidate` and the others' arrays are probabilities [N, classes] for the same
     images, scored now. `champion` and `best` name their version; None where there is none yet.
     """
-    checks = [finite(candidate), *_floors(asked, labels, candidate)]
+    checks = [finite(candidate), *_floors(asked, labels, candidate, classes)]
     if champion:
         checks += [
             different(_changed(candidate, champion[1]), champion[0]),
@@ -70,7 +71,7 @@ def finite(candidate: np.ndarray) -> Check:
     return Check("answers are numbers", float(bad), 0.0, "pass" if bad == 0 else "fail", detail)
 
 
-def _floors(asked: Judging, labels: np.ndarray, candidate: np.ndarray) -> list[Check]:
+def _floors(asked: Judging, labels: np.ndarray, candidate: np.ndarray, classes: Sequence[str]) -> list[Check]:
     if not usable(labels, candidate):
         return [Check(name, None, floor, "error", "there are no answers to every image")
                 for name, floor in (("accuracy", asked.accuracy), ("worst class", asked.worst_class))]  # fmt: skip
@@ -78,7 +79,7 @@ def _floors(asked: Judging, labels: np.ndarray, candidate: np.ndarray) -> list[C
     worst = min(recalls, key=lambda c: recalls[c])
     return [
         _floor("accuracy", accuracy(labels, candidate), asked.accuracy),
-        _floor("worst class", recalls[worst], asked.worst_class, f"class {worst} at "),
+        _floor("worst class", recalls[worst], asked.worst_class, f"class {classes[worst] if classes else worst} at "),
     ]
 
 

@@ -65,22 +65,26 @@ def fetch(data: DataSet, name: str) -> Path:
     return _download(data, name, cached)
 
 
-def _checked(path: Path, want: str) -> Path:
+def digest(path: Path) -> str:
+    """SHA-256 of a folder, or of a file's uncompressed bytes. Raises Refusal where it cannot be read."""
     if path.is_dir():
-        if (found := sha256_of_folder(path)) != want:
-            raise Refusal(f"its SHA-256 is {found[:16]}…, not {want[:16]}…", path, _CHANGED)
-        return path
-    digest = hashlib.sha256()
+        return sha256_of_folder(path)
+    found = hashlib.sha256()
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as file:
             while part := file.read(1 << 20):
-                digest.update(part)
+                found.update(part)
     except (OSError, EOFError) as error:
         raise Refusal(f"the file cannot be read ({error})", path, "Remove it and try again") from error
-    if digest.hexdigest() != want:
-        raise Refusal(f"its SHA-256 is {digest.hexdigest()[:16]}…, not {want[:16]}…", path, "Remove it and try again")
+    return found.hexdigest()
+
+
+def _checked(path: Path, want: str) -> Path:
+    if (found := digest(path)) != want:
+        next = _CHANGED if path.is_dir() else "Remove it and try again"
+        raise Refusal(f"its SHA-256 is {found[:16]}…, not {want[:16]}…", path, next)
     return path
 
 

@@ -1,0 +1,121 @@
+"""The loop on texts, on a series and on somebody's own images, from the file to the answer over HTTP."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from bentos import golden
+from ratchet.lake import table
+from releases.requests import Followed
+from releases.state import State
+from tests.conftest import HERE, ROOT
+from tests.stack import Running, running
+
+pytestmark = pytest.mark.stack
+SPAM, SERIES = "quick-spam", "quick-temperature"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The recipes are in a folder of their own, as a team's are."""
+    own = tmp_path_factory.mktemp("own")
+    shutil.copytree(ROOT / "recipes", own / "recipes")
+    recipes = shutil.copytree(HERE / "recipes_kinds", own / "tests" / "recipes_kinds")
+    with running(tmp_path_factory.mktemp("stack") / "home", RATCHET_RECIPES=str(recipes), HOME=str(own)) as found:
+        yield found
+
+
+def state(stack: Running, recipe: str) -> State:
+    return Followed(stack.book).state(recipe)[0]
+
+
+def predicted(stack: Running, recipe: str, body: object) -> httpx.Response:
+    return httpx.post(f"{stack.gateway}/{recipe}/predict", json=body, timeout=20)
+
+
+def written_digits(folder: Path) -> None:
+    """Scikit-learn's, of 8x8, as PNG of 28x28 in a folder for each class."""
+    digits = load_digits()
+    for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        big = np.pad(np.kron((image * 15.9).astype(np.uint8), np.ones((3, 3), np.uint8)), 2)
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(big).save(folder / str(label) / f"{number:04}.png")
+
+
+def test_images_of_ones_own_go_from_a_folder_to_an_answer_by_the_readmes_commands(stack: Running) -> None:
+    home = Path(stack.env["HOME"])
+    written_digits(home / "digits")
+    section = (ROOT / "README.md").read_text().partition("## Your own data")[2].partition("\n## ")[0]
+    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert block
+    before = {p.name for p in Path(stack.env["RATCHET_RECIPES"]).iterdir()}
+    for line in block.group(1).splitlines():
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=stack.env, cwd=ROOT)
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+    assert "version 1 is champion" in done.stdout
+    assert {p.name for p in Path(stack.env["RATCHET_RECIPES"]).iterdir()} - before == {"digits.py"}
+    right = 0
+    for label in range(10):
+        file = max((home / "digits" / str(label)).iterdir())
+        sent = {"image": (file.name, file.read_bytes(), "image/png")}
+        right += httpx.post(f"{stack.gateway}/digits/classify", files=sent, timeout=20).json()["label"] == str(label)
+    assert right >= 8
+
+
+def test_mails_go_from_the_corpus_to_an_answer_to_plain_text(stack: Running) -> None:
+    assert "first release" in stack.ratchet("loop", SPAM)
+    answer = predicted(stack, SPAM, {"texts": ["Congratulations! You have won $1,000,000. Click here, it is free!!!"]})
+    assert answer.json()["label"] == ["spam"]
+    assert answer.json()["model_version"] == "1"
+    for bad in ({"texts": []}, {"texts": "one"}, {"texts": [7]}, {"texts": ["x" * 20000]}, {"images": [[1]]}, {}):
+        told = predicted(stack, SPAM, bad)
+        assert told.status_code == 400, bad
+        assert set(told.json()) == {"error", "which", "next"}
+
+
+def test_no_mail_stands_in_the_bento_or_in_mlflow(stack: Running) -> None:
+    """The recipe does not say that inputs may be shown."""
+    rows = table.read(stack.home / "lake" / SPAM / "records", ["text"])
+    assert rows is not None
+    mails = [text for text in rows["text"].to_pylist() if len(text) > 200]
+    champion = state(stack, SPAM).champion
+    assert champion
+    model = stack.home / "bentos" / SPAM / champion.arm / "src" / "model"
+    assert not set(golden.read(model).inputs.tolist()) & set(rows["text"].to_pylist())
+    told = [model, stack.home / "mlflow", stack.home / "logs", stack.home / "stages"]
+    files = [
+        f for at in told for f in at.rglob("*") if f.is_file() and f.suffix in (".json", ".html", ".log", ".txt", "")
+    ]
+    assert files
+    whole = "\n".join(f.read_text(errors="replace") for f in files)
+    found = [mail for mail in mails if (line := max(mail.splitlines(), key=len)) in whole and len(line) > 40]
+    assert not found, found[:3]
+
+
+def test_hours_go_from_the_file_to_a_forecast_and_a_second_batch_to_a_canary(stack: Running) -> None:
+    told = stack.ratchet("loop", SERIES)
+    assert "better than the seasonal-naive baseline: pass" in told
+    hours = [57 + 5 * np.sin((i - 9) / 24 * 2 * np.pi) for i in range(192)]
+    answer = predicted(stack, SERIES, {"series": [hours[:168]]}).json()
+    assert np.abs(np.array(answer["forecast"][0]) - hours[168:]).mean() < 1.0
+    for bad in ({"series": [hours]}, {"series": [["a"] * 168]}, {"series": [[999] * 168]}, {"series": 1}):
+        assert predicted(stack, SERIES, bad).status_code == 400, bad
+    stack.ratchet("ingest", SERIES, "--next")
+    told = stack.ratchet("loop", SERIES)
+    assert "version 2 is champion" in told
+    checks = [c["name"] for e in stack.book.read(SERIES) if e.kind == "passed" for c in e.body["checks"]]
+    assert "disagreed" in checks
+    assert predicted(stack, SERIES, {"series": [hours[:168]]}).json()["model_version"] == "2"
+    page = stack.home / "page.html"
+    stack.ratchet("dossier", SERIES, "-o", str(page))
+    assert "mean squared error" in page.read_text()
