@@ -16,8 +16,6 @@ from sklearn.datasets import load_digits
 
 from bentos import golden
 from ratchet.lake import table
-from releases.requests import Followed
-from releases.state import State
 from tests.conftest import HERE, ROOT
 from tests.stack import Running, running
 
@@ -33,10 +31,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     recipes = shutil.copytree(HERE / "recipes_kinds", own / "tests" / "recipes_kinds")
     with running(tmp_path_factory.mktemp("stack") / "home", RATCHET_RECIPES=str(recipes), HOME=str(own)) as found:
         yield found
-
-
-def state(stack: Running, recipe: str) -> State:
-    return Followed(stack.book).state(recipe)[0]
 
 
 def predicted(stack: Running, recipe: str, body: object) -> httpx.Response:
@@ -58,12 +52,13 @@ def test_images_of_ones_own_go_from_a_folder_to_an_answer_by_the_readmes_command
     section = (ROOT / "README.md").read_text().partition("## Your own data")[2].partition("\n## ")[0]
     block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
     assert block
-    before = {p.name for p in Path(stack.env["RATCHET_RECIPES"]).iterdir()}
+    recipes = Path(stack.env["RATCHET_RECIPES"])
+    before = set(recipes.glob("*.py"))
     for line in block.group(1).splitlines():
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=stack.env, cwd=ROOT)
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
     assert "version 1 is champion" in done.stdout
-    assert {p.name for p in Path(stack.env["RATCHET_RECIPES"]).iterdir()} - before == {"digits.py"}
+    assert set(recipes.glob("*.py")) - before == {recipes / "digits.py"}
     right = 0
     for label in range(10):
         file = max((home / "digits" / str(label)).iterdir())
@@ -88,11 +83,9 @@ def test_no_mail_stands_in_the_bento_or_in_mlflow(stack: Running) -> None:
     rows = table.read(stack.home / "lake" / SPAM / "records", ["text"])
     assert rows is not None
     mails = [text for text in rows["text"].to_pylist() if len(text) > 200]
-    champion = state(stack, SPAM).champion
-    assert champion
-    model = stack.home / "bentos" / SPAM / champion.arm / "src" / "model"
+    model = stack.home / "bentos" / SPAM / "current" / "src" / "model"
     assert not set(golden.read(model).inputs.tolist()) & set(rows["text"].to_pylist())
-    told = [model, stack.home / "mlflow", stack.home / "logs", stack.home / "stages"]
+    told = [model, *(stack.home / at for at in ("mlflow", "logs", "stages", "gx"))]
     files = [
         f for at in told for f in at.rglob("*") if f.is_file() and f.suffix in (".json", ".html", ".log", ".txt", "")
     ]
