@@ -11,7 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models import export, plots, registry, train
+from models.judge import calibration
 from ratchet import lock, stage
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
@@ -67,10 +70,16 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
             tell(f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items())))
 
         fitted = train.fit(recipe, training, (x, train_.targets), (held_x, held.targets), folder, epoch)
-        exported = export.export(recipe, fitted.model, words, split["test"].inputs[:256], folder)
+        calmed = _temperature(recipe, fitted.model, held_x, held.targets)
+        exported = export.export(recipe, fitted.model, words, split["test"].inputs[:256], folder, calmed)
         candidate = _register(recipe, training, snapshot, fitted, exported, split["test"], run, tags, key_, parameters)
     shutil.rmtree(folder, ignore_errors=True)
     return candidate, True
+
+
+def _temperature(recipe: Recipe, model: Any, x: np.ndarray, labels: np.ndarray) -> float:
+    """What the validation side asks of the probabilities' scale; 1 where there are none."""
+    return calibration.temperature(labels, model.predict(x, verbose=0)) if recipe.classes else 1.0
 
 
 def _enough(recipe: Recipe, split: Mapping[Any, snapshots.Split]) -> None:

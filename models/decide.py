@@ -14,6 +14,7 @@ from models import registry
 from models.judge.baselines import baselines
 from models.judge.forecasts import judge_forecasts
 from models.judge.verdict import judge
+from models.probe import costs, probe
 from ratchet import stage
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT
@@ -41,14 +42,20 @@ def decide(
 
     def work() -> Verdict:
         scored = {v: _answers(recipe, v, held.inputs, scratch) for v in {champion, best} if v is not None}
-        mine = _answers(recipe, candidate.version, held.inputs, scratch)
+        model = candidates.exported(recipe, candidate, scratch)
+        mine = model.answers(held.inputs)
         champion_, best_ = ((v, scored[v]) if v else None for v in (champion, best))
         told = recipe.name, candidate.version
         if isinstance(recipe.judging, ForecastJudging):
             past = load(recipe, candidate.snapshot)["train"]
             easy = baselines(held.inputs, past.inputs, past.targets, _DAY // recipe.contract.to_json()["step"])
-            return judge_forecasts(*told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_)
-        return judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_, recipe.classes)
+            spent = costs(recipe.judging, model, held.inputs)
+            return judge_forecasts(
+                *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, spent
+            )
+        trained = load(recipe, candidate.snapshot)["train"]
+        further = probe(recipe, recipe.judging, model, held, trained, mine, champion_[1] if champion_ else None)
+        return judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_, recipe.classes, further)
 
     judging = asdict(recipe.judging)
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from models.judge.calibration import LEAST, scaled
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.files import sha256
@@ -27,26 +28,39 @@ class Exported:
 
     def answers(self, inputs: np.ndarray, batch: int = 256) -> np.ndarray:
         """Answers [N, width] to inputs [N, ...] as the contract has them."""
+        ask = self.asker()
+        return np.concatenate([ask(inputs[i : i + batch]) for i in range(0, len(inputs), batch)])
+
+    def asker(self, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+        """A session that is kept, on so many threads; 0 are as many as there are cores."""
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
-        parts = (self.contract.features(inputs[i : i + batch], self.words) for i in range(0, len(inputs), batch))
-        return np.concatenate([session.run(None, {self.contract.kind: part})[0] for part in parts])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+        name = self.contract.kind
+        return lambda inputs: session.run(None, {name: self.contract.features(inputs, self.words)})[0]
 
 
-def export(recipe: Recipe, model: Any, words: Sequence[str], inputs: np.ndarray, folder: Path) -> Exported:
+def export(
+    recipe: Recipe, model: Any, words: Sequence[str], inputs: np.ndarray, folder: Path, temperature: float = 1.0
+) -> Exported:
     """Writes the model as ONNX, its input and output named after their kinds, and the vocabulary beside it.
 
-    Raises Refusal when its answers to `inputs` differ from Keras's by more than a tenth of the answers' tolerance.
+    Its probabilities are scaled by the temperature, inside. Raises Refusal when its answers to `inputs` differ from
+    Keras's, scaled, by more than a tenth of the answers' tolerance.
     """
     import onnx
 
     path = folder / MODEL
     # Also the call that an export needs to have happened.
     want = model.predict(recipe.contract.features(inputs, words), verbose=0)
+    want = scaled(want, temperature) if temperature != 1.0 else want
     model.export(str(path), format="onnx", verbose=False)
     graph = onnx.load(path)
     _rename(graph, graph.graph.input[0].name, recipe.contract.kind)
+    if temperature != 1.0:
+        _scale(graph, temperature)
     _rename(graph, graph.graph.output[0].name, recipe.answers.output)
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
@@ -73,6 +87,22 @@ def read_words(path: Path) -> tuple[str, ...]:
 def digest(path: Path) -> str:
     """SHA-256 of a file that may not be there: empty where it is not."""
     return sha256(path) if path.exists() else ""
+
+
+def _scale(graph: Any, temperature: float) -> None:
+    """Puts the softmax of the logits over a temperature behind the output, like `calibration.scaled`."""
+    from onnx import helper, numpy_helper
+
+    output = graph.graph.output[0]
+    constants = {"least": np.float32(LEAST), "temperature": np.float32(temperature)}
+    graph.graph.initializer.extend(numpy_helper.from_array(v, f"scaled_{k}") for k, v in constants.items())
+    graph.graph.node.extend([
+        helper.make_node("Max", [output.name, "scaled_least"], ["scaled_positive"]),
+        helper.make_node("Log", ["scaled_positive"], ["scaled_log"]),
+        helper.make_node("Div", ["scaled_log", "scaled_temperature"], ["scaled_logits"]),
+        helper.make_node("Softmax", ["scaled_logits"], ["scaled"], axis=-1),
+    ])  # fmt: skip
+    output.name = "scaled"
 
 
 def _rename(graph: Any, old: str, new: str) -> None:

@@ -87,11 +87,29 @@ class Training:
 
 @dataclass(frozen=True)
 class Judging:
-    """Floors on the benchmark, and how much worse than the champion still counts as no worse."""
+    """Floors on the benchmark, how much worse than the champion still counts as no worse, and what else is asked.
+
+    What is None or empty is not asked, and the verdict says so.
+    """
 
     accuracy: float = 0.88
     worst_class: float = 0.5
     margin: float = 0.01
+    slices: tuple[str, ...] = ()
+    """Parts that are compared one by one: `class`; thirds by `brightness` (images) or `length` (texts)."""
+    slice_margin: float = 0.1
+    calibration: float | None = None
+    """The largest expected calibration error."""
+    stays: Mapping[str, float] = field(default_factory=dict)
+    """Least share of answers that stay under a change: `shift`, `noise` (images); `case`, `spaces`, `typo` (texts)."""
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """Texts, and the class that each must be answered with."""
+    membership: float | None = None
+    """The largest advantage of one who guesses from an answer whether a record was trained on."""
+    milliseconds: float | None = None
+    """Of one answer on one core, the median."""
+    megabytes: float | None = None
+    """Of the model's files."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +124,8 @@ class ForecastJudging:
     """Share of the champion's own error."""
     linear: float = 0.0
     """The same of the linear baseline's; with 0 it must be beaten."""
+    milliseconds: float | None = None
+    megabytes: float | None = None
 
 
 @dataclass(frozen=True)

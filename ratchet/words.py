@@ -120,7 +120,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judge's decision with all its evidence. Blessed means that every asked check passed."""
+    """The judge's decision with all its evidence. Blessed means that every check passed that was asked."""
 
     recipe: str
     version: str
@@ -129,6 +129,8 @@ class Verdict:
     why: str
     benchmark: str
     checks: tuple[Check, ...]
+    reliability: tuple[tuple[float, float, int], ...] = ()
+    """(mean confidence, share that was right, records) of equal bins of confidence."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The paired bootstrap interval of a difference in accuracy. Pure.
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile
-interval). Each image gives -1, 0 or +1, so that resampling images is a multinomial draw of counts.
+interval). Each input gives -1, 0 or +1, so that resampling images is a multinomial draw of counts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ DRAWS = 20_000
 LEVEL = 0.95
 
 
-def difference(mine: np.ndarray, theirs: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """(difference, low, high) of accuracy, mine minus theirs, over the same images.
+def difference(mine: np.ndarray, theirs: np.ndarray, seed: int = 0, level: float = LEVEL) -> tuple[float, float, float]:
+    """(difference, low, high) of accuracy, mine minus theirs, over the same inputs, at this level.
 
     Both are booleans [N]: was the answer right.
     """
@@ -22,7 +22,7 @@ def difference(mine: np.ndarray, theirs: np.ndarray, seed: int = 0) -> tuple[flo
     shares = [(delta == value).sum() / n for value in (-1, 0, 1)]
     draws = np.random.default_rng(seed).multinomial(n, shares, size=DRAWS)
     figures = (draws[:, 2] - draws[:, 0]) / n
-    low, high = np.quantile(figures, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(figures, [(1 - level) / 2, (1 + level) / 2])
     return float(delta.mean()), float(low), float(high)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ def judge_forecasts(
     baselines: Mapping[str, np.ndarray],
     champion: tuple[str, np.ndarray] | None,
     best: tuple[str, np.ndarray] | None,
+    further: Sequence[Check] = (),
 ) -> Verdict:
     """The verdict on a candidate.
 
@@ -45,7 +46,7 @@ def judge_forecasts(
         for who, other in (("the champion", champion), ("the best champion so far", best)):
             theirs = _errors(targets, other[1]) if other else None
             checks.append(_against(who, asked.margin, error, theirs, block, f" of version {other[0]}" if other else ""))
-    return assembled(recipe, version, champion, benchmark, checks)
+    return assembled(recipe, version, champion, benchmark, [*checks, *further])
 
 
 def _moved(mine: np.ndarray, theirs: np.ndarray) -> float | None:

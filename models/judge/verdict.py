@@ -6,10 +6,12 @@ Pass, fail, inconclusive and error are four things, and only pass advances.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from models.judge.bootstrap import difference
+from models.judge.calibration import reliability
 from ratchet.recipe import Judging
 from ratchet.words import Check, Outcome, Verdict
 
@@ -24,11 +26,13 @@ def judge(
     champion: tuple[str, np.ndarray] | None,
     best: tuple[str, np.ndarray] | None,
     classes: Sequence[str] = (),
+    further: Sequence[Check] = (),
 ) -> Verdict:
     """The verdict on a candidate.
 
     `labels` [N]; `candidate` and the others' arrays are probabilities [N, classes] for the same
-    images, scored now. `champion` and `best` name their version; None where there is none yet.
+    inputs, scored now. `champion` and `best` name their version; None where there is none yet. `further`
+    are the checks of other figures.
     """
     checks = [finite(candidate), *_floors(asked, labels, candidate, classes)]
     if champion:
@@ -40,14 +44,15 @@ def judge(
             _no_worse("best champion so far", asked, labels, candidate, best) if best
             else Check("no worse than the best champion so far", None, None, "error", "its answers are missing")
         )  # fmt: skip
-    return assembled(recipe, version, champion, benchmark, checks)
+    found = assembled(recipe, version, champion, benchmark, [*checks, *further])
+    return replace(found, reliability=reliability(labels, candidate)) if usable(labels, candidate) else found
 
 
 def assembled(
     recipe: str, version: str, champion: tuple[str, np.ndarray] | None, benchmark: str, checks: Sequence[Check]
 ) -> Verdict:
-    """Blessed where every check passed."""
-    failed = [c for c in checks if c.outcome != "pass"]
+    """Blessed where every check passed that was asked."""
+    failed = [c for c in checks if c.outcome not in ("pass", "not asked")]
     first = "the first release: there is no champion to compare with; " if champion is None else ""
     why = "; ".join(f"{c.name}: {c.outcome}, {c.detail}" for c in failed) or "every check passed"
     return Verdict(

@@ -1,0 +1,58 @@
+"""Whether a probability means what it says; and the one number that mends most of it. Pure.
+
+Source: Guo and others, On Calibration of Modern Neural Networks, 2017 (arXiv:1706.04599).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ratchet.words import Check, Outcome
+
+BINS = 15
+LEAST = 1e-7
+"""Below it a probability is no smaller: its logarithm must be a number."""
+_TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(8.0), 141))
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[tuple[float, float, int], ...]:
+    """(mean confidence, share that was right, records) of each of `BINS` equal bins that holds any."""
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((sure * BINS).astype(int), BINS - 1)
+    return tuple(
+        (float(sure[place == b].mean()), float(right[place == b].mean()), int((place == b).sum()))
+        for b in range(BINS)
+        if (place == b).any()
+    )
+
+
+def error(bins: Sequence[tuple[float, float, int]]) -> float:
+    """The expected calibration error: how far confidence and accuracy are apart, on average over the records."""
+    whole = sum(n for _, _, n in bins)
+    return sum(abs(sure - right) * n for sure, right, n in bins) / whole if whole else float("nan")
+
+
+def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """The softmax of the logits over a temperature, float32; the largest stays the largest."""
+    logits = np.log(np.maximum(probabilities.astype(np.float64), LEAST)) / temperature
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The one of a fixed grid that makes these labels likeliest; 1 where there are none."""
+    if not len(labels):
+        return 1.0
+    rows = np.arange(len(labels))
+    losses = [-np.log(np.maximum(scaled(probabilities, t)[rows, labels], LEAST)).mean() for t in _TEMPERATURES]
+    return float(_TEMPERATURES[int(np.argmin(losses))])
+
+
+def check(labels: np.ndarray, probabilities: np.ndarray, most: float | None) -> Check:
+    if most is None:
+        return Check("calibration", None, None, "not asked", "the recipe does not ask for it")
+    figure = error(reliability(labels, probabilities))
+    outcome: Outcome = "error" if not np.isfinite(figure) else "pass" if figure <= most else "fail"
+    return Check("calibration", figure, most, outcome, f"expected calibration error {figure:.4f}, at most {most}")

@@ -1,0 +1,70 @@
+"""Whether a candidate is worse where few look: on parts of the benchmark, each with its own interval. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from models.judge.bootstrap import LEVEL, difference
+from ratchet.words import Check, Outcome
+
+LEAST = 30
+"""Records that a part must have to say anything."""
+Masks = Mapping[str, np.ndarray]
+
+
+def _bands(figure: np.ndarray, what: str) -> Masks:
+    """The lowest, the middle and the highest third."""
+    low, high = np.quantile(figure, [1 / 3, 2 / 3])
+    return {f"low {what}": figure <= low, f"middling {what}": (figure > low) & (figure <= high),
+            f"high {what}": figure > high}  # fmt: skip
+
+
+def _brightness(inputs: np.ndarray) -> np.ndarray:
+    return inputs.reshape(len(inputs), -1).mean(axis=1)
+
+
+def _length(inputs: np.ndarray) -> np.ndarray:
+    return np.array([len(str(text)) for text in inputs], float)
+
+
+BANDS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"brightness": _brightness, "length": _length}
+"""A figure of each input whose thirds are parts: of images, of texts."""
+
+
+def parts(names: Sequence[str], inputs: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Masks:
+    """Which records [N] stand in each part: of every class, and of every band that is named."""
+    found: dict[str, np.ndarray] = {}
+    for name in names:
+        if name == "class":
+            found |= {f"class {told}": labels == number for number, told in enumerate(classes)}
+        else:
+            found |= _bands(BANDS[name](inputs), name)
+    return found
+
+
+def checks(masks: Masks, mine: np.ndarray, theirs: np.ndarray | None, margin: float) -> list[Check]:
+    """One check a part: `mine` and `theirs` say which answers [N] were right; None where there is no champion.
+
+    The level is corrected for the number of parts (Bonferroni), so that many parts do not refuse a good one.
+    """
+    if not masks:
+        return [Check("slices", None, None, "not asked", "the recipe names none")]
+    level = 1 - (1 - LEVEL) / len(masks)
+    return [_check(f"on {name}", mine[mask], None if theirs is None else theirs[mask], margin, level)
+            for name, mask in masks.items()]  # fmt: skip
+
+
+def _check(name: str, mine: np.ndarray, theirs: np.ndarray | None, margin: float, level: float) -> Check:
+    if len(mine) < LEAST:
+        return Check(name, None, -margin, "inconclusive", f"{len(mine)} records, at least {LEAST} are needed")
+    if theirs is None:
+        detail = f"accuracy {mine.mean():.4f} of {len(mine)} records; there is no champion to compare with"
+        return Check(name, float(mine.mean()), None, "pass", detail)
+    figure, low, high = difference(mine, theirs, level=level)
+    outcome: Outcome = "pass" if low > -margin else "fail" if figure < -margin else "inconclusive"
+    detail = f"accuracy {mine.mean():.4f} against {theirs.mean():.4f} of {len(mine)} records: {figure:+.4f}"
+    return Check(
+        name, figure, -margin, outcome, f"{detail} (from {low:+.4f} to {high:+.4f}), margin {-margin}", low, high
+    )

@@ -1,0 +1,207 @@
+"""Candidates that are bad in one way each, really trained to be so, are refused for that reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import export, train
+from models.export import Exported
+from models.judge import behaviour, calibration, cost, privacy, slices
+from models.judge.verdict import judge
+from models.probe import probe
+from ratchet.lake.snapshot import Split
+from ratchet.recipe import Judging, Recipe
+from ratchet.words import Verdict
+
+Pictures = tuple[np.ndarray, np.ndarray]
+ASKED = Judging(
+    accuracy=0.6, worst_class=0.0, margin=0.1, slices=("class",), slice_margin=0.25, calibration=0.1,
+    stays={"noise": 0.7}, membership=0.35, milliseconds=50.0, megabytes=5.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("candidates")
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path, pictures: Pictures) -> Callable[..., tuple[Exported, Split]]:
+    """Trains on the first images with these labels; gives the export and what it was trained on."""
+
+    def fit(
+        recipe: Recipe, labels: np.ndarray, epochs: int = 4, temperature: float | None = None
+    ) -> tuple[Exported, Split]:
+        trained = Split(pictures[0][: len(labels)], labels)
+        told = hashlib.sha256(labels.tobytes() + f"{epochs}{temperature}{recipe.network}".encode()).hexdigest()[:12]
+        out = folder / told / "out"
+        out.mkdir(parents=True)
+        held = pictures[0][2400:2600], pictures[1][2400:2600]
+        x, v = (recipe.contract.features(images) for images in (trained.inputs, held[0]))
+        made = train.fit(recipe, replace(recipe.training, epochs=epochs), (x, labels), (v, held[1]), folder / told)
+        best = calibration.temperature(held[1], made.model.predict(v, verbose=0))
+        return export.export(recipe, made.model, (), held[0], out, temperature or best), trained
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def good(
+    fitted: Callable[..., tuple[Exported, Split]], pictures: Pictures, module_home: Path
+) -> tuple[Exported, Split]:
+    from ratchet import recipe as recipes
+
+    return fitted(recipes.load("small-fashion"), pictures[1][:2400])
+
+
+def verdict(
+    recipe: Recipe, pictures: Pictures, made: tuple[Exported, Split], champion: tuple[Exported, Split] | None = None,
+    asked: Judging = ASKED,
+) -> Verdict:  # fmt: skip
+    """Held against 400 images that none of them saw, and the champion's answers to them."""
+    held = Split(pictures[0][2600:], pictures[1][2600:])
+    mine = made[0].answers(held.inputs)
+    theirs = champion[0].answers(held.inputs) if champion else None
+    further = probe(recipe, asked, made[0], held, made[1], mine, theirs)
+    old = None if theirs is None else ("1", theirs)
+    return judge(recipe.name, "2", asked, "b", held.targets, mine, old, old, recipe.classes, further)
+
+
+def refused(found: Verdict) -> set[str]:
+    return {c.name for c in found.checks if c.outcome not in ("pass", "not asked")}
+
+
+def test_a_good_one_passes_every_check(small: Recipe, pictures: Pictures, good: tuple[Exported, Split]) -> None:
+    found = verdict(small, pictures, good)
+    assert found.blessed, found.why
+    assert sum(n for _, _, n in found.reliability) == 400
+
+
+def test_one_that_is_worse_in_one_part_alone_is_refused_for_that_part(
+    small: Recipe, pictures: Pictures, good: tuple[Exported, Split], fitted: Callable[..., tuple[Exported, Split]]
+) -> None:
+    labels = pictures[1][:2400].copy()
+    trousers = np.flatnonzero(labels == 1)
+    labels[trousers] = 3  # every one is called a dress
+    found = verdict(small, pictures, fitted(small, labels), good, replace(ASKED, margin=0.2, membership=None))
+    assert refused(found) >= {"on class Trouser"}
+    assert refused(found) <= {"on class Trouser", "on class Dress"}, found.why
+    assert next(c for c in found.checks if c.name == "on class Trouser").outcome == "fail"
+
+
+def test_one_that_is_too_sure_is_refused_for_its_calibration(
+    small: Recipe, pictures: Pictures, fitted: Callable[..., tuple[Exported, Split]]
+) -> None:
+    found = verdict(small, pictures, fitted(small, pictures[1][:2400], temperature=0.2))
+    assert refused(found) == {"calibration"}, found.why
+
+
+def test_one_that_memorised_its_training_data_is_refused_for_it(
+    small: Recipe, pictures: Pictures, fitted: Callable[..., tuple[Exported, Split]]
+) -> None:
+    labels = pictures[1][:800].copy()
+    labels[::2] = np.random.default_rng(0).integers(0, 10, 400)  # half of it can only be learnt by heart
+    asked = replace(ASKED, accuracy=0.3, calibration=None, stays={})
+    found = verdict(small, pictures, fitted(small, labels, epochs=40), asked=asked)
+    assert refused(found) == {"membership inference"}, found.why
+
+
+def slow(shape: tuple[int, ...], width: int) -> object:
+    import keras
+
+    layers = [keras.layers.Conv2D(64, 5, padding="same", activation="relu") for _ in range(4)]
+    end = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(width, activation="softmax")]
+    return keras.Sequential([keras.Input(shape), keras.layers.Rescaling(1 / 255), *layers, *end])
+
+
+def test_one_that_is_slower_than_its_bound_is_refused_for_it(
+    small: Recipe, pictures: Pictures, fitted: Callable[..., tuple[Exported, Split]], good: tuple[Exported, Split]
+) -> None:
+    """The bound is twice what the good one takes, on the same machine."""
+    (quick,) = [c.figure for c in verdict(small, pictures, good).checks if c.name == "latency, ms"]
+    assert quick
+    asked = replace(ASKED, accuracy=0.0, calibration=None, stays={}, membership=None, milliseconds=2 * quick)
+    made = fitted(replace(small, network=slow), pictures[1][:200], epochs=1)
+    assert refused(verdict(small, pictures, made, asked=asked)) == {"latency, ms"}
+
+
+def test_what_is_not_asked_is_listed_and_refuses_nothing(
+    small: Recipe, pictures: Pictures, good: tuple[Exported, Split]
+) -> None:
+    found = verdict(small, pictures, good, asked=Judging(accuracy=0.6, worst_class=0.0))
+    assert found.blessed
+    names = {c.name for c in found.checks if c.outcome == "not asked"}
+    assert names == {"slices", "calibration", "behaviour", "membership inference", "latency, ms", "size, MB"}
+
+
+answers = st.integers(1, 60).flatmap(
+    lambda n: st.lists(st.lists(st.floats(0.001, 1), min_size=3, max_size=3), min_size=n, max_size=n)
+)
+
+
+@given(answers, st.floats(0.25, 8))
+def test_a_temperature_changes_no_answer_and_gives_probabilities(found: list[list[float]], temperature: float) -> None:
+    before = np.array(found) / np.array(found).sum(axis=1, keepdims=True)
+    after = calibration.scaled(before, temperature)
+    assert np.allclose(after.sum(axis=1), 1, atol=1e-5)
+    assert (after[np.arange(len(after)), before.argmax(axis=1)] >= after.max(axis=1) - 1e-6).all()
+
+
+@given(answers, st.data())
+def test_the_temperature_that_is_chosen_is_no_worse_than_none(found: list[list[float]], data: st.DataObject) -> None:
+    probabilities = np.array(found) / np.array(found).sum(axis=1, keepdims=True)
+    labels = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(found), max_size=len(found))))
+    rows = np.arange(len(labels))
+
+    def loss(p: np.ndarray) -> float:
+        return float(-np.log(np.maximum(p[rows, labels], calibration.LEAST)).mean())
+
+    best = calibration.temperature(labels, probabilities)
+    assert loss(calibration.scaled(probabilities, best)) <= loss(calibration.scaled(probabilities, 1.0)) + 1e-3
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.lists(st.floats(0, 1), min_size=1, max_size=50))
+def test_an_advantage_lies_in_its_interval(inside: list[float], outside: list[float]) -> None:
+    figure, low, high = privacy.advantage(np.array(inside), np.array(outside))
+    assert 0 <= low <= figure <= high <= 1
+
+
+def test_the_attack_finds_what_is_plain_and_nothing_where_nothing_is() -> None:
+    chance = np.random.default_rng(0)
+    same, other, told = chance.random(2000), chance.random(2000), chance.random(2000) / 2 + 0.5
+    assert privacy.check(same, other, 0.2).outcome == "pass"
+    assert privacy.check(told, other, 0.2).outcome == "fail"
+    assert privacy.check(same[:50], other[:50], 0.2).outcome != "pass", "few records tell little"
+    for empty in (np.zeros(0), np.array([np.nan])):
+        assert privacy.check(empty, other, 0.2).outcome == "error"
+
+
+def test_a_part_with_few_records_says_nothing() -> None:
+    right = np.ones(100, bool)
+    masks = {"few": np.arange(100) < 10, "many": np.arange(100) >= 10}
+    assert [c.outcome for c in slices.checks(masks, right, right, 0.1)] == ["inconclusive", "pass"]
+
+
+def test_many_parts_do_not_refuse_one_that_is_as_good() -> None:
+    """A hundred champions against themselves trained anew: hardly any is refused for a part."""
+    chance, failed = np.random.default_rng(0), 0
+    masks = {str(i): np.arange(10_000) % 10 == i for i in range(10)}
+    for _ in range(100):
+        mine, theirs = chance.random(10_000) < 0.9, chance.random(10_000) < 0.9
+        failed += any(c.outcome != "pass" for c in slices.checks(masks, mine, theirs, 0.1))
+    assert failed <= 5
+
+
+def test_answers_that_are_missing_are_an_error_and_no_pass() -> None:
+    some = np.eye(3, dtype=np.float32)
+    assert behaviour.check("noise", some, some[:2], 0.5).outcome == "error"
+    assert behaviour.check("noise", some, some * np.nan, 0.5).outcome == "error"
+    assert cost.checks(1.0, None, 2.0, 1.0)[1].outcome == "fail"
