@@ -51,10 +51,13 @@ test: setup check ## All checks and all tests
 bench-release: setup ## Twenty releases and rollbacks on three hosts under load; prints what callers saw
 	@$(VENV)/bin/python -m benchmarks.release
 
+bench-families: setup ## Every family on every recipe, trained and judged; writes the table in docs/benchmarks.md
+	@$(VENV)/bin/python -m benchmarks.families --write
+
 test-chaos: setup ## One process killed at one stage of a release, every pair; prints a table
 	@$(VENV)/bin/python -m benchmarks.chaos
 
 down: ## End everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check test bench-release test-chaos down
+.PHONY: help setup data loop check test bench-release bench-families test-chaos down

@@ -103,6 +103,21 @@ def interval(figure: float, low: float, high: float, threshold: float) -> Markup
     return _svg(140, 18, f"{figure:.4g}, from {low:.4g} to {high:.4g}, against {threshold:.4g}", parts)
 
 
+def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
+    """Share that was right over confidence, a dot a bin, larger for more records; on the line it means what it says."""
+    side, most = _H - _TOP - _BOTTOM, max((n for _, _, n in bins), default=1)
+
+    def place(sure: float, right: float) -> tuple[float, float]:
+        return _LEFT + sure * side, _TOP + (1 - right) * side
+
+    parts = [_line("grid", *place(0, at), *place(1, at)) for at in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    parts += [_text("tick end", _LEFT - 5, place(0, at)[1] + 3, f"{at:g}") for at in (0.0, 0.5, 1.0)]
+    parts += [_text("tick mid", place(at, 0)[0], _H - 6, f"{at:g}") for at in (0.0, 0.5, 1.0)]
+    parts.append(_line("limit", *place(0, 0), *place(1, 1)))
+    parts += [_dot(0, *place(sure, right), 2 + 5 * math.sqrt(n / most)) for sure, right, n in bins]
+    return _svg(_LEFT + side + 10, _H, "Share that was right over confidence", parts)
+
+
 def _duration(seconds: float) -> str:
     if seconds < 180:
         return f"{seconds:.0f} s"
@@ -119,7 +134,7 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 
 def _dot(series: int, x: float, y: float, radius: float) -> Markup:
-    return Markup('<circle class="s{} dot" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(series, x, y, radius)
+    return Markup('<circle class="s{} dot" cx="{:.1f}" cy="{:.1f}" r="{:g}"/>').format(series, x, y, round(radius, 2))
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float, title: str, opacity: float = 1.0) -> Markup:

@@ -80,8 +80,9 @@ def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = Non
 
 def _grown(dossier: Mapping[str, Any]) -> Mapping[str, Any]:
     """What format 1 wrote, as of today."""
+    verdict = {"reliability": [], **dossier["verdict"]}
     training = {"history": [], "confusion": [], "vocabulary_sha256": "", **dossier["training"]}
-    return {**dossier, "training": training}
+    return {**dossier, "training": training, "verdict": verdict}
 
 
 def _tested(training: Mapping[str, Any]) -> str:
@@ -117,6 +118,7 @@ def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "curves": {name: charts.lines(series) for name, series in curves.items()},
         "confusion": charts.matrix(matrix, d["model"]["classes"]) if matrix else "",
+        "reliability": charts.reliability(d["verdict"]["reliability"]) if d["verdict"]["reliability"] else "",
         "labels": charts.bars(d["data"]["snapshot"]["labels"]) if d["data"]["snapshot"]["labels"] else "",
         "shares": charts.shares(moments, moments[-1][0] + 1 if moments else 0.0),
         "arms": arms,

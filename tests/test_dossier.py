@@ -156,7 +156,9 @@ names = st.text("ab<>&\"'é", max_size=5)
 def test_charts_take_whatever_figures_there_are(series: dict[str, list[float]], a: float, b: float, c: float) -> None:
     low, figure, high = sorted((a, b, c))
     moments = [(float(i), {name: 100.0}) for i, name in enumerate(series)]
+    bins = [(abs(math.sin(v)), abs(math.cos(v)), n) for n, v in enumerate((a, b, c))]
     for chart in (charts.lines(series), charts.interval(figure, low, high, a), charts.shares(moments, 50.0),
+                  charts.reliability(bins), charts.reliability([]),
                   charts.bars({n: len(s) for n, s in series.items()})):  # fmt: skip
         assert Page(str(chart)).open == []
         assert "nan" not in chart

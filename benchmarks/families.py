@@ -1,0 +1,95 @@
+"""`make bench-families`: every family on every recipe's first batch, trained, exported and asked the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from models import export, train
+from models.judge import calibration
+from ratchet import recipe as recipes
+from ratchet.lake import ingest, quarantine, snapshot
+from ratchet.recipe import Recipe, families
+from ratchet.settings import ROOT, settings
+
+DOC = ROOT / "docs" / "benchmarks.md"
+_BEGIN, _END = "<!-- make bench-families -->\n", "<!-- end -->\n"
+_HEAD = """\
+| recipe | family | figure on the benchmark | trained in, s | one answer, ms | ONNX, MB | weights |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def rows(name: str, scratch: Path) -> Iterator[str]:
+    """One line of the table a family that takes this recipe's inputs."""
+    recipe = recipes.load(name)
+    ingest.land_feed(recipe, recipe.batches[0], "benchmark")
+    for batch in quarantine.pending(ingest.lake(name)):
+        quarantine.admit_landed(ingest.lake(name), batch, "benchmark")
+    sides, (held, _) = snapshot.load(recipe, snapshot.take(recipe)), snapshot.benchmarked(recipe)
+    words = recipe.contract.learn(sides["train"].inputs)
+    for family in families(recipe.contract.kind):
+        asked = recipe.training
+        training = asked if family == asked.family else replace(asked, family=family, parameters={})
+        yield _row(recipe, training, sides, held, words, scratch / name / family)
+
+
+def _row(
+    recipe: Recipe, training: recipes.Training, sides: dict[snapshot.Side, snapshot.Split], held: snapshot.Split,
+    words: tuple[str, ...], folder: Path,
+) -> str:  # fmt: skip
+    """Trained as the loop does it, the temperature in the export."""
+    features = {side: recipe.contract.features(sides[side].inputs, words) for side in ("train", "validation")}
+    data = [(features[side], sides[side].targets) for side in ("train", "validation")]
+    fitted = train.fit(recipe, training, data[0], data[1], folder)
+    calmed = 1.0
+    if recipe.classes:
+        probabilities = fitted.model.predict(features["validation"], verbose=0)
+        calmed = calibration.temperature(sides["validation"].targets, probabilities)
+    out = folder / "out"
+    out.mkdir()
+    made = export.export(recipe, fitted.model, words, sides["test"].inputs[:256], out, calmed)
+    figure = recipe.answers.figure(held.targets, made.answers(held.inputs))
+    ask, took = made.asker(threads=1), []
+    for i in range(220):
+        started = time.perf_counter()
+        ask(held.inputs[i % len(held) : i % len(held) + 1])
+        took.append((time.perf_counter() - started) * 1000)
+    told = f"{recipe.answers.metric.replace('_', ' ')} {figure:.4f}"
+    return (f"| `{recipe.name}` | {training.family} | {told} | {fitted.seconds:.0f} | {np.median(took[20:]):.2f} | "
+            f"{made.path.stat().st_size / 1e6:.2f} | {fitted.model.count_params():,} |")  # fmt: skip
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--recipes", default="", help="Some, separated by commas; all of them otherwise.")
+    asked.add_argument("--write", action="store_true", help=f"Put the table into {DOC.relative_to(ROOT)}.")
+    options = asked.parse_args()
+    names = options.recipes.split(",") if options.recipes else recipes.names()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["RATCHET_HOME"] = f"{scratch}/home"
+        settings.cache_clear()
+        table = ""
+        print(_HEAD, end="", flush=True)
+        for name in names:
+            for row in rows(name, Path(scratch)):
+                print(row, flush=True)
+                table += row + "\n"
+    if options.write:
+        text = DOC.read_text()
+        if _BEGIN not in text:
+            sys.exit(f"{DOC} has no line {_BEGIN.strip()}")
+        before, _, rest = text.partition(_BEGIN)
+        DOC.write_text(f"{before}{_BEGIN}\n{_HEAD}{table}\n{_END}{rest.partition(_END)[2]}")
+
+
+if __name__ == "__main__":
+    main()
