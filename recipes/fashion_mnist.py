@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): 70,000 grey images of clothing, ten classes."""
 
 from ratchet.images import ImageContract
-from ratchet.recipe import DataSet, Feed, Recipe
+from ratchet.recipe import DataSet, Feed, Judging, Recipe
 
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -30,5 +30,15 @@ recipe = Recipe(
         Feed(*_TRAIN, start=50_000, stop=60_000),
     ),
     benchmark=Feed(*_TEST, start=0, stop=10_000),
+    # Shirts, T-shirts and coats change places from one training to the next: a class may lose a fifth, not more.
+    judging=Judging(
+        slices=("class", "brightness"),
+        slice_margin=0.2,
+        calibration=0.05,
+        stays={"shift": 0.8, "noise": 0.95},
+        membership=0.15,
+        milliseconds=5.0,
+        megabytes=5.0,
+    ),
     show_inputs=True,
 )

@@ -85,7 +85,21 @@ recipe = Recipe(
     benchmark=Feed(_FILE, every=6),
     suite=Suite(min_class_share=0.02, max_age_days=365.0 * 60),
     training=Training(family="transformer", epochs=3, batch_size=32),
-    judging=Judging(accuracy=0.9, worst_class=0.8, margin=0.02),
+    judging=Judging(
+        accuracy=0.9,
+        worst_class=0.8,
+        margin=0.02,
+        slices=("class", "length"),
+        calibration=0.05,
+        stays={"case": 1.0, "spaces": 1.0, "typo": 0.97},
+        examples={
+            "You have WON!\n\nDear friend, click here to claim your FREE $1,000,000 now!!!": "spam",
+            "Re: the patch\n\nThanks, it applies. I will test it on Tuesday and write to the list. Bye, Tom": "ham",
+        },
+        membership=0.3,
+        milliseconds=20.0,
+        megabytes=5.0,
+    ),
     # They are compared on made-up texts, which are harder to tell apart than mails: there 4 % of answers differ.
     releasing=Releasing(disagreed=Bound(0.3, 0.3)),
 )
