@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ratchet.answers import Answers
-from ratchet.contract import Contract
+from ratchet.contract import Contract, numbers_alone
 from ratchet.errors import Refusal
 
 MAX_BATCH = 1024
@@ -113,6 +113,7 @@ def _shaped(data: Any, shape: list[int], name: str) -> Any:
             raise _no(f"the data has {len(data)} values, not {count}", name)
         return data
     try:
+        numbers_alone(data, name, "numbers")
         array = np.array(data)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _no("the data is ragged or holds no numbers", name) from error

@@ -15,6 +15,7 @@ import numpy as np
 
 from models import export, plots, registry, train
 from models.judge import calibration
+from ratchet import contract as contracts
 from ratchet import lock, stage
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
@@ -22,7 +23,7 @@ from ratchet.files import keep, kept, sha256
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe, Training
-from ratchet.settings import settings
+from ratchet.settings import ROOT, settings
 from ratchet.words import Candidate, Snapshot, from_json, to_json
 
 KEY = "ratchet.key"
@@ -91,7 +92,8 @@ def _enough(recipe: Recipe, split: Mapping[Any, snapshots.Split]) -> None:
 def _source(recipe: Recipe, training: Training) -> str:
     """What a change under the same version is noticed by; it is no key, since a comment retrains nothing."""
     files = [recipes.source(recipe.name), Path(train.__file__), Path(train.__file__).with_name("export.py")]
-    files += Path(train.__file__).parent.glob(f"zoo/{training.family}.py")
+    files += [ROOT / "ratchet" / f"{contracts.module(recipe.contract.kind)}.py", Path(calibration.__file__)]
+    files += [Path(train.__file__).parent / "zoo" / f"{name}.py" for name in (training.family, "ends")]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
@@ -133,6 +135,7 @@ def _register(
             "ratchet.weights": fitted.weights,
             "ratchet.onnx": candidate.onnx,
             "ratchet.vocabulary": candidate.vocabulary,
+            "ratchet.contract": json.dumps(recipe.contract.to_json()),
             "ratchet.snapshot": snapshot.fingerprint,
             **tags,
         },
@@ -155,13 +158,15 @@ def _read(version: registry.Version) -> Candidate:
 def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: Path) -> export.Exported:
     """The candidate's export, fetched from MLflow. Raises Refusal when it is not the one that was exported."""
     if isinstance(candidate, Candidate):
-        onnx, vocabulary = candidate.onnx, candidate.vocabulary
+        onnx, vocabulary, contract = candidate.onnx, candidate.vocabulary, recipe.contract
     else:
         onnx, vocabulary = candidate.tags["ratchet.onnx"], candidate.tags.get("ratchet.vocabulary", "")
+        told = candidate.tags.get("ratchet.contract")  # its own: the recipe's may have changed since
+        contract = contracts.of(json.loads(told)) if told else recipe.contract
     folder = scratch / candidate.model_id
     path = _fetched(candidate, export.MODEL, onnx, folder)
     words = export.read_words(_fetched(candidate, export.VOCABULARY, vocabulary, folder)) if vocabulary else ()
-    return export.Exported(path, recipe.contract, words)
+    return export.Exported(path, contract, words)
 
 
 def _fetched(candidate: Candidate | registry.Version, name: str, want: str, folder: Path) -> Path:

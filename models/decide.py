@@ -20,14 +20,11 @@ from ratchet.errors import Refusal
 from ratchet.files import FORMAT
 from ratchet.lake.snapshot import benchmarked, load
 from ratchet.recipe import ForecastJudging, Recipe
+from ratchet.series import SeriesContract
 from ratchet.words import Candidate, Verdict, to_json
 
 VERSION = 1
 """Raise it when the same figures should give another verdict."""
-
-
-_DAY = 86400
-"""Seconds: the season of the baselines."""
 
 
 def decide(
@@ -48,19 +45,21 @@ def decide(
         told = recipe.name, candidate.version
         if isinstance(recipe.judging, ForecastJudging):
             past = load(recipe, candidate.snapshot)["train"]
-            easy = baselines(held.inputs, past.inputs, past.targets, _DAY // recipe.contract.to_json()["step"])
+            assert isinstance(recipe.contract, SeriesContract)
+            easy = baselines(held.inputs, past.inputs, past.targets, recipe.contract.season)
             spent = costs(recipe.judging, model, held.inputs)
             return judge_forecasts(
                 *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, spent
             )
-        trained = load(recipe, candidate.snapshot)["train"]
-        further = probe(recipe, recipe.judging, model, held, trained, mine, champion_[1] if champion_ else None)
+        sides = load(recipe, candidate.snapshot)
+        further = probe(recipe, recipe.judging, model, held, sides, mine, champion_[1] if champion_ else None)
         return judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_, recipe.classes, further)
 
     judging = asdict(recipe.judging)
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,
                     champion=champion, best=best, benchmark=fingerprint, judging=judging)  # fmt: skip
-    verdict, _ = stage.run(key, Verdict, work, source=judge)
+    # A busy moment must not refuse it for good.
+    verdict, _ = stage.run(key, Verdict, work, source=judge, still=lambda v: not v.why.count("latency, ms: fail"))
     _write(recipe, candidate, verdict)
     return verdict
 

@@ -27,7 +27,12 @@ class Exported:
     words: tuple[str, ...] = ()
 
     def answers(self, inputs: np.ndarray, batch: int = 256) -> np.ndarray:
-        """Answers [N, width] to inputs [N, ...] as the contract has them."""
+        """Answers [N, width] to inputs [N, ...] as the contract has them. Raises Refusal where they are others."""
+        if not len(inputs) or inputs.shape[1:] != self.contract.shape:
+            what = (
+                f"inputs of shape {list(inputs.shape)} cannot be asked of a model that takes {self.contract.describe()}"
+            )
+            raise Refusal(what, self.path.parent.name, "Where the contract changed, give the recipe another name")
         ask = self.asker()
         return np.concatenate([ask(inputs[i : i + batch]) for i in range(0, len(inputs), batch)])
 

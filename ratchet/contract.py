@@ -111,9 +111,21 @@ def record_digest(input_digest: str, label: str) -> str:
     return hashlib.sha256(f"{input_digest}:{label}".encode()).hexdigest()
 
 
+def numbers_alone(values: Any, which: str, want: str) -> None:
+    """Raises Refusal where nested lists hold anything else: NumPy would make all as long as the longest text."""
+    kinds = set(map(type, values))
+    if kinds == {list}:
+        for part in values:
+            numbers_alone(part, which, want)
+    elif not kinds <= {int, float}:
+        raise Refusal("there is something in it that is no number", which, f"Send {want}")
+
+
 def as_array(values: Any, which: str, want: str) -> np.ndarray:
     """Nested lists as an array. Raises Refusal where they are ragged, hold nothing, or hold no numbers."""
     try:
+        if isinstance(values, list):
+            numbers_alone(values, which, want)
         array = np.asarray(values)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Refusal("the array is ragged or holds no numbers", which, f"Send {want}") from error

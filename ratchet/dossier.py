@@ -15,8 +15,8 @@ from ratchet import charts
 from ratchet.recipe import Recipe
 from ratchet.words import Lineage, to_json
 
-FORMAT = 2
-"""1 had neither curves nor a confusion matrix."""
+FORMAT = 3
+"""1 had neither curves nor a confusion matrix, 2 no vocabulary and no reliability."""
 DATA, PAGE = "dossier.json", "dossier.html"
 """Its names among a version's artifacts in MLflow, and in the bento."""
 _UNTOLD = "This copy reaches up to the verdict; `ratchet dossier RECIPE VERSION` tells of the release, too."

@@ -85,6 +85,11 @@ class Training:
     seed: int = 20240229
 
 
+SLICES: Mapping[str, tuple[str, ...]] = {"image": ("class", "brightness"), "text": ("class", "length")}
+CHANGES: Mapping[str, tuple[str, ...]] = {"image": ("shift", "noise"), "text": ("case", "spaces", "typo")}
+"""What the judge can compare one by one, and what an answer can be asked to stay under, by the kind of input."""
+
+
 @dataclass(frozen=True)
 class Judging:
     """Floors on the benchmark, how much worse than the champion still counts as no worse, and what else is asked.
@@ -223,6 +228,20 @@ class Recipe:
     memory_mb: int = 1024
     """What one process of its service may take: of a GPU where it runs on one, else of the host."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
+
+    def __post_init__(self) -> None:
+        kind, judging = self.contract.kind, self.judging
+        if (kind == "series") == bool(self.classes) or (kind == "series") != isinstance(judging, ForecastJudging):
+            raise ValueError("a series has no classes and a ForecastJudging; others have classes and a Judging")
+        if isinstance(judging, Judging):
+            for name in judging.slices:
+                if name not in SLICES[kind]:
+                    raise ValueError(f"{kind} has no slice {name!r}; it has {', '.join(SLICES[kind])}")
+            for name in judging.stays:
+                if name not in CHANGES[kind]:
+                    raise ValueError(f"{kind} has no change {name!r}; it has {', '.join(CHANGES[kind])}")
+            if judging.examples and kind != "text":
+                raise ValueError("only texts have examples")
 
     @property
     def answers(self) -> answers.Answers:

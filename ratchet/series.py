@@ -29,6 +29,8 @@ class SeriesContract:
     horizon: int = 24
     step: int = 3600
     """Seconds from one value to the next."""
+    offset: int = 0
+    """Seconds after a whole step (counted from 1970 in UTC) at which values stand."""
     close: float = 1.0
     """Two forecasts that differ by no more than this on average are the same, in units of the series."""
     block: int = 336
@@ -40,12 +42,22 @@ class SeriesContract:
     dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:
+        if min(self.window, self.horizon, self.step) < 1 or not self.low < self.high or self.close <= 0:
+            raise ValueError("window, horizon and step are at least 1, low is below high, and close above 0")
         if self.window % self.horizon:
             raise ValueError(f"the window of {self.window} is no whole number of horizons of {self.horizon}")
+        if self.block < self.window + self.horizon:
+            raise ValueError(f"a block of {self.block} steps holds no window of {self.window} and what came next")
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.window,)
+
+    @property
+    def season(self) -> int:
+        """Steps of a day; 1 where a step is longer, or no day stands in the window."""
+        day = max(1, 86400 // self.step)
+        return day if day <= self.window else 1
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
@@ -57,6 +69,8 @@ class SeriesContract:
     def hold(self, value: Any, which: str) -> bytes:
         """One value, a number or a text that is one, as a float64."""
         try:
+            if "_" in str(value):
+                raise ValueError
             number = float(value)
         except (TypeError, ValueError) as error:
             raise Refusal(f"the value is no number ({str(value)[:40]!r})", which, "Mend the row") from error
@@ -69,8 +83,12 @@ class SeriesContract:
         if at is None:
             raise Refusal("the value has no time", "the record", "Give a `time` for every `value`")
         seconds = at.astimezone(UTC).timestamp()
-        if seconds % self.step:
-            raise Refusal(f"its time is no multiple of {self.step} s", at.isoformat(), "Give one value a step")
+        if (seconds - self.offset) % self.step:
+            raise Refusal(
+                f"its time is not {self.offset} s after a multiple of {self.step} s",
+                at.isoformat(),
+                "Give one value a step",
+            )
         return hashlib.sha256(f"time:{int(seconds)}".encode()).hexdigest()
 
     def read(self, values: Any, which: str = "the input") -> np.ndarray:

@@ -16,7 +16,12 @@ import numpy as np
 
 from ratchet.errors import Refusal
 
-_TOKEN = re.compile(r"[^\W_]+|[^\w\s]|_")
+_TOKEN = re.compile(
+    r"(?P<url>(?:https?://|www\.)\S{1,2000})|(?P<mail>[^\s<>@]{1,64}@[^\s<>@]{1,255})|[^\W_]+|[^\w\s]|_"
+)
+MAIL, URL, NUMBER = "@mail", "@url", "0"
+"""The tokens of every e-mail address, every web address and every word that holds a digit: those name somebody."""
+_SHOWN = {MAIL: "someone@example.org", URL: "http://example.org"}
 _NEXT = "Send plain text in UTF-8"
 NOTHING, UNKNOWN, FIRST = 0, 1, 2
 """Ids of the padding, of a word that is not in the vocabulary, and of the first that is."""
@@ -55,7 +60,8 @@ class TextContract:
         return self._checked(value, which).encode()
 
     def digest(self, data: bytes, at: datetime | None) -> str:
-        return hashlib.sha256(b"text:" + data).hexdigest()
+        """Of what the model sees: two that differ in capitals alone are the same."""
+        return hashlib.sha256("text:{}".format("\x1f".join(tokens(data.decode(), self.length))).encode()).hexdigest()
 
     def read(self, values: Any, which: str = "the input") -> np.ndarray:
         """Texts [N] from a list of strings."""
@@ -108,8 +114,12 @@ class TextContract:
         return _array(made)
 
     def made(self, count: int, chance: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
-        """Walks from word to word (Shannon 1948), by threes that stand in at least `seldom` of the texts `like`."""
-        walks = _walks(like if like is not None else self.example(), self.seldom if like is not None else 1)
+        """Walks from word to word (Shannon 1948), by threes that stand in many of the texts `like`.
+
+        In at least `seldom`, and in one of a hundred: what so many hold is a phrase or a footer.
+        """
+        known = self.example() if like is None else like
+        walks = _walks(known, 1 if like is None else max(self.seldom, len(known) // 100))
         starts = sorted(walks)
         made = []
         for size in chance.integers(min(8, self.length), self.length + 1, size=count):
@@ -117,7 +127,7 @@ class TextContract:
             while len(words) < size:
                 following = walks.get((words[-2], words[-1])) or starts[chance.integers(len(starts))]
                 words.append(following[chance.integers(len(following))])
-            made.append(" ".join(words)[: self.longest])
+            made.append(" ".join(_SHOWN.get(word, word) for word in words)[: self.longest])
         return _array(made)
 
     def example(self) -> np.ndarray:
@@ -138,10 +148,12 @@ class TextContract:
 
 
 def tokens(text: str, most: int | None = None) -> list[str]:
-    """Words and single marks, case-folded; no more than `most`."""
+    """Words and single marks, case-folded, and what stands for addresses and numbers; no more than `most`."""
     found = []
     for match in _TOKEN.finditer(text.casefold()):
-        found.append(match.group())
+        word = match.group()
+        named = MAIL if match["mail"] else URL if match["url"] else NUMBER if any(map(str.isdigit, word)) else word
+        found.append(named)
         if len(found) == most:
             break
     return found

@@ -83,7 +83,7 @@ recipe = Recipe(
         Feed(_FILE, start=4320, stop=5922, every=-6),
     ),
     benchmark=Feed(_FILE, every=6),
-    suite=Suite(min_class_share=0.02, max_age_days=365.0 * 60),
+    suite=Suite(min_class_share=0.02, max_duplicates=0.05, max_age_days=365.0 * 60),
     training=Training(family="transformer", epochs=3, batch_size=32),
     judging=Judging(
         accuracy=0.9,

@@ -37,11 +37,15 @@ def images(folder: Path) -> Path:
     return folder / "my pictures"
 
 
+def _word(number: int) -> str:
+    return "".join(chr(97 + int(digit)) for digit in str(number))
+
+
 def texts(folder: Path) -> Path:
     with (folder / "mails.csv").open("w", newline="") as file:
         told = csv.writer(file)
         told.writerow(["label", "text"])
-        told.writerows([(("yes", 'no "really"')[n % 2], f"text, number {n}\nof many") for n in range(400)])
+        told.writerows([(("yes", 'no "really"')[n % 2], f"text, named {_word(n)}\nof many") for n in range(400)])
     return folder / "mails.csv"
 
 
@@ -71,6 +75,29 @@ def test_what_is_drafted_is_a_recipe_that_its_own_data_passes(kind: str, made: o
     held, _ = snapshot.benchmarked(recipe)
     assert len(held)
     assert batch.accepted + ingest.benchmark(recipe).num_rows == found.records
+
+
+def hours(count: int, value: str = "{n}", first: int = 0) -> str:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    told = [f"{(start + timedelta(hours=first + n)).isoformat()},{value.format(n=n % 24)}" for n in range(count)]
+    return "time,value\n" + "\n".join(told)
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("short", hours(60)), ("no twelve blocks", hours(900)), ("constant", hours(6000, "7")),
+    ("newest first", "\n".join([(t := hours(6000).splitlines())[0], *reversed(t[1:])])),
+])  # fmt: skip
+def test_a_series_that_could_never_run_is_refused_at_once(name: str, text: str, own: Path) -> None:
+    (own / "hours.csv").write_text(text)
+    with pytest.raises(Refusal):
+        draft("mine", "series", own / "hours.csv")
+
+
+def test_large_numbers_keep_their_digits(own: Path) -> None:
+    (own / "hours.csv").write_text(hours(6000, "123456{n:02}"))
+    assert draft("mine", "series", own / "hours.csv").refused == 0
+    recipe = recipes.load("mine")
+    assert ingest.land_feed(recipe, recipe.batches[0], "test").quarantined == 0
 
 
 def test_nothing_is_written_over(own: Path) -> None:

@@ -163,6 +163,15 @@ def test_forecasts_that_are_missing_or_no_numbers_never_pass(broken: np.ndarray)
     assert not forecast_verdict(forecasts(1), broken).blessed
 
 
+@pytest.mark.parametrize("count", [1, 48, 60, 479])
+def test_a_few_windows_show_nothing(count: int) -> None:
+    asked = ForecastJudging(squared_error=4.0, margin=0.05)
+    easy = {"the seasonal-naive baseline": forecasts(3, 8)[:count], LINEAR: forecasts(2, 9)[:count]}
+    found = judge_forecasts("r", "2", asked, "b", truth[:count], forecasts(1)[:count], easy, None, None)
+    assert {c.outcome for c in found.checks if "better" in c.name} == {"inconclusive"}
+    assert not found.blessed
+
+
 def test_windows_that_share_hours_do_not_make_a_forecast_look_surer_than_it_is() -> None:
     """The same errors a day long, so that the windows are few in truth: the interval must be wide."""
     days = np.repeat(np.random.default_rng(3).chisquare(1, 25), 24)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from ratchet.lake import sources
 from ratchet.lake.split import SIDES, in_time
 from ratchet.lake.windows import windows
 from ratchet.series import SeriesContract
-from ratchet.texts import FIRST, NOTHING, UNKNOWN, TextContract, tokens
+from ratchet.texts import FIRST, MAIL, NOTHING, NUMBER, UNKNOWN, URL, TextContract, tokens
 
 TEXT = TextContract(longest=200, length=8, words=20, seldom=2)
 SERIES = SeriesContract(low=-10.0, high=50.0, window=6, horizon=3, block=24)
@@ -136,6 +137,43 @@ def test_a_window_never_reaches_over_a_gap(count: int, gaps: frozenset[int]) -> 
         assert hours == [hours[0] + i for i in range(9)]
     whole = [i for i in range(count - 8) if not gaps & set(range(i, i + 9))]
     assert inputs[:, 0].tolist() == whole if whole else not len(inputs)
+
+
+def test_a_value_that_came_twice_is_no_gap() -> None:
+    once = rows([float(i) for i in range(20)], START)
+    assert len(windows(SERIES, pa.concat_tables([once, once]))[0]) == len(windows(SERIES, once)[0]) == 12
+
+
+def test_addresses_and_numbers_are_no_words() -> None:
+    found = tokens("Mail Tom.Smith@corp.example or see http://x.y/tom?id=7, room 12b (www.tom.org) by 2002")
+    assert found == ["mail", MAIL, "or", "see", URL, "room", NUMBER, "(", URL, "by", NUMBER]
+
+
+@pytest.mark.parametrize("offset", [0, 1800])
+def test_values_may_stand_off_the_whole_step(offset: int) -> None:
+    kind = dataclasses.replace(SERIES, offset=offset)
+    assert kind.digest(b"", START + timedelta(seconds=offset))
+    with pytest.raises(Refusal, match="multiple"):
+        kind.digest(b"", START + timedelta(seconds=offset + 60))
+
+
+def test_a_season_is_a_day_where_there_is_one() -> None:
+    told = {step: dataclasses.replace(SERIES, step=step, window=24, block=96).season for step in (3600, 604800, 900)}
+    assert told == {3600: 24, 604800: 1, 900: 1}
+
+
+@pytest.mark.parametrize("values", [["x" * 100_000] + ["y"] * 5, [[1.0] * 5 + ["2"]], [[None] * 6], [[1.0] * 5, 3]])
+def test_a_text_among_numbers_is_refused_before_it_takes_memory(values: object) -> None:
+    for kind in (SERIES, ImageContract(5, 4)):
+        with pytest.raises(Refusal):
+            kind.read(values)
+
+
+@pytest.mark.parametrize("changes", [
+    {"window": 7}, {"block": 8}, {"horizon": 0}, {"step": 0}, {"low": 60.0}, {"close": 0.0}])  # fmt: skip
+def test_a_series_that_cannot_be_is_refused_when_it_is_written(changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"window|block|least"):
+        dataclasses.replace(SERIES, **changes)
 
 
 def test_a_moment_with_two_values_is_a_gap() -> None:

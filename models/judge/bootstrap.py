@@ -22,7 +22,7 @@ def difference(mine: np.ndarray, theirs: np.ndarray, seed: int = 0, level: float
     shares = [(delta == value).sum() / n for value in (-1, 0, 1)]
     draws = np.random.default_rng(seed).multinomial(n, shares, size=DRAWS)
     figures = (draws[:, 2] - draws[:, 0]) / n
-    low, high = np.quantile(figures, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(figures, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(delta.mean()), float(low), float(high)
 
 

@@ -11,14 +11,17 @@ import numpy as np
 
 from ratchet.words import Check, Outcome
 
-BINS = 15
+BINS, LEAST_RECORDS = 15, 100
 LEAST = 1e-7
 """Below it a probability is no smaller: its logarithm must be a number."""
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(8.0), 141))
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[tuple[float, float, int], ...]:
-    """(mean confidence, share that was right, records) of each of `BINS` equal bins that holds any."""
+    """(mean confidence, share that was right, records) of each of `BINS` equal bins that holds any.
+
+    Of labels [N] and probabilities [N, classes].
+    """
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     place = np.minimum((sure * BINS).astype(int), BINS - 1)
     return tuple(
@@ -35,15 +38,18 @@ def error(bins: Sequence[tuple[float, float, int]]) -> float:
 
 
 def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """The softmax of the logits over a temperature, float32; the largest stays the largest."""
+    """The softmax of the logits over a temperature, float32 [N, classes]; the largest stays the largest."""
     logits = np.log(np.maximum(probabilities.astype(np.float64), LEAST)) / temperature
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The one of a fixed grid that makes these labels likeliest; 1 where there are none."""
-    if not len(labels):
+    """The one of a fixed grid that makes labels [N] likeliest under probabilities [N, classes].
+
+    1 where there are fewer than `LEAST_RECORDS`: a few records would have it at an end of the grid.
+    """
+    if len(labels) < LEAST_RECORDS:
         return 1.0
     rows = np.arange(len(labels))
     losses = [-np.log(np.maximum(scaled(probabilities, t)[rows, labels], LEAST)).mean() for t in _TEMPERATURES]

@@ -12,6 +12,9 @@ from models.judge.verdict import assembled, different, finite, limit, usable
 from ratchet.recipe import ForecastJudging
 from ratchet.words import Check, Outcome, Verdict
 
+LEAST = 10
+"""Blocks of windows below which an interval says nothing."""
+
 
 def judge_forecasts(
     recipe: str,
@@ -68,6 +71,9 @@ def _against(
     name = f"better than {who}" if not margin else f"no worse than {who}"
     if mine is None or theirs is None:
         return Check(name, None, margin, "error", "there is no forecast of both for every window")
+    if len(mine) < LEAST * block:
+        told = f"{len(mine)} windows, and neighbours share hours: at least {LEAST * block} are needed"
+        return Check(name, float(mine.mean() / theirs.mean() - 1) if len(mine) else None, margin, "inconclusive", told)
     figure, low, high = relative(mine, theirs, block)
     passed = high < margin or (bool(margin) and high == margin)
     outcome: Outcome = "pass" if passed else "fail" if figure > margin or figure >= 0 == margin else "inconclusive"

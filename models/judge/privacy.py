@@ -18,7 +18,7 @@ LEVEL = 0.95
 
 
 def advantage(members: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
-    """(advantage, low, high) from the likelihoods of the true labels of records trained on, and of others."""
+    """(advantage, low, high) from the likelihoods of the true labels of records trained on [N], and of others [M]."""
     grid = np.sort(np.concatenate([members, others]))
     above = [1 - np.searchsorted(np.sort(side), grid, side="left") / len(side) for side in (members, others)]
     figure = float((above[0] - above[1]).max())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from models.judge.bootstrap import LEVEL, difference
+from models.judge.bootstrap import difference
 from ratchet.words import Check, Outcome
 
 LEAST = 30
@@ -15,7 +15,7 @@ Masks = Mapping[str, np.ndarray]
 
 
 def _bands(figure: np.ndarray, what: str) -> Masks:
-    """The lowest, the middle and the highest third."""
+    """Masks [N] of the lowest, the middle and the highest third of figures [N]."""
     low, high = np.quantile(figure, [1 / 3, 2 / 3])
     return {f"low {what}": figure <= low, f"middling {what}": (figure > low) & (figure <= high),
             f"high {what}": figure > high}  # fmt: skip
@@ -41,28 +41,28 @@ def parts(names: Sequence[str], inputs: np.ndarray, labels: np.ndarray, classes:
             found |= {f"class {told}": labels == number for number, told in enumerate(classes)}
         else:
             found |= _bands(BANDS[name](inputs), name)
-    return found
+    return {name: mask for name, mask in found.items() if mask.any()}
 
 
 def checks(masks: Masks, mine: np.ndarray, theirs: np.ndarray | None, margin: float) -> list[Check]:
     """One check a part: `mine` and `theirs` say which answers [N] were right; None where there is no champion.
 
-    The level is corrected for the number of parts (Bonferroni), so that many parts do not refuse a good one.
+    All parts must pass, so the chance that a worse one passes is no larger than for one of them, however many there
+    are, and the level needs no correction (Berger 1982, the intersection-union test).
     """
     if not masks:
         return [Check("slices", None, None, "not asked", "the recipe names none")]
-    level = 1 - (1 - LEVEL) / len(masks)
-    return [_check(f"on {name}", mine[mask], None if theirs is None else theirs[mask], margin, level)
+    return [_check(f"on {name}", mine[mask], None if theirs is None else theirs[mask], margin)
             for name, mask in masks.items()]  # fmt: skip
 
 
-def _check(name: str, mine: np.ndarray, theirs: np.ndarray | None, margin: float, level: float) -> Check:
-    if len(mine) < LEAST:
-        return Check(name, None, -margin, "inconclusive", f"{len(mine)} records, at least {LEAST} are needed")
+def _check(name: str, mine: np.ndarray, theirs: np.ndarray | None, margin: float) -> Check:
     if theirs is None:
         detail = f"accuracy {mine.mean():.4f} of {len(mine)} records; there is no champion to compare with"
-        return Check(name, float(mine.mean()), None, "pass", detail)
-    figure, low, high = difference(mine, theirs, level=level)
+        return Check(name, float(mine.mean()), None, "not asked", detail)
+    if len(mine) < LEAST:
+        return Check(name, None, -margin, "inconclusive", f"{len(mine)} records, at least {LEAST} are needed")
+    figure, low, high = difference(mine, theirs)
     outcome: Outcome = "pass" if low > -margin else "fail" if figure < -margin else "inconclusive"
     detail = f"accuracy {mine.mean():.4f} against {theirs.mean():.4f} of {len(mine)} records: {figure:+.4f}"
     return Check(

@@ -25,14 +25,15 @@ from ratchet.settings import settings
 from ratchet.texts import TextContract
 
 _WIDE = 1e12
-_TEXT = '''"""Drafted by `ratchet new` from {path}. Read every line; raise `version` when the meaning changes."""
+_TEXT = """# Drafted by `ratchet new` from {path}
+# Read every line; raise `version` when the meaning changes.
 
 {imports}
 
 recipe = Recipe(
     name="{name}",
     version=1,
-    purpose="{purpose}",
+    purpose={purpose},
     contract={call},
 {classes}    data=DataSet(
         setting="{stem}_dir",
@@ -46,7 +47,7 @@ recipe = Recipe(
     training=Training(family="{family}"),
     judging={judged},
 )
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def draft(name: str, kind: str, source: Path) -> Draft:
         why = f" ({bad['reason'][0].as_py()})" if bad.num_rows else ""
         raise Refusal(f"only {good.num_rows} records of it can be read{why}", source, "Give at least 60")
     told = {**told, **(_parts(source, good.num_rows) if kind == "series" else _labelled(good, source))}
-    told["imports"] = _imports(told)
-    text = _TEXT.format(name=name, stem=stem, path=source, folder=_quoted(str(source.parent)), digest=digest(source),
-                        file=_quoted(source.name), rows=max(20, good.num_rows // 20), **told)  # fmt: skip
+    told |= {"imports": _imports(told), "path": _quoted(str(source)), "folder": _quoted(str(source.parent))}
+    told |= {"file": _quoted(source.name), "digest": digest(source), "rows": str(max(20, good.num_rows // 20))}
+    text = _TEXT.format(name=name, stem=stem, **told)
     replace(path, text)
     return Draft(path, good.num_rows, bad.num_rows, bad["reason"][0].as_py() if bad.num_rows else "")
 
@@ -101,14 +102,16 @@ def _read(source: Path, contract: Contract) -> pa.Table:
 
 
 def _image(source: Path) -> tuple[pa.Table, dict[str, str]]:
-    files = (p for p in sorted(source.rglob("*")) if p.is_file() and not p.name.startswith("."))
-    first = next(files, None) if source.is_dir() else None
+    classes = (p for p in sorted(source.iterdir()) if p.is_dir() and p.name[0] != ".") if source.is_dir() else ()
+    files = (p for folder in classes for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] != ".")
+    first = next(iter(files), None)
     if first is None:
         raise Refusal("there is no folder of images in it", source, "Give a folder with a folder for each class")
     try:
         with Image.open(first, formats=("PNG", "JPEG")) as opened:
-            width, height = opened.size
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+            turned = opened.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            width, height = opened.size[::-1] if turned else opened.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise Refusal(
             "it is neither PNG nor JPEG", first, "Give a folder with a folder of those for each class"
         ) from error
@@ -127,18 +130,28 @@ def _series(source: Path) -> tuple[pa.Table, dict[str, str]]:
     """Its step is the most frequent time between neighbours, a day its horizon, a week its window."""
     rows = _read(source, SeriesContract(-_WIDE, _WIDE))
     good = rows.filter(pc.is_null(rows["reason"]))
-    seconds = np.unique(good["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000)
+    moments = good["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000
+    seconds = np.unique(moments)
     if len(seconds) < 60:
         raise Refusal("it holds too few moments to be a series", source, "Give at least 60 rows of `time`, `value`")
+    if (np.diff(moments) < 0).any():
+        raise Refusal("its rows are not in the order of time", source, "Sort them: the last fifth is the benchmark")
     step = Counter(np.diff(seconds).tolist()).most_common(1)[0][0]
+    offset = Counter((seconds % step).tolist()).most_common(1)[0][0]
     horizon = max(1, round(86400 / step)) if step < 86400 else 7
     values = np.frombuffer(b"".join(good["data"].to_pylist()))
     low, high = float(values.min()), float(values.max())
-    room = (high - low) / 2 or 1.0
-    # At least twelve of them, and in each a few windows with what came next.
-    block = min(max(len(seconds) // 24, 10 * horizon), 14 * horizon)
-    call = (f"SeriesContract(\n        low={low - room:.6g}, high={high + room:.6g}, close={(high - low) / 50:.3g},\n"
-            f"        step={step}, window={7 * horizon}, horizon={horizon}, block={block},\n    )")  # fmt: skip
+    if low == high:
+        raise Refusal(f"every value of it is {low}", source, "Give a series that changes")
+    room, needed = (high - low) / 2, 10 * horizon
+    # In each of the twelve blocks of a cycle a few windows with what came next.
+    block = min(max(len(seconds) // 24, needed), 14 * horizon)
+    if len(seconds) * 4 // 5 < 12 * block:
+        what = f"{len(seconds)} values make no twelve blocks of {block} and a benchmark"
+        raise Refusal(what, source, f"Give at least {15 * needed} values, one every {step} s")
+    told = {"low": low - room, "high": high + room, "close": (high - low) / 50, "step": step, "offset": offset,
+            "window": 7 * horizon, "horizon": horizon, "block": block}  # fmt: skip
+    call = f"SeriesContract(\n{''.join(f'        {field}={value!r},{chr(10)}' for field, value in told.items())}    )"
     squared = float(np.var(values)) or 1.0
     return rows, {"module": "series", "contract": "SeriesContract", "call": call, "family": "rnn",
                   "judging": "ForecastJudging", "judged": f"ForecastJudging(squared_error={squared:.4g})"}  # fmt: skip
@@ -156,7 +169,7 @@ def _labelled(good: pa.Table, source: Path) -> dict[str, str]:
     floor = round((1 + most) / 2, 2)
     return {
         "classes": f"    classes=({', '.join(map(_quoted, names))}),\n",
-        "purpose": f"Says which of {len(names)} classes an input of {source.name} is.".replace('"', "'"),
+        "purpose": _quoted(f"Says which of {len(names)} classes an input of {source.name} is."),
         "batch": f"Feed({_quoted(source.name)}, every=-6)", "benchmark": f"Feed({_quoted(source.name)}, every=6)",
         "share": f", min_class_share={least / 3:.2g}", "judging": "Judging",
         "judged": f"Judging(accuracy={floor}, worst_class={floor / 2:.2g}, margin=0.02)",
@@ -166,7 +179,7 @@ def _labelled(good: pa.Table, source: Path) -> dict[str, str]:
 def _parts(source: Path, count: int) -> dict[str, str]:
     """The last fifth of a series is the benchmark."""
     name, cut = _quoted(source.name), count * 4 // 5
-    return {"classes": "", "purpose": f"Forecasts what comes next in {source.name}.".replace('"', "'"), "share": "",
+    return {"classes": "", "purpose": _quoted(f"Forecasts what comes next in {source.name}."), "share": "",
             "batch": f"Feed({name}, stop={cut})", "benchmark": f"Feed({name}, start={cut})"}  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def fetch(data: DataSet, name: str) -> Path:
     cached = settings().home / "data" / name
     for path in (*(Path(f) / name for f in data.folders), cached):
         if path.exists():
-            return _checked(path, data.files[name])
+            return _checked(path, data.files[name], "Remove it and try again" if data.url else _CHANGED)
     if not data.url:
         raise Refusal("the data is not there any more", cached.name, f"Set {data.variable} to a folder that holds it")
     return _download(data, name, cached)
@@ -81,10 +81,9 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def _checked(path: Path, want: str) -> Path:
+def _checked(path: Path, want: str, again: str = "Remove it and try again") -> Path:
     if (found := digest(path)) != want:
-        next = _CHANGED if path.is_dir() else "Remove it and try again"
-        raise Refusal(f"its SHA-256 is {found[:16]}…, not {want[:16]}…", path, next)
+        raise Refusal(f"its SHA-256 is {found[:16]}…, not {want[:16]}…", path, again)
     return path
 
 

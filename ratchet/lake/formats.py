@@ -162,7 +162,7 @@ def _parquet(path: Path, kind: str) -> Iterator[Record]:
                 elif kind == "series":
                     yield _timed(name, value, item["time"])
                 else:
-                    yield Record(name, value, _text(item["label"]), item.get("captured_at"))
+                    yield _dated(name, value, _text(item["label"]), item.get("captured_at"))
                 row += 1
 
 
@@ -193,7 +193,7 @@ def _table(path: Path, kind: str) -> Iterator[Record]:
             raise Refusal(f"line {rows.line_num} is no CSV ({error})", path, "Mend its quotes") from error
 
 
-def _dated(name: str, value: str, label: str, at: str | None) -> Record:
+def _dated(name: str, value: Any, label: str | None, at: Any) -> Record:
     if not at:
         return Record(name, value, label)
     timed = _timed(name, value, at)
@@ -204,9 +204,10 @@ def _timed(name: str, value: Any, at: Any) -> Record:
     """A value at a moment; one without a zone is taken as UTC."""
     try:
         moment = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return _refused(name, str(value).encode(), f"the time {str(at)[:40]!r} is not ISO 8601", "Mend it")
-    return Record(name, value, None, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return Record(name, value, None, moment)
 
 
 def _csv(path: Path) -> Iterator[Record]:

@@ -61,9 +61,12 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Split]:
 
 
 def benchmarked(recipe: Recipe) -> tuple[Split, str]:
-    """The benchmark set and its fingerprint."""
+    """The benchmark set and its fingerprint. Raises Refusal where there is nothing in it to ask."""
     rows = benchmark(recipe)
-    return _arrays(recipe, rows), fingerprint(rows["record"].to_pylist())
+    found = _arrays(recipe, rows)
+    if not len(found):
+        raise Refusal(f"{rows.num_rows} records make no benchmark", recipe.name, "Give it more, and without gaps")
+    return found, fingerprint(rows["record"].to_pylist())
 
 
 def _arrays(recipe: Recipe, rows: pa.Table) -> Split:

@@ -26,6 +26,6 @@ def in_time(contract: SeriesContract, rows: pa.Table) -> dict[Side, pa.Table]:
     Windows are made of each side alone: one that reaches into another side's block is none, so no hour leaks.
     """
     seconds = rows["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000
-    blocks = seconds // (contract.block * contract.step) % 12
+    blocks = (seconds - contract.offset) // (contract.block * contract.step) % 12
     sides = [_CYCLE.get(int(block), "train") for block in blocks]
     return {name: rows.filter(pa.array([side == name for side in sides], pa.bool_())) for name in SIDES}
