@@ -84,7 +84,10 @@ def test_no_mail_stands_in_the_bento_or_in_mlflow(stack: Running) -> None:
     assert rows is not None
     mails = [text for text in rows["text"].to_pylist() if len(text) > 200]
     model = stack.home / "bentos" / SPAM / "current" / "src" / "model"
-    assert not set(golden.read(model).inputs.tolist()) & set(rows["text"].to_pylist())
+    kept, words = golden.read(model), (model / "vocabulary.txt").read_text().split("\n")
+    assert not set(kept.inputs.tolist()) & set(rows["text"].to_pylist())
+    assert "@" not in "".join(kept.inputs.tolist()).replace("someone@example.org", ""), "nobody's address"
+    assert not [w for w in words if any(map(str.isdigit, w)) and w != "0"], "nobody's number"
     told = [model, *(stack.home / at for at in ("mlflow", "logs", "stages", "gx"))]
     files = [
         f for at in told for f in at.rglob("*") if f.is_file() and f.suffix in (".json", ".html", ".log", ".txt", "")
