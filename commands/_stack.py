@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from ratchet.fleet.stack import HOST, Stack
 from ratchet.settings import settings
 from releases.requests import line
 from releases.state import Order
+
+if TYPE_CHECKING:
+    from models.registry import Version
 
 
 class _Why(click.ParamType):
@@ -33,6 +37,23 @@ def stack() -> Stack:
     found = Stack(settings())
     os.environ.update({k: v for k, v in found.environment().items() if not k.startswith("RATCHET_")})
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
+    return found
+
+
+def versioned(recipe: str, number: str | None) -> Version:
+    """A version of a recipe, the champion where none is named. Raises Refusal where there is no such one."""
+    from models import registry
+    from ratchet.recipe import source
+    from releases import requests
+
+    source(recipe)
+    if number is None:
+        champion = requests.state_of(recipe).champion
+        if champion is None:
+            raise Refusal("there is no champion", recipe, "Name a version of it, too")
+        number = champion.version
+    if (found := registry.version(recipe, number)) is None:
+        raise Refusal("there is no such version", f"version {number} of {recipe}", "See the MLflow UI")
     return found
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from ratchet.errors import Refusal
-from releases.state import State
+from commands._stack import versioned
 
 
 @click.command("dossier")
@@ -21,27 +20,16 @@ def command(recipe: str, version: str | None, output: Path | None, markdown: boo
     """Write the dossier of a VERSION of RECIPE (the champion's, unless named) as one page that needs no network:
     data, training, verdict, release.
     """
-    from models import registry
     from ratchet import dossier
-    from ratchet.recipe import source
     from releases import record, registrar, requests
 
-    source(recipe)
-    number = version or _champion(requests.state_of(recipe))
-    if (found := registry.version(recipe, number)) is None:
-        raise Refusal("there is no such version", f"version {number} of {recipe}", "See the MLflow UI")
+    found = versioned(recipe, version)
     told, release = registrar.dossier_of(found), record.release(requests.ledger().read(recipe), found.version)
     if as_json:
         click.echo(json.dumps({**told, "release": release}, indent=1))
     elif markdown:
         click.echo(dossier.markdown(told, release))
     else:
-        path = output or Path(f"{recipe}-v{number}.html")
+        path = output or Path(f"{recipe}-v{found.version}.html")
         path.write_text(dossier.page(told, release))
         click.echo(f"wrote {path}; open it in a browser")
-
-
-def _champion(state: State) -> str:
-    if state.champion is None:
-        raise Refusal("there is no champion", "the recipe", "Name a version: `ratchet dossier RECIPE VERSION`")
-    return state.champion.version

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
         if found.tags.get("ratchet.source", source) != source:
             tell("the recipe's file, or the code that trains, changed under the same version: nothing is trained anew; "
                  "raise the recipe's `version` to do it")  # fmt: skip
-        return _read(found), False
+        return read(found), False
     folder = settings().home / "training" / key_[:16]
     parameters = {k: v for k, v in asdict(training).items() if k != "parameters"} | dict(training.parameters)
     tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version),
@@ -148,7 +148,36 @@ def _register(
     return candidate
 
 
-def _read(version: registry.Version) -> Candidate:
+def again(recipe: Recipe, candidate: Candidate, tell: Callable[[str], None]) -> str:
+    """Trains it anew from its snapshot and parameters; the SHA-256 of the weights. Nothing is registered.
+
+    Raises Refusal where the snapshot's records are no longer there.
+    """
+    names = {f.name for f in fields(Training)}
+    own: dict[str, Any] = {k: v for k, v in candidate.parameters.items() if k not in names}
+    given: dict[str, Any] = {k: v for k, v in candidate.parameters.items() if k in names}
+    training, split = Training(**given, parameters=own), snapshots.load(recipe, candidate.snapshot)
+    words = recipe.contract.learn(split["train"].inputs)
+    train_, held = (
+        (recipe.contract.features(side.inputs, words), side.targets) for side in (split["train"], split["validation"])
+    )
+
+    def epoch(number: int, figures: Mapping[str, float]) -> None:
+        tell(f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items())))
+
+    with tempfile.TemporaryDirectory() as folder:
+        return train.fit(recipe, training, train_, held, Path(folder), epoch).weights
+
+
+def differs(candidate: Candidate) -> str:
+    """What is another now than when it was trained, for a sentence."""
+    found = [name for name, then, now in (("commit", candidate.commit, lock.commit()),
+                                          ("lock", candidate.lock, lock.digest())) if then != now]  # fmt: skip
+    return f"; the {' and the '.join(found)} changed since" if found else "; commit and lock are the same"
+
+
+def read(version: registry.Version) -> Candidate:
+    """The word that was kept beside a version. Raises Refusal where there is none."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CANDIDATE
         registry.download(registry.beside(version, CANDIDATE), path)

@@ -147,6 +147,25 @@ def test_the_gateway_routes_what_callers_need_and_nothing_else(stack: Running) -
         assert set(answer.json()) == {"error", "which", "next"}
 
 
+def test_the_chain_from_the_batch_to_the_answer_holds_and_a_broken_link_is_named(stack: Running) -> None:
+    told = stack.ratchet("lineage", NAME)
+    assert [line.split()[0] for line in told.splitlines()] == ["holds"] * 6
+    (kept,) = (stack.home / "mlflow" / "artifacts").rglob("model.onnx")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1] + b"x")
+    try:
+        broken = stack.ratchet("lineage", NAME, ok=False)
+    finally:
+        kept.write_bytes(whole)
+    assert "the chain is broken at export" in broken
+    assert "no such version" in stack.ratchet("lineage", NAME, "99", ok=False)
+
+
+def test_a_version_is_trained_again_to_the_same_weights(stack: Running) -> None:
+    assert "version 1 of small-fashion: the same weights" in stack.ratchet("reproduce", NAME)
+    assert list(versions(stack)) == ["1"], "nothing is registered"
+
+
 def test_tritons_client_classifies_the_benchmark_through_the_gateway(stack: Running) -> None:
     import tritonclient.http as triton
 
