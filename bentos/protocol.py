@@ -83,15 +83,15 @@ def _id(request: Mapping[str, Any]) -> str:
 def _tensor(item: Mapping[str, Any], tail: bytes, contract: Contract) -> np.ndarray:
     name, want = contract.kind, contract.datatype
     if item.get("name") != name:
-        raise _no(f"there is no input {item.get('name')!r}", f"the one input is {name!r}")
+        raise _no(f"there is no input {str(item.get('name'))[:60]!r}", f"the one input is {name!r}")
     if item.get("datatype") != want:
-        raise _no(f"the type is {item.get('datatype')!r}, not {want!r}", name)
+        raise _no(f"the type is {str(item.get('datatype'))[:60]!r}, not {want!r}", name)
     shape = item.get("shape")
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise _no("the shape is no list of whole numbers", name)
     if len(shape) != 1 + len(contract.shape) or tuple(shape[1:]) != contract.shape or not 0 < shape[0] <= MAX_BATCH:
         wanted = ", ".join(map(str, (f"1..{MAX_BATCH}", *contract.shape)))
-        raise _no(f"the shape is {shape}, not [{wanted}]", name)
+        raise _no(f"the shape is {str(shape)[:60]}, not [{wanted}]", name)
     size = _parameters(item).get("binary_data_size")
     if size is not None:
         if "data" in item or type(size) is not int or size != len(tail):
@@ -141,10 +141,12 @@ def _outputs(request: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[
     wanted = []
     for output in asked:
         if output.get("name") not in names:
-            raise _no(f"there is no output {output.get('name')!r}", f"outputs are: {', '.join(names)}")
+            raise _no(f"there is no output {str(output.get('name'))[:60]!r}", f"outputs are: {', '.join(names)}")
         if _parameters(output).get("classification"):
             raise _no("the classification extension is not spoken", "outputs")
         wanted.append((output["name"], _parameters(output).get("binary_data", binary) is True))
+        if len(wanted) > len(names):
+            raise _no("an output is asked for twice", "outputs")
     return tuple(wanted)
 
 

@@ -16,7 +16,8 @@ from ratchet.errors import Refusal
 def command(recipe: str, path: str | None, next_: bool) -> None:
     """Land the records of PATH as one batch of RECIPE; the same file again adds nothing.
 
-    PATH is IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of PNG/JPEG by class.
+    Images: IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of PNG/JPEG by class. Texts and series:
+    CSV or Parquet, with `text` and `label`, or `time` and `value`.
     Records that do not hold to the recipe's contract go to quarantine with their reason. The next
     run of the loop validates the batch before it is admitted.
     """

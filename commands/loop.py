@@ -73,6 +73,9 @@ def _turn(recipe: str, asked: dict[str, Any]) -> None:
     loaded = load(recipe)
     if "all" in asked.get("families", ()):
         asked = {**asked, "families": list(families(loaded.contract.kind))}
+    if others := set(asked.get("families", ())) - set(families(loaded.contract.kind)):
+        raise Refusal(f"{', '.join(sorted(others))} takes no {loaded.contract.kind}", recipe,
+                      f"Name some of: {', '.join(families(loaded.contract.kind))}")  # fmt: skip
     if not running.checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "Run `ratchet up`")
     if not runs.workers_online("cpu"):
@@ -93,16 +96,17 @@ def _first_answer(recipe: Recipe) -> None:
     import httpx
     import numpy as np
 
-    from ratchet.lake.snapshot import benchmarked
+    from ratchet.lake import snapshot as snapshots
     from ratchet.local_http import LOCAL
 
     contract, chance = recipe.contract, np.random.default_rng()
     if recipe.show_inputs:
-        held, _ = benchmarked(recipe)
+        held, _ = snapshots.benchmarked(recipe)
         at = int(chance.integers(len(held)))
         asked, what = held.inputs[at : at + 1], f"An input of the benchmark ({_true(recipe, held.targets[at])})"
     else:
-        asked, what = contract.made(1, chance), "A made-up input"
+        like = snapshots.load(recipe, snapshots.take(recipe))["train"].inputs
+        asked, what = contract.made(1, chance, like), "A made-up input"
     url, path = f"{settings().gateway_url}/{recipe.name}/predict", settings().home / f"example-{recipe.name}.json"
     path.write_text(json.dumps({contract.many: asked.tolist()}))
     try:

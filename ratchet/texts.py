@@ -120,6 +120,9 @@ class TextContract:
         """
         known = self.example() if like is None else like
         walks = _walks(known, 1 if like is None else max(self.seldom, len(known) // 100))
+        if not walks:  # short texts have no phrase in common, but words
+            common = list(self.learn(known)) or ["hello", "world"]
+            walks = {(one, two): common for one in common[:40] for two in common[:40]}
         starts = sorted(walks)
         made = []
         for size in chance.integers(min(8, self.length), self.length + 1, size=count):
@@ -169,7 +172,7 @@ def _walks(texts: np.ndarray, seldom: int) -> dict[tuple[str, str], list[str]]:
     for (one, two, three), n in sorted(counts.items()):
         if n >= seldom:
             walks.setdefault((one, two), []).extend([three] * n)
-    return walks or {("hello", "world"): ["hello"]}
+    return walks
 
 
 @lru_cache(maxsize=8)

@@ -79,7 +79,11 @@ def _benchmark(recipe: Recipe, version: registry.Version) -> str:
 
 
 def _bento(candidate: Candidate, package: Package) -> str:
-    model = Shelf(settings()).unpack(package, act.fetch) / "src" / "model" / export.MODEL
+    shelf = Shelf(settings())
+    model = shelf.unpack(package, act.fetch) / "src" / "model" / export.MODEL
+    if changed := shelf.changed(package):
+        what = f"{', '.join(changed[:5])} changed after it was unpacked"
+        raise Refusal(what, shelf.folder(package), "Remove that folder; the host unpacks it anew")
     if sha256(model) != candidate.onnx:
         raise Refusal("the model in the bento is not the version's export", package.tag, "Build it anew")
     return f"{package.tag}, with that very export"

@@ -54,6 +54,15 @@ def test_a_candidate_below_a_floor_is_refused() -> None:
     assert not found.blessed
 
 
+def test_a_class_that_the_benchmark_does_not_hold_is_an_error_and_no_pass() -> None:
+    asked = Judging(accuracy=0.8, worst_class=0.0)
+    names = [*map(str, range(CLASSES)), "rare"]
+    found = judge("r", "2", asked, "b", labels, np.pad(answers(0.95), ((0, 0), (0, 1))), None, None, names)
+    assert outcome(found, "worst class") == "error"
+    assert "rare" in found.why
+    assert not found.blessed
+
+
 def test_a_worse_candidate_is_refused_and_a_better_one_blessed() -> None:
     assert outcome(verdict(answers(0.85, 1), answers(0.95), answers(0.95)), "champion") == "fail"
     assert verdict(answers(0.96, 1), answers(0.9), answers(0.9)).blessed

@@ -205,6 +205,21 @@ def test_answers_have_the_tensors_that_their_metadata_names(told: answers.Answer
     json.dumps(told.told(outputs))
 
 
+def test_an_output_that_is_asked_for_many_times_is_refused() -> None:
+    told = answers.of(SERIES.to_json(), ())
+    tensor = {"name": "series", "datatype": "FP32", "shape": [1, 6], "data": [1] * 6}
+    body = json.dumps({"inputs": [tensor], "outputs": [{"name": "forecast"}] * 1000}).encode()
+    with pytest.raises(Refusal, match="twice"):
+        protocol.parse(body, None, SERIES, told)
+
+
+def test_made_texts_of_short_ones_are_of_their_common_words() -> None:
+    short = np.array(["good day", "bad night", "good night", "bad day"] * 3, object)
+    words = {w for text in TEXT.made(4, np.random.default_rng(0), short).tolist() for w in text.split()}
+    assert words <= {"good", "bad", "day", "night"}
+    assert len(words) > 1
+
+
 def test_two_forecasts_are_the_same_within_what_is_close() -> None:
     told = Forecast(2, 0.5)
     assert told.same((1.0, 1.0), (1.4, 1.5))

@@ -251,3 +251,11 @@ def test_the_split_is_ninety_five_five() -> None:
     sides = [split.side(hashlib.sha256(str(i).encode()).hexdigest()) for i in range(20_000)]
     assert abs(sides.count("train") / 20_000 - 0.90) < 0.01
     assert abs(sides.count("validation") / 20_000 - 0.05) < 0.01
+
+
+def test_a_damaged_file_of_a_table_is_a_sentence(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    admitted(small, npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50]))
+    (kept,) = (ingest.lake(small.name) / "records").glob("*.parquet")
+    kept.write_bytes(kept.read_bytes()[:-50])
+    with pytest.raises(Refusal, match="cannot be read"):
+        snapshot.take(small)

@@ -98,6 +98,18 @@ def test_no_mail_stands_in_the_bento_or_in_mlflow(stack: Running) -> None:
     assert not found, found[:3]
 
 
+def test_a_file_of_a_served_bento_that_was_changed_is_named(stack: Running) -> None:
+    kept = stack.home / "bentos" / SPAM / "current" / "src" / "model" / "vocabulary.txt"
+    whole = kept.read_text()
+    kept.write_text("\n".join(reversed(whole.split("\n"))))
+    try:
+        told = stack.ratchet("lineage", SPAM, ok=False)
+    finally:
+        kept.write_text(whole)
+    assert "vocabulary.txt changed" in told
+    assert "holds" in stack.ratchet("lineage", SPAM)
+
+
 def test_hours_go_from_the_file_to_a_forecast_and_a_second_batch_to_a_canary(stack: Running) -> None:
     told = stack.ratchet("loop", SERIES)
     assert "better than the seasonal-naive baseline: pass" in told

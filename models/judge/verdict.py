@@ -81,11 +81,14 @@ def _floors(asked: Judging, labels: np.ndarray, candidate: np.ndarray, classes: 
         return [Check(name, None, floor, "error", "there are no answers to every image")
                 for name, floor in (("accuracy", asked.accuracy), ("worst class", asked.worst_class))]  # fmt: skip
     recalls = by_class(labels, candidate)
+    unseen = [name for number, name in enumerate(classes) if number not in recalls]
     worst = min(recalls, key=lambda c: recalls[c])
-    return [
-        _floor("accuracy", accuracy(labels, candidate), asked.accuracy),
-        _floor("worst class", recalls[worst], asked.worst_class, f"class {classes[worst] if classes else worst} at "),
-    ]
+    floor = _floor("accuracy", accuracy(labels, candidate), asked.accuracy)
+    if unseen:
+        what = f"the benchmark has no record of {', '.join(unseen)[:200]}"
+        return [floor, Check("worst class", None, asked.worst_class, "error", what)]
+    name = classes[worst] if classes else worst
+    return [floor, _floor("worst class", recalls[worst], asked.worst_class, f"class {name} at ")]
 
 
 def limit(name: str, figure: float, ceiling: float) -> Check:

@@ -56,6 +56,17 @@ class Shelf:
             self._answer_to_relative(folder)
         return folder
 
+    def changed(self, package: Package) -> list[str]:
+        """Files of the unpacked bento whose bytes are no longer those of the package, or that are gone."""
+        folder, found = self.folder(package), []
+        with tarfile.open(folder.with_suffix(".bento")) as archive:
+            for member in archive:
+                if member.isfile() and (opened := archive.extractfile(member)):
+                    path = folder / member.name
+                    if not path.is_file() or path.read_bytes() != opened.read():
+                        found.append(str(Path(member.name)))
+        return found
+
     def _answer_to_relative(self, folder: Path) -> None:
         """`bentoml serve .ratchet/bentos/<recipe>/current` works, from where the home lies.
 

@@ -24,7 +24,7 @@ from ratchet.series import SeriesContract
 from ratchet.settings import settings
 from ratchet.texts import TextContract
 
-_WIDE = 1e12
+_WIDE = 1e300
 _TEXT = """# Drafted by `ratchet new` from {path}
 # Read every line; raise `version` when the meaning changes.
 

@@ -188,7 +188,9 @@ def _table(path: Path, kind: str) -> Iterator[Record]:
                         _timed(name, cells[one], cells[other]) if kind == "series"
                         else _dated(name, cells[one], cells[other], cells.get("captured_at"))
                     )  # fmt: skip
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise Refusal("the file is no UTF-8", path, "Give it in UTF-8") from error
+        except csv.Error as error:
             # A quote that is never closed swallows what follows: no row after it can be trusted.
             raise Refusal(f"line {rows.line_num} is no CSV ({error})", path, "Mend its quotes") from error
 
@@ -279,10 +281,10 @@ def _kind_or_unknown(path: Path) -> str:
 
 def records(inputs: Path, labels: Path | None, of: str) -> Iterator[Record]:
     """The records of a source, which are of this kind: `image`, `text` or `series`."""
-    what = kind(inputs) if inputs.is_file() else "folder"
+    what = kind(inputs) if inputs.is_file() else "folder" if inputs.is_dir() else "no file"
     if of != "image":
         if what not in ("csv", "parquet"):
-            empty = what != "folder" and not inputs.stat().st_size
+            empty = inputs.is_file() and not inputs.stat().st_size
             told = "the file is empty" if empty else f"it is neither CSV nor Parquet ({what})"
             raise Refusal(told, inputs, HINTS[of])
         return _parquet(inputs, of) if what == "parquet" else _table(inputs, of)

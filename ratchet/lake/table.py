@@ -104,10 +104,14 @@ def read(
     wanted = columns or schema.names
     parts = []
     for file in table.file_uris():
-        with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:
-            there = set(opened.schema_arrow.names)  # a file from before a column was added has none of it
-            names = dict.fromkeys([*wanted, *([where[0]] if where else [])])
-            part = opened.read([n for n in names if n in there], use_threads=False)
+        try:
+            with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:
+                there = set(opened.schema_arrow.names)  # a file from before a column was added has none of it
+                names = dict.fromkeys([*wanted, *([where[0]] if where else [])])
+                part = opened.read([n for n in names if n in there], use_threads=False)
+        except (pa.ArrowInvalid, OSError) as error:
+            told = str(error).splitlines()[0][:120]
+            raise Refusal(f"a file of the table cannot be read ({told})", file, "Restore it from a copy") from error
         parts.append(part.filter(pc.field(where[0]) == where[1]) if where else part)
     target = pa.schema([schema.field(name) for name in wanted])
     return pa.concat_tables([_cast(p, target) for p in parts]) if parts else target.empty_table()
