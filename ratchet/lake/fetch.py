@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import ssl
 import sys
 from pathlib import Path
 
@@ -96,7 +97,10 @@ def _download(data: DataSet, name: str, path: Path) -> Path:
     part = path.with_name(f".{name}.{os.getpid()}")
     try:
         with (
-            httpx.stream("GET", data.url + name, follow_redirects=True, timeout=30) as answer,
+            # By the system's certificates: a company's own are among those.
+            httpx.stream(
+                "GET", data.url + name, follow_redirects=True, timeout=30, verify=ssl.create_default_context()
+            ) as answer,
             part.open("wb") as file,
             Progress(console=Console(file=sys.stderr)) as progress,
         ):
