@@ -68,7 +68,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
 
         def epoch(number: int, figures: Mapping[str, float]) -> None:
             run.epoch(number, figures)
-            tell(f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items())))
+            tell(_epoch(number, training, figures))
 
         fitted = train.fit(recipe, training, (x, train_.targets), (held_x, held.targets), folder, epoch)
         calmed = _temperature(recipe, fitted.model, held_x, held.targets)
@@ -76,6 +76,10 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
         candidate = _register(recipe, training, snapshot, fitted, exported, split["test"], run, tags, key_, parameters)
     shutil.rmtree(folder, ignore_errors=True)
     return candidate, True
+
+
+def _epoch(number: int, training: Training, figures: Mapping[str, float]) -> str:
+    return f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items()))
 
 
 def _temperature(recipe: Recipe, model: Any, x: np.ndarray, labels: np.ndarray) -> float:
@@ -161,12 +165,11 @@ def again(recipe: Recipe, candidate: Candidate, tell: Callable[[str], None]) -> 
     train_, held = (
         (recipe.contract.features(side.inputs, words), side.targets) for side in (split["train"], split["validation"])
     )
-
-    def epoch(number: int, figures: Mapping[str, float]) -> None:
-        tell(f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items())))
-
     with tempfile.TemporaryDirectory() as folder:
-        return train.fit(recipe, training, train_, held, Path(folder), epoch).weights
+        fitted = train.fit(
+            recipe, training, train_, held, Path(folder), lambda n, figures: tell(_epoch(n, training, figures))
+        )
+    return fitted.weights
 
 
 def differs(candidate: Candidate) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from models import candidate as candidates
 from models import registry
 from models.judge.baselines import baselines
+from models.judge.cost import too_slow
 from models.judge.forecasts import judge_forecasts
 from models.judge.verdict import judge
 from models.probe import costs, probe
@@ -59,7 +60,7 @@ def decide(
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,
                     champion=champion, best=best, benchmark=fingerprint, judging=judging)  # fmt: skip
     # A busy moment must not refuse it for good.
-    verdict, _ = stage.run(key, Verdict, work, source=judge, still=lambda v: not v.why.count("latency, ms: fail"))
+    verdict, _ = stage.run(key, Verdict, work, source=judge, still=lambda v: not too_slow(v.checks))
     _write(recipe, candidate, verdict)
     return verdict
 

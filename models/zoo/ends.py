@@ -21,6 +21,14 @@ def image(contract: Contract, width: int) -> tuple[Any, Any, End]:
     return entry, keras.layers.Rescaling(1.0 / 255)(entry), _probabilities(width)
 
 
+def sequence(contract: Contract, width: int, size: int) -> tuple[Any, Any, End]:
+    """Those of a text or a series, which are sequences as they come."""
+    if isinstance(contract, TextContract):
+        return text(contract, width, size)
+    assert isinstance(contract, SeriesContract)
+    return series(contract, width)
+
+
 def text(contract: TextContract, width: int, size: int) -> tuple[Any, Any, End]:
     """The input int32 [N, length] of token ids; a vector of `size` for each, [N, length, size]; probabilities."""
     entry = keras.Input((contract.length,), dtype="int32", name="text")

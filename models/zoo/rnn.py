@@ -8,8 +8,6 @@ import keras
 
 from models.zoo import ends
 from ratchet.contract import Contract
-from ratchet.series import SeriesContract
-from ratchet.texts import TextContract
 
 
 def rnn(contract: Contract, width: int, units: int = 128, size: int = 64) -> keras.Model:
@@ -25,9 +23,7 @@ def rnn(contract: Contract, width: int, units: int = 128, size: int = 64) -> ker
 
 
 def _steps(contract: Contract, width: int, size: int) -> tuple[Any, Any, ends.End]:
-    if isinstance(contract, TextContract):
-        return ends.text(contract, width, size)
-    if isinstance(contract, SeriesContract):
-        return ends.series(contract, width)
+    if contract.kind != "image":
+        return ends.sequence(contract, width, size)
     entry, x, end = ends.image(contract, width)
     return entry, keras.layers.Reshape(contract.shape)(x), end

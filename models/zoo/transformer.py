@@ -10,8 +10,6 @@ import keras
 
 from models.zoo import ends
 from ratchet.contract import Contract
-from ratchet.series import SeriesContract
-from ratchet.texts import TextContract
 
 
 def transformer(
@@ -33,10 +31,8 @@ def transformer(
 
 
 def _tokens(contract: Contract, width: int, patch: int, size: int) -> tuple[Any, Any, ends.End]:
-    if isinstance(contract, TextContract):
-        return ends.text(contract, width, size)
-    if isinstance(contract, SeriesContract):
-        return ends.series(contract, width)
+    if contract.kind != "image":
+        return ends.sequence(contract, width, size)
     entry, x, end = ends.image(contract, width)
     x = keras.layers.Conv2D(size, patch, strides=patch, name="patches")(x)
     return entry, keras.layers.Reshape((x.shape[1] * x.shape[2], size))(x), end
