@@ -15,7 +15,7 @@ from models.judge.baselines import baselines
 from models.judge.cost import too_slow
 from models.judge.forecasts import judge_forecasts
 from models.judge.verdict import judge
-from models.probe import costs, probe
+from models.probe import costs, follows, probe
 from ratchet import stage
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT
@@ -48,7 +48,8 @@ def decide(
             past = load(recipe, candidate.snapshot)["train"]
             assert isinstance(recipe.contract, SeriesContract)
             easy = baselines(held.inputs, past.inputs, past.targets, recipe.contract.season)
-            spent = costs(recipe.judging, model, held.inputs)
+            spent = [follows(recipe, recipe.judging, model, held.inputs, mine),
+                     *costs(recipe.judging, model, held.inputs)]  # fmt: skip
             return judge_forecasts(
                 *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, spent
             )

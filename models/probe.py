@@ -8,10 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from models.export import Exported
-from models.judge import behaviour, calibration, cost, privacy, slices
+from models.judge import behaviour, calibration, cost, fairness, leakage, privacy, slices
 from ratchet.lake.snapshot import Split
 from ratchet.lake.split import Side
 from ratchet.recipe import ForecastJudging, Judging, Recipe
+from ratchet.series import SeriesContract
+from ratchet.texts import TextContract
 from ratchet.words import Check
 
 _MOST = 2000
@@ -23,17 +25,21 @@ def probe(
     recipe: Recipe, asked: Judging, model: Exported, held: Split, sides: Mapping[Side, Split], mine: np.ndarray,
     champions: np.ndarray | None,
 ) -> list[Check]:  # fmt: skip
-    """The checks beyond floors and champion: parts, calibration, behaviour, privacy, cost.
+    """The checks beyond floors and champion: parts, calibration, behaviour, fairness, leakage, privacy, cost.
 
     `mine` and `champions` are answers [N, classes] to the benchmark `held`; `sides` are of the candidate's snapshot.
     """
     labels = held.targets
     masks = slices.parts(asked.slices, held.inputs, labels, recipe.classes)
     theirs = None if champions is None else champions.argmax(axis=1) == labels
+    answered = mine.argmax(axis=1)
     return [
         *slices.checks(masks, mine.argmax(axis=1) == labels, theirs, asked.slice_margin),
         calibration.check(labels, mine, asked.calibration),
         *_behaviour(recipe, asked, model, held, mine),
+        *fairness.checks(asked.fairness, recipe.classes, labels, answered, held.groups),
+        _duplicates(recipe, asked, held, sides["train"], answered == labels),
+        leakage.noise(labels, mine, held.records, asked.disputed),
         _membership(asked, model, sides),
         *costs(asked, model, held.inputs),
     ]
@@ -60,16 +66,44 @@ def milliseconds(model: Exported, inputs: np.ndarray) -> float:
 
 
 def _behaviour(recipe: Recipe, asked: Judging, model: Exported, held: Split, mine: np.ndarray) -> list[Check]:
-    if not asked.stays and not asked.examples:
+    if not (asked.stays or asked.drifts or asked.raises or asked.examples):
         return [Check("behaviour", None, None, "not asked", "the recipe names no change and no example")]
     drawn = _drawn(len(held))
-    part = held.inputs[drawn]
-    found = [behaviour.check(name, mine[drawn], model.answers(behaviour.CHANGES[name](part)), least)
-             for name, least in asked.stays.items()]  # fmt: skip
+    part, before = held.inputs[drawn], mine[drawn]
+    changed = {name: model.answers(behaviour.CHANGES[name](part)) for name in {**asked.stays, **asked.drifts}}
+    found = [behaviour.check(name, before, changed[name], least) for name, least in asked.stays.items()]
+    found += [
+        behaviour.drift(name, held.targets[drawn], before, changed[name], most) for name, most in asked.drifts.items()
+    ]
+    longest = recipe.contract.longest - 100 if isinstance(recipe.contract, TextContract) else 0
+    for added, wanted in asked.raises.items():
+        after = model.answers(recipe.contract.read([f"{added} {text[:longest]}" for text in part]))
+        column = recipe.classes.index(wanted)
+        found.append(behaviour.raised(added, wanted, before[:, column], after[:, column]))
     for text, wanted in asked.examples.items():
         (answer,) = model.answers(recipe.contract.read([text]))
         found.append(behaviour.example(text, wanted, recipe.classes[int(answer.argmax())], float(answer.max())))
     return found
+
+
+def _duplicates(recipe: Recipe, asked: Judging, held: Split, trained: Split, right: np.ndarray) -> Check:
+    if asked.near_duplicates is None:
+        return leakage.duplicates(np.zeros(1, bool), right, None)
+    drawn = _drawn(len(held))
+    near = leakage.NEAR[recipe.contract.kind](held.inputs[drawn], trained.inputs)
+    return leakage.duplicates(near, right[drawn], asked.near_duplicates)
+
+
+def follows(recipe: Recipe, asked: ForecastJudging, model: Exported, inputs: np.ndarray, mine: np.ndarray) -> Check:
+    """Whether forecasts [N, horizon] lie higher where their windows [N, window] all do, by a twentieth of the range."""
+    contract = recipe.contract
+    assert isinstance(contract, SeriesContract)
+    by = (contract.high - contract.low) / 20
+    room = inputs.max(axis=1) + by <= contract.high
+    if asked.follows is None or not room.any():
+        return Check("follows the level", None, None, "not asked", "the recipe does not ask for it")
+    after = model.answers((inputs[room] + by).astype(inputs.dtype))
+    return behaviour.follows(mine[room], after, by, asked.follows)
 
 
 def _membership(asked: Judging, model: Exported, sides: Mapping[Side, Split]) -> Check:

@@ -86,7 +86,8 @@ class Training:
 
 
 SLICES: Mapping[str, tuple[str, ...]] = {"image": ("class", "brightness"), "text": ("class", "length")}
-CHANGES: Mapping[str, tuple[str, ...]] = {"image": ("shift", "noise"), "text": ("case", "spaces", "typo")}
+CHANGES: Mapping[str, tuple[str, ...]] = {"image": ("shift", "noise", "darker", "blurred"),
+                                         "text": ("case", "spaces", "typo", "typos", "shortened")}  # fmt: skip
 """What the judge can compare one by one, and what an answer can be asked to stay under, by the kind of input."""
 
 
@@ -106,11 +107,21 @@ class Judging:
     calibration: float | None = None
     """The largest expected calibration error."""
     stays: Mapping[str, float] = field(default_factory=dict)
-    """Least share of answers that stay under a change: `shift`, `noise` (images); `case`, `spaces`, `typo` (texts)."""
+    """Least share of answers that stay under a change of `CHANGES`."""
+    drifts: Mapping[str, float] = field(default_factory=dict)
+    """The most that accuracy may lose under a change of `CHANGES`, since such data may come."""
+    raises: Mapping[str, str] = field(default_factory=dict)
+    """Words, and the class that they must not speak against where they are added to a text."""
     examples: Mapping[str, str] = field(default_factory=dict)
     """Texts, and the class that each must be answered with."""
     membership: float | None = None
     """The largest advantage of one who guesses from an answer whether a record was trained on."""
+    fairness: Mapping[str, float] = field(default_factory=dict)
+    """The largest gap between groups of people, by class: in how many of its records are recognised."""
+    near_duplicates: float | None = None
+    """The largest share of the benchmark that is nearly the same as something trained on."""
+    disputed: float | None = None
+    """The largest share of the benchmark whose label the model denies with confidence."""
     milliseconds: float | None = None
     """Of one answer on one core, the median."""
     megabytes: float | None = None
@@ -129,6 +140,8 @@ class ForecastJudging:
     """Share of the champion's own error."""
     linear: float = 0.0
     """The same of the linear baseline's; with 0 it must be beaten."""
+    follows: float | None = None
+    """Least share of forecasts that lie higher where the whole window does."""
     milliseconds: float | None = None
     megabytes: float | None = None
 
@@ -237,11 +250,14 @@ class Recipe:
             for name in judging.slices:
                 if name not in SLICES[kind]:
                     raise ValueError(f"{kind} has no slice {name!r}; it has {', '.join(SLICES[kind])}")
-            for name in judging.stays:
+            for name in (*judging.stays, *judging.drifts):
                 if name not in CHANGES[kind]:
                     raise ValueError(f"{kind} has no change {name!r}; it has {', '.join(CHANGES[kind])}")
-            if judging.examples and kind != "text":
-                raise ValueError("only texts have examples")
+            if (judging.examples or judging.raises) and kind != "text":
+                raise ValueError("only texts have examples, or words that are added")
+            for name in (*judging.examples.values(), *judging.raises.values(), *judging.fairness):
+                if name not in self.classes:
+                    raise ValueError(f"there is no class {name!r}; there are {', '.join(self.classes)}")
 
     @property
     def answers(self) -> answers.Answers:

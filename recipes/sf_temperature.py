@@ -53,7 +53,7 @@ recipe = Recipe(
     benchmark=Feed(_FILE, start=7415),
     suite=Suite(max_age_days=365.0 * 60),
     training=Training(family="rnn", parameters={"units": 64}, epochs=6, batch_size=32),
-    judging=ForecastJudging(squared_error=0.02, margin=0.15, linear=0.3, milliseconds=5.0, megabytes=2.0),
+    judging=ForecastJudging(squared_error=0.02, margin=0.15, linear=0.3, follows=0.9, milliseconds=5.0, megabytes=2.0),
     releasing=Releasing(disagreed=Bound(0.15, 0.15)),
     show_inputs=True,
 )

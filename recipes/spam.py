@@ -4,6 +4,7 @@ import email
 import email.policy
 import email.utils
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from ratchet.texts import TextContract
 
 _FILE = "datasets-spam-assassin-0.2.3.tgz"
 _LONGEST = 16_384
+_IRISH = re.compile(r"linux\.ie|iiu\.taint\.org|Irish Internet Users")
 
 
 def _mails(path: Path) -> Iterator[dict[str, Any]]:
@@ -34,8 +36,16 @@ def _mails(path: Path) -> Iterator[dict[str, Any]]:
                 text, at = _text(mail), _received(told["text"])
                 if text and at:
                     label = "spam" if told["group"].startswith("spam") else "ham"
-                    seen.setdefault(text, {"text": text, "label": label, "captured_at": at})
+                    group = "Ireland" if _irish(told["text"]) else "elsewhere"
+                    seen.setdefault(text, {"text": text, "label": label, "captured_at": at, "group": group})
     yield from sorted(seen.values(), key=lambda r: (r["captured_at"], r["text"]))
+
+
+def _irish(source: str) -> bool:
+    """Whether it came from an Irish address or over the list of an Irish group: the one group of people in here."""
+    headers = email.message_from_string(source)
+    _, address = email.utils.parseaddr(str(headers["from"]))
+    return address.lower().endswith(".ie") or bool(_IRISH.search(str(headers["list-id"])))
 
 
 def _text(mail: Any) -> str:
@@ -65,7 +75,7 @@ def _received(source: str) -> datetime | None:
 
 recipe = Recipe(
     name="spam",
-    version=1,
+    version=2,
     purpose="Tells spam from other e-mail by subject and text, as mail was in 2002. It must not delete on its own.",
     contract=TextContract(longest=_LONGEST, length=192, words=6000),
     classes=("ham", "spam"),
@@ -92,6 +102,11 @@ recipe = Recipe(
         slices=("class", "length"),
         calibration=0.05,
         stays={"case": 1.0, "spaces": 1.0, "typo": 0.97},
+        drifts={"typos": 0.1, "shortened": 0.1},
+        raises={"Click here to claim your free prize.": "spam"},
+        fairness={"ham": 0.15},
+        near_duplicates=0.3,
+        disputed=0.05,
         examples={
             "You have WON!\n\nDear friend, click here to claim your FREE $1,000,000 now!!!": "spam",
             "Re: the patch\n\nThanks, it applies. I will test it on Tuesday and write to the list. Bye, Tom": "ham",

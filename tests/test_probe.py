@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from models import export, train
 from models.export import Exported
-from models.judge import behaviour, calibration, cost, privacy, slices
+from models.judge import behaviour, calibration, cost, fairness, leakage, privacy, slices
 from models.judge.verdict import judge
 from models.probe import probe
 from ratchet.lake.snapshot import Split, benchmarked
@@ -115,6 +115,25 @@ def test_one_that_memorised_its_training_data_is_refused_for_it(
     assert refused(found) == {"membership inference"}, found.why
 
 
+def test_one_whose_training_data_holds_the_benchmark_is_refused_for_it(
+    small: Recipe, pictures: Pictures, good: tuple[Exported, Split]
+) -> None:
+    held, _ = benchmarked(small)
+    leaked = np.concatenate([good[1].inputs, held.inputs[:300] // 2])  # in another light they have another digest
+    trained = Split(leaked, np.concatenate([good[1].targets, held.targets[:300]]))
+    asked = replace(ASKED, near_duplicates=0.1)
+    assert verdict(small, pictures, good, asked=asked).blessed
+    found = verdict(small, pictures, (good[0], trained), asked=replace(asked, membership=None))
+    assert refused(found) == {"near-duplicates across sides"}, found.why
+
+
+def test_one_that_breaks_in_worse_light_is_refused_for_it(
+    small: Recipe, pictures: Pictures, good: tuple[Exported, Split]
+) -> None:
+    asked = replace(ASKED, drifts={"darker": 0.3, "blurred": 0.001})
+    assert refused(verdict(small, pictures, good, asked=asked)) == {"accuracy under blurred"}
+
+
 def slow(shape: tuple[int, ...], width: int) -> object:
     import keras
 
@@ -140,7 +159,10 @@ def test_what_is_not_asked_is_listed_and_refuses_nothing(
     found = verdict(small, pictures, good, asked=Judging(accuracy=0.6, worst_class=0.0))
     assert found.blessed
     names = {c.name for c in found.checks if c.outcome == "not asked"}
-    assert names == {"slices", "calibration", "behaviour", "membership inference", "latency, ms", "size, MB"}
+    assert names == {
+        "slices", "calibration", "behaviour", "fairness", "near-duplicates across sides", "disputed labels",
+        "membership inference", "latency, ms", "size, MB",
+    }  # fmt: skip
 
 
 answers = st.integers(1, 60).flatmap(
@@ -214,6 +236,66 @@ def test_parts_refuse_a_worse_one_and_rarely_one_that_is_as_good() -> None:
         caught += next(c for c in slices.checks(masks, mine, theirs, 0.06) if c.name == "on 3").outcome != "pass"
     assert refused <= 20
     assert caught == 100
+
+
+def test_labels_that_a_sure_model_denies_are_found() -> None:
+    chance = np.random.default_rng(0)
+    truth = chance.integers(0, 3, 500)
+    sure = np.full((500, 3), 0.05) + 0.85 * np.eye(3)[truth]
+    labels = truth.copy()
+    labels[:20] = (labels[:20] + 1) % 3
+    assert set(leakage.doubtful(labels, sure)) == set(range(20))
+    assert not len(leakage.doubtful(truth, sure))
+    names = [f"{i:064}" for i in range(500)]
+    assert leakage.noise(labels, sure, names, 0.03).outcome == "fail"
+    assert leakage.noise(labels, sure, names, 0.05).outcome == "pass"
+
+
+def test_texts_that_were_changed_a_little_are_near_duplicates_and_others_are_none() -> None:
+    chance = np.random.default_rng(0)
+    words = [f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(400)]
+    trained = [" ".join(chance.choice(words, 200)) for _ in range(50)]
+    held = [trained[0].upper(), f"{trained[1]} one more line", " ".join(chance.choice(words, 200)), "short"]
+    assert leakage.texts(np.array(held, object), np.array(trained, object)).tolist() == [True, True, False, False]
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.data())
+def test_a_gap_is_the_same_either_way_and_never_above_its_bound(n: int, m: int, data: st.DataObject) -> None:
+    one = data.draw(st.integers(0, n)) / n, n
+    other = data.draw(st.integers(0, m)) / m, m
+    figure, high = fairness.gap(one, other)
+    assert (figure, high) == pytest.approx(fairness.gap(other, one))
+    assert -1e-9 <= figure <= high + 1e-9
+    assert high <= 1 + 1e-9
+
+
+def test_a_gap_between_groups_refuses_and_few_records_say_nothing() -> None:
+    labels, groups = np.zeros(400, int), np.array(["a", "b"] * 200)
+    fair = np.arange(400) % 20 // 19
+    asked = {"ham": 0.2}
+    (found,) = fairness.checks(asked, ("ham", "spam"), labels, fair, groups)
+    assert found.outcome == "pass", found.detail
+    unfair = np.where(groups == "b", np.arange(400) % 3 == 0, 0).astype(int)
+    (found,) = fairness.checks(asked, ("ham", "spam"), labels, unfair, groups)
+    assert found.outcome == "fail", found.detail
+    (found,) = fairness.checks(asked, ("ham", "spam"), labels[:40], fair[:40], groups[:40])
+    assert found.outcome == "inconclusive"
+    (found,) = fairness.checks(asked, ("ham", "spam"), labels, fair, None)
+    assert found.outcome == "error"
+    (found,) = fairness.checks({}, ("ham", "spam"), labels, fair, None)
+    assert found.outcome == "not asked"
+
+
+def test_forecasts_that_do_not_follow_the_level_are_refused() -> None:
+    before = np.random.default_rng(0).random((50, 24))
+    assert behaviour.follows(before, before + 2.0, 2.0, 0.9).outcome == "pass"
+    assert behaviour.follows(before, before, 2.0, 0.9).outcome == "fail"
+
+
+def test_words_that_speak_against_their_class_are_told() -> None:
+    before = np.full(100, 0.5)
+    assert behaviour.raised("free", "spam", before, before + 0.2).outcome == "pass"
+    assert behaviour.raised("free", "spam", before, before - 0.2).outcome == "fail"
 
 
 def test_answers_that_are_missing_are_an_error_and_no_pass() -> None:

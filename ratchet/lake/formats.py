@@ -11,7 +11,7 @@ import gzip
 import io
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +38,8 @@ class Record:
     label: str | None
     captured_at: Any = None
     problem: Refusal | None = None
+    group: str | None = None
+    """Of people, where the source names one: fairness is asked by it, the model never sees it."""
 
 
 def _refused(
@@ -150,7 +152,7 @@ def _parquet(path: Path, kind: str) -> Iterator[Record]:
         names = file.schema_arrow.names
         if one not in names or other not in names:
             raise Refusal(f"its columns are {names}, without `{one}` and `{other}`", path, "Name them so")
-        columns = [c for c in (one, other, "captured_at") if c in names]
+        columns = [c for c in (one, other, "captured_at", "group") if c in names]
         row = 0
         for part in file.iter_batches(batch_size=256, columns=columns, use_threads=False):
             for item in part.to_pylist():
@@ -158,11 +160,12 @@ def _parquet(path: Path, kind: str) -> Iterator[Record]:
                 if isinstance(value, dict):  # the layout of Hugging Face's datasets
                     value = value.get("bytes")
                 if kind == "image" and isinstance(value, list):
-                    yield _pixels(name, value, item["label"], item.get("captured_at"))
+                    found = _pixels(name, value, item["label"], item.get("captured_at"))
                 elif kind == "series":
-                    yield _timed(name, value, item["time"])
+                    found = _timed(name, value, item["time"])
                 else:
-                    yield _dated(name, value, _text(item["label"]), item.get("captured_at"))
+                    found = _dated(name, value, _text(item["label"]), item.get("captured_at"))
+                yield _of_group(found, item.get("group"))
                 row += 1
 
 
@@ -184,15 +187,20 @@ def _table(path: Path, kind: str) -> Iterator[Record]:
                     yield _refused(name, told, f"the row has {len(row)} cells, not {width}", "Mend it")
                 elif row:
                     cells = dict(zip(head, row, strict=True))
-                    yield (
+                    found = (
                         _timed(name, cells[one], cells[other]) if kind == "series"
                         else _dated(name, cells[one], cells[other], cells.get("captured_at"))
                     )  # fmt: skip
+                    yield _of_group(found, cells.get("group"))
         except UnicodeDecodeError as error:
             raise Refusal("the file is no UTF-8", path, "Give it in UTF-8") from error
         except csv.Error as error:
             # A quote that is never closed swallows what follows: no row after it can be trusted.
             raise Refusal(f"line {rows.line_num} is no CSV ({error})", path, "Mend its quotes") from error
+
+
+def _of_group(record: Record, group: Any) -> Record:
+    return replace(record, group=str(group)[:100]) if group else record
 
 
 def _dated(name: str, value: Any, label: str | None, at: Any) -> Record:

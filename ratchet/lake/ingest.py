@@ -26,7 +26,10 @@ _CELLS = {"image": pa.binary(), "text": pa.string(), "value": pa.float64()}
 
 
 def schema(contract: Contract) -> pa.Schema:
-    """Of the records: `record` is the digest of input and label, `input` that of the input alone."""
+    """Of the records: `record` is the digest of input and label, `input` that of the input alone.
+
+    `group` is of people, for fairness, where the source names one.
+    """
     return pa.schema(
         [
             ("record", pa.string()),
@@ -35,6 +38,7 @@ def schema(contract: Contract) -> pa.Schema:
             ("label", pa.int32()),
             ("captured_at", pa.timestamp("us", tz="UTC")),
             ("batch", pa.string()),
+            ("group", pa.string()),
         ]
     )
 
@@ -96,7 +100,8 @@ def benchmark(recipe: Recipe) -> pa.Table:
     """
     import pyarrow.parquet as pq
 
-    meant = json.dumps([recipe.contract.to_json(), recipe.classes]).encode()  # a class is kept by its number
+    # A class is kept by its number; the names of the columns, since a file of before lacks some.
+    meant = json.dumps([recipe.contract.to_json(), recipe.classes, schema(recipe.contract).names]).encode()
     of = f"{feed_id(recipe, recipe.benchmark)}-{hashlib.sha256(meant).hexdigest()[:8]}"
     kept = lake(recipe.name) / f"benchmark-{of}.parquet"
     with locked(lake(recipe.name) / ".benchmark.lock"):
@@ -190,6 +195,7 @@ def _sort(rows: pa.Table, recipe: Recipe, batch: str, benchmark: frozenset[str])
             landed.append({
                 "record": record_digest(digest, str(cell if number is None else number)), "input": digest,
                 recipe.contract.column: cell, "label": number, "captured_at": row["captured_at"] or now, "batch": batch,
+                "group": row["group"],
             })  # fmt: skip
         good.append(pa.Table.from_pylist(landed, schema=kind))
         bad.append(pa.Table.from_pylist(refused, schema=sources.ROWS))

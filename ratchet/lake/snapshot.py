@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,10 @@ class Split:
 
     inputs: np.ndarray
     targets: np.ndarray
+    records: tuple[str, ...] = ()
+    """Digests [N] of the benchmark's records, where they are no windows."""
+    groups: np.ndarray | None = None
+    """Names [N] of the groups of people that those belong to, empty for none; None where no record names one."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -64,6 +68,9 @@ def benchmarked(recipe: Recipe) -> tuple[Split, str]:
     """The benchmark set and its fingerprint. Raises Refusal where there is nothing in it to ask."""
     rows = benchmark(recipe)
     found = _arrays(recipe, rows)
+    if recipe.classes:
+        groups = np.array([group or "" for group in rows["group"].to_pylist()])
+        found = replace(found, records=tuple(rows["record"].to_pylist()), groups=groups if groups.any() else None)
     if not len(found):
         raise Refusal(f"{rows.num_rows} records make no benchmark", recipe.name, "Give it more, and without gaps")
     return found, fingerprint(rows["record"].to_pylist())

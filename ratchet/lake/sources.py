@@ -30,6 +30,7 @@ ROWS = pa.schema(
         ("data", pa.binary()),
         ("label", pa.string()),
         ("captured_at", pa.timestamp("us", tz="UTC")),
+        ("group", pa.string()),
         ("reason", pa.string()),
         ("payload", pa.binary()),
     ]
@@ -106,7 +107,8 @@ def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
         except Refusal as refusal:
             problem = refusal
     return {
-        "name": record.name, "label": record.label, "captured_at": record.captured_at, "data": data,
+        "name": record.name, "label": record.label, "captured_at": record.captured_at,
+        "group": record.group, "data": data,
         "reason": problem.what if problem else None,
         "payload": _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None,
     }  # fmt: skip

@@ -1,0 +1,81 @@
+"""Whether one group of people is served worse than another. Pure.
+
+Asked for is equal opportunity: that the records of a class are recognised as often in every group.
+Source: Hardt and others, Equality of Opportunity in Supervised Learning, 2016 (arXiv:1610.02413); the figures are
+fairlearn's, the interval of a difference of two shares is Newcombe's (Statistics in Medicine 17, 1998, method 10).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ratchet.words import Check, Outcome
+
+LEAST = 30
+"""Records of the class that a group must have to say anything."""
+_Z = 1.96
+
+
+def shares(right: np.ndarray, groups: np.ndarray) -> Mapping[str, tuple[float, int]]:
+    """Share of the answers [N] that were right, and how many there were, in each of the groups [N] of names."""
+    from fairlearn.metrics import MetricFrame, count
+
+    frame = MetricFrame(
+        metrics={"share": lambda _, told: float(np.mean(told)), "count": count},
+        y_true=np.ones(len(right)), y_pred=right, sensitive_features=groups,
+    )  # fmt: skip
+    rows = frame.by_group.to_dict("index")
+    return {str(name): (float(row["share"]), int(row["count"])) for name, row in rows.items()}
+
+
+def gap(one: tuple[float, int], other: tuple[float, int]) -> tuple[float, float]:
+    """The difference of two shares, and how large it may be at most, both without sign."""
+    (p, low, high), (q, below, above) = _wilson(*one), _wilson(*other)
+    if p < q:
+        (p, low, high), (q, below, above) = (q, below, above), (p, low, high)
+    ends = (p - q - math.hypot(p - low, above - q), p - q + math.hypot(high - p, q - below))
+    return p - q, max(map(abs, ends))
+
+
+def _wilson(share: float, count: int) -> tuple[float, float, float]:
+    """A share with its score interval (Wilson 1927)."""
+    mid = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    room = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    return share, mid - room, mid + room
+
+
+def checks(
+    asked: Mapping[str, float], classes: Sequence[str], labels: np.ndarray, answered: np.ndarray,
+    groups: np.ndarray | None,
+) -> list[Check]:  # fmt: skip
+    """One check a class that is asked for: passes when no two groups may differ by more than the bound.
+
+    `labels` and `answered` are numbers of classes [N]; `groups` names [N], empty where a record belongs to none.
+    """
+    if not asked:
+        return [Check("fairness", None, None, "not asked", "the recipe names no gap between groups")]
+    return [_check(name, classes.index(name), most, labels, answered, groups) for name, most in asked.items()]
+
+
+def _check(
+    name: str, number: int, most: float, labels: np.ndarray, answered: np.ndarray, groups: np.ndarray | None
+) -> Check:
+    told = f"fair to groups, class {name}"
+    if groups is None or len(groups) != len(labels):
+        return Check(told, None, most, "error", "the benchmark names no groups")
+    mask = (labels == number) & (groups != "")
+    found = shares(answered[mask] == number, groups[mask]) if mask.any() else {}
+    enough = {group: it for group, it in found.items() if it[1] >= LEAST}
+    if len(enough) < 2:
+        counts = ", ".join(f"{group} {n}" for group, (_, n) in found.items()) or "none"
+        return Check(told, None, most, "inconclusive", f"two groups need {LEAST} records each; there are: {counts}")
+    figure, _, pair = max((gap(enough[a], enough[b])[0], a, (a, b)) for a, b in itertools.combinations(enough, 2))
+    high = max(gap(enough[a], enough[b])[1] for a, b in itertools.combinations(enough, 2))
+    outcome: Outcome = "pass" if high <= most else "fail" if figure > most else "inconclusive"
+    each = ", ".join(f"{group} {share:.1%} of {n}" for group, (share, n) in enough.items())
+    detail = f"recognised: {each}; the gap between {pair[0]} and {pair[1]} is {figure:.3f}, at most {high:.3f} (95 %)"
+    return Check(told, figure, most, outcome, f"{detail}, allowed {most}", 0.0, high)
