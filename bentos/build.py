@@ -26,7 +26,8 @@ VERSION = 1
 """Raise it when the same package key should give another bento."""
 
 _SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py", "bentos/records.py",
-            "ratchet/__init__.py", "ratchet/contract.py", "ratchet/answers.py", "ratchet/errors.py")  # fmt: skip
+            "ratchet/__init__.py", "ratchet/contract.py", "ratchet/answers.py", "ratchet/errors.py",
+            "ratchet/explain.py")  # fmt: skip
 
 
 def service(contract: Contract) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY = 8 << 20
 _PAGE = b"default-src 'self' 'unsafe-inline' data:"
-_TAKES = {"/classify": ("multipart/form-data",), "/predict": ("application/json",)}
+_TAKES = {"/classify": ("multipart/form-data",), "/predict": ("application/json",),
+          "/explain": ("application/json",)}  # fmt: skip
 _INFER = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
 """What the Open Inference Protocol's clients send; curl calls any body a form. Our parser reads JSON alone."""
 

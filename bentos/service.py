@@ -28,6 +28,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import bentoml
 import numpy as np
@@ -40,6 +41,7 @@ from bentos import protocol
 from bentos.door import Door
 from bentos.records import Records
 from ratchet import answers, contract
+from ratchet import explain as explaining
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
@@ -178,6 +180,33 @@ async def _predict(values: list[Any]) -> dict[str, Any]:
     return {**ANSWERS.told(await model().answer(inputs)), "model_version": VERSION}
 
 
+_EXPLAINING = anyio.Lock()
+
+
+async def _explain(values: list[Any]) -> dict[str, Any]:
+    """One at a time, and beside the answers: it asks the model up to 64 times."""
+    try:
+        if len(values) != 1:
+            raise Refusal(f"there are {len(values)} inputs", CONTRACT.many, "Send exactly one to be explained")
+        one = CONTRACT.read(values, CONTRACT.many)
+        _EXPLAINING.acquire_nowait()
+    except Refusal as refusal:
+        return _refused(refusal)  # type: ignore[return-value]
+    except anyio.WouldBlock:
+        busy = Refusal("another answer is being explained", RECIPE, "Try again in a second")
+        return _refused(busy, 429)  # type: ignore[return-value]
+    try:
+        answer, parts = await anyio.to_thread.run_sync(explaining.explain, CONTRACT, ANSWERS, model(), one)
+    finally:
+        _EXPLAINING.release()
+    told = [{"at": part.at, "weight": part.weight, **_quoted(one, part.at)} for part in parts]
+    return {**ANSWERS.told(answer[None]), "model_version": VERSION, "parts": told}
+
+
+def _quoted(one: np.ndarray, at: tuple[int, ...]) -> dict[str, str]:
+    return {"text": str(one[0])[slice(*at)]} if CONTRACT.kind == "text" else {}
+
+
 @bentoml.service(
     name=RECIPE,
     http={"host": "127.0.0.1"},
@@ -217,6 +246,11 @@ class Service:
             """A JSON array of images [N, height, width], whole numbers."""
             return await _predict(images)
 
+        @bentoml.api
+        async def explain(self, images: list[Any]) -> dict[str, Any]:
+            """One image [1, height, width]: what each part of it (top, bottom, left, right) adds to the answer."""
+            return await _explain(images)
+
     elif CONTRACT.kind == "text":
 
         @bentoml.api
@@ -224,12 +258,22 @@ class Service:
             """A JSON array of plain texts."""
             return await _predict(texts)
 
+        @bentoml.api
+        async def explain(self, texts: list[Any]) -> dict[str, Any]:
+            """One text in an array: what each of its words adds to the answer."""
+            return await _explain(texts)
+
     else:
 
         @bentoml.api
         async def predict(self, series: list[Any]) -> dict[str, Any]:
             """A JSON array of windows [N, window], numbers, the newest last."""
             return await _predict(series)
+
+        @bentoml.api
+        async def explain(self, series: list[Any]) -> dict[str, Any]:
+            """One window [1, window]: how far each of its steps moves the forecast."""
+            return await _explain(series)
 
 
 _service: Any = Service  # the decorator makes a bentoml Service of the class

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from models import candidate as candidates
 from models import registry
+from models.explain import explained
 from models.judge.baselines import baselines
 from models.judge.cost import too_slow
 from models.judge.forecasts import judge_forecasts
@@ -24,7 +25,7 @@ from ratchet.recipe import ForecastJudging, Recipe
 from ratchet.series import SeriesContract
 from ratchet.words import Candidate, Verdict, to_json
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same figures should give another verdict."""
 
 
@@ -50,12 +51,14 @@ def decide(
             easy = baselines(held.inputs, past.inputs, past.targets, recipe.contract.season)
             spent = [follows(recipe, recipe.judging, model, held.inputs, mine),
                      *costs(recipe.judging, model, held.inputs)]  # fmt: skip
-            return judge_forecasts(
+            found = judge_forecasts(
                 *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, spent
             )
+            return replace(found, explained=explained(recipe, model, held, mine, past.inputs))
         sides = load(recipe, candidate.snapshot)
         further = probe(recipe, recipe.judging, model, held, sides, mine, champion_[1] if champion_ else None)
-        return judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_, recipe.classes, further)
+        found = judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_, recipe.classes, further)
+        return replace(found, explained=explained(recipe, model, held, mine, sides["train"].inputs))
 
     judging = asdict(recipe.judging)
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,

@@ -54,6 +54,10 @@ class Answers(Protocol):
         """One answer in words."""
         ...
 
+    def carried(self, output: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """How much an answer [width] loses in each of others [N, width], to the same input in part; [N]."""
+        ...
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -93,6 +97,10 @@ class Classes:
 
     def says(self, output: np.ndarray) -> str:
         return f"class {int(output.argmax())} ({output.max():.3f})"
+
+    def carried(self, output: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Of the probability of the class that was answered."""
+        return output.max() - others[:, int(output.argmax())]
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,10 @@ class Forecast:
 
     def says(self, output: np.ndarray) -> str:
         return f"{output[0]:.2f} first and {output.mean():.2f} {self.unit} on average"
+
+    def carried(self, output: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """How far the values move, on average over the horizon."""
+        return np.abs(others - output).mean(axis=1)
 
 
 def of(contract: Mapping[str, Any], classes: Sequence[str]) -> Answers:

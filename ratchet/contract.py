@@ -74,6 +74,14 @@ class Contract(Protocol):
         """A batch of made-up inputs that are nobody's, as like real ones as can be."""
         ...
 
+    def hide(self, one: np.ndarray, most: int) -> tuple[list[tuple[int, ...]], np.ndarray]:
+        """An input [1, ...] in at most so many parts: where each is, and a batch [parts, ...] with each hidden."""
+        ...
+
+    def show(self, one: np.ndarray) -> str:
+        """An input [1, ...] for people to look at: a PNG as a data URI, the text, or JSON of the values."""
+        ...
+
     def example(self) -> np.ndarray:
         """A batch of one that holds to the contract and is nobody's."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -153,6 +155,28 @@ class ImageContract:
                 (top, bottom), (left, right) = (np.sort(chance.integers(0, side + 1, size=2)) for side in self.shape)
                 image[top : bottom + 1, left : right + 1] = chance.integers(40, self.high + 1)
         return made
+
+    def hide(self, one: np.ndarray, most: int) -> tuple[list[tuple[int, ...]], np.ndarray]:
+        """Tiles: top, bottom, left, right. With each its neighbours are made as bright as the image's edge."""
+        side = math.isqrt(most)
+        rows, columns = (np.linspace(0, n, min(side, n) + 1).round().astype(int) for n in self.shape)
+        edge = np.concatenate([one[0, 0], one[0, -1], one[0, :, 0], one[0, :, -1]])
+        places: list[tuple[int, ...]] = []
+        hidden = []
+        for y, x in np.ndindex(len(rows) - 1, len(columns) - 1):
+            places.append((int(rows[y]), int(rows[y + 1]), int(columns[x]), int(columns[x + 1])))
+            image = one[0].copy()
+            across = slice(columns[max(x - 1, 0)], columns[min(x + 2, len(columns) - 1)])
+            image[rows[max(y - 1, 0)] : rows[min(y + 2, len(rows) - 1)], across] = np.median(edge)
+            hidden.append(image)
+        return places, np.stack(hidden)
+
+    def show(self, one: np.ndarray) -> str:
+        """At most 256 pixels wide."""
+        picture, out = Image.fromarray(one[0]), io.BytesIO()
+        picture.thumbnail((256, 256))
+        picture.save(out, "PNG")
+        return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
     def example(self) -> np.ndarray:
         return np.zeros((1, *self.shape), self.dtype)

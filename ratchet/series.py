@@ -6,6 +6,7 @@ Needs only NumPy.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -128,6 +129,20 @@ class SeriesContract:
         wander = np.cumsum(chance.standard_normal((count, self.window)), axis=1) * span / 400
         wave = np.sin(2 * np.pi * (hours + chance.uniform(0, 24, size=(count, 1))) / 24) * span / 20
         return (level + wander + wave).clip(self.low, self.high).astype(self.dtype)
+
+    def hide(self, one: np.ndarray, most: int) -> tuple[list[tuple[int, ...]], np.ndarray]:
+        """Runs of steps: the first, and the one behind the last. Each becomes a straight line between its ends."""
+        size = -(-self.window // most)
+        places = [(at, min(at + size, self.window)) for at in range(0, self.window, size)]
+        hidden = np.repeat(one, len(places), axis=0)
+        for row, (start, stop) in zip(hidden, places, strict=True):
+            before, after = one[0, max(start - 1, 0)], one[0, min(stop, self.window - 1)]
+            first, last = (after if not start else before), (before if stop == self.window else after)
+            row[start:stop] = np.linspace(first, last, stop - start + 2)[1:-1]
+        return list(places), hidden
+
+    def show(self, one: np.ndarray) -> str:
+        return json.dumps(one[0].tolist())
 
     def example(self) -> np.ndarray:
         return np.full((1, self.window), (self.low + self.high) / 2, self.dtype)

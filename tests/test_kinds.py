@@ -19,6 +19,7 @@ from ratchet import answers, contract
 from ratchet.answers import Classes, Forecast
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.explain import explain
 from ratchet.images import ImageContract
 from ratchet.lake import sources
 from ratchet.lake.split import SIDES, in_time
@@ -51,6 +52,59 @@ def test_what_is_made_or_varied_holds_to_the_contract_and_travels(kind: Contract
         assert (kind.unpack(kind.pack(inputs), len(inputs)) == inputs).all()
         assert (kind.read(inputs.tolist()) == inputs).all()
         assert len(kind.features(inputs)) == len(inputs)
+
+
+@pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
+@given(seed=st.integers(0, 2**32), most=st.integers(1, 64))
+def test_what_hides_a_part_is_an_input_too_and_changes_nothing_else(kind: Contract, seed: int, most: int) -> None:
+    one = kind.made(1, np.random.default_rng(seed))
+    places, hidden = kind.hide(one, most)
+    assert len(places) == len(hidden) <= most
+    assert len(set(places)) == len(places)
+    for at, other in zip(places, hidden, strict=True):
+        assert kind.read([other.tolist() if isinstance(other, np.ndarray) else other]) is not None
+        if kind.kind == "text":
+            assert other == one[0][: at[0]] + one[0][at[1] :]
+        elif kind.kind == "series":
+            outside = np.ones(len(other), bool)
+            outside[slice(*at)] = False
+            assert (other[outside] == one[0][outside]).all()
+
+
+def test_what_carried_an_answer_is_found() -> None:
+    """Of models that look at one place alone."""
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, 12:16, 12:16] = 255
+
+    def middle(images: np.ndarray) -> np.ndarray:
+        lit = images[:, 12:16, 12:16].mean(axis=(1, 2)) / 255
+        return np.stack([lit, 1 - lit], axis=1)
+
+    answer, parts = explain(ImageContract(28, 28), Classes(("lit", "dark")), middle, image)
+    assert answer.argmax() == 0
+    best = max(parts, key=lambda p: p.weight)
+    assert best.weight > 0.9
+    assert best.at[0] < 16
+    assert best.at[1] > 12
+    assert min(p.weight for p in parts) == 0
+
+    def free(found: np.ndarray) -> np.ndarray:
+        spam = np.array([0.9 if "free" in text else 0.2 for text in found])
+        return np.stack([1 - spam, spam], axis=1)
+
+    words = np.array(["this is a free prize for you"], object)
+    _, parts = explain(TextContract(), Classes(("ham", "spam")), free, words)
+    best = max(parts, key=lambda p: p.weight)
+    assert words[0][slice(*best.at)] == "free"
+    assert best.weight == pytest.approx(0.7)
+
+    window = np.random.default_rng(0).random((1, 6)).astype(np.float32)
+    _, parts = explain(SERIES, Forecast(3, 1.0), lambda x: np.repeat(x[:, -1:], 3, axis=1), window)
+    assert max(parts, key=lambda p: p.weight).at == (5, 6)
+
+
+def test_a_text_of_one_word_has_no_part_that_could_be_left_out() -> None:
+    assert TEXT.hide(np.array(["hello"], object), 64)[0] == []
 
 
 @given(st.lists(st.lists(st.sampled_from("abcde"), min_size=3, max_size=9).map(" ".join), min_size=2, max_size=9))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -101,7 +102,8 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
     assert files == {
         "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/protocol.py",
         "bentos/records.py", "bentos/service.py",
-        "ratchet/__init__.py", "ratchet/answers.py", "ratchet/contract.py", "ratchet/errors.py", "ratchet/images.py",
+        "ratchet/__init__.py", "ratchet/answers.py", "ratchet/contract.py", "ratchet/errors.py", "ratchet/explain.py",
+        "ratchet/images.py",
         "model/dossier.html", "model/dossier.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip
 
@@ -163,6 +165,26 @@ def test_every_way_of_asking_gives_the_same_answer(url: str, built: Built) -> No
         assert (response.headers["x-model-version"], response.headers["x-bento"]) == ("1", built.tag)
 
 
+def test_an_answer_is_explained_and_only_one_at_a_time(url: str, built: Built) -> None:
+    asked = {"images": built.images[:1].tolist()}
+    told = httpx.post(f"{url}/explain", json=asked).json()
+    assert told["label"] == httpx.post(f"{url}/predict", json=asked).json()["label"]
+    assert len(told["parts"]) == 64
+    assert {tuple(part) for part in told["parts"]} == {("at", "weight")}
+    weights = [part["weight"] for part in told["parts"]]
+    assert max(weights) > 0.01
+    top, bottom, left, right = told["parts"][weights.index(max(weights))]["at"]
+    assert 0 <= top < bottom <= 28
+    assert 0 <= left < right <= 28
+    with ThreadPoolExecutor(16) as pool:
+        many = list(pool.map(lambda _: httpx.post(f"{url}/explain", json=asked, timeout=30), range(64)))
+        answers = list(pool.map(lambda _: httpx.post(f"{url}/predict", json=asked, timeout=30), range(64)))
+    assert {answer.status_code for answer in many} <= {200, 429}
+    assert all(set(a.json()) == {"error", "which", "next"} for a in many if a.status_code == 429)
+    assert all(a.json()["parts"] == told["parts"] for a in many if a.status_code == 200)
+    assert all(answer.status_code == 200 for answer in answers)
+
+
 good = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 784}
 INFER = f"/v2/models/{NAME}/infer"
 big = b"0" * (9 << 20)
@@ -191,6 +213,9 @@ WRONG = [
     ("deep JSON", "/predict", {"content": '{"images":' + "[" * 90000, "headers": {"content-type": "application/json"}}),
     ("no body", "/predict", {"headers": {"content-type": "application/json"}}),
     ("too large", "/predict", {"content": big, "headers": {"content-type": "application/json"}}),
+    ("nothing to explain", "/explain", {"json": {"images": []}}),
+    ("two to explain", "/explain", {"json": {"images": [[[0] * 28] * 28] * 2}}),
+    ("no image to explain", "/explain", {"json": {"images": [[0] * 28]}}),
     ("no image", "/classify", {"files": {"image": ("a.png", b"nothing", "image/png")}}),
     ("an image too large", "/classify", {"files": {"image": ("a.png", png(32, 32), "image/png")}}),
     ("another field", "/classify", {"files": {"other": ("a.png", png(28, 28), "image/png")}}),
@@ -223,7 +248,9 @@ def test_a_wrong_request_gets_a_sentence_and_never_a_500(path: str, request_: di
     assert "object at 0x" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/classify", "/predict", INFER, "/v2", "/", "/docs.json", "/metrics", "/livez"])
+@pytest.mark.parametrize(
+    "path", ["/classify", "/predict", "/explain", INFER, "/v2", "/", "/docs.json", "/metrics", "/livez"]
+)
 def test_a_pickled_body_is_refused_on_every_route(path: str, url: str) -> None:
     headers = {"content-type": "application/vnd.bentoml+pickle", "buffer-lengths": "1"}
     assert httpx.post(url + path, content=b"cos\nsystem\n(S'false'\ntR.", headers=headers).status_code == 415
@@ -236,8 +263,8 @@ def test_errors_of_get_have_the_same_shape(url: str) -> None:
         assert set(answer.json()) == {"error", "which", "next"}
 
 
-def test_the_open_api_page_describes_both_routes(url: str) -> None:
-    assert {"/classify", "/predict"} <= set(httpx.get(f"{url}/docs.json").json()["paths"])
+def test_the_open_api_page_describes_every_route(url: str) -> None:
+    assert {"/classify", "/predict", "/explain"} <= set(httpx.get(f"{url}/docs.json").json()["paths"])
     assert httpx.get(url).status_code == 200
 
 
