@@ -6,15 +6,13 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from models import export, train
 from models.judge import calibration
+from models.measure import measured
 from ratchet import recipe as recipes
 from ratchet.lake import ingest, quarantine, snapshot
 from ratchet.recipe import Recipe, families
@@ -58,13 +56,9 @@ def _row(
     out.mkdir()
     made = export.export(recipe, fitted.model, words, sides["test"].inputs[:256], out, calmed)
     figure = recipe.answers.figure(held.targets, made.answers(held.inputs))
-    ask, took = made.asker(threads=1), []
-    for i in range(220):
-        started = time.perf_counter()
-        ask(held.inputs[i % len(held) : i % len(held) + 1])
-        took.append((time.perf_counter() - started) * 1000)
+    took = measured(made).milliseconds
     told = f"{recipe.answers.metric.replace('_', ' ')} {figure:.4f}"
-    return (f"| `{recipe.name}` | {training.family} | {told} | {fitted.seconds:.0f} | {np.median(took[20:]):.2f} | "
+    return (f"| `{recipe.name}` | {training.family} | {told} | {fitted.seconds:.0f} | {took:.2f} | "
             f"{made.path.stat().st_size / 1e6:.2f} | {fitted.model.count_params():,} |")  # fmt: skip
 
 

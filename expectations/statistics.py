@@ -30,14 +30,14 @@ def columns(recipe: Recipe) -> tuple[str, ...]:
     return ("record", *labelled, *_OWN[recipe.contract.kind], "duplicate", "age_days")
 
 
-def of_batch(recipe: Recipe, home: Path, batch: str) -> pd.DataFrame:
-    """`columns` for every landed record of the batch.
+def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> pd.DataFrame:
+    """`columns` for every record of the batch in the table `where`: landed ones, or admitted ones in `records`.
 
     `duplicate` is 1 where the same input stands earlier in the batch or in the admitted records.
     """
     import pandas as pd
 
-    rows = table.read(home / "landing", where=("batch", batch))
+    rows = table.read(home / where, where=("batch", batch))
     records = rows.to_pylist() if rows is not None else []
     admitted = table.read(home / "records", ["input"])
     seen = Counter(admitted["input"].to_pylist() if admitted is not None else ())
@@ -55,8 +55,9 @@ def of_batch(recipe: Recipe, home: Path, batch: str) -> pd.DataFrame:
 
 
 def _images(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
-    _, width = recipe.contract.shape
-    pixels = np.array([np.frombuffer(r["image"], np.uint8) for r in records], np.float64).reshape(len(records), -1)
+    height, width = recipe.contract.shape
+    whole = b"".join(r["image"] for r in records)
+    pixels = np.frombuffer(whole, np.uint8).astype(np.float64).reshape(len(records), height * width)
     empty = not len(records)
     return {
         "height": [len(r["image"]) // width for r in records], "width": [width] * len(records),

@@ -1,4 +1,4 @@
-"""The loop: ingest, validate, train, judge, package, release, observe. A newcomer reads this first."""
+"""The loop: ingest, validate, train, shrink, judge, package, release, observe. A newcomer reads this first."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def retrain_and_release(
             candidate = compete(recipe, snapshot, families, epochs, batch_size)
         else:
             candidate = stages.train(recipe, snapshot, epochs, batch_size)
+        candidate = stages.shrink(recipe, candidate)
         state = requests.state_of(recipe)
         arm = stages.arm(recipe, candidate)
         if state.champion and state.champion.arm == arm:

@@ -15,16 +15,17 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from ratchet import dossier
+from flows import dossiers
+from flows.measure import on_a_host
 from ratchet.errors import Refusal
-from ratchet.files import keep, kept, sha256
+from ratchet.files import sha256
 from ratchet.lake import ingest as lake
 from ratchet.lake import quarantine
 from ratchet.lake import snapshot as snapshots
 from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
-from ratchet.words import Candidate, Lineage, Package, Snapshot, SuiteResult, Verdict, from_json, to_json
+from ratchet.words import Candidate, Package, Snapshot, Verdict, to_json
 from releases import act, record, requests
 from releases.state import State
 
@@ -67,7 +68,7 @@ def validate(name: str) -> Snapshot:
     recipe, home, log = load_recipe(name), lake.lake(name), get_run_logger()
     failed = []
     for batch in quarantine.pending(home):
-        result = suite_result(recipe, home, batch)
+        result = dossiers.suite_result(recipe, batch)
         create_table_artifact(
             [{"expectation": e.name, "column": e.column, "expected": e.limit, "observed": e.observed,
               "passed": e.passed, "records": ", ".join(r[:12] for r in e.records)} for e in result.expected],
@@ -94,15 +95,6 @@ def validate(name: str) -> Snapshot:
     return snapshot
 
 
-def suite_result(recipe: Recipe, home: Path, batch: str) -> SuiteResult:
-    from expectations import checkpoint, statistics
-    from expectations.suite import suite
-
-    result = checkpoint.check(recipe.name, batch, statistics.of_batch(recipe, home, batch), suite(recipe))
-    keep(home / "suites" / f"{batch}.json", to_json(result))
-    return result
-
-
 @stage
 def train(
     name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: int | None = None, family: str | None = None
@@ -124,6 +116,26 @@ def train(
 
 
 @stage
+def shrink(name: str, candidate: Candidate) -> Candidate:
+    """The same with its smaller and faster forms, and the one that is packaged; decided once for a version."""
+    from models import variants
+    from models.judge.variants import chosen
+
+    log, found = get_run_logger(), variants.kept(candidate)
+    if not found:
+        with scratch() as folder:
+            made = variants.make(load_recipe(name), candidate, folder)
+        where, took = on_a_host(candidate, made)
+        found = chosen(made, took, where)
+        variants.keep(candidate, found)
+    for one in found:
+        took_ = "not measured" if one.milliseconds is None else f"{one.milliseconds:.3f} ms"
+        log.info("%s%s: %s, %.2f MB, on %s; %s", one.name, " (packaged)" if one.packaged else "", took_, one.megabytes,
+                 one.where, one.check.detail)  # fmt: skip
+    return replace(candidate, variants=found)
+
+
+@stage
 def judge(name: str, candidate: Candidate) -> Verdict:
     """The verdict; a candidate that is not blessed ends the run."""
     from models.decide import decide
@@ -142,33 +154,18 @@ def judge(name: str, candidate: Candidate) -> Verdict:
     )  # fmt: skip
     for check in verdict.checks:
         get_run_logger().info("%s: %s (%s)", check.name, check.outcome, check.detail)
-    tell_dossier(candidate, verdict)
+    dossiers.tell(candidate, verdict)
     if not verdict.blessed:
         raise Refusal(f"the verdict is against it: {verdict.why}", f"version {verdict.version} of {name}",
                       f"It stays registered and is never served. {requests.goes_on(state)}")  # fmt: skip
     return verdict
 
 
-def tell_dossier(candidate: Candidate, verdict: Verdict) -> None:
-    """Keeps the dossier beside the version in MLflow, blessed or not, and as an artifact of this run."""
-    from models import registry
-
-    told = dossier_of(candidate, verdict)
-    registry.upload(registry.beside(candidate, dossier.DATA), json.dumps(told, indent=1))
-    registry.upload(registry.beside(candidate, dossier.PAGE), dossier.page(told))
-    create_markdown_artifact(dossier.markdown(told), key=f"dossier-{candidate.recipe}")
-
-
-def dossier_of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
-    suites = suites_of(candidate.recipe, candidate.snapshot)
-    return dossier.render(load_recipe(candidate.recipe), Lineage(candidate, verdict, suites))
-
-
 def arm(name: str, candidate: Candidate) -> str:
     """What would serve it: the same weights in a mended service are another."""
     from bentos import build
 
-    return build.arm(candidate.version, build.package_key(load_recipe(name), candidate.onnx, candidate.vocabulary))
+    return build.arm(candidate.version, build.package_key(load_recipe(name), candidate.packaged, candidate.vocabulary))
 
 
 @stage
@@ -180,7 +177,7 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     from ratchet import stage as stages
 
     recipe = load_recipe(name)
-    key = build.package_key(recipe, candidate.onnx, candidate.vocabulary)
+    key = build.package_key(recipe, candidate.packaged, candidate.vocabulary)
     labels = {"package": key, "model": name, "version": candidate.version, "run": candidate.run_id,
               "snapshot": candidate.snapshot.fingerprint, "commit": candidate.commit}  # fmt: skip
 
@@ -195,7 +192,7 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
                 inputs,
                 made.answers(inputs),
                 labels,
-                dossier_of(candidate, verdict),
+                dossiers.of(candidate, verdict),
                 folder,
             )
             path = registry.beside(candidate, bento.name)
@@ -223,11 +220,6 @@ def golden_inputs(recipe: Recipe, snapshot: Snapshot) -> Any:
     chance, like, count = np.random.default_rng(0), sides["train"], len(recipe.classes) or 1
     groups = [like.inputs[like.targets == i] for i in range(count)] if recipe.classes else [like.inputs]
     return np.concatenate([recipe.contract.made(-(-32 // count), chance, group) for group in groups])
-
-
-def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
-    found = (kept(lake.lake(name) / "suites" / f"{batch}.json") for batch in snapshot.batches)
-    return tuple(from_json(SuiteResult, result) for result in found if result is not None)
 
 
 @stage

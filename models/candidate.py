@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from ratchet.lake import snapshot as snapshots
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe, Training
 from ratchet.settings import ROOT, settings
-from ratchet.words import Candidate, Snapshot, from_json, to_json
+from ratchet.words import Candidate, Snapshot, Variant, from_json, to_json
 
 KEY = "ratchet.key"
 CANDIDATE = "candidate.json"
 """The word itself, an artifact of the version: a tag is too short for many batches."""
+VARIANTS = "ratchet.variants"
 _LOCKED = ("keras", "tensorflow", "numpy", "mlflow", "h5py")
 
 
@@ -184,25 +185,37 @@ def read(version: registry.Version) -> Candidate:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CANDIDATE
         registry.download(registry.beside(version, CANDIDATE), path)
-        return from_json(Candidate, kept(path) or {})
+        return replace(from_json(Candidate, kept(path) or {}), variants=variants_of(version))
 
 
 def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: Path) -> export.Exported:
-    """The candidate's export, fetched from MLflow. Raises Refusal when it is not the one that was exported."""
+    """The form of its export that is packaged, fetched from MLflow.
+
+    Raises Refusal when it is not the one that was made.
+    """
     if isinstance(candidate, Candidate):
         onnx, vocabulary, contract = candidate.onnx, candidate.vocabulary, recipe.contract
+        variants = candidate.variants
     else:
         onnx, vocabulary = candidate.tags["ratchet.onnx"], candidate.tags.get("ratchet.vocabulary", "")
         told = candidate.tags.get("ratchet.contract")  # its own: the recipe's may have changed since
         contract = contracts.of(json.loads(told)) if told else recipe.contract
-    folder = scratch / candidate.model_id
-    path = _fetched(candidate, export.MODEL, onnx, folder)
-    words = export.read_words(_fetched(candidate, export.VOCABULARY, vocabulary, folder)) if vocabulary else ()
+        variants = variants_of(candidate)
+    file, onnx = next(((v.file, v.onnx) for v in variants if v.packaged), (export.MODEL, onnx))
+    folder = scratch / candidate.model_id / file.removesuffix(".onnx")
+    path = _fetched(candidate, file, onnx, folder / export.MODEL)
+    vocabulary_at = folder / export.VOCABULARY
+    words = export.read_words(_fetched(candidate, export.VOCABULARY, vocabulary, vocabulary_at)) if vocabulary else ()
     return export.Exported(path, contract, words)
 
 
-def _fetched(candidate: Candidate | registry.Version, name: str, want: str, folder: Path) -> Path:
-    path = folder / name
+def variants_of(version: registry.Version) -> tuple[Variant, ...]:
+    """The forms of a version's export, once decided; else none."""
+    return tuple(from_json(Variant, told) for told in json.loads(version.tags.get(VARIANTS, "[]")))
+
+
+def _fetched(candidate: Candidate | registry.Version, name: str, want: str, path: Path) -> Path:
+    """The version's artifact of that name, at `path`, with that SHA-256."""
     if not path.exists():
         registry.download(registry.beside(candidate, name), path)
     if sha256(path) != want:

@@ -13,7 +13,7 @@ from models import candidate as candidates
 from models import registry
 from models.explain import explained
 from models.judge.baselines import baselines
-from models.judge.cost import too_slow
+from models.judge.cost import measured_badly
 from models.judge.forecasts import judge_forecasts
 from models.judge.verdict import judge
 from models.probe import costs, follows, probe
@@ -50,7 +50,7 @@ def decide(
             assert isinstance(recipe.contract, SeriesContract)
             easy = baselines(held.inputs, past.inputs, past.targets, recipe.contract.season)
             spent = [follows(recipe, recipe.judging, model, held.inputs, mine),
-                     *costs(recipe.judging, model, held.inputs)]  # fmt: skip
+                     *costs(recipe, model)]  # fmt: skip
             found = judge_forecasts(
                 *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, spent
             )
@@ -62,9 +62,10 @@ def decide(
 
     judging = asdict(recipe.judging)
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,
-                    champion=champion, best=best, benchmark=fingerprint, judging=judging)  # fmt: skip
+                    onnx=candidate.packaged, champion=champion, best=best, benchmark=fingerprint,
+                    judging=judging)  # fmt: skip
     # A busy moment must not refuse it for good.
-    verdict, _ = stage.run(key, Verdict, work, source=judge, still=lambda v: not too_slow(v.checks))
+    verdict, _ = stage.run(key, Verdict, work, source=judge, still=lambda v: not measured_badly(v.checks))
     _write(recipe, candidate, verdict)
     return verdict
 

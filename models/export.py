@@ -36,13 +36,19 @@ class Exported:
         ask = self.asker()
         return np.concatenate([ask(inputs[i : i + batch]) for i in range(0, len(inputs), batch)])
 
-    def asker(self, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
-        """A session that is kept, on so many threads; 0 are as many as there are cores."""
+    def asker(self, threads: int = 0, device: str = "cpu") -> Callable[[np.ndarray], np.ndarray]:
+        """A session that is kept, on so many threads; 0 are as many as there are cores.
+
+        Raises Refusal where there is no such device.
+        """
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+        wanted = "CUDAExecutionProvider" if device == "gpu" else "CPUExecutionProvider"
+        session = onnxruntime.InferenceSession(self.path, options, providers=[wanted])
+        if session.get_providers()[0] != wanted:
+            raise Refusal(f"there is no {device}", self.path.name, "Mend the host, or set RATCHET_DEVICE=cpu")
         name = self.contract.kind
         return lambda inputs: session.run(None, {name: self.contract.features(inputs, self.words)})[0]
 

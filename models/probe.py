@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import numpy as np
 
 from models.export import Exported
 from models.judge import behaviour, calibration, cost, fairness, leakage, privacy, slices
+from models.measure import measured
 from ratchet.lake.snapshot import Split
 from ratchet.lake.split import Side
 from ratchet.recipe import ForecastJudging, Judging, Recipe
@@ -18,7 +18,6 @@ from ratchet.words import Check
 
 _MOST = 2000
 """Records that are asked again, changed; and of each side of the attack."""
-_TIMED = 100
 
 
 def probe(
@@ -41,28 +40,16 @@ def probe(
         _duplicates(recipe, asked, held, sides["train"], answered == labels),
         leakage.noise(labels, mine, held.records, asked.disputed),
         _membership(asked, model, sides),
-        *costs(asked, model, held.inputs),
+        *costs(recipe, model),
     ]
 
 
-def costs(asked: Judging | ForecastJudging, model: Exported, inputs: np.ndarray) -> list[Check]:
-    """What one answer takes, alone and warm, and how large the model's files are."""
+def costs(recipe: Recipe, model: Exported) -> list[Check]:
+    """What one answer takes, alone and warm, and how large the model's files are and the process that serves them."""
+    asked, took = recipe.judging, measured(model)
     size = sum(file.stat().st_size for file in model.path.parent.iterdir()) / 1e6
-    return cost.checks(milliseconds(model, inputs), asked.milliseconds, size, asked.megabytes)
-
-
-def milliseconds(model: Exported, inputs: np.ndarray) -> float:
-    """The median of one answer alone on one thread, warm: the least of three, since others may be at work here."""
-    ask, medians = model.asker(threads=1), []
-    for _ in range(3):
-        took = []
-        for i in range(_TIMED):
-            at = i % len(inputs)
-            started = time.perf_counter()
-            ask(inputs[at : at + 1])
-            took.append((time.perf_counter() - started) * 1000)
-        medians.append(float(np.median(took)))
-    return min(medians)
+    bounds = asked.milliseconds, size, asked.megabytes
+    return cost.checks(took.milliseconds, *bounds, took.megabytes, recipe.memory_mb)
 
 
 def _behaviour(recipe: Recipe, asked: Judging, model: Exported, held: Split, mine: np.ndarray) -> list[Check]:

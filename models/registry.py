@@ -92,6 +92,12 @@ def beside(of: Made, name: str) -> str:
     return artifact_path(experiment_of(of.run_id), of.model_id, name)
 
 
+def page(of: Made) -> str:
+    """Where MLflow's UI shows a version's model and all its artifacts."""
+    at = f"#/experiments/{experiment_of(of.run_id)}/models/{of.model_id}/artifacts"
+    return f"{settings().mlflow_url}/{at}?workflowType=machine_learning"
+
+
 def download(path: str, to: Path, limit: int = 2 << 30) -> None:
     """Fetches an artifact to a file. Raises Refusal when it is not there or larger than `limit` bytes."""
     to.parent.mkdir(parents=True, exist_ok=True)

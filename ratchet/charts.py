@@ -103,6 +103,88 @@ def interval(figure: float, low: float, high: float, threshold: float) -> Markup
     return _svg(140, 18, f"{figure:.4g}, from {low:.4g} to {high:.4g}, against {threshold:.4g}", parts)
 
 
+def forest(rows: Sequence[tuple[str, float, float, float]], limit: float | None) -> Markup:
+    """A figure with its interval (low, high) on each line, all on one axis; and the limit that holds for all."""
+    left, step, width = 128, 20, 480
+    ends = [v for _, _, low, high in rows for v in (low, high)] + ([] if limit is None else [limit])
+    first, last = min(ends, default=0.0), max(ends, default=1.0)
+    pad = (last - first) * 0.06 or 0.05
+    first, last = first - pad, last + pad
+
+    def x(v: float) -> float:
+        return left + (v - first) / (last - first) * (width - left - 12)
+
+    bottom, parts = len(rows) * step + 6, []
+    for v in _round(first, last):
+        parts += [_line("grid", x(v), 2, x(v), bottom), _text("tick mid", x(v), bottom + 13, f"{v:g}")]
+    if limit is not None:
+        parts.append(_line("limit", x(limit), 2, x(limit), bottom))
+    for n, (name, figure, low, high) in enumerate(rows):
+        y = n * step + 14
+        parts += [
+            _text("tick end", left - 8, y + 3, name),
+            _line("span", x(low), y, x(high), y),
+            _dot(0, x(figure), y, 4),
+        ]
+    return _svg(width, bottom + 20, f"Figures with their intervals: {', '.join(r[0] for r in rows)}", parts)
+
+
+def carried(picture: str, height: int, width: int, parts: Sequence[tuple[Sequence[int], float]]) -> Markup:
+    """An image (a data URI), and over it each part (top, bottom, left, right), stronger the more it carried."""
+    most, scale = max((abs(w) for _, w in parts), default=0.0) or 1.0, 168 / max(height, width)
+    made = [Markup('<image class="sharp" href="{}" width="{:g}" height="{:g}"/>').format(
+        picture if picture.startswith("data:image/png;base64,") else "", width * scale, height * scale)]  # fmt: skip
+    for (top, bottom, left, right), weight in parts:
+        kind = "for" if weight >= 0 else "against"
+        sides = left * scale, top * scale, (right - left) * scale, (bottom - top) * scale
+        made.append(_rect(kind, *sides, f"{weight:+.3f}", 0.72 * abs(weight) / most))
+    return _svg(width * scale, height * scale, "Which parts of the image carried the answer", made)
+
+
+def marked(text: str, parts: Sequence[tuple[Sequence[int], float]], shown: int = 420) -> Markup:
+    """The beginning of a text, each part (first character, end) marked, stronger the more it carried."""
+    most, made, at = max((abs(w) for _, w in parts), default=0.0) or 1.0, [], 0
+    for (start, stop), weight in parts:
+        if stop > shown:
+            break
+        share, kind = 100 * abs(weight) / most, "for" if weight >= 0 else "against"
+        made += [Markup("{}").format(text[at:start]),
+                 Markup('<mark class="{}" style="--much:{:.0f}%" title="{:+.3f}">{}</mark>').format(
+                     kind, share, weight, text[start:stop])]  # fmt: skip
+        at = stop
+    rest = text[at:shown] + (" …" if len(text) > shown else "")
+    return Markup("").join([*made, Markup("{}").format(rest)])
+
+
+def foretold(
+    window: Sequence[float], forecast: Sequence[float], came: Sequence[float],
+    parts: Sequence[tuple[Sequence[int], float]],
+) -> Markup:  # fmt: skip
+    """A window, its forecast and what came; each part (first step, end) shaded, darker the more it moved."""
+    count, wide, tall = len(window) + len(forecast), 480, 150
+    values = [*window, *forecast, *came]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
+    most = max((abs(w) for _, w in parts), default=0.0) or 1.0
+
+    def x(i: float) -> float:
+        return _LEFT + i / max(count - 1, 1) * (wide - _LEFT - 8)
+
+    def y(v: float) -> float:
+        return _TOP + (high - v) / (high - low) * (tall - _TOP - 8)
+
+    made = [_rect("for", x(a), _TOP, x(b) - x(a), tall - _TOP - 8, f"{w:+.3f}", 0.5 * abs(w) / most)
+            for (a, b), w in parts]  # fmt: skip
+    made += [_text("tick end", _LEFT - 5, y(v) + 3, f"{v:.3g}") for v in (low, (low + high) / 2, high)]
+    last = len(window) - 1
+    lines_ = (("fourth", 0, window), ("s1", last, [window[-1], *came] if came else []),
+              ("s0", last, [window[-1], *forecast] if window else []))  # fmt: skip
+    for kind, begin, series in lines_:
+        points = " ".join(f"{x(begin + i):.1f},{y(v):.1f}" for i, v in enumerate(series))
+        made.append(Markup('<polyline class="{} line" points="{}"/>').format(kind, points))
+    return _svg(wide, tall, "A window, its forecast, and what came", made)
+
+
 def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
     """Share that was right over confidence, a dot a bin, larger for more records; on the line it means what it says."""
     side, most = _H - _TOP - _BOTTOM, max((n for _, _, n in bins), default=1)
@@ -116,6 +198,14 @@ def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
     parts.append(_line("limit", *place(0, 0), *place(1, 1)))
     parts += [_dot(0, *place(sure, right), 2 + 5 * math.sqrt(n / most)) for sure, right, n in bins]
     return _svg(_LEFT + side + 10, _H, "Share that was right over confidence", parts)
+
+
+def _round(low: float, high: float) -> list[float]:
+    """About four round numbers from low to high."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 4))
+    step = next((m * power for m in (1, 2, 5) if (high - low) / (m * power) <= 5), 10 * power)
+    first = math.ceil(low / step)
+    return [round(n * step, 9) for n in range(first, math.floor(high / step) + 1)]
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,8 @@ grow with it. After Mitchell and others, Model Cards for Model Reporting, 2019 (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from ratchet import charts
 from ratchet.recipe import Recipe
 from ratchet.words import Lineage, to_json
 
-FORMAT = 3
-"""1 had neither curves nor a confusion matrix, 2 no vocabulary and no reliability."""
+FORMAT = 4
+"""1 had neither curves nor a confusion matrix, 2 no vocabulary and no reliability, 3 no forms and no drift."""
 DATA, PAGE = "dossier.json", "dossier.html"
 """Its names among a version's artifacts in MLflow, and in the bento."""
 _UNTOLD = "This copy reaches up to the verdict; `ratchet dossier RECIPE VERSION` tells of the release, too."
@@ -30,7 +31,8 @@ def render(recipe: Recipe, lineage: Lineage) -> dict[str, Any]:
         "format": FORMAT,
         "model": {"recipe": recipe.name, "recipe_version": recipe.version, "version": candidate.version,
                   "purpose": recipe.purpose, "classes": list(recipe.classes), "contract": recipe.contract.to_json()},
-        "data": {"snapshot": to_json(candidate.snapshot), "suites": [to_json(s) for s in lineage.suites]},
+        "data": {"snapshot": to_json(candidate.snapshot), "suites": [to_json(s) for s in lineage.suites],
+                 "drift": [to_json(d) for d in lineage.drift]},
         "training": {"family": candidate.family, "parameters": dict(candidate.parameters),
                      "metrics": dict(candidate.metrics), "history": [dict(h) for h in candidate.history],
                      "confusion": [list(row) for row in candidate.confusion],
@@ -38,7 +40,9 @@ def render(recipe: Recipe, lineage: Lineage) -> dict[str, Any]:
                      "weights_sha256": candidate.weights, "onnx_sha256": candidate.onnx,
                      "vocabulary_sha256": candidate.vocabulary,
                      "commit": candidate.commit, "lock_sha256": candidate.lock},
+        "variants": [to_json(v) for v in candidate.variants],
         "verdict": to_json(verdict),
+        "whole": lineage.whole,
     }  # fmt: skip
 
 
@@ -74,15 +78,29 @@ def markdown(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = Non
         f"`{snapshot['fingerprint'][:16]}`.", "",
         f"**Training.** {training['family']}, {training['seconds']:.0f} s, {_tested(training)}, weights "
         f"`{training['weights_sha256'][:16]}`.", "",
+        *_variants(d["variants"]),
+        f"**Again.** `ratchet reproduce {model['recipe']} {model['version']}` trains it anew and compares.", "",
         "**Release.**", "", *(table if events else [r["untold"]]), "",
     ])  # fmt: skip
 
 
+def _variants(variants: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = []
+    for v in variants:
+        name, check = f"{v['name']} (packaged)" if v["packaged"] else v["name"], v["check"]
+        figures = f"{_figure(v['milliseconds'])} | {_figure(v['megabytes'])}"
+        rows.append(f"| {name} | {figures} | {check['outcome']}: {_cell(check['detail'])} | {_cell(v['where'])} |")
+    head = ["| form | one answer, ms | MB | held against fp32 | measured on |", "| --- | --- | --- | --- | --- |"]
+    return ["**Forms.**", "", *head, *rows, ""] if rows else []
+
+
 def _grown(dossier: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What format 1 wrote, as of today."""
-    verdict = {"reliability": [], **dossier["verdict"]}
+    """What earlier formats wrote, as of today."""
+    verdict = {"reliability": [], "explained": [], **dossier["verdict"]}
+    data = {"drift": [], **dossier["data"]}
     training = {"history": [], "confusion": [], "vocabulary_sha256": "", **dossier["training"]}
-    return {**dossier, "training": training, "verdict": verdict}
+    more = {"training": training, "verdict": verdict, "data": data}
+    return {"variants": [], "whole": "", **dossier, **more}
 
 
 def _tested(training: Mapping[str, Any]) -> str:
@@ -115,7 +133,17 @@ def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
     moments = [(e["at"], e["split"]["weights"]) for e in r["events"]]
     arms = list(dict.fromkeys(arm for _, weights in moments for arm in weights))
     matrix = training["confusion"]
+    slices = [c for c in d["verdict"]["checks"] if c["name"].startswith("on ") and c.get("low") is not None]
+    limits = {c["threshold"] for c in slices}
     return {
+        "parts": [c["name"] for c in d["verdict"]["checks"] if c["name"].startswith("on ")],
+        "slices": charts.forest(
+            [(c["name"][3:], c["figure"], c["low"], c["high"]) for c in slices],
+            limits.pop() if len(limits) == 1 else None,
+        )
+        if slices
+        else "",
+        "explained": [(e, _explained(d["model"]["contract"], e)) for e in d["verdict"]["explained"]],
         "curves": {name: charts.lines(series) for name, series in curves.items()},
         "confusion": charts.matrix(matrix, d["model"]["classes"]) if matrix else "",
         "reliability": charts.reliability(d["verdict"]["reliability"]) if d["verdict"]["reliability"] else "",
@@ -125,9 +153,22 @@ def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
         "intervals": {
             c["name"]: charts.interval(c["figure"], c["low"], c["high"], c["threshold"])
             for c in d["verdict"]["checks"]
+            if not c["name"].startswith("on ")
             if None not in (c["figure"], c.get("low"), c.get("high"), c["threshold"])
         },
     }
+
+
+def _explained(contract: Mapping[str, Any], told: Mapping[str, Any]) -> Any:
+    """What carried an answer, as that kind of input is looked at."""
+    parts = [(part["at"], part["weight"]) for part in told["parts"]]
+    match contract.get("kind", "image"):
+        case "text":
+            return charts.marked(told["shown"], parts)
+        case "series":
+            series = json.loads(told["shown"])
+            return charts.foretold(series["window"], series["forecast"], series["came"], parts)
+    return charts.carried(told["shown"], contract["height"], contract["width"], parts)
 
 
 def _time(at: float) -> str:

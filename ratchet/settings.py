@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     ingest_disk_mb: int = Field(1024, ge=1, description="Disk that reading one source may take, and the largest file.")
     tick_seconds: float = Field(0.5, gt=0, description="How often the controller looks.")
     warm_seconds: float = Field(300, gt=0, description="How long a release may wait for its bento.")
+    measure_host: str = Field(
+        "", description="The host that measures the forms of a model before its verdict; unless named, the first."
+    )
     turn_seconds: float = Field(30, gt=0, description="How long the gateway may take to turn.")
     start_seconds: float = Field(180, gt=0, description="How long a process of the stack may take to be healthy.")
 

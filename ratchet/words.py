@@ -83,6 +83,36 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Check:
+    name: str
+    figure: float | None
+    threshold: float | None
+    outcome: Outcome
+    detail: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of a candidate's export, held against the one in full precision."""
+
+    name: str
+    """`fp32`, `fp16` or `int8`."""
+    file: str
+    """Among the version's artifacts; empty where it could not be made."""
+    onnx: str
+    """Its SHA-256."""
+    megabytes: float
+    check: Check
+    milliseconds: float | None = None
+    """Of one answer alone, warm; None where nobody measured it."""
+    where: str = ""
+    """The host that measured it, or why none did."""
+    packaged: bool = False
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A trained and registered version, not yet judged."""
 
@@ -107,17 +137,13 @@ class Candidate:
     """Test records of each true class (rows) that were answered as each class (columns)."""
     vocabulary: str = ""
     """SHA-256 of the file of words that a text's features need; empty where there is none."""
+    variants: tuple[Variant, ...] = ()
+    """Decided after training, once; none where that was not done yet."""
 
-
-@dataclass(frozen=True)
-class Check:
-    name: str
-    figure: float | None
-    threshold: float | None
-    outcome: Outcome
-    detail: str
-    low: float | None = None
-    high: float | None = None
+    @property
+    def packaged(self) -> str:
+        """SHA-256 of the form that is judged, packaged and served."""
+        return next((v.onnx for v in self.variants if v.packaged), self.onnx)
 
 
 @dataclass(frozen=True)
@@ -234,9 +260,21 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """How far a column of newer batches is from that of older ones: the population stability index."""
+
+    column: str
+    index: float
+
+
+@dataclass(frozen=True)
 class Lineage:
     """What the dossier is rendered from, up to the verdict."""
 
     candidate: Candidate
     verdict: Verdict
     suites: tuple[SuiteResult, ...] = field(default=())
+    drift: tuple[Drift, ...] = ()
+    """Of the batches that the champion was not trained on, against those that it was."""
+    whole: str = ""
+    """Where MLflow shows the version with all its artifacts."""

@@ -42,7 +42,7 @@ def chain(recipe: Recipe, version: registry.Version) -> Iterator[Link]:
         "weights", candidate.weights, told == candidate.weights, f"{candidate.family}, as the version's tag says"
     )
     with tempfile.TemporaryDirectory() as scratch:
-        yield _checked("export", candidate.onnx, lambda: _export(recipe, version, Path(scratch)))
+        yield _checked("export", candidate.packaged, lambda: _export(recipe, version, Path(scratch)))
     yield _checked("benchmark", version.tags.get("ratchet.benchmark", ""), lambda: _benchmark(recipe, version))
     if "ratchet.package" not in version.tags:
         yield Link("bento", "", None, "none was built: " + version.tags.get("ratchet.verdict_why", "it was not judged"))
@@ -68,7 +68,8 @@ def _snapshot(recipe: Recipe, candidate: Candidate) -> str:
 
 def _export(recipe: Recipe, version: registry.Version, scratch: Path) -> str:
     made = candidates.exported(recipe, version, scratch)
-    return f"model.onnx in MLflow{f', and {len(made.words)} words' if made.words else ''}"
+    form = next((v.name for v in candidates.variants_of(version) if v.packaged), "fp32")
+    return f"the {form} form in MLflow{f', and {len(made.words)} words' if made.words else ''}"
 
 
 def _benchmark(recipe: Recipe, version: registry.Version) -> str:
@@ -84,7 +85,7 @@ def _bento(candidate: Candidate, package: Package) -> str:
     if changed := shelf.changed(package):
         what = f"{', '.join(changed[:5])} changed after it was unpacked"
         raise Refusal(what, shelf.folder(package), "Remove that folder; the host unpacks it anew")
-    if sha256(model) != candidate.onnx:
+    if sha256(model) != candidate.packaged:
         raise Refusal("the model in the bento is not the version's export", package.tag, "Build it anew")
     return f"{package.tag}, with that very export"
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from models.judge.share import interval
 from ratchet.words import Check, Outcome
 
 LEAST = 30
 """Records of the class that a group must have to say anything."""
-_Z = 1.96
 
 
 def shares(right: np.ndarray, groups: np.ndarray) -> Mapping[str, tuple[float, int]]:
@@ -34,18 +34,11 @@ def shares(right: np.ndarray, groups: np.ndarray) -> Mapping[str, tuple[float, i
 
 def gap(one: tuple[float, int], other: tuple[float, int]) -> tuple[float, float]:
     """The difference of two shares, and how large it may be at most, both without sign."""
-    (p, low, high), (q, below, above) = _wilson(*one), _wilson(*other)
+    (p, low, high), (q, below, above) = (one[0], *interval(*one)), (other[0], *interval(*other))
     if p < q:
         (p, low, high), (q, below, above) = (q, below, above), (p, low, high)
     ends = (p - q - math.hypot(p - low, above - q), p - q + math.hypot(high - p, q - below))
     return p - q, max(map(abs, ends))
-
-
-def _wilson(share: float, count: int) -> tuple[float, float, float]:
-    """A share with its score interval (Wilson 1927)."""
-    mid = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    room = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return share, mid - room, mid + room
 
 
 def checks(

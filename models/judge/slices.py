@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from models.judge.bootstrap import difference
+from models.judge.share import interval
 from ratchet.words import Check, Outcome
 
 LEAST = 30
@@ -59,7 +60,7 @@ def checks(masks: Masks, mine: np.ndarray, theirs: np.ndarray | None, margin: fl
 def _check(name: str, mine: np.ndarray, theirs: np.ndarray | None, margin: float) -> Check:
     if theirs is None:
         detail = f"accuracy {mine.mean():.4f} of {len(mine)} records; there is no champion to compare with"
-        return Check(name, float(mine.mean()), None, "not asked", detail)
+        return Check(name, float(mine.mean()), None, "not asked", detail, *interval(float(mine.mean()), len(mine)))
     if len(mine) < LEAST:
         return Check(name, None, -margin, "inconclusive", f"{len(mine)} records, at least {LEAST} are needed")
     figure, low, high = difference(mine, theirs)

@@ -26,7 +26,7 @@ from ratchet.words import Place, Split, version_of
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 
-OPEN = r"(classify|predict|docs\.json|static_content/.*|v2(/.*)?)?"
+OPEN = r"(classify|predict|explain|docs\.json|static_content/.*|v2(/.*)?)?"
 """What of a recipe's service callers need, below `/<recipe>/`. Metrics, records and dossier are not."""
 _COUNTED = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
 _BREAKERS = {"thresholds": [{

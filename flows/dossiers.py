@@ -1,0 +1,78 @@
+"""The dossier of a version: put together from what each stage left, and kept where people look."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact
+
+from ratchet import dossier
+from ratchet.files import keep, kept
+from ratchet.lake import ingest as lake
+from ratchet.recipe import Recipe
+from ratchet.recipe import load as load_recipe
+from ratchet.words import Candidate, Drift, Lineage, Snapshot, SuiteResult, Verdict, from_json, to_json
+
+
+def tell(candidate: Candidate, verdict: Verdict) -> None:
+    """Keeps the dossier beside the version in MLflow, blessed or not, and as an artifact of this run."""
+    from models import registry
+
+    told = of(candidate, verdict)
+    registry.upload(registry.beside(candidate, dossier.DATA), json.dumps(told, indent=1))
+    registry.upload(registry.beside(candidate, dossier.PAGE), dossier.page(told))
+    create_markdown_artifact(dossier.markdown(told), key=f"dossier-{candidate.recipe}")
+
+
+def of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
+    from models import registry
+
+    recipe, suites = load_recipe(candidate.recipe), suites_of(candidate.recipe, candidate.snapshot)
+    whole = registry.page(candidate)
+    return dossier.render(
+        recipe, Lineage(candidate, verdict, suites, drift(recipe, candidate, verdict.champion), whole)
+    )
+
+
+def drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[Drift, ...]:
+    """Of the batches that the champion was not trained on, against those that it was."""
+    from expectations.drift import since
+    from models import candidate as candidates
+    from models import registry
+
+    known = registry.version(recipe.name, champion) if champion else None
+    if known is None:
+        return ()
+    older = set(candidates.read(known).snapshot.batches)
+    summed = {batch: summary_of(recipe, batch) for batch in older | set(candidate.snapshot.batches)}
+    return since([summed[b] for b in sorted(older)], [s for b, s in sorted(summed.items()) if b not in older])
+
+
+def summary_of(recipe: Recipe, batch: str) -> Any:
+    """The figures of an admitted batch; made at its first use, and kept."""
+    from expectations import statistics
+    from expectations.drift import Summary, summary
+
+    path = lake.lake(recipe.name) / "summaries" / f"{batch}.json"
+    if (found := kept(path)) is None:
+        found = to_json(summary(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records")))
+        if found["rows"]:  # none where it was withdrawn since
+            keep(path, found)
+    return from_json(Summary, found)
+
+
+def suite_result(recipe: Recipe, batch: str) -> SuiteResult:
+    """Runs the suite on a landed batch, and keeps what it found."""
+    from expectations import checkpoint, statistics
+    from expectations.suite import suite
+
+    home = lake.lake(recipe.name)
+    result = checkpoint.check(recipe.name, batch, statistics.of_batch(recipe, home, batch), suite(recipe))
+    keep(home / "suites" / f"{batch}.json", to_json(result))
+    return result
+
+
+def suites_of(name: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
+    found = (kept(lake.lake(name) / "suites" / f"{batch}.json") for batch in snapshot.batches)
+    return tuple(from_json(SuiteResult, result) for result in found if result is not None)

@@ -1,0 +1,57 @@
+"""Which form of a model is packaged: the fastest that answers as well as the one in full precision. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from models.judge.bootstrap import difference, relative
+from models.judge.forecasts import LEAST
+from ratchet.words import Check, Outcome, Variant
+
+FULL = "fp32"
+GAIN = 0.9
+"""Another than the full one must take at most this share of its time: less is noise, and precision is lost for it."""
+
+
+def as_good(margin: float, targets: np.ndarray, mine: np.ndarray, full: np.ndarray) -> Check:
+    """Non-inferior to the full one: the whole interval is on the good side of the margin.
+
+    Targets are labels [N] and answers probabilities [N, classes]; or both are forecasts [N, horizon], and the margin
+    is a share of the full one's error.
+    """
+    name = f"no worse than {FULL}"
+    if mine.shape != full.shape or not np.isfinite(mine).all():
+        return Check(name, None, margin, "error", "there is not an answer to every input")
+    if targets.ndim == 1:
+        figure, low, high = difference(mine.argmax(axis=1) == targets, full.argmax(axis=1) == targets)
+        outcome: Outcome = "pass" if low > -margin else "fail" if figure < -margin else "inconclusive"
+        detail = f"accuracy {figure:+.4f} (95 % from {low:+.4f} to {high:+.4f}), margin {-margin}"
+        return Check(name, figure, -margin, outcome, detail, low, high)
+    block = 2 * targets.shape[1]
+    if len(mine) < LEAST * block:
+        return Check(name, None, margin, "inconclusive", f"{len(mine)} windows, at least {LEAST * block} are needed")
+    errors, exact = (((answers - targets) ** 2).mean(axis=1) for answers in (mine, full))
+    figure, low, high = relative(errors, exact, block)
+    outcome = "pass" if high < margin else "fail" if figure > margin else "inconclusive"
+    detail = f"error {figure:+.1%} (95 % from {low:+.1%} to {high:+.1%}), margin {margin:+.0%}"
+    return Check(name, figure, margin, outcome, detail, low, high)
+
+
+def chosen(variants: Sequence[Variant], took: Mapping[str, float], where: str) -> tuple[Variant, ...]:
+    """The same with their milliseconds, and one that is packaged: the full one where nothing was measured.
+
+    `where` names the host, or says why there is no figure.
+    """
+    timed = [replace(v, milliseconds=took.get(v.name), where=where) for v in variants]
+    (full,) = [v for v in timed if v.name == FULL]
+    best = full
+    for one in timed:
+        if one is full or one.check.outcome != "pass" or one.milliseconds is None or full.milliseconds is None:
+            continue
+        bound = GAIN * full.milliseconds if best is full else best.milliseconds or 0.0
+        if one.milliseconds <= bound:
+            best = one
+    return tuple(replace(v, packaged=v is best) for v in timed)
