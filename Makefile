@@ -45,7 +45,14 @@ check: $(VENV)/.synced ## Format, lint, types, layers and doors; lines of code
 	@$(VENV)/bin/lint-imports --no-logo | tail -1
 	@git ls-files '*.py' | grep -v '^tests/' | xargs cat | wc -l | xargs printf '%d lines of Python outside tests\n'
 
-test: setup check ## All checks and all tests
+# Looked for, not demanded: without it the tests of pages are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && echo "installing Debian's chromium" && apt-get update -qq >/dev/null \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || echo "there is no chromium: the tests of pages are skipped"
+
+test: setup check browser ## All checks and all tests
 	@$(VENV)/bin/pytest -q -n 3 --durations=25
 
 bench-release: setup ## Twenty releases and rollbacks on three hosts under load; prints what callers saw
@@ -60,4 +67,4 @@ test-chaos: setup ## One process killed at one stage of a release, every pair; p
 down: ## End everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check test bench-release bench-families test-chaos down
+.PHONY: help setup data loop check browser test bench-release bench-families test-chaos down

@@ -54,11 +54,11 @@ def decide(
             found = judge_forecasts(
                 *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, spent
             )
-            return replace(found, explained=explained(recipe, model, held, mine, past.inputs))
+            return replace(found, explained=explained(recipe, model, held, mine, past))
         sides = load(recipe, candidate.snapshot)
         further = probe(recipe, recipe.judging, model, held, sides, mine, champion_[1] if champion_ else None)
         found = judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_, recipe.classes, further)
-        return replace(found, explained=explained(recipe, model, held, mine, sides["train"].inputs))
+        return replace(found, explained=explained(recipe, model, held, mine, sides["train"]))
 
     judging = asdict(recipe.judging)
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,

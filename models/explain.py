@@ -18,15 +18,13 @@ FEW = 4
 """Of each kind: right ones, wrong ones."""
 
 
-def explained(
-    recipe: Recipe, model: Exported, held: Split, mine: np.ndarray, like: np.ndarray
-) -> tuple[Explained, ...]:
-    """Of the benchmark `held`, answered with `mine` [N, width]; or of examples, and of inputs made up `like` some.
+def explained(recipe: Recipe, model: Exported, held: Split, mine: np.ndarray, trained: Split) -> tuple[Explained, ...]:
+    """Of the benchmark `held`, answered with `mine` [N, width]; or of examples, and inputs made up like `trained` ones.
 
     The wrong ones are the worst: the surest of a wrong class, the forecasts that are farthest off.
     """
     if not recipe.show_inputs:
-        return tuple(_stranger(recipe, model, like))
+        return tuple(_strangers(recipe, model, trained))
     if recipe.classes:
         sure, right = mine.max(axis=1), mine.argmax(axis=1) == held.targets
         chosen = [("right", _apart(np.flatnonzero(right), sure, held.targets)),
@@ -56,21 +54,25 @@ def _spread(order: np.ndarray) -> list[int]:
     return found[: FEW // 2]
 
 
-def _stranger(recipe: Recipe, model: Exported, like: np.ndarray) -> list[Explained]:
-    """The recipe's own examples, and inputs that are made up like those trained on."""
+def _strangers(recipe: Recipe, model: Exported, trained: Split) -> list[Explained]:
+    """The recipe's own examples, and inputs that are made up like those of each class."""
     asked = recipe.judging.examples if isinstance(recipe.judging, Judging) else {}
     examples = [(text, recipe.classes.index(wanted)) for text, wanted in asked.items()][:FEW]
     found = [_one(recipe, model, "example", recipe.contract.read([text]), number) for text, number in examples]
-    made = recipe.contract.made(FEW, np.random.default_rng(0), like)
-    return found + [_one(recipe, model, "made up", made[i : i + 1], None) for i in range(len(made))]
+    chance = np.random.default_rng(0)
+    for number in range(min(FEW, len(recipe.classes) or 1)):
+        like = trained.inputs[trained.targets == number] if recipe.classes else trained.inputs
+        found.append(_one(recipe, model, "made up", recipe.contract.made(1, chance, like), None))
+    return found
 
 
 def _one(recipe: Recipe, model: Exported, kind: str, one: np.ndarray, truth: Any) -> Explained:
     answer, parts = explain(recipe.contract, recipe.answers, model.asker(), one)
     if not recipe.classes:
-        told = {"window": one[0].tolist(), "forecast": answer.tolist(), "came": truth.tolist()}
-        off = float(np.sqrt(np.mean((answer - truth) ** 2)))
-        return Explained(kind, json.dumps(_rounded(told)), f"{off:.2f} off on average", "", parts)
+        came = [] if truth is None else truth.tolist()
+        told = {"window": one[0].tolist(), "forecast": answer.tolist(), "came": came}
+        off = "" if truth is None else f"{np.sqrt(np.mean((answer - truth) ** 2)):.2f} off, as root mean square"
+        return Explained(kind, json.dumps(_rounded(told)), off, "", parts)
     names: Sequence[str] = recipe.classes
     said = f"{names[int(answer.argmax())]} ({answer.max():.1%})"
     return Explained(kind, recipe.contract.show(one), said, "" if truth is None else names[int(truth)], parts)

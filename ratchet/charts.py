@@ -74,7 +74,7 @@ def bars(counts: Mapping[str, float]) -> Markup:
 def shares(moments: Sequence[tuple[float, Mapping[str, float]]], until: float) -> Markup:
     """Percent of the traffic of each name, from each moment until the next; stacked, names in the order of coming."""
     names = list(dict.fromkeys(name for _, weights in moments for name in weights))
-    began, width, height, parts = moments[0][0] if moments else until, 480, 100, []
+    began, width, height, parts = moments[0][0] if moments else until, 380, 80, []
     span = max(until - began, 1.0)
     ends = [*(at for at, _ in moments[1:]), until]
     for (at, weights), end in zip(moments, ends, strict=True) if moments else ():
@@ -105,7 +105,7 @@ def interval(figure: float, low: float, high: float, threshold: float) -> Markup
 
 def forest(rows: Sequence[tuple[str, float, float, float]], limit: float | None) -> Markup:
     """A figure with its interval (low, high) on each line, all on one axis; and the limit that holds for all."""
-    left, step, width = 128, 20, 480
+    left, step, width = 118, 20, 380
     ends = [v for _, _, low, high in rows for v in (low, high)] + ([] if limit is None else [limit])
     first, last = min(ends, default=0.0), max(ends, default=1.0)
     pad = (last - first) * 0.06 or 0.05
@@ -176,9 +176,8 @@ def foretold(
     made = [_rect("for", x(a), _TOP, x(b) - x(a), tall - _TOP - 8, f"{w:+.3f}", 0.5 * abs(w) / most)
             for (a, b), w in parts]  # fmt: skip
     made += [_text("tick end", _LEFT - 5, y(v) + 3, f"{v:.3g}") for v in (low, (low + high) / 2, high)]
-    last = len(window) - 1
-    lines_ = (("fourth", 0, window), ("s1", last, [window[-1], *came] if came else []),
-              ("s0", last, [window[-1], *forecast] if window else []))  # fmt: skip
+    last = max(len(window) - 1, 0)
+    lines_ = (("fourth", 0, window), ("s1", last, [*window[-1:], *came]), ("s0", last, [*window[-1:], *forecast]))
     for kind, begin, series in lines_:
         points = " ".join(f"{x(begin + i):.1f},{y(v):.1f}" for i, v in enumerate(series))
         made.append(Markup('<polyline class="{} line" points="{}"/>').format(kind, points))

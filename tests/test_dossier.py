@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,12 +14,30 @@ from hypothesis import strategies as st
 
 from ratchet import charts, dossier
 from ratchet.recipe import Recipe, Releasing, Step
-from ratchet.words import Candidate, Check, Expected, Lineage, Package, Snapshot, SuiteResult, Verdict
+from ratchet.words import (
+    Candidate,
+    Check,
+    Drift,
+    Expected,
+    Explained,
+    Lineage,
+    Package,
+    Part,
+    Snapshot,
+    SuiteResult,
+    Variant,
+    Verdict,
+)
 from releases import entries as ledger_entries
 from releases import record
 from releases.ledger import Entry
 from releases.state import Baked, Event, Failed, Healthy, Passed, Promoted, Requested
+from tests.pages import faults
 
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVQI12NgAAAAAgAB4iG8MwAAAABJRU5ErkJggg=="
+)
+numbers = st.floats(-1e6, 1e6)
 EVIL = '<script>alert("x")</script>'
 
 
@@ -35,7 +55,12 @@ def lineage(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> Lin
     verdict = Verdict(recipe.name, "7", "6", blessed, "every check passed" if blessed else "no worse: fail", "e" * 64,
                       checks)  # fmt: skip
     suite = SuiteResult("batch-1", True, 3000, (Expected("ExpectX", "mean", True, "observed 3", "0..255"),), "docs")
-    return Lineage(candidate, verdict, (suite,))
+    forms = (Variant("fp32", "model.onnx", "b" * 64, 0.38, checks[0], 0.08, "host-a", packaged=True),
+             Variant("int8", "", "", 0.0, Check("no worse than fp32", None, None, "error", name)))  # fmt: skip
+    part = Part((0, 3, 0, 3), 0.2)
+    shown = (Explained("right", PIXEL, f"{name} (99 %)", name, (part, part)), Explained("wrong", EVIL, name, name, ()))
+    return Lineage(replace(candidate, variants=forms), replace(verdict, explained=shown), (suite,),
+                   (Drift(name, 0.3), Drift("mean", 0.01)), "http://127.0.0.1:5000/#/x")  # fmt: skip
 
 
 AT_ONCE = Releasing().by("all_at_once")
@@ -62,7 +87,7 @@ def entries(*after: Event) -> list[Entry]:
 class Page(HTMLParser):
     """What a browser would fetch or run, and whether every element is closed."""
 
-    EMPTY = ("meta", "br", "line", "circle", "rect", "polyline")
+    EMPTY = ("meta", "br", "line", "circle", "rect", "polyline", "image")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -74,7 +99,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self.fetched += [str(v) for k, v in attrs if k in ("src", "href", "data", "action", "xlink:href")]
+        named = [str(v) for k, v in attrs if k in ("src", "href", "data", "action", "xlink:href")]
+        if tag != "a":  # a person follows it
+            self.fetched += [v for v in named if not v.startswith("data:image/png;base64,") and v]
         if tag not in self.EMPTY:
             self.open.append(tag)
 
@@ -99,7 +126,20 @@ def test_the_page_asks_nothing_of_the_network_and_tells_all(small: Recipe, bless
     assert page.fetched == []
     assert not page.tags & {"script", "link", "img", "iframe", "object"}
     assert ("blessed" if blessed else "not blessed") in page.text
-    for word in (small.purpose, "f" * 64, "a" * 64, "b" * 64, "not asked", "batch-1", "0.91", *small.classes):
+    for word in (
+        small.purpose,
+        "f" * 64,
+        "a" * 64,
+        "b" * 64,
+        "not asked",
+        "batch-1",
+        "0.91",
+        "another population",
+        "host-a",
+        "packaged",
+        "ratchet reproduce small-fashion 7",
+        *small.classes,
+    ):
         assert word in page.text
     assert ("rolled back" in page.text) == released
     assert ("1" * 64 in page.text) == released, "the bento's digest"
@@ -112,6 +152,33 @@ def test_what_a_name_holds_is_shown_and_never_run(small: Recipe) -> None:
     page = Page(dossier.page(told, record.release(entries(), "7")))
     assert "script" not in page.tags
     assert EVIL in page.text
+
+
+@given(st.text(max_size=80), st.lists(st.tuples(st.integers(0, 90), st.integers(0, 20), numbers), max_size=9))
+def test_a_text_is_shown_whole_however_its_parts_are_marked(text: str, drawn: list[tuple[int, int, float]]) -> None:
+    at, parts = 0, []
+    for gap, size, weight in drawn:
+        start, stop = at + gap, at + gap + size
+        if stop > len(text):
+            break
+        parts.append(((start, stop), weight))
+        at = stop
+    page = Page(str(charts.marked(text, parts)))
+    assert page.open == []
+    assert page.text.replace("\r", "\n") == text.replace("\r", "\n")
+
+
+@pytest.mark.parametrize("kind", ["image", "text", "series"])
+def test_the_page_is_whole_in_a_browser(kind: str, small: Recipe, tmp_path: Path) -> None:
+    told = dossier.render(small, lineage(small))
+    told["model"]["contract"]["kind"] = kind
+    series = json.dumps({"window": [1.0, 2.0, 3.0], "forecast": [4.0], "came": [4.5]})
+    shown = {"image": PIXEL, "text": "a free prize " * 40 + "x" * 300, "series": series}[kind]
+    at = [[0, 14, 0, 14]] if kind == "image" else [[0, 2], [2, 3]]
+    parts = [{"at": a, "weight": 0.1} for a in at]
+    told["verdict"]["explained"] = [{"kind": "right", "shown": shown, "answer": "yes", "truth": "", "parts": parts}] * 8
+    (tmp_path / "page.html").write_text(dossier.page(told, record.release(entries(), "7")))
+    assert faults((tmp_path / "page.html").as_uri(), tmp_path) == []
 
 
 def test_the_record_of_a_release_is_in_the_page_and_in_the_markdown(small: Recipe) -> None:
@@ -142,11 +209,11 @@ def test_what_became_of_a_version_is_told_whatever_came_after_it(more: list[Even
 
 def test_what_format_1_wrote_is_still_shown(small: Recipe) -> None:
     told = dossier.render(small, lineage(small))
-    del told["training"]["history"], told["training"]["confusion"]
+    del told["training"]["history"], told["training"]["confusion"], told["variants"], told["whole"]
+    del told["verdict"]["explained"], told["verdict"]["reliability"], told["data"]["drift"]
     assert "0.91" in Page(dossier.page({**told, "format": 1})).text
 
 
-numbers = st.floats(-1e6, 1e6)
 names = st.text("ab<>&\"'é", max_size=5)
 
 
@@ -157,8 +224,15 @@ def test_charts_take_whatever_figures_there_are(series: dict[str, list[float]], 
     low, figure, high = sorted((a, b, c))
     moments = [(float(i), {name: 100.0}) for i, name in enumerate(series)]
     bins = [(abs(math.sin(v)), abs(math.cos(v)), n) for n, v in enumerate((a, b, c))]
-    for chart in (charts.lines(series), charts.interval(figure, low, high, a), charts.shares(moments, 50.0),
-                  charts.reliability(bins), charts.reliability([]),
-                  charts.bars({n: len(s) for n, s in series.items()})):  # fmt: skip
+    rows = [(name, figure, low, high) for name in series]
+    parts = [((n, n + 1), v) for n, v in enumerate((a, b, c))]
+    shown = [v for s in series.values() for v in s if math.isfinite(v)]
+    found = [
+        charts.forest(rows, a), charts.forest(rows, None), charts.foretold(shown, [a], [b], parts),
+        charts.foretold([], [], [], []), charts.carried(PIXEL, 4, 5, [((0, 1, 2, 3), a)]),
+        charts.lines(series), charts.interval(figure, low, high, a), charts.shares(moments, 50.0),
+        charts.reliability(bins), charts.reliability([]), charts.bars({n: len(s) for n, s in series.items()}),
+    ]  # fmt: skip
+    for chart in found:
         assert Page(str(chart)).open == []
         assert "nan" not in chart

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from sklearn.datasets import load_digits
 from bentos import golden
 from ratchet.lake import table
 from tests.conftest import HERE, ROOT
+from tests.pages import faults
 from tests.stack import Running, running
 
 pytestmark = pytest.mark.stack
@@ -78,6 +80,16 @@ def test_mails_go_from_the_corpus_to_an_answer_to_plain_text(stack: Running) -> 
         assert set(told.json()) == {"error", "which", "next"}
 
 
+def test_an_answer_to_a_text_is_explained_by_its_words(stack: Running) -> None:
+    text = "Congratulations! You have won $1,000,000. Click here, it is free!!!"
+    told = httpx.post(f"{stack.gateway}/{SPAM}/explain", json={"texts": [text]}, timeout=20).json()
+    assert told["label"] == ["spam"]
+    assert "".join(part["text"] for part in told["parts"]).replace(" ", "") == text.replace(" ", "")
+    assert max(part["weight"] for part in told["parts"]) > 0
+    for bad in ({"texts": []}, {"texts": [text] * 2}, {"texts": "one"}, {}):
+        assert httpx.post(f"{stack.gateway}/{SPAM}/explain", json=bad, timeout=20).status_code == 400, bad
+
+
 def test_no_mail_stands_in_the_bento_or_in_mlflow(stack: Running) -> None:
     """The recipe does not say that inputs may be shown."""
     rows = table.read(stack.home / "lake" / SPAM / "records", ["text"])
@@ -124,6 +136,29 @@ def test_hours_go_from_the_file_to_a_forecast_and_a_second_batch_to_a_canary(sta
     checks = [c["name"] for e in stack.book.read(SERIES) if e.kind == "passed" for c in e.body["checks"]]
     assert "disagreed" in checks
     assert predicted(stack, SERIES, {"series": [hours[:168]]}).json()["model_version"] == "2"
-    page = stack.home / "page.html"
-    stack.ratchet("dossier", SERIES, "-o", str(page))
-    assert "mean squared error" in page.read_text()
+    told = httpx.post(f"{stack.gateway}/{SERIES}/explain", json={"series": [hours[:168]]}, timeout=20).json()
+    assert [part["at"][0] for part in told["parts"]] == list(range(0, 168, 3))
+    assert max(told["parts"], key=lambda part: part["weight"])["at"][0] >= 120, "yesterday tells most"
+
+
+@pytest.mark.parametrize("recipe", ["digits", SPAM, SERIES])
+def test_the_dossier_is_whole_in_a_browser_on_a_desk_and_on_a_phone(
+    recipe: str, stack: Running, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    stack.ratchet("dossier", recipe, "-o", str(page))
+    for word in ("Verdict", "what carried them", "Smaller and faster", "ratchet reproduce", "measured on"):
+        assert word in page.read_text(), word
+    assert ("Drift since version 1" in page.read_text()) == (recipe == SERIES), "two batches"
+    assert faults(page.as_uri(), tmp_path) == []
+
+
+def test_the_bento_serves_the_dossier_of_its_day_and_names_where_the_whole_one_is(
+    stack: Running, tmp_path: Path
+) -> None:
+    (arm,) = json.loads(stack.ratchet("status", "--json"))["recipes"][SPAM]["endpoints"]
+    page = httpx.get(f"http://{arm['at']}/dossier/", timeout=10).text
+    whole = re.search(r'href="(http[^"]+)"', page)
+    assert whole
+    assert "/artifacts" in whole.group(1)
+    assert faults(f"http://{arm['at']}/dossier/", tmp_path) == []

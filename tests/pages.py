@@ -1,0 +1,47 @@
+"""A real browser that looks at a page, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+def faults(url: str, shots: Path) -> list[str]:
+    """What is wrong with the page at both widths: errors, requests to elsewhere, what reaches over the edge.
+
+    A picture of each is left in `shots`. Skips where there is no Chromium.
+    """
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium; `make browser` installs it where it may")
+    found: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for name, (width, height) in SIZES.items():
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.on("console", lambda told: found.append(f"console: {told.text}"))
+            page.on("pageerror", lambda error: found.append(f"error: {error}"))
+            page.on("request", lambda asked: found.extend(f"asks for {u}" for u in [asked.url] if u != url
+                                                          and not u.startswith("data:")))  # fmt: skip
+            page.goto(url)
+            for details in page.query_selector_all("details"):
+                details.evaluate("e => e.open = true")
+            over = page.evaluate(_OVER)
+            found.extend(f"{name}: {told} reaches over the edge" for told in over)
+            page.screenshot(path=shots / f"{name}.png", full_page=True)
+        browser.close()
+    return found
+
+
+_OVER = """() => {
+  const wide = document.documentElement.scrollWidth > innerWidth ? ['the page'] : [];
+  const inside = e => e.closest('.wide') && e.closest('.wide') !== e;
+  return wide.concat([...document.querySelectorAll('main *')].filter(e => !inside(e) && !e.closest('svg')
+    && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className));
+}"""
