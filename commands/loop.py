@@ -37,9 +37,12 @@ FAMILIES = _Families()
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(1, 65536), help="Instead of the recipe's.")
 @click.option("--families", type=FAMILIES, help="Train these side by side, such as cnn,rnn or all; the best goes on.")
+@click.option("--trials", type=click.IntRange(1, 1000), help="Search the recipe's space for so many trials first.")
+@click.option("--warm-start", is_flag=True, help="Go on from the champion's weights.")
 def command(
-    recipe: str | None, every: bool, epochs: int | None, batch_size: int | None, families: list[str] | None
-) -> None:
+    recipe: str | None, every: bool, epochs: int | None, batch_size: int | None, families: list[str] | None,
+    trials: int | None, warm_start: bool,
+) -> None:  # fmt: skip
     """Ingest what is new, train, judge and release RECIPE, and print a first answer.
 
     Starts the deployment `retrain-and-release/RECIPE` and follows it. On unchanged data it does nothing.
@@ -48,7 +51,10 @@ def command(
 
     if every == (recipe is not None):
         raise click.UsageError("give a RECIPE, or --all of them")
-    given = {"epochs": epochs, "batch_size": batch_size, "families": families}
+    if families and trials:
+        raise click.UsageError("a recipe's space is of its own family: give --families or --trials")
+    given = {"epochs": epochs, "batch_size": batch_size, "families": families, "trials": trials,
+             "warm_start": warm_start or None}  # fmt: skip
     asked = {k: v for k, v in given.items() if v is not None}
     if recipe is not None:
         _turn(recipe, asked)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from prefect import get_run_logger
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -14,12 +16,14 @@ from flows import stages
 from ratchet.answers import Answers
 from ratchet.errors import Refusal
 from ratchet.recipe import load
+from ratchet.settings import settings
 from ratchet.words import Candidate, Snapshot
 
 
 def compete(
-    name: str, snapshot: Snapshot, families: Sequence[str], epochs: int | None, batch_size: int | None
-) -> Candidate:
+    name: str, snapshot: Snapshot, families: Sequence[str], epochs: int | None, batch_size: int | None,
+    warm_start: bool = False,
+) -> Candidate:  # fmt: skip
     """The candidate that did best on the validation side, which neither the judge nor the test figures look at.
 
     One that cannot be trained is left out and told. Raises Refusal where none is left.
@@ -29,8 +33,9 @@ def compete(
     if load(name).network:
         raise Refusal("the recipe has a network of its own", name, "Leave the families out")
     log, found = get_run_logger(), []
-    with ProcessPoolTaskRunner(max_workers=os.cpu_count(), initializer=_end_with_parent) as runner:
-        asked = {"name": name, "snapshot": snapshot, "epochs": epochs, "batch_size": batch_size}
+    with _runner() as runner:
+        asked = {"name": name, "snapshot": snapshot, "epochs": epochs, "batch_size": batch_size,
+                 "warm_start": warm_start}  # fmt: skip
         under_way = {family: runner.submit(stages.train, {**asked, "family": family}) for family in families}
         for family, future in under_way.items():
             future.wait()
@@ -52,6 +57,25 @@ def compete(
             registry.set_tag(name, candidate.version, "ratchet.verdict", "not judged")
             registry.set_tag(name, candidate.version, "ratchet.verdict_why", why)
     return winner
+
+
+def _runner() -> Any:
+    """A Dask or Ray cluster where its address is set, which sees the same home; else processes of this machine.
+
+    Raises Refusal where what speaks to the cluster is not installed.
+    """
+    for address, module, name in (
+        (settings().dask_address, "prefect_dask", "DaskTaskRunner"),
+        (settings().ray_address, "prefect_ray", "RayTaskRunner"),
+    ):
+        if address:
+            try:
+                return getattr(importlib.import_module(module), name)(address=address)
+            except ImportError as error:
+                group = module.removeprefix("prefect_")
+                next = f"`uv sync --inexact --group {group}` in the environment of the workers"
+                raise Refusal(f"{module} is not installed ({error})", address, next) from error
+    return ProcessPoolTaskRunner(max_workers=os.cpu_count(), initializer=_end_with_parent)
 
 
 def best(candidates: Sequence[Candidate], answers: Answers) -> Candidate:

@@ -26,13 +26,14 @@ def tell(candidate: Candidate, verdict: Verdict) -> None:
 
 
 def of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
+    from models import candidate as candidates
     from models import registry
 
     recipe, suites = load_recipe(candidate.recipe), suites_of(candidate.recipe, candidate.snapshot)
     whole = registry.page(candidate)
-    return dossier.render(
-        recipe, Lineage(candidate, verdict, suites, drift(recipe, candidate, verdict.champion), whole)
-    )
+    drifted = drift(recipe, candidate, verdict.champion)
+    twins = tuple(candidates.twins(candidate))
+    return dossier.render(recipe, Lineage(candidate, verdict, suites, drifted, twins, whole))
 
 
 def drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[Drift, ...]:

@@ -23,6 +23,8 @@ def retrain_and_release(
     batch_size: int | None = None,
     strategy: str | None = None,
     families: list[str] | None = None,
+    trials: int | None = None,
+    warm_start: bool = False,
 ) -> Any:
     """Turns the loop once for a recipe. On unchanged data, parameters, recipe, service and lock it does nothing.
 
@@ -33,9 +35,9 @@ def retrain_and_release(
         stages.ingest(recipe)
         snapshot = stages.validate(recipe)
         if families:
-            candidate = compete(recipe, snapshot, families, epochs, batch_size)
+            candidate = compete(recipe, snapshot, families, epochs, batch_size, warm_start)
         else:
-            candidate = stages.train(recipe, snapshot, epochs, batch_size)
+            candidate = stages.train(recipe, snapshot, epochs, batch_size, trials=trials, warm_start=warm_start)
         candidate = stages.shrink(recipe, candidate)
         state = requests.state_of(recipe)
         arm = stages.arm(recipe, candidate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from ratchet.files import sha256
 from ratchet.lake import ingest as lake
 from ratchet.lake import quarantine
 from ratchet.lake import snapshot as snapshots
-from ratchet.recipe import Recipe
+from ratchet.recipe import Recipe, Training
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
 from ratchet.words import Candidate, Package, Snapshot, Verdict, to_json
@@ -97,22 +97,51 @@ def validate(name: str) -> Snapshot:
 
 @stage
 def train(
-    name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: int | None = None, family: str | None = None
-) -> Candidate:
-    """The candidate of this snapshot and these parameters; trained only where none stands in the registry."""
+    name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: int | None = None, family: str | None = None,
+    trials: int | None = None, warm_start: bool = False,
+) -> Candidate:  # fmt: skip
+    """The candidate of this snapshot and these parameters; trained only where none stands in the registry.
+
+    With `trials` the parameters are searched for; with `warm_start` it goes on from the champion's weights.
+    """
     from models import candidate as candidates
+    from models.search import search
 
     recipe, log = load_recipe(name), get_run_logger()
     asked = recipe.training
     training = replace(asked, epochs=epochs or asked.epochs, batch_size=batch_size or asked.batch_size)
     if family and family != asked.family:  # its own size, since the recipe's is another's
         training = replace(training, family=family, parameters={})
+    if warm_start:
+        training = replace(training, start=_start(recipe, training, snapshot, log.info))
+    if trials:
+        training = search(recipe, training, snapshot, trials, log.info)
     candidate, new = candidates.make(recipe, training, snapshot, log.info)
     did = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
     metric = recipe.answers.metric
     log.info("version %s %s: test %s %.4f", candidate.version, did, metric.replace("_", " "),
              candidate.metrics[f"test_{metric}"])  # fmt: skip
     return candidate
+
+
+def _start(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[[str], None]) -> str:
+    """The champion's weights, or none where it is of another family, or there is none yet.
+
+    A champion of this very snapshot is not trained on: it would never end.
+    """
+    from models import candidate as candidates
+    from models import registry
+
+    champion = requests.state_of(recipe.name).champion
+    found = registry.version(recipe.name, champion.version) if champion else None
+    if found is None:
+        tell("there is no champion to go on from: it starts cold")
+        return ""
+    known = candidates.read(found)
+    if known.family != training.family:
+        tell(f"the champion is a {known.family}: the {training.family} starts cold")
+        return ""
+    return str(known.parameters.get("start", "")) if known.snapshot == snapshot else known.weights
 
 
 @stage

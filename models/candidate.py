@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,6 +17,7 @@ import numpy as np
 
 from models import export, plots, registry, train
 from models.judge import calibration
+from models.ready import ready
 from ratchet import contract as contracts
 from ratchet import lock, stage
 from ratchet import recipe as recipes
@@ -29,16 +32,25 @@ from ratchet.words import Candidate, Snapshot, Variant, from_json, to_json
 KEY = "ratchet.key"
 CANDIDATE = "candidate.json"
 """The word itself, an artifact of the version: a tag is too short for many batches."""
-VARIANTS = "ratchet.variants"
+VARIANTS, COLD = "ratchet.variants", "ratchet.cold"
+"""Tags: the forms of its export; and the key of the candidate of the same inputs that starts cold."""
 _LOCKED = ("keras", "tensorflow", "numpy", "mlflow", "h5py")
 
 
 def key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
     """What makes a candidate a new one: snapshot, parameters, recipe version, and `train.VERSION`."""
+    told = json.loads(json.dumps(asdict(training)))
+    if not training.start:  # a version of before there were warm starts keeps its key
+        del told["start"]
     return stage.key(
         "train", train.VERSION, recipe=recipe.name, recipe_version=recipe.version,
-        snapshot=snapshot.fingerprint, training=json.loads(json.dumps(asdict(training))),
+        snapshot=snapshot.fingerprint, training=told,
     )  # fmt: skip
+
+
+def folder(recipe: Recipe, training: Training, snapshot: Snapshot) -> Path:
+    """Where its epochs are kept until it is registered."""
+    return settings().home / "training" / key(recipe, training, snapshot)[:16]
 
 
 def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[[str], None]) -> tuple[Candidate, bool]:
@@ -53,29 +65,27 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
             tell("the recipe's file, or the code that trains, changed under the same version: nothing is trained anew; "
                  "raise the recipe's `version` to do it")  # fmt: skip
         return read(found), False
-    folder = settings().home / "training" / key_[:16]
+    scratch = folder(recipe, training, snapshot)
     parameters = {k: v for k, v in asdict(training).items() if k != "parameters"} | dict(training.parameters)
     tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version),
-            "ratchet.source": source}  # fmt: skip
-    split = snapshots.load(recipe, snapshot)
-    train_, held = split["train"], split["validation"]
-    _enough(recipe, split)
-    words = recipe.contract.learn(train_.inputs)
+            "ratchet.source": source, COLD: key(recipe, replace(training, start=""), snapshot)}  # fmt: skip
+    data = ready(recipe, training, snapshot, scratch)
     with registry.open_run(recipe.name, key_, parameters, tags) as run:
         size = f"{training.epochs} epochs of batches of {training.batch_size}"
-        tell(f"training {training.family} on {len(train_)} records, {size}")
-        x, held_x = (recipe.contract.features(side.inputs, words) for side in (train_, held))
-        registry.log_snapshot(snapshot, x, train_.targets, lake(recipe.name) / "records")
+        warm = f", from the weights {training.start[:16]}" if training.start else ""
+        tell(f"training {training.family} on {len(data.sides['train'])} records, {size}{warm}")
+        registry.log_snapshot(snapshot, *data.train, lake(recipe.name) / "records")
 
         def epoch(number: int, figures: Mapping[str, float]) -> None:
             run.epoch(number, figures)
             tell(_epoch(number, training, figures))
 
-        fitted = train.fit(recipe, training, (x, train_.targets), (held_x, held.targets), folder, epoch)
-        calmed = _temperature(recipe, fitted.model, held_x, held.targets)
-        exported = export.export(recipe, fitted.model, words, split["test"].inputs[:256], folder, calmed)
-        candidate = _register(recipe, training, snapshot, fitted, exported, split["test"], run, tags, key_, parameters)
-    shutil.rmtree(folder, ignore_errors=True)
+        fitted = train.fit(recipe, training, data.train, data.held, scratch, epoch, data.start)
+        calmed = _temperature(recipe, fitted.model, *data.held)
+        test = data.sides["test"]
+        exported = export.export(recipe, fitted.model, data.words, test.inputs[:256], scratch, calmed)
+        candidate = _register(recipe, training, snapshot, fitted, exported, test, run, tags, key_, parameters)
+    shutil.rmtree(scratch, ignore_errors=True)
     return candidate, True
 
 
@@ -86,12 +96,6 @@ def _epoch(number: int, training: Training, figures: Mapping[str, float]) -> str
 def _temperature(recipe: Recipe, model: Any, x: np.ndarray, labels: np.ndarray) -> float:
     """What the validation side asks of the probabilities' scale; 1 where there are none."""
     return calibration.temperature(labels, model.predict(x, verbose=0)) if recipe.classes else 1.0
-
-
-def _enough(recipe: Recipe, split: Mapping[Any, snapshots.Split]) -> None:
-    for side, part in split.items():
-        if not len(part):
-            raise Refusal(f"no record stands on the {side} side", recipe.name, "Ingest more, and without gaps")
 
 
 def _source(recipe: Recipe, training: Training) -> str:
@@ -126,7 +130,7 @@ def _register(
     candidate = Candidate(
         recipe.name, "", "", run.id, training.family, fitted.weights, sha256(exported.path), snapshot, parameters,
         metrics, fitted.seconds, tags["git.commit"], tags["lock.sha256"], fitted.history, counts,
-        export.digest(folder / export.VOCABULARY),
+        export.digest(folder / export.VOCABULARY), machine=machine(),
     )  # fmt: skip
     inputs = test.inputs[:8] if recipe.show_inputs else recipe.contract.example()
     version, model_id = run.register(
@@ -153,6 +157,24 @@ def _register(
     return candidate
 
 
+def machine() -> str:
+    """What it was trained on, for people."""
+    import keras
+
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"Keras {keras.__version__} on {keras.backend.backend()}"
+    )
+
+
+def twins(candidate: Candidate) -> list[Candidate]:
+    """The other candidates of the same data and parameters, which began from other weights."""
+    found = registry.version(candidate.recipe, candidate.version)
+    cold = found.tags.get(COLD) if found else None
+    others = registry.having(candidate.recipe, COLD, cold) if cold else []
+    return [read(other) for other in others if other.version != candidate.version and KEY in other.tags]
+
+
 def again(recipe: Recipe, candidate: Candidate, tell: Callable[[str], None]) -> str:
     """Trains it anew from its snapshot and parameters; the SHA-256 of the weights. Nothing is registered.
 
@@ -161,15 +183,11 @@ def again(recipe: Recipe, candidate: Candidate, tell: Callable[[str], None]) -> 
     names = {f.name for f in fields(Training)}
     own: dict[str, Any] = {k: v for k, v in candidate.parameters.items() if k not in names}
     given: dict[str, Any] = {k: v for k, v in candidate.parameters.items() if k in names}
-    training, split = Training(**given, parameters=own), snapshots.load(recipe, candidate.snapshot)
-    words = recipe.contract.learn(split["train"].inputs)
-    train_, held = (
-        (recipe.contract.features(side.inputs, words), side.targets) for side in (split["train"], split["validation"])
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        fitted = train.fit(
-            recipe, training, train_, held, Path(folder), lambda n, figures: tell(_epoch(n, training, figures))
-        )
+    training = Training(**given, parameters=own)
+    with tempfile.TemporaryDirectory() as scratch:
+        data = ready(recipe, training, candidate.snapshot, Path(scratch))
+        fitted = train.fit(recipe, training, data.train, data.held, Path(scratch),
+                           lambda n, figures: tell(_epoch(n, training, figures)), data.start)  # fmt: skip
     return fitted.weights
 
 

@@ -183,9 +183,14 @@ def experiment_of(run_id: str) -> str:
 
 def find(recipe: str, tag: str, value: str) -> Version | None:
     """The newest version with that tag, or None."""
+    return max(having(recipe, tag, value), key=lambda v: int(v.version), default=None)
+
+
+def having(recipe: str, tag: str, value: str) -> list[Version]:
+    """All versions with that tag."""
     answer = _call("GET", "model-versions/search", {"filter": f"name = '{recipe}' and tags.`{tag}` = '{value}'"})
-    found = [v["version"] for v in (answer or {}).get("model_versions", [])]
-    return version(recipe, str(max(map(int, found)))) if found else None
+    numbers = [str(v["version"]) for v in (answer or {}).get("model_versions", [])]
+    return [found for number in numbers if (found := version(recipe, number))]
 
 
 class Run:
@@ -203,6 +208,11 @@ class Run:
         import mlflow
 
         mlflow.log_metrics(dict(figures))
+
+    def tag(self, name: str, value: str) -> None:
+        import mlflow
+
+        mlflow.set_tag(name, value)
 
     def figure(self, figure: Any, name: str) -> None:
         import mlflow
@@ -264,6 +274,16 @@ def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping
             yield Run(recipe, run.info.run_id, experiment.experiment_id)
     except MlflowException as error:
         raise Refusal(f"MLflow refused ({str(error)[:300]})", recipe, "See `ratchet logs mlflow`") from error
+
+
+@contextmanager
+def nested(name: str, parameters: Mapping[str, Any]) -> Iterator[Run]:
+    """A run below the open one."""
+    import mlflow
+
+    with mlflow.start_run(run_name=name, nested=True) as run:
+        mlflow.log_params(dict(parameters))
+        yield Run(name, run.info.run_id, run.info.experiment_id)
 
 
 def log_snapshot(snapshot: Snapshot, inputs: Any, targets: Any, table: Path) -> None:

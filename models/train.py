@@ -38,13 +38,14 @@ def fit(
     validation: tuple[np.ndarray, np.ndarray],
     folder: Path,
     tell: Epoch = lambda epoch, figures: None,
+    start: Path | None = None,
 ) -> Fitted:
     """Trains from scratch, or goes on from the last finished epoch that `folder` holds.
 
     `train` and `validation` are inputs as the network takes them, and targets: labels [N], with cross-entropy
     for the loss, or values [N, horizon], with the mean squared error. The same arguments give the same weights.
-    `tell` hears of every epoch, those done before a kill included.
-    Raises Refusal when the loss is no longer finite.
+    `tell` hears of every epoch, those done before a kill included. `start` is a Keras model with the weights that
+    `training.start` names. Raises Refusal when the loss is no longer finite, or the model at `start` is another.
     """
     import keras
 
@@ -53,6 +54,8 @@ def fit(
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed)
     model = zoo.network(recipe, training)
+    if start:
+        _go_on(model, start, training.start, recipe.name)
     losses = {
         "accuracy": keras.losses.SparseCategoricalCrossentropy,
         "mean_squared_error": keras.losses.MeanSquaredError,
@@ -84,6 +87,19 @@ def fit(
         _save(model, folder, history)
         tell(epoch + 1, figures)
     return Fitted(model, tuple(history), time.monotonic() - started, weights_digest(model))
+
+
+def _go_on(model: Any, start: Path, want: str, recipe: str) -> None:
+    """Takes over the weights, which must be those that were named, of just this architecture."""
+    import keras
+
+    try:
+        model.set_weights(keras.models.load_model(start, compile=False, safe_mode=True).get_weights())
+    except (ValueError, TypeError, OSError) as error:
+        raise Refusal(f"it cannot go on from {want[:16]} ({str(error).splitlines()[0][:200]})", recipe,
+                      "Start cold") from error  # fmt: skip
+    if weights_digest(model) != want:
+        raise Refusal(f"the version with the weights {want[:16]} is of another architecture", recipe, "Start cold")
 
 
 def _epoch(

@@ -14,7 +14,7 @@ from typing import Any
 
 from ratchet import charts
 from ratchet.recipe import Recipe
-from ratchet.words import Lineage, to_json
+from ratchet.words import Candidate, Lineage, to_json
 
 FORMAT = 4
 """1 had neither curves nor a confusion matrix, 2 no vocabulary and no reliability, 3 no forms and no drift."""
@@ -38,12 +38,21 @@ def render(recipe: Recipe, lineage: Lineage) -> dict[str, Any]:
                      "confusion": [list(row) for row in candidate.confusion],
                      "seconds": candidate.seconds, "run": candidate.run_id,
                      "weights_sha256": candidate.weights, "onnx_sha256": candidate.onnx,
-                     "vocabulary_sha256": candidate.vocabulary,
+                     "vocabulary_sha256": candidate.vocabulary, "machine": candidate.machine,
+                     "twins": [_twin(c) for c in (candidate, *lineage.twins)] if lineage.twins else [],
                      "commit": candidate.commit, "lock_sha256": candidate.lock},
         "variants": [to_json(v) for v in candidate.variants],
         "verdict": to_json(verdict),
         "whole": lineage.whole,
     }  # fmt: skip
+
+
+def _twin(candidate: Candidate) -> dict[str, Any]:
+    """One of several of the same data and parameters: where it began, how it began and how it ended."""
+    first = candidate.history[0] if candidate.history else {}
+    return {"version": candidate.version, "start": str(candidate.parameters.get("start", "")),
+            "first_loss": first.get("val_loss"), "seconds": candidate.seconds,
+            "test": {k: v for k, v in candidate.metrics.items() if k.startswith("test_")}}  # fmt: skip
 
 
 def page(dossier: Mapping[str, Any], release: Mapping[str, Any] | None = None) -> str:
@@ -98,7 +107,8 @@ def _grown(dossier: Mapping[str, Any]) -> Mapping[str, Any]:
     """What earlier formats wrote, as of today."""
     verdict = {"reliability": [], "explained": [], **dossier["verdict"]}
     data = {"drift": [], **dossier["data"]}
-    training = {"history": [], "confusion": [], "vocabulary_sha256": "", **dossier["training"]}
+    training = {"history": [], "confusion": [], "vocabulary_sha256": "", "machine": "", "twins": []}
+    training |= dossier["training"]
     more = {"training": training, "verdict": verdict, "data": data}
     return {"variants": [], "whole": "", **dossier, **more}
 

@@ -83,6 +83,17 @@ class Training:
     batch_size: int = 32
     learning_rate: float = 0.001
     seed: int = 20240229
+    start: str = ""
+    """SHA-256 of the weights of a version that it goes on from; empty where it starts cold."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """Numbers from low to high, whole ones where both are; `log` where their scale is to be searched."""
+
+    low: float
+    high: float
+    log: bool = False
 
 
 SLICES: Mapping[str, tuple[str, ...]] = {"image": ("class", "brightness"), "text": ("class", "length")}
@@ -241,6 +252,8 @@ class Recipe:
     memory_mb: int = 1024
     """What one process of its service may take: of a GPU where it runs on one, else of the host."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
+    space: Mapping[str, Between | tuple[int | float, ...]] = field(default_factory=dict)
+    """What a search may try, by the names of `Training` or of its family's parameters: a range, or some values."""
 
     def __post_init__(self) -> None:
         kind, judging = self.contract.kind, self.judging

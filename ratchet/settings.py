@@ -87,6 +87,12 @@ class Settings(BaseSettings):
     ingest_disk_mb: int = Field(1024, ge=1, description="Disk that reading one source may take, and the largest file.")
     tick_seconds: float = Field(0.5, gt=0, description="How often the controller looks.")
     warm_seconds: float = Field(300, gt=0, description="How long a release may wait for its bento.")
+    dask_address: str = Field(
+        "", description="A Dask cluster that families train on side by side; its workers see the same home."
+    )
+    ray_address: str = Field(
+        "", description="A Ray cluster that families train on side by side; its workers see the same home."
+    )
     measure_host: str = Field(
         "", description="The host that measures the forms of a model before its verdict; unless named, the first."
     )

@@ -137,6 +137,8 @@ class Candidate:
     """Test records of each true class (rows) that were answered as each class (columns)."""
     vocabulary: str = ""
     """SHA-256 of the file of words that a text's features need; empty where there is none."""
+    machine: str = ""
+    """What it was trained on."""
     variants: tuple[Variant, ...] = ()
     """Decided after training, once; none where that was not done yet."""
 
@@ -276,5 +278,7 @@ class Lineage:
     suites: tuple[SuiteResult, ...] = field(default=())
     drift: tuple[Drift, ...] = ()
     """Of the batches that the champion was not trained on, against those that it was."""
+    twins: tuple[Candidate, ...] = ()
+    """Others of the same data and parameters, which began from other weights."""
     whole: str = ""
     """Where MLflow shows the version with all its artifacts."""

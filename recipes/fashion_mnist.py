@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): 70,000 grey images of clothing, ten classes."""
 
 from ratchet.images import ImageContract
-from ratchet.recipe import DataSet, Feed, Judging, Recipe
+from ratchet.recipe import Between, DataSet, Feed, Judging, Recipe
 
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -44,4 +44,5 @@ recipe = Recipe(
         megabytes=5.0,
     ),
     show_inputs=True,
+    space={"learning_rate": Between(0.0003, 0.003, log=True), "filters": (16, 32, 48), "dense": (32, 64, 128)},
 )

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ratchet.recipe import Bound, DataSet, Feed, ForecastJudging, Recipe, Releasing, Suite, Training
+from ratchet.recipe import Between, Bound, DataSet, Feed, ForecastJudging, Recipe, Releasing, Suite, Training
 from ratchet.series import SeriesContract
 
 _FORTNIGHT = 14 * 86400
@@ -56,4 +56,5 @@ recipe = Recipe(
     judging=ForecastJudging(squared_error=0.02, margin=0.15, linear=0.3, follows=0.9, milliseconds=5.0, megabytes=2.0),
     releasing=Releasing(disagreed=Bound(0.15, 0.15)),
     show_inputs=True,
+    space={"learning_rate": Between(0.0003, 0.003, log=True), "units": (32, 64, 96)},
 )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ratchet.recipe import Bound, DataSet, Feed, Judging, Recipe, Releasing, Suite, Training
+from ratchet.recipe import Between, Bound, DataSet, Feed, Judging, Recipe, Releasing, Suite, Training
 from ratchet.texts import TextContract
 
 _FILE = "datasets-spam-assassin-0.2.3.tgz"
@@ -115,6 +115,7 @@ recipe = Recipe(
         milliseconds=20.0,
         megabytes=5.0,
     ),
+    space={"learning_rate": Between(0.0003, 0.003, log=True), "size": (32, 64), "blocks": (1, 2)},
     # They are compared on made-up texts, which are harder to tell apart than mails: there 4 % of answers differ.
     releasing=Releasing(disagreed=Bound(0.3, 0.3)),
 )

@@ -1,0 +1,121 @@
+"""A search over a recipe's space, a warm start, and families on a cluster, each in a real stack."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT, free_ports
+from tests.stack import NAME, Running, running
+
+pytestmark = pytest.mark.stack
+SEARCH = """
+from models.search import search
+from ratchet import recipe as recipes
+from ratchet.lake import snapshot
+recipe = recipes.load("small-fashion")
+search(recipe, recipe.training, snapshot.take(recipe), 4, lambda line: print(line, flush=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """With a Dask cluster of one worker, which shares the stack's home."""
+    (port,) = free_ports(1)
+    at = f"tcp://127.0.0.1:{port}"
+    folder = tmp_path_factory.mktemp("stack")
+    with running(folder / "home", RATCHET_DASK_ADDRESS=at) as found, (folder / "dask.log").open("wb") as log:
+        dask = [sys.executable, "-m", "dask"]
+        told: dict[str, Any] = {
+            "env": found.env,
+            "cwd": folder,
+            "stdout": log,
+            "stderr": log,
+            "start_new_session": True,
+        }
+        scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+        one = subprocess.Popen(scheduler, **told)
+        other = subprocess.Popen([*dask, "worker", at, "--nthreads", "1", "--no-dashboard", "--no-nanny"], **told)
+        try:
+            yield found
+        finally:
+            for process in (other, one):
+                process.terminate()
+                process.wait(30)
+
+
+def runs(stack: Running, filter: str) -> list[dict[str, Any]]:
+    url = f"{stack.mlflow}/api/2.0/mlflow"
+    (experiment,) = httpx.get(f"{url}/experiments/get-by-name", params={"experiment_name": NAME}).json().values()
+    asked = {"experiment_ids": [experiment["experiment_id"]], "filter": filter}
+    found: list[dict[str, Any]] = httpx.post(f"{url}/runs/search", json=asked).json().get("runs", [])
+    return found
+
+
+def test_a_search_tries_the_space_and_what_did_best_goes_on_without_being_trained_again(stack: Running) -> None:
+    told = stack.ratchet("loop", NAME, "--trials", "3")
+    assert all(f"trial {n}/3: " in told for n in (1, 2, 3))
+    assert "best of 3: " in told
+    assert "version 1 is champion" in told
+    epochs = told[told.index("best of 3") :].count("epoch ")
+    assert epochs, "its epochs are told again"
+    parents = {r["info"]["run_id"] for r in runs(stack, "params.trials = '3'")}
+    nested = runs(stack, "tags.`mlflow.parentRunId` != ''")
+    assert len(parents) == 1
+    assert len(nested) == 3
+    assert {t["value"] for r in nested for t in r["data"]["tags"] if t["key"] == "mlflow.parentRunId"} == parents
+    filters = {p["value"] for r in nested for p in r["data"]["params"] if p["key"] == "filters"}
+    assert filters <= {"16", "32", "48"}
+    assert not [f for f in (stack.home / "training").iterdir() if f.name != "searches"], "nothing is left of the others"
+    again = stack.ratchet("loop", NAME, "--trials", "3")
+    assert "nothing new" in again
+    assert "trial" not in again
+    assert len(runs(stack, "tags.`mlflow.parentRunId` != ''")) == 3
+
+
+def test_a_killed_search_goes_on_with_the_trials_that_are_left(stack: Running) -> None:
+    asked: dict[str, Any] = {"env": stack.env, "cwd": ROOT, "text": True, "stdout": subprocess.PIPE}
+    first = subprocess.Popen([sys.executable, "-c", SEARCH], **asked)
+    assert first.stdout
+    assert any("trial 1/4" in line for line in first.stdout)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    done = subprocess.run([sys.executable, "-c", SEARCH], check=True, **asked)
+    assert "trial 2/4" in done.stdout
+    assert "trial 1/4" not in done.stdout
+    assert "best of 4" in done.stdout
+
+
+def test_a_recipe_without_a_space_is_not_searched(stack: Running) -> None:
+    told = stack.ratchet("loop", "sf-temperature", "--trials", "2", "--families", "rnn", ok=False)
+    assert "--families or --trials" in told
+
+
+def test_a_warm_start_goes_on_from_the_champion_and_is_set_beside_a_cold_one(stack: Running, tmp_path: Path) -> None:
+    first = stack.ratchet("loop", NAME)  # by the recipe's own parameters
+    assert "is champion" in first or "nothing new" in first
+    assert "nothing new" in stack.ratchet("loop", NAME, "--warm-start"), "of the very same data"
+    stack.ratchet("ingest", NAME, "--next")
+    told = stack.ratchet("loop", NAME, "--warm-start", "--epochs", "2")
+    assert "from the weights" in told
+    (version,) = [line.split()[1] for line in told.splitlines() if line.startswith("version") and "trained in" in line]
+    assert "the same weights" in stack.ratchet("reproduce", NAME, version)
+    stack.ratchet("loop", NAME, "--epochs", "2")
+    cold = str(int(version) + 1)
+    page = tmp_path / "page.html"
+    stack.ratchet("dossier", NAME, cold, "-o", str(page))
+    assert "Warm and cold" in page.read_text()
+
+
+def test_families_compete_on_a_dask_cluster(stack: Running) -> None:
+    told = stack.ratchet("loop", NAME, "--families", "cnn,rnn", "--epochs", "1")
+    assert "is left out" not in told
+    assert all(f"{family}: version" in told for family in ("cnn", "rnn"))
