@@ -5,14 +5,22 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ratchet import answers
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.judging import CHANGES, SLICES, ForecastJudging, Judging
+from ratchet.releasing import STRATEGIES, Bound, Releasing, Step
 from ratchet.settings import settings
+
+__all__ = [
+    "CHANGES", "SLICES", "STRATEGIES", "Between", "Bound", "DataSet", "Feed", "ForecastJudging", "Judging", "Recipe",
+    "Releasing", "Step", "Suite", "Training", "families", "load", "names", "source",
+]  # fmt: skip
+"""A recipe imports from here alone, and from the module of its kind of input."""
 
 
 @dataclass(frozen=True)
@@ -96,132 +104,6 @@ class Between:
     log: bool = False
 
 
-SLICES: Mapping[str, tuple[str, ...]] = {"image": ("class", "brightness"), "text": ("class", "length")}
-CHANGES: Mapping[str, tuple[str, ...]] = {"image": ("shift", "noise", "darker", "blurred"),
-                                         "text": ("case", "spaces", "typo", "typos", "shortened")}  # fmt: skip
-"""What the judge can compare one by one, and what an answer can be asked to stay under, by the kind of input."""
-
-
-@dataclass(frozen=True)
-class Judging:
-    """Floors on the benchmark, how much worse than the champion still counts as no worse, and what else is asked.
-
-    What is None or empty is not asked, and the verdict says so.
-    """
-
-    accuracy: float = 0.88
-    worst_class: float = 0.5
-    margin: float = 0.01
-    slices: tuple[str, ...] = ()
-    """Parts that are compared one by one: `class`; thirds by `brightness` (images) or `length` (texts)."""
-    slice_margin: float = 0.1
-    calibration: float | None = None
-    """The largest expected calibration error."""
-    stays: Mapping[str, float] = field(default_factory=dict)
-    """Least share of answers that stay under a change of `CHANGES`."""
-    drifts: Mapping[str, float] = field(default_factory=dict)
-    """The most that accuracy may lose under a change of `CHANGES`, since such data may come."""
-    raises: Mapping[str, str] = field(default_factory=dict)
-    """Words, and the class that they must not speak against where they are added to a text."""
-    examples: Mapping[str, str] = field(default_factory=dict)
-    """Texts, and the class that each must be answered with."""
-    membership: float | None = None
-    """The largest advantage of one who guesses from an answer whether a record was trained on."""
-    fairness: Mapping[str, float] = field(default_factory=dict)
-    """The largest gap between groups of people, by class: in how many of its records are recognised."""
-    near_duplicates: float | None = None
-    """The largest share of the benchmark that is nearly the same as something trained on."""
-    disputed: float | None = None
-    """The largest share of the benchmark whose label the model denies with confidence."""
-    milliseconds: float | None = None
-    """Of one answer on one core, the median."""
-    megabytes: float | None = None
-    """Of the model's files."""
-
-
-@dataclass(frozen=True)
-class ForecastJudging:
-    """Of forecasts: a ceiling on the mean squared error, and how much worse than the champion still counts as no worse.
-
-    Besides, one must beat the seasonal-naive and the linear baseline.
-    """
-
-    squared_error: float
-    margin: float = 0.05
-    """Share of the champion's own error."""
-    linear: float = 0.0
-    """The same of the linear baseline's; with 0 it must be beaten."""
-    follows: float | None = None
-    """Least share of forecasts that lie higher where the whole window does."""
-    milliseconds: float | None = None
-    megabytes: float | None = None
-
-
-@dataclass(frozen=True)
-class Bound:
-    """How much worse than the champion's a rate may be.
-
-    Shown to be worse by more than `tolerance` it fails; shown to be worse by no more than `margin` it passes.
-    """
-
-    tolerance: float
-    margin: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a release: percent of the traffic, and percent mirrored with the answers thrown away."""
-
-    weight: int = 0
-    mirror: int = 0
-
-
-STRATEGIES = ("canary", "blue_green", "all_at_once")
-
-
-@dataclass(frozen=True)
-class Releasing:
-    """How a release goes, and what counts as worse. `false_alarm` is the chance that a good one is ever stopped."""
-
-    steps: tuple[Step, ...] = (Step(), Step(mirror=20), Step(5), Step(25), Step(50))
-    """One that is empty compares the arms on requests of Ratchet's own, with no traffic on the new one."""
-    step_seconds: float = 900.0
-    """What a step may take to gather the evidence that it needs."""
-    bake_seconds: float = 1800.0
-    """How long the old champion stays warm after the last step, and the checks go on."""
-    bake_mirror: int = 10
-    """Percent of the traffic mirrored to the old champion meanwhile, to compare with."""
-    max_surge: int = 2
-    """Hosts that are warmed side by side."""
-    false_alarm: float = 0.01
-    failed: Bound = Bound(0.0, 0.01)
-    refused: Bound = Bound(0.02, 0.10)
-    """Of requests answered as the caller's fault (4xx)."""
-    slow_half: Bound = Bound(0.15, 0.30)
-    """Of answers slower than the champion's own median."""
-    slow_most: Bound = Bound(0.02, 0.05)
-    """Of answers slower than the champion's own 99th percentile."""
-    disagreed: Bound = Bound(0.15, 0.15)
-    """Of inputs that the champion answers otherwise: a rate of its own, not a difference."""
-    wrong: Bound = Bound(0.0, 0.05)
-    sick: float = 0.2
-    """Share of failed requests from which an arm is sick whatever the other does."""
-
-    def by(self, strategy: str) -> Releasing:
-        """The same by a named strategy: all steps, no share of the traffic before all of it, or no step at all.
-
-        Raises Refusal on another.
-        """
-        match strategy:
-            case "canary":
-                return self
-            case "blue_green":
-                return replace(self, steps=(Step(), Step(mirror=100)))
-            case "all_at_once":
-                return replace(self, steps=(), bake_seconds=0.0)
-        raise Refusal("there is no such strategy", strategy, f"Known are: {', '.join(STRATEGIES)}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One model. `version` is part of every stage's key: raise it when the meaning changes.
@@ -243,8 +125,8 @@ class Recipe:
     """Never trained on; one of its records that arrives in a batch goes to quarantine."""
     suite: Suite = Suite()
     training: Training = Training()
-    judging: Judging | ForecastJudging = Judging()
-    releasing: Releasing = Releasing()
+    judging: Judging | ForecastJudging = field(default_factory=Judging)
+    releasing: Releasing = field(default_factory=Releasing)
     record_inputs: bool = False
     """Whether a bento may remember raw inputs for a while, to replay them to a challenger."""
     show_inputs: bool = False
