@@ -74,8 +74,12 @@ class Contract(Protocol):
         """A batch of made-up inputs that are nobody's, as like real ones as can be."""
         ...
 
-    def hide(self, one: np.ndarray, most: int) -> tuple[list[tuple[int, ...]], np.ndarray]:
-        """An input [1, ...] in at most so many parts: where each is, and a batch [parts, ...] with each hidden."""
+    def parts(self, one: np.ndarray, most: int) -> list[tuple[int, ...]]:
+        """Where at most so many parts of an input [1, ...] are; none where it has but one."""
+        ...
+
+    def without(self, one: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
+        """The input [1, ...] with that part hidden."""
         ...
 
     def show(self, one: np.ndarray) -> str:

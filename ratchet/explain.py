@@ -35,10 +35,10 @@ def explain(
     contract: Contract, answers: Answers, ask: Callable[[np.ndarray], np.ndarray], one: np.ndarray
 ) -> tuple[np.ndarray, tuple[Part, ...]]:
     """The answer [width] to an input [1, ...], and the parts that carried it, in their order in the input."""
-    places, hidden = contract.hide(one, MOST)
+    places = contract.parts(one, MOST)
     (answer,) = ask(one)
-    if not places:
-        return answer, ()
-    few = [ask(hidden[i : i + _AT_ONCE]) for i in range(0, len(hidden), _AT_ONCE)]
-    weights = answers.carried(answer, np.concatenate(few))
-    return answer, tuple(Part(at, round(float(w), 5)) for at, w in zip(places, weights, strict=True))
+    weights: list[float] = []
+    for i in range(0, len(places), _AT_ONCE):
+        hidden = np.concatenate([contract.without(one, at) for at in places[i : i + _AT_ONCE]])
+        weights += answers.carried(answer, ask(hidden)).tolist()
+    return answer, tuple(Part(at, round(w, 5)) for at, w in zip(places, weights, strict=True))

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -156,20 +157,19 @@ class ImageContract:
                 image[top : bottom + 1, left : right + 1] = chance.integers(40, self.high + 1)
         return made
 
-    def hide(self, one: np.ndarray, most: int) -> tuple[list[tuple[int, ...]], np.ndarray]:
-        """Tiles: top, bottom, left, right. With each its neighbours are made as bright as the image's edge."""
+    def parts(self, one: np.ndarray, most: int) -> list[tuple[int, ...]]:
+        """Tiles: top, bottom, left, right."""
         side = math.isqrt(most)
-        rows, columns = (np.linspace(0, n, min(side, n) + 1).round().astype(int) for n in self.shape)
+        rows, columns = (np.linspace(0, n, min(side, n) + 1).round().astype(int).tolist() for n in self.shape)
+        return [(top, bottom, left, right) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
+
+    def without(self, one: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
+        """The tile and as much around it as it is high and wide becomes as bright as the image's edge."""
+        top, bottom, left, right = at
+        high, wide, hidden = bottom - top, right - left, one.copy()
         edge = np.concatenate([one[0, 0], one[0, -1], one[0, :, 0], one[0, :, -1]])
-        places: list[tuple[int, ...]] = []
-        hidden = []
-        for y, x in np.ndindex(len(rows) - 1, len(columns) - 1):
-            places.append((int(rows[y]), int(rows[y + 1]), int(columns[x]), int(columns[x + 1])))
-            image = one[0].copy()
-            across = slice(columns[max(x - 1, 0)], columns[min(x + 2, len(columns) - 1)])
-            image[rows[max(y - 1, 0)] : rows[min(y + 2, len(rows) - 1)], across] = np.median(edge)
-            hidden.append(image)
-        return places, np.stack(hidden)
+        hidden[0, max(top - high, 0) : bottom + high, max(left - wide, 0) : right + wide] = np.median(edge)
+        return hidden
 
     def show(self, one: np.ndarray) -> str:
         """At most 256 pixels wide."""

@@ -130,16 +130,18 @@ class SeriesContract:
         wave = np.sin(2 * np.pi * (hours + chance.uniform(0, 24, size=(count, 1))) / 24) * span / 20
         return (level + wander + wave).clip(self.low, self.high).astype(self.dtype)
 
-    def hide(self, one: np.ndarray, most: int) -> tuple[list[tuple[int, ...]], np.ndarray]:
-        """Runs of steps: the first, and the one behind the last. Each becomes a straight line between its ends."""
+    def parts(self, one: np.ndarray, most: int) -> list[tuple[int, ...]]:
+        """Runs of steps: the first, and the one behind the last."""
         size = -(-self.window // most)
-        places = [(at, min(at + size, self.window)) for at in range(0, self.window, size)]
-        hidden = np.repeat(one, len(places), axis=0)
-        for row, (start, stop) in zip(hidden, places, strict=True):
-            before, after = one[0, max(start - 1, 0)], one[0, min(stop, self.window - 1)]
-            first, last = (after if not start else before), (before if stop == self.window else after)
-            row[start:stop] = np.linspace(first, last, stop - start + 2)[1:-1]
-        return list(places), hidden
+        return [(at, min(at + size, self.window)) for at in range(0, self.window, size)]
+
+    def without(self, one: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
+        """The run becomes a straight line between what stands on either side; what stands on one, at an end."""
+        (start, stop), hidden = at, one.copy()
+        before, after = one[0, max(start - 1, 0)], one[0, min(stop, self.window - 1)]
+        first, last = (after if not start else before), (before if stop == self.window else after)
+        hidden[0, start:stop] = np.linspace(first, last, stop - start + 2)[1:-1]
+        return hidden
 
     def show(self, one: np.ndarray) -> str:
         return json.dumps(one[0].tolist())

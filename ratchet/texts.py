@@ -133,22 +133,21 @@ class TextContract:
             made.append(" ".join(_SHOWN.get(word, word) for word in words)[: self.longest])
         return _array(made)
 
-    def hide(self, one: np.ndarray, most: int) -> tuple[list[tuple[int, ...]], np.ndarray]:
-        """Runs of words: their first character, and the one behind their last. Each is left out.
-
-        Of the words that the model sees; there are none where leaving out the only run leaves nothing.
-        """
-        text, seen, words = str(one[0]), 0, []
-        for match in re.finditer(r"\S+", text):
+    def parts(self, one: np.ndarray, most: int) -> list[tuple[int, ...]]:
+        """Runs of the words that the model sees: the first character, and the one behind the last."""
+        seen, words = 0, []
+        for match in re.finditer(r"\S+", str(one[0])):
             words.append(match.span())
             seen += len(tokens(match.group()))
             if seen >= self.length:
                 break
         size = max(1, -(-len(words) // most))
-        places = [(words[i][0], words[min(i + size, len(words)) - 1][1]) for i in range(0, len(words), size)]
-        left = [(at, f"{text[: at[0]]}{text[at[1] :]}") for at in places]
-        left = [(at, rest) for at, rest in left if rest.strip()]
-        return [at for at, _ in left], _array([rest for _, rest in left])
+        found = [(words[i][0], words[min(i + size, len(words)) - 1][1]) for i in range(0, len(words), size)]
+        return [at for at in found if str(self.without(one, at)[0]).strip()]
+
+    def without(self, one: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
+        text = str(one[0])
+        return _array([text[: at[0]] + text[at[1] :]])
 
     def show(self, one: np.ndarray) -> str:
         return str(one[0])

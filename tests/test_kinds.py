@@ -58,11 +58,11 @@ def test_what_is_made_or_varied_holds_to_the_contract_and_travels(kind: Contract
 @given(seed=st.integers(0, 2**32), most=st.integers(1, 64))
 def test_what_hides_a_part_is_an_input_too_and_changes_nothing_else(kind: Contract, seed: int, most: int) -> None:
     one = kind.made(1, np.random.default_rng(seed))
-    places, hidden = kind.hide(one, most)
-    assert len(places) == len(hidden) <= most
-    assert len(set(places)) == len(places)
-    for at, other in zip(places, hidden, strict=True):
-        assert kind.read([other.tolist() if isinstance(other, np.ndarray) else other]) is not None
+    places = kind.parts(one, most)
+    assert len(set(places)) == len(places) <= most
+    for at in places:
+        (other,) = kind.without(one, at)
+        assert (kind.read(kind.without(one, at).tolist()) == kind.without(one, at)).all()
         if kind.kind == "text":
             assert other == one[0][: at[0]] + one[0][at[1] :]
         elif kind.kind == "series":
@@ -104,7 +104,7 @@ def test_what_carried_an_answer_is_found() -> None:
 
 
 def test_a_text_of_one_word_has_no_part_that_could_be_left_out() -> None:
-    assert TEXT.hide(np.array(["hello"], object), 64)[0] == []
+    assert TEXT.parts(np.array(["hello"], object), 64) == []
 
 
 @given(st.lists(st.lists(st.sampled_from("abcde"), min_size=3, max_size=9).map(" ".join), min_size=2, max_size=9))
