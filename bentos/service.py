@@ -180,7 +180,8 @@ async def _predict(values: list[Any]) -> dict[str, Any]:
     return {**ANSWERS.told(await model().answer(inputs)), "model_version": VERSION}
 
 
-_EXPLAINING = anyio.Lock()
+_EXPLAINING, _PATIENCE = anyio.Lock(), 10.0
+"""One explanation at a time, and seconds that another waits for its turn."""
 
 
 async def _explain(values: list[Any]) -> dict[str, Any]:
@@ -189,16 +190,19 @@ async def _explain(values: list[Any]) -> dict[str, Any]:
         if len(values) != 1:
             raise Refusal(f"there are {len(values)} inputs", CONTRACT.many, "Send exactly one to be explained")
         one = CONTRACT.read(values, CONTRACT.many)
-        _EXPLAINING.acquire_nowait()
+        with anyio.fail_after(_PATIENCE):
+            await _EXPLAINING.acquire()
     except Refusal as refusal:
         return _refused(refusal)  # type: ignore[return-value]
-    except anyio.WouldBlock:
-        busy = Refusal("another answer is being explained", RECIPE, "Try again in a second")
+    except TimeoutError:
+        busy = Refusal("other answers are being explained", RECIPE, "Try again in a while")
         return _refused(busy, 429)  # type: ignore[return-value]
     try:
         answer, parts = await anyio.to_thread.run_sync(explaining.explain, CONTRACT, ANSWERS, model(), one)
     finally:
         _EXPLAINING.release()
+    if not np.isfinite([*answer, *(part.weight for part in parts)]).all():
+        raise ValueError("the model answered a number that is not finite")
     told = [{"at": part.at, "weight": part.weight, **_quoted(one, part.at)} for part in parts]
     return {**ANSWERS.told(answer[None]), "model_version": VERSION, "parts": told}
 

@@ -46,27 +46,34 @@ def since(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ..
     older, newer = ([one for one in side if one.rows] for side in (older, newer))
     if not older or not newer:
         return ()
-    found = []
-    for name in sorted(set(older[0].quantiles) & set(newer[0].quantiles)):
-        edges = np.unique(np.quantile(_drawn(older, name), np.linspace(0, 1, _BINS + 1)[1:-1]))
-        found.append(Drift(name, _index(*(_binned(side, name, edges) for side in (older, newer)))))
-    names = sorted({label for side in (*older, *newer) for label in side.labels})
+    counts = tuple(sum(one.rows for one in side) for side in (older, newer))
+    found, both = [], [*older, *newer]
+    for name in sorted(set.intersection(*(set(one.quantiles) for one in both))):
+        values, weights = _drawn(older, name)
+        at = np.linspace(0, 1, _BINS + 1)[1:-1]
+        edges = np.unique(np.quantile(values, at, weights=weights, method="inverted_cdf"))
+        found.append(Drift(name, _index(_binned(older, name, edges), _binned(newer, name, edges), counts)))
+    names = sorted({label for one in both for label in one.labels})
     if names:
-        counts = [np.array([sum(s.labels.get(n, 0) for s in side) for n in names], float) for side in (older, newer)]
-        found.append(Drift("label", _index(*(c / max(c.sum(), 1) for c in counts))))
+        shares = [np.array([sum(s.labels.get(n, 0) for s in side) for n in names], float) for side in (older, newer)]
+        found.append(Drift("label", _index(shares[0] / shares[0].sum(), shares[1] / shares[1].sum(), counts)))
     return tuple(found)
 
 
-def _drawn(side: Sequence[Summary], name: str) -> np.ndarray:
-    """Its quantiles, as often as each batch has thousands of records: a sample of the whole."""
-    return np.concatenate([np.repeat(s.quantiles[name], max(1, s.rows // 1000)) for s in side])
+def _drawn(side: Sequence[Summary], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Its quantiles, and the records that each of them stands for."""
+    values = np.concatenate([s.quantiles[name] for s in side])
+    return values, np.concatenate([np.full(len(s.quantiles[name]), s.rows / len(s.quantiles[name])) for s in side])
 
 
 def _binned(side: Sequence[Summary], name: str, edges: np.ndarray) -> np.ndarray:
-    drawn = _drawn(side, name)
-    return np.bincount(np.searchsorted(edges, drawn, side="left"), minlength=len(edges) + 1) / len(drawn)
+    values, weights = _drawn(side, name)
+    found = np.bincount(np.searchsorted(edges, values, side="left"), weights, minlength=len(edges) + 1)
+    return np.asarray(found / found.sum())
 
 
-def _index(older: np.ndarray, newer: np.ndarray) -> float:
+def _index(older: np.ndarray, newer: np.ndarray, counts: tuple[int, ...]) -> float:
+    """Less what two draws of one population have on average, by Yurdakul; nothing at least."""
     one, other = np.maximum(older, _LEAST), np.maximum(newer, _LEAST)
-    return round(float(((other - one) * np.log(other / one)).sum()), 4)
+    chance = (len(older) - 1) * sum(1 / n for n in counts)
+    return round(max(0.0, float(((other - one) * np.log(other / one)).sum()) - chance), 4)

@@ -27,13 +27,14 @@ def tell(candidate: Candidate, verdict: Verdict) -> None:
 
 def of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
     from models import candidate as candidates
-    from models import registry
+    from models import explain, registry
 
     recipe, suites = load_recipe(candidate.recipe), suites_of(candidate.recipe, candidate.snapshot)
     whole = registry.page(candidate)
     drifted = drift(recipe, candidate, verdict.champion)
     twins = tuple(candidates.twins(candidate))
-    return dossier.render(recipe, Lineage(candidate, verdict, suites, drifted, twins, whole))
+    lineage = Lineage(candidate, verdict, suites, drifted, twins, whole)
+    return dossier.render(recipe, lineage, explain.read(candidate))
 
 
 def drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[Drift, ...]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from prefect import flow, get_run_logger
 from prefect.states import Completed
 
 from flows import runs
 from flows.refusals import refusals_are_states
 from models import export, registry
-from models.measure import KEPT, measured
+from models.judge.variants import Took
+from models.measure import EXPECTED, KEPT, measured
 from ratchet import contract as contracts
 from ratchet.errors import Refusal
 from ratchet.files import sha256
+from ratchet.fleet.host import Host
 from ratchet.settings import settings
 from ratchet.words import Candidate, Variant
 from releases import requests
@@ -25,16 +27,18 @@ from releases import requests
 
 @flow(name="measure", flow_run_name="{recipe} version {version}", persist_result=False)
 @refusals_are_states
-def measure(recipe: str, version: str, files: dict[str, list[str]]) -> Any:
+def measure(recipe: str, version: str, files: dict[str, list[str]], memory_mb: int = 0) -> Any:
     """Fetches each of `files` (a variant's name, to its file and SHA-256) and asks it, warm, one input at a time.
 
-    What it found is kept beside the version in MLflow, as `measured.json`.
+    It takes no more than `memory_mb` of a GPU, and the first that this host may use. What it found is kept beside the
+    version in MLflow, as `measured.json`.
     """
     found = registry.version(recipe, version)
     if found is None:
         raise Refusal("MLflow has no such version", f"version {version} of {recipe}", "Run the loop anew")
     contract = contracts.of(json.loads(found.tags["ratchet.contract"]))
-    told = {}
+    want = registry.read_json(registry.beside(found, EXPECTED))["answers"]
+    told, gpu = {}, Host(settings()).gpus[0]
     for name, (file, digest) in files.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / export.MODEL
@@ -43,8 +47,16 @@ def measure(recipe: str, version: str, files: dict[str, list[str]]) -> Any:
                 raise Refusal("the file is not the one that was made", f"{file} of version {version}", "Run it anew")
             if found.tags.get("ratchet.vocabulary"):
                 registry.download(registry.beside(found, export.VOCABULARY), path.with_name(export.VOCABULARY))
-            told[name] = asdict(measured(export.Exported(path, contract), settings().device))
-        get_run_logger().info("%s: %.3f ms", name, told[name]["milliseconds"])
+            try:
+                took = measured(export.Exported(path, contract), settings().device, gpu, memory_mb)
+            except Refusal as refusal:  # the others may do
+                get_run_logger().warning("%s is left out: %s", name, refusal)
+                continue
+        off = float(np.abs(np.array(took.answers) - np.array(want[name])).max())
+        told[name] = {"milliseconds": took.milliseconds, "megabytes": took.megabytes, "off": off}
+        get_run_logger().info("%s: %.3f ms, answers off by at most %.2g", name, took.milliseconds, off)
+    if not told:
+        raise Refusal("no form of it answers here", f"version {version} of {recipe}", "See the run's log")
     host, device = settings().host_name, settings().device
     kept = {"format": 1, "host": host, "device": device, "variants": told}
     registry.upload(registry.beside(found, KEPT), json.dumps(kept, indent=1))
@@ -52,8 +64,8 @@ def measure(recipe: str, version: str, files: dict[str, list[str]]) -> Any:
     return Completed(message=f"{best} is the fastest on {host}, on its {device}: {told[best]['milliseconds']:.3f} ms")
 
 
-def on_a_host(candidate: Candidate, made: tuple[Variant, ...]) -> tuple[str, dict[str, float]]:
-    """What one answer of each takes on one named host of the pool; or why nobody measured it."""
+def on_a_host(candidate: Candidate, made: tuple[Variant, ...], memory_mb: int) -> tuple[str, dict[str, Took]]:
+    """What each form takes on one named host of the pool; or why nobody measured it."""
     from models import variants  # needs more than a host has
 
     alive = requests.hosts()
@@ -61,8 +73,12 @@ def on_a_host(candidate: Candidate, made: tuple[Variant, ...]) -> tuple[str, dic
     if host not in alive:
         return f"no host: {host or 'none'} is alive", {}
     files = {v.name: [v.file, v.onnx] for v in made if v.onnx}
-    asked: dict[str, object] = {"recipe": candidate.recipe, "version": candidate.version, "files": files}
-    run = runs.wait(runs.start("measure/gpu", asked, queue=host), settings().warm_seconds, still=lambda: True)
-    if run.state != "completed":
-        return f"no host: {run.message[:300]} (on {host})", {}
-    return variants.took(candidate)
+    asked: dict[str, object] = {"recipe": candidate.recipe, "version": candidate.version, "files": files,
+                                "memory_mb": memory_mb}  # fmt: skip
+    try:
+        run = runs.wait(runs.start("measure/gpu", asked, queue=host), settings().warm_seconds, still=lambda: True)
+        if run.state != "completed":
+            return f"no host: {run.message[:300]} (on {host})", {}
+        return variants.took(candidate)
+    except Refusal as refusal:
+        return f"no host: {refusal}", {}

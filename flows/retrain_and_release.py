@@ -11,6 +11,7 @@ from prefect.states import Completed
 from flows import stages
 from flows.compete import compete
 from flows.refusals import refusals_are_states
+from ratchet.errors import Refusal
 from ratchet.words import version_of
 from releases import ledger, requests
 
@@ -32,6 +33,8 @@ def retrain_and_release(
     with a sentence, and the champion goes on serving.
     """
     with ledger.held(requests.ledger(), f"run:{recipe}", str(flow_run.id)) as still_mine:
+        if families and trials:
+            raise Refusal("a recipe's space is of its own family", recipe, "Give families or trials, not both")
         stages.ingest(recipe)
         snapshot = stages.validate(recipe)
         if families:
@@ -50,7 +53,7 @@ def retrain_and_release(
             return Completed(
                 message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand"
             )
-        verdict = stages.judge(recipe, candidate)
+        candidate, verdict = stages.judge(recipe, candidate)
         package = stages.package(recipe, candidate, verdict)
         still_mine()
         stages.release(package, strategy)

@@ -141,7 +141,9 @@ def _start(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callabl
     if known.family != training.family:
         tell(f"the champion is a {known.family}: the {training.family} starts cold")
         return ""
-    return str(known.parameters.get("start", "")) if known.snapshot == snapshot else known.weights
+    return (
+        str(known.parameters.get("start", "")) if known.snapshot.fingerprint == snapshot.fingerprint else known.weights
+    )
 
 
 @stage
@@ -150,13 +152,14 @@ def shrink(name: str, candidate: Candidate) -> Candidate:
     from models import variants
     from models.judge.variants import chosen
 
-    log, found = get_run_logger(), variants.kept(candidate)
-    if not found:
+    log, recipe, found = get_run_logger(), load_recipe(name), variants.kept(candidate)
+    if found is None:
         with scratch() as folder:
-            made = variants.make(load_recipe(name), candidate, folder)
-        where, took = on_a_host(candidate, made)
-        found = chosen(made, took, where)
-        variants.keep(candidate, found)
+            made = variants.make(recipe, candidate, folder)
+        where, took = on_a_host(candidate, made, recipe.memory_mb)
+        found = chosen(made, took, where, recipe.answers.tolerance)
+        if took:  # a host that was away today must not decide for ever
+            variants.keep(candidate, found)
     for one in found:
         took_ = "not measured" if one.milliseconds is None else f"{one.milliseconds:.3f} ms"
         log.info("%s%s: %s, %.2f MB, on %s; %s", one.name, " (packaged)" if one.packaged else "", took_, one.megabytes,
@@ -165,17 +168,27 @@ def shrink(name: str, candidate: Candidate) -> Candidate:
 
 
 @stage
-def judge(name: str, candidate: Candidate) -> Verdict:
-    """The verdict; a candidate that is not blessed ends the run."""
-    from models.decide import decide
+def judge(name: str, candidate: Candidate) -> tuple[Candidate, Verdict]:
+    """The verdict, and what it is on: where a smaller form is refused, the full one is judged instead.
 
-    state = requests.state_of(name)
+    A candidate that is not blessed ends the run.
+    """
+    from models import variants
+    from models.decide import decide
+    from models.judge.variants import without
+
+    state, recipe = requests.state_of(name), load_recipe(name)
     served = [p.version for p in (*state.former, *([state.champion] if state.champion else []))]
     # The champion's own version in a mended package is judged as it was: against those before it.
     ever = [version for version in served if version != candidate.version]
     champion = ever[-1] if ever else None
     with scratch() as folder:
-        verdict = decide(load_recipe(name), candidate, champion, ever, folder)
+        verdict = decide(recipe, candidate, champion, ever, folder)
+        if not verdict.blessed and candidate.packaged != candidate.onnx:
+            get_run_logger().info("the smaller form is refused, and the full one judged: %s", verdict.why)
+            candidate = replace(candidate, variants=without(candidate.variants, f"refused: {verdict.why}"))
+            variants.keep(candidate, candidate.variants)
+            verdict = decide(recipe, candidate, champion, ever, folder)
     create_table_artifact(
         [{"check": c.name, "outcome": c.outcome, "figure": c.figure, "threshold": c.threshold, "detail": c.detail}
          for c in verdict.checks],
@@ -187,7 +200,7 @@ def judge(name: str, candidate: Candidate) -> Verdict:
     if not verdict.blessed:
         raise Refusal(f"the verdict is against it: {verdict.why}", f"version {verdict.version} of {name}",
                       f"It stays registered and is never served. {requests.goes_on(state)}")  # fmt: skip
-    return verdict
+    return candidate, verdict
 
 
 def arm(name: str, candidate: Candidate) -> str:

@@ -8,7 +8,8 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ratchet import contract as contracts
 from ratchet import lock, stage
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.files import keep, kept, sha256
+from ratchet.files import keep, kept, locked, sha256
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe, Training
@@ -32,8 +33,9 @@ from ratchet.words import Candidate, Snapshot, Variant, from_json, to_json
 KEY = "ratchet.key"
 CANDIDATE = "candidate.json"
 """The word itself, an artifact of the version: a tag is too short for many batches."""
-VARIANTS, COLD = "ratchet.variants", "ratchet.cold"
-"""Tags: the forms of its export; and the key of the candidate of the same inputs that starts cold."""
+FORMS, FORM, COLD = "forms.json", "ratchet.form", "ratchet.cold"
+"""An artifact: the forms of its export. Tags: the one that is packaged; and the key of the candidate of the same
+inputs that starts cold."""
 _LOCKED = ("keras", "tensorflow", "numpy", "mlflow", "h5py")
 
 
@@ -66,6 +68,29 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
                  "raise the recipe's `version` to do it")  # fmt: skip
         return read(found), False
     scratch = folder(recipe, training, snapshot)
+    with _alone(scratch, tell):
+        if found := registry.find(recipe.name, KEY, key_):
+            return read(found), False
+        return _make(recipe, training, snapshot, scratch, source, key_, tell), True
+
+
+@contextmanager
+def _alone(scratch: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """A killed run may have left one at work on a cluster: two must not train the same in the same folder."""
+    lock_ = scratch.with_name(f".{scratch.name}.lock")
+    with locked(lock_, wait=False) as had:
+        if had:
+            yield
+            return
+    tell("another run trains the same; it is waited for")
+    with locked(lock_):
+        yield
+
+
+def _make(
+    recipe: Recipe, training: Training, snapshot: Snapshot, scratch: Path, source: str, key_: str,
+    tell: Callable[[str], None],
+) -> Candidate:  # fmt: skip
     parameters = {k: v for k, v in asdict(training).items() if k != "parameters"} | dict(training.parameters)
     tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version),
             "ratchet.source": source, COLD: key(recipe, replace(training, start=""), snapshot)}  # fmt: skip
@@ -86,7 +111,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
         exported = export.export(recipe, fitted.model, data.words, test.inputs[:256], scratch, calmed)
         candidate = _register(recipe, training, snapshot, fitted, exported, test, run, tags, key_, parameters)
     shutil.rmtree(scratch, ignore_errors=True)
-    return candidate, True
+    return candidate
 
 
 def _epoch(number: int, training: Training, figures: Mapping[str, float]) -> str:
@@ -172,7 +197,7 @@ def twins(candidate: Candidate) -> list[Candidate]:
     found = registry.version(candidate.recipe, candidate.version)
     cold = found.tags.get(COLD) if found else None
     others = registry.having(candidate.recipe, COLD, cold) if cold else []
-    return [read(other) for other in others if other.version != candidate.version and KEY in other.tags]
+    return [read(other) for other in others if other.version != candidate.version and other.tags.get(KEY)]
 
 
 def again(recipe: Recipe, candidate: Candidate, tell: Callable[[str], None]) -> str:
@@ -212,14 +237,13 @@ def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: P
     Raises Refusal when it is not the one that was made.
     """
     if isinstance(candidate, Candidate):
-        onnx, vocabulary, contract = candidate.onnx, candidate.vocabulary, recipe.contract
-        variants = candidate.variants
+        file, onnx = next(((v.file, v.onnx) for v in candidate.variants if v.packaged), (export.MODEL, candidate.onnx))
+        vocabulary, contract = candidate.vocabulary, recipe.contract
     else:
-        onnx, vocabulary = candidate.tags["ratchet.onnx"], candidate.tags.get("ratchet.vocabulary", "")
-        told = candidate.tags.get("ratchet.contract")  # its own: the recipe's may have changed since
-        contract = contracts.of(json.loads(told)) if told else recipe.contract
-        variants = variants_of(candidate)
-    file, onnx = next(((v.file, v.onnx) for v in variants if v.packaged), (export.MODEL, onnx))
+        form = json.loads(candidate.tags.get(FORM, "{}"))
+        file, onnx = form.get("file", export.MODEL), form.get("onnx", candidate.tags["ratchet.onnx"])
+        vocabulary, told = candidate.tags.get("ratchet.vocabulary", ""), candidate.tags.get("ratchet.contract")
+        contract = contracts.of(json.loads(told)) if told else recipe.contract  # its own: the recipe's may have changed
     folder = scratch / candidate.model_id / file.removesuffix(".onnx")
     path = _fetched(candidate, file, onnx, folder / export.MODEL)
     vocabulary_at = folder / export.VOCABULARY
@@ -229,7 +253,10 @@ def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: P
 
 def variants_of(version: registry.Version) -> tuple[Variant, ...]:
     """The forms of a version's export, once decided; else none."""
-    return tuple(from_json(Variant, told) for told in json.loads(version.tags.get(VARIANTS, "[]")))
+    if FORM not in version.tags:
+        return ()
+    told = registry.read_json(registry.beside(version, FORMS))
+    return tuple(from_json(Variant, one) for one in told["variants"])
 
 
 def _fetched(candidate: Candidate | registry.Version, name: str, want: str, path: Path) -> Path:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from models import candidate as candidates
-from models import registry
-from models.explain import explained
+from models import explain, registry
 from models.judge.baselines import baselines
 from models.judge.cost import measured_badly
 from models.judge.forecasts import judge_forecasts
@@ -50,17 +49,19 @@ def decide(
             assert isinstance(recipe.contract, SeriesContract)
             easy = baselines(held.inputs, past.inputs, past.targets, recipe.contract.season)
             spent = [follows(recipe, recipe.judging, model, held.inputs, mine),
-                     *costs(recipe, model)]  # fmt: skip
+                     *costs(recipe.judging, model, recipe.memory_mb)]  # fmt: skip
             found = judge_forecasts(
                 *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, spent
             )
-            return replace(found, explained=explained(recipe, model, held, mine, past))
+            explain.keep(candidate, explain.explained(recipe, model, held, mine, past))
+            return found
         sides = load(recipe, candidate.snapshot)
         further = probe(recipe, recipe.judging, model, held, sides, mine, champion_[1] if champion_ else None)
         found = judge(*told, recipe.judging, fingerprint, held.targets, mine, champion_, best_, recipe.classes, further)
-        return replace(found, explained=explained(recipe, model, held, mine, sides["train"]))
+        explain.keep(candidate, explain.explained(recipe, model, held, mine, sides["train"]))
+        return found
 
-    judging = asdict(recipe.judging)
+    judging = {**asdict(recipe.judging), "memory": recipe.memory_mb, "shown": recipe.show_inputs}
     key = stage.key("judge", VERSION, recipe=recipe.name, version=candidate.version, weights=candidate.weights,
                     onnx=candidate.packaged, champion=champion, best=best, benchmark=fingerprint,
                     judging=judging)  # fmt: skip

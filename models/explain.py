@@ -4,18 +4,48 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from models import registry
 from models.export import Exported
-from ratchet.explain import explain
+from ratchet.explain import Part, explain
+from ratchet.files import FORMAT
 from ratchet.lake.snapshot import Split
 from ratchet.recipe import Judging, Recipe
-from ratchet.words import Explained
+from ratchet.words import Candidate
 
 FEW = 4
 """Of each kind: right ones, wrong ones."""
+KEPT = "explained.json"
+"""Among a version's artifacts."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One answer to look at, and what carried it."""
+
+    kind: str
+    """`right`, `wrong`, `usual`, `worst`; or `example`, `made up` where no raw input may be shown."""
+    shown: str
+    """A PNG as a data URI, a text, or JSON of a window, its forecast and what came."""
+    answer: str
+    truth: str
+    """Empty where nobody knows."""
+    parts: tuple[Part, ...]
+
+
+def keep(candidate: Candidate, found: tuple[Explained, ...]) -> None:
+    told = {"format": FORMAT, "explained": [asdict(one) for one in found]}
+    registry.upload(registry.beside(candidate, KEPT), json.dumps(told))
+
+
+def read(candidate: Candidate) -> list[dict[str, Any]]:
+    """As `keep` was given them; none of a version that was judged before there were any."""
+    path = registry.beside(candidate, KEPT)
+    return list(registry.read_json(path)["explained"]) if registry.has(path) else []
 
 
 def explained(recipe: Recipe, model: Exported, held: Split, mine: np.ndarray, trained: Split) -> tuple[Explained, ...]:
@@ -31,7 +61,10 @@ def explained(recipe: Recipe, model: Exported, held: Split, mine: np.ndarray, tr
                   ("wrong", _apart(np.flatnonzero(~right), sure, held.targets))]  # fmt: skip
     else:
         order = np.argsort(((mine - held.targets) ** 2).mean(axis=1), kind="stable")
-        chosen = [("usual", _spread(order[len(order) // 2 :])), ("worst", _spread(order[::-1]))]
+        chosen = [
+            ("usual", _spread(order[len(order) // 2 :], mine.shape[1])),
+            ("worst", _spread(order[::-1], mine.shape[1])),
+        ]
     return tuple(
         _one(recipe, model, kind, held.inputs[i : i + 1], held.targets[i]) for kind, where in chosen for i in where
     )
@@ -45,11 +78,11 @@ def _apart(where: np.ndarray, sure: np.ndarray, labels: np.ndarray) -> list[int]
     return list(found.values())[:FEW]
 
 
-def _spread(order: np.ndarray) -> list[int]:
-    """The first of these windows, none of them next to another."""
+def _spread(order: np.ndarray, apart: int) -> list[int]:
+    """The first of these windows, all of them so many steps apart."""
     found: list[int] = []
     for i in map(int, order):
-        if all(abs(i - j) > 24 for j in found):
+        if all(abs(i - j) > apart for j in found):
             found.append(i)
     return found[: FEW // 2]
 

@@ -36,8 +36,8 @@ class Exported:
         ask = self.asker()
         return np.concatenate([ask(inputs[i : i + batch]) for i in range(0, len(inputs), batch)])
 
-    def asker(self, threads: int = 0, device: str = "cpu") -> Callable[[np.ndarray], np.ndarray]:
-        """A session that is kept, on so many threads; 0 are as many as there are cores.
+    def asker(self, threads: int = 0, device: str = "cpu", memory_mb: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+        """A session that is kept, on so many threads; 0 are as many as there are cores. `memory_mb` is of a GPU.
 
         Raises Refusal where there is no such device.
         """
@@ -46,7 +46,8 @@ class Exported:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         wanted = "CUDAExecutionProvider" if device == "gpu" else "CPUExecutionProvider"
-        session = onnxruntime.InferenceSession(self.path, options, providers=[wanted])
+        limit = {"gpu_mem_limit": memory_mb << 20} if device == "gpu" and memory_mb else {}
+        session = onnxruntime.InferenceSession(self.path, options, providers=[(wanted, limit)])
         if session.get_providers()[0] != wanted:
             raise Refusal(f"there is no {device}", self.path.name, "Mend the host, or set RATCHET_DEVICE=cpu")
         name = self.contract.kind

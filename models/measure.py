@@ -6,22 +6,25 @@ Runs on a host, too, where there is neither Keras nor MLflow.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from models.export import VOCABULARY, Exported, read_words
 from ratchet import contract as contracts
+from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.words import from_json, to_json
 
-KEPT = "measured.json"
-"""Where a `measure` run keeps what it found, among a version's artifacts."""
-_TIMED, _WARM, _SECONDS = 100, 20, 120
+EXPECTED, KEPT = "expected.json", "measured.json"
+"""Artifacts of a version: what each form answered where it was made, and what a `measure` run found."""
+_TIMED, _WARM, _LEAST, _PATIENCE, _SECONDS = 100, 20, 3, 10.0, 120
 
 
 @dataclass(frozen=True)
@@ -29,36 +32,49 @@ class Measured:
     milliseconds: float
     """The median of one answer alone on one thread."""
     megabytes: float
-    """Of memory that a process holds which does nothing else."""
+    """Of memory that a process holds which does nothing else: Python, ONNX Runtime and the model."""
+    answers: tuple[tuple[float, ...], ...]
+    """To `asked`, to be held against another machine's."""
 
 
-def measured(model: Exported, device: str = "cpu") -> Measured:
-    """Of the model on this machine's `device`. Raises Refusal where it does not answer."""
-    job = {"path": str(model.path), "contract": model.contract.to_json(), "device": device}
+def asked(contract: Contract) -> np.ndarray:
+    """The made-up inputs, the same everywhere."""
+    return contract.made(20, np.random.default_rng(0))
+
+
+def measured(model: Exported, device: str = "cpu", gpu: str = "", memory_mb: int = 0) -> Measured:
+    """Of the model on this machine's `device`, of which it takes no more than so much; 0 is no limit.
+
+    Raises Refusal where it does not answer.
+    """
+    job = {"path": str(model.path), "contract": model.contract.to_json(), "device": device, "memory_mb": memory_mb}
+    env = {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}
     try:
-        done = subprocess.run([sys.executable, "-m", "models.measure"], input=json.dumps(job), text=True,
+        done = subprocess.run([sys.executable, "-m", "models.measure"], input=json.dumps(job), text=True, env=env,
                               capture_output=True, timeout=_SECONDS)  # fmt: skip
     except subprocess.TimeoutExpired:
-        what = f"it did not answer {3 * _TIMED} times in {_SECONDS} s"
-        raise Refusal(what, model.path.name, "Make it smaller") from None
+        raise Refusal(f"it did not answer a few times in {_SECONDS} s", model.path.name, "Make it smaller") from None
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["no word"])[-1][:300]
         raise Refusal(f"it does not answer ({why})", model.path.name, f"See whether this machine has a {device}")
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+    return from_json(Measured, done.stdout.splitlines()[-1])
 
 
 def milliseconds(ask: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> float:
     """The median of one answer alone: the least of three, since others may be at work here."""
-    medians = []
-    for _ in range(3):
-        took = []
-        for i in range(_WARM + _TIMED):
-            at = i % len(inputs)
-            started = time.perf_counter()
-            ask(inputs[at : at + 1])
-            took.append((time.perf_counter() - started) * 1000)
-        medians.append(float(np.median(took[_WARM:])))
-    return min(medians)
+    return min(_median(ask, inputs) for _ in range(3))
+
+
+def _median(ask: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> float:
+    """Of a hundred answers after twenty; of fewer where they are slow, but never of less than three after one."""
+    began, took = time.perf_counter(), []
+    for i in range(_WARM + _TIMED):
+        started = time.perf_counter()
+        if started - began > _PATIENCE and i > _LEAST:
+            break
+        ask(inputs[i % len(inputs) : i % len(inputs) + 1])
+        took.append((time.perf_counter() - started) * 1000)
+    return float(np.median(took[min(_WARM, len(took) - _LEAST) :]))
 
 
 def _main() -> None:
@@ -68,10 +84,11 @@ def _main() -> None:
     contract, path = contracts.of(job["contract"]), Path(job["path"])
     vocabulary = path.with_name(VOCABULARY)
     model = Exported(path, contract, read_words(vocabulary) if vocabulary.exists() else ())
-    inputs = contract.made(20, np.random.default_rng(0))
-    found = milliseconds(model.asker(threads=1, device=job["device"]), inputs)
+    ask, inputs = model.asker(1, job["device"], job["memory_mb"]), asked(contract)
+    found, answers = milliseconds(ask, inputs), np.concatenate([ask(inputs[i : i + 1]) for i in range(len(inputs))])
     # Not `ru_maxrss`, which a process takes over from the one that began it.
-    print(json.dumps(asdict(Measured(found, psutil.Process().memory_info().rss / 1e6))))
+    held = psutil.Process().memory_info().rss / 1e6
+    print(json.dumps(to_json(Measured(found, held, tuple(map(tuple, answers.tolist()))))))
 
 
 if __name__ == "__main__":

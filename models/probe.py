@@ -36,20 +36,20 @@ def probe(
         *slices.checks(masks, mine.argmax(axis=1) == labels, theirs, asked.slice_margin),
         calibration.check(labels, mine, asked.calibration),
         *_behaviour(recipe, asked, model, held, mine),
-        *fairness.checks(asked.fairness, recipe.classes, labels, answered, held.groups),
+        *fairness.checks(asked.fairness, recipe.groups, recipe.classes, labels, answered, held.groups),
         _duplicates(recipe, asked, held, sides["train"], answered == labels),
         leakage.noise(labels, mine, held.records, asked.disputed),
         _membership(asked, model, sides),
-        *costs(recipe, model),
+        *costs(asked, model, recipe.memory_mb),
     ]
 
 
-def costs(recipe: Recipe, model: Exported) -> list[Check]:
+def costs(asked: Judging | ForecastJudging, model: Exported, memory_mb: int) -> list[Check]:
     """What one answer takes, alone and warm, and how large the model's files are and the process that serves them."""
-    asked, took = recipe.judging, measured(model)
+    took = measured(model)
     size = sum(file.stat().st_size for file in model.path.parent.iterdir()) / 1e6
     bounds = asked.milliseconds, size, asked.megabytes
-    return cost.checks(took.milliseconds, *bounds, took.megabytes, recipe.memory_mb)
+    return cost.checks(took.milliseconds, *bounds, took.megabytes, memory_mb)
 
 
 def _behaviour(recipe: Recipe, asked: Judging, model: Exported, held: Split, mine: np.ndarray) -> list[Check]:
@@ -62,9 +62,9 @@ def _behaviour(recipe: Recipe, asked: Judging, model: Exported, held: Split, min
     found += [
         behaviour.drift(name, held.targets[drawn], before, changed[name], most) for name, most in asked.drifts.items()
     ]
-    longest = recipe.contract.longest - 100 if isinstance(recipe.contract, TextContract) else 0
+    longest = recipe.contract.longest if isinstance(recipe.contract, TextContract) else 0
     for added, wanted in asked.raises.items():
-        after = model.answers(recipe.contract.read([f"{added} {text[:longest]}" for text in part]))
+        after = model.answers(recipe.contract.read([f"{added} {text}"[:longest] for text in part]))
         column = recipe.classes.index(wanted)
         found.append(behaviour.raised(added, wanted, before[:, column], after[:, column]))
     for text, wanted in asked.examples.items():
@@ -85,10 +85,12 @@ def follows(recipe: Recipe, asked: ForecastJudging, model: Exported, inputs: np.
     """Whether forecasts [N, horizon] lie higher where their windows [N, window] all do, by a twentieth of the range."""
     contract = recipe.contract
     assert isinstance(contract, SeriesContract)
+    if asked.follows is None:
+        return Check("follows the level", None, None, "not asked", "the recipe does not ask for it")
     by = (contract.high - contract.low) / 20
     room = inputs.max(axis=1) + by <= contract.high
-    if asked.follows is None or not room.any():
-        return Check("follows the level", None, None, "not asked", "the recipe does not ask for it")
+    if not room.any():
+        return Check("follows the level", None, asked.follows, "inconclusive", "no window has room above it")
     after = model.answers((inputs[room] + by).astype(inputs.dtype))
     return behaviour.follows(mine[room], after, by, asked.follows)
 

@@ -7,6 +7,7 @@ MLflow's imports.
 from __future__ import annotations
 
 import io
+import json
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import httpx
 
 from ratchet.errors import Refusal
+from ratchet.files import FORMAT
 from ratchet.local_http import LOCAL
 from ratchet.settings import settings
 from ratchet.words import Snapshot
@@ -95,7 +97,8 @@ def beside(of: Made, name: str) -> str:
 def page(of: Made) -> str:
     """Where MLflow's UI shows a version's model and all its artifacts."""
     at = f"#/experiments/{experiment_of(of.run_id)}/models/{of.model_id}/artifacts"
-    return f"{settings().mlflow_url}/{at}?workflowType=machine_learning"
+    shown = httpx.URL(settings().mlflow_url).copy_with(userinfo=b"")  # a password is nobody's to read
+    return f"{str(shown).rstrip('/')}/{at}?workflowType=machine_learning"
 
 
 def download(path: str, to: Path, limit: int = 2 << 30) -> None:
@@ -109,6 +112,14 @@ def download(path: str, to: Path, limit: int = 2 << 30) -> None:
 def read(path: str, limit: int = 64 << 20) -> str:
     """A text artifact. Raises Refusal like `download`."""
     return b"".join(_chunks(path, limit)).decode()
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """A JSON artifact of ours. Raises Refusal like `download`, and on one of a format that is newer than this code."""
+    found: dict[str, Any] = json.loads(read(path))
+    if found["format"] > FORMAT:
+        raise Refusal(f"the artifact has format {found['format']}, and this Ratchet reads {FORMAT}", path, "Upgrade it")
+    return found
 
 
 def _chunks(path: str, limit: int) -> Iterator[bytes]:

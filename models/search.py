@@ -16,7 +16,7 @@ from models import registry, train
 from models.ready import Ready, ready
 from ratchet import stage
 from ratchet.errors import Refusal
-from ratchet.recipe import Recipe, Training
+from ratchet.recipe import Between, Recipe, Training
 from ratchet.settings import settings
 from ratchet.words import Snapshot
 
@@ -38,22 +38,22 @@ def search(recipe: Recipe, training: Training, snapshot: Snapshot, trials: int, 
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    if not recipe.space:
-        raise Refusal("the recipe declares no space to search in", recipe.name, "Give it one: `space={...}`")
+    space = _space(recipe, training)
     key, folder = _key(recipe, training, snapshot), settings().home / "training"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     (folder / "searches").mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         study_name=key, storage=JournalStorage(JournalFileBackend(str(folder / "searches" / f"{key[:16]}.log"))),
         load_if_exists=True, direction="maximize" if recipe.answers.better > 0 else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=training.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=1),
     )  # fmt: skip
     if _done(study) < trials:
-        data = ready(recipe, training, snapshot, folder / "searches")
-        with registry.open_run(recipe.name, key, {"trials": trials}, {"ratchet.search": "space"}) as run:
+        data = ready(recipe, training, snapshot, folder / "searches" / key[:16])
+        with registry.open_run(recipe.name, key, {}, {"ratchet.search": ", ".join(space)}) as run:
             while (number := _done(study)) < trials:
-                _trial(recipe, training, snapshot, data, study, f"trial {number + 1}/{trials}", tell)
+                # A sampler begins anew with its seed: one for each trial, or a later call tries the same points.
+                study.sampler = optuna.samplers.TPESampler(seed=training.seed + len(study.trials))
+                _trial(recipe, space, training, snapshot, data, study, f"trial {number + 1}/{trials}", tell)
             run.metrics({f"val_{recipe.answers.metric}": _best(study, recipe).value or 0.0})
     best = _best(study, recipe)
     chosen = _with(training, best.params)
@@ -64,12 +64,23 @@ def search(recipe: Recipe, training: Training, snapshot: Snapshot, trials: int, 
     return chosen
 
 
+def _space(recipe: Recipe, training: Training) -> Mapping[str, Between | tuple[int | float, ...]]:
+    """What is tried: of one that starts warm nothing that shapes the network, whose weights are there."""
+    if not recipe.space:
+        raise Refusal("the recipe declares no space to search in", recipe.name, "Give it one: `space={...}`")
+    found = {name: where for name, where in recipe.space.items() if name in _OWN or not training.start}
+    if not found:
+        what = "the recipe's space only shapes the network, and a warm start keeps its shape"
+        raise Refusal(what, recipe.name, "Search without a warm start")
+    return found
+
+
 def _key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
-    space = {name: to_json(where) for name, where in recipe.space.items()}
+    space = {name: _plain(where) for name, where in recipe.space.items()}
     return stage.key("search", VERSION, candidate=candidates.key(recipe, training, snapshot), space=space)
 
 
-def to_json(where: Any) -> Any:
+def _plain(where: Any) -> Any:
     return list(where) if isinstance(where, tuple) else asdict(where)
 
 
@@ -86,12 +97,13 @@ def _best(study: optuna.Study, recipe: Recipe) -> optuna.trial.FrozenTrial:
 
 
 def _trial(
-    recipe: Recipe, asked: Training, snapshot: Snapshot, data: Ready, study: optuna.Study, name: str, tell: Tell
-) -> None:
+    recipe: Recipe, space: Mapping[str, Any], asked: Training, snapshot: Snapshot, data: Ready, study: optuna.Study,
+    name: str, tell: Tell,
+) -> None:  # fmt: skip
     import optuna
 
     trial = study.ask()
-    training = _with(asked, {parameter: _suggested(trial, parameter, recipe) for parameter in recipe.space})
+    training = _with(asked, {parameter: _suggested(trial, parameter, where) for parameter, where in space.items()})
     metric, told = f"val_{recipe.answers.metric}", _told(trial.params)
     with registry.nested(name, dict(trial.params)) as run:
 
@@ -119,8 +131,7 @@ def _trial(
         tell(f"{name}: {told}: validation {recipe.answers.metric} {figure:.4f}")
 
 
-def _suggested(trial: optuna.Trial, name: str, recipe: Recipe) -> Any:
-    where = recipe.space[name]
+def _suggested(trial: optuna.Trial, name: str, where: Any) -> Any:
     if isinstance(where, tuple):
         return trial.suggest_categorical(name, where)
     if isinstance(where.low, int) and isinstance(where.high, int):

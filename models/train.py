@@ -28,6 +28,7 @@ class Fitted:
     history: tuple[Mapping[str, float], ...]
     """One mapping an epoch: loss and the recipe's metric, and both with `val_` in front."""
     seconds: float
+    """Of all epochs, those before a kill included."""
     weights: str
 
 
@@ -50,7 +51,7 @@ def fit(
     import keras
 
     folder.mkdir(parents=True, exist_ok=True)
-    history = _history(folder)
+    history, before = _history(folder)
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed)
     model = zoo.network(recipe, training)
@@ -84,9 +85,10 @@ def fit(
                 recipe.name,
                 "Lower the learning rate, or look at the data",
             )
-        _save(model, folder, history)
+        _save(model, folder, history, before + time.monotonic() - started)
         tell(epoch + 1, figures)
-    return Fitted(model, tuple(history), time.monotonic() - started, weights_digest(model))
+    seconds = (kept(folder / "history.json") or {}).get("seconds", time.monotonic() - started)
+    return Fitted(model, tuple(history), seconds, weights_digest(model))
 
 
 def _go_on(model: Any, start: Path, want: str, recipe: str) -> None:
@@ -111,18 +113,20 @@ def _epoch(
     return {name: float(values[0]) for name, values in told.history.items()}
 
 
-def _history(folder: Path) -> list[Mapping[str, float]]:
-    return list((kept(folder / "history.json") or {"epochs": []})["epochs"])
+def _history(folder: Path) -> tuple[list[Mapping[str, float]], float]:
+    """The figures of the epochs that are done, and the seconds that they took."""
+    found = kept(folder / "history.json") or {"epochs": []}
+    return list(found["epochs"]), float(found.get("seconds", 0.0))
 
 
-def _save(model: Any, folder: Path, history: list[Mapping[str, float]]) -> None:
+def _save(model: Any, folder: Path, history: list[Mapping[str, float]], seconds: float) -> None:
     """Weights and optimizer of this epoch first, then the history that names it; older ones go last."""
     n = len(history)
     model.save_weights(folder / f"epoch-{n}.weights.h5")
     part = folder / f".epoch-{n}.npz"
     np.savez(part, *[np.asarray(v) for v in model.optimizer.variables])
     part.replace(folder / f"epoch-{n}.npz")
-    keep(folder / "history.json", {"epochs": history})
+    keep(folder / "history.json", {"epochs": history, "seconds": seconds})
     for old in (folder / f"epoch-{n - 1}.weights.h5", folder / f"epoch-{n - 1}.npz"):
         old.unlink(missing_ok=True)
 

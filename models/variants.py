@@ -16,9 +16,9 @@ import numpy as np
 from models import candidate as candidates
 from models import export, measure, registry
 from models.export import Exported
-from models.judge.variants import FULL, as_good
+from models.judge.variants import FULL, Took, as_good
 from ratchet.errors import Refusal
-from ratchet.files import sha256
+from ratchet.files import FORMAT, sha256
 from ratchet.lake.snapshot import benchmarked, load
 from ratchet.recipe import Recipe
 from ratchet.words import Candidate, Check, Variant, to_json
@@ -29,15 +29,21 @@ _PRECISE = ("Conv", "MatMul", "Gemm")
 """What is done in eight bits: it takes the time. Softmax, norms and gates lose more than they gain."""
 
 
-def kept(candidate: Candidate) -> tuple[Variant, ...]:
-    """Those of a version, once decided; else none."""
+def kept(candidate: Candidate) -> tuple[Variant, ...] | None:
+    """Those of a version, once decided; none of one that was packaged before that; None where it is still to do."""
     found = registry.version(candidate.recipe, candidate.version)
-    return candidates.variants_of(found) if found else ()
+    if found and candidates.FORM in found.tags:
+        return candidates.variants_of(found)
+    return () if found and "ratchet.package" in found.tags else None
 
 
 def keep(candidate: Candidate, variants: tuple[Variant, ...]) -> None:
-    told = json.dumps([to_json(v) for v in variants])
-    registry.set_tag(candidate.recipe, candidate.version, candidates.VARIANTS, told)
+    """The table beside the version, and in a tag of it the form that is packaged."""
+    told = {"format": FORMAT, "variants": [to_json(v) for v in variants]}
+    registry.upload(registry.beside(candidate, candidates.FORMS), json.dumps(told, indent=1))
+    (best,) = [v for v in variants if v.packaged]
+    form = {"name": best.name, "file": best.file, "onnx": best.onnx}
+    registry.set_tag(candidate.recipe, candidate.version, candidates.FORM, json.dumps(form))
 
 
 def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, ...]:
@@ -48,7 +54,8 @@ def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, 
     full = candidates.exported(recipe, candidate, scratch)
     held, _ = benchmarked(recipe)
     want = full.answers(held.inputs)
-    exact = Check(f"no worse than {FULL}", 0.0, -recipe.judging.margin, "pass", "it is that one")
+    exact = Check(f"no worse than {FULL}", 0.0, None, "pass", "it is that one")
+    expected = {FULL: full.answers(measure.asked(full.contract)).tolist()}
     found = [Variant(FULL, export.MODEL, candidate.onnx, full.path.stat().st_size / 1e6, exact)]
     calibration = load(recipe, candidate.snapshot)["validation"].inputs[:_CALIBRATED]
     ways: dict[str, Callable[[Path], None]] = {
@@ -59,7 +66,8 @@ def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, 
         path = full.path.with_name(f"model.{name}.onnx")
         try:
             way(path)
-            mine = Exported(path, full.contract, full.words).answers(held.inputs)
+            form = Exported(path, full.contract, full.words)
+            mine, expected[name] = form.answers(held.inputs), form.answers(measure.asked(full.contract)).tolist()
         except Exception as error:  # ONNX's tools raise whatever a graph leads them to
             why = (str(error).splitlines() or [type(error).__name__])[0][:200]
             check = Check(f"no worse than {FULL}", None, None, "error", f"it could not be made ({why})")
@@ -68,13 +76,16 @@ def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, 
         registry.upload(registry.beside(candidate, path.name), path)
         check = as_good(recipe.judging.margin, held.targets, mine, want)
         found.append(Variant(name, path.name, sha256(path), path.stat().st_size / 1e6, check))
+    told = {"format": FORMAT, "answers": expected}
+    registry.upload(registry.beside(candidate, measure.EXPECTED), json.dumps(told))
     return tuple(found)
 
 
-def took(candidate: Candidate) -> tuple[str, dict[str, float]]:
-    """What the `measure` run found: the host's name, and milliseconds by variant."""
-    told = json.loads(registry.read(registry.beside(candidate, measure.KEPT)))
-    return told["host"], {name: float(one["milliseconds"]) for name, one in told["variants"].items()}
+def took(candidate: Candidate) -> tuple[str, dict[str, Took]]:
+    """What the `measure` run found: the host's name, and of each form its time and how far its answers are off."""
+    told = registry.read_json(registry.beside(candidate, measure.KEPT))
+    return str(told["host"]), {name: Took(float(one["milliseconds"]), float(one["off"]))
+                               for name, one in told["variants"].items()}  # fmt: skip
 
 
 def _half(full: Exported, to: Path) -> None:

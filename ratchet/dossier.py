@@ -24,8 +24,11 @@ _UNTOLD = "This copy reaches up to the verdict; `ratchet dossier RECIPE VERSION`
 _TEMPLATE = Path(__file__).with_name("dossier.html")
 
 
-def render(recipe: Recipe, lineage: Lineage) -> dict[str, Any]:
-    """What the model is for, its data, its training and the verdict check by check."""
+def render(recipe: Recipe, lineage: Lineage, explained: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """What the model is for, its data, its training and the verdict check by check.
+
+    `explained` are some answers, each with its kind, what is shown, the answer, the truth and the parts.
+    """
     candidate, verdict = lineage.candidate, lineage.verdict
     return {
         "format": FORMAT,
@@ -42,7 +45,7 @@ def render(recipe: Recipe, lineage: Lineage) -> dict[str, Any]:
                      "twins": [_twin(c) for c in (candidate, *lineage.twins)] if lineage.twins else [],
                      "commit": candidate.commit, "lock_sha256": candidate.lock},
         "variants": [to_json(v) for v in candidate.variants],
-        "verdict": to_json(verdict),
+        "verdict": to_json(verdict), "explained": [dict(e) for e in explained],
         "whole": lineage.whole,
     }  # fmt: skip
 
@@ -105,12 +108,13 @@ def _variants(variants: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _grown(dossier: Mapping[str, Any]) -> Mapping[str, Any]:
     """What earlier formats wrote, as of today."""
-    verdict = {"reliability": [], "explained": [], **dossier["verdict"]}
+    verdict = {"reliability": [], **dossier["verdict"]}
     data = {"drift": [], **dossier["data"]}
     training = {"history": [], "confusion": [], "vocabulary_sha256": "", "machine": "", "twins": []}
     training |= dossier["training"]
-    more = {"training": training, "verdict": verdict, "data": data}
-    return {"variants": [], "whole": "", **dossier, **more}
+    model = {**dossier["model"], "contract": {"kind": "image", **dossier["model"]["contract"]}}
+    more = {"model": model, "training": training, "verdict": verdict, "data": data}
+    return {"variants": [], "explained": [], "whole": "", **dossier, **more}
 
 
 def _tested(training: Mapping[str, Any]) -> str:
@@ -153,7 +157,7 @@ def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
         )
         if slices
         else "",
-        "explained": [(e, _explained(d["model"]["contract"], e)) for e in d["verdict"]["explained"]],
+        "explained": [(e, _explained(d["model"]["contract"], e)) for e in d["explained"]],
         "curves": {name: charts.lines(series) for name, series in curves.items()},
         "confusion": charts.matrix(matrix, d["model"]["classes"]) if matrix else "",
         "reliability": charts.reliability(d["verdict"]["reliability"]) if d["verdict"]["reliability"] else "",
@@ -172,7 +176,7 @@ def _charts(d: Mapping[str, Any], r: Mapping[str, Any]) -> dict[str, Any]:
 def _explained(contract: Mapping[str, Any], told: Mapping[str, Any]) -> Any:
     """What carried an answer, as that kind of input is looked at."""
     parts = [(part["at"], part["weight"]) for part in told["parts"]]
-    match contract.get("kind", "image"):
+    match contract["kind"]:
         case "text":
             return charts.marked(told["shown"], parts)
         case "series":

@@ -16,7 +16,7 @@ import numpy as np
 from ratchet.answers import Answers
 from ratchet.contract import Contract
 
-MOST, _AT_ONCE = 64, 16
+MOST, _AT_ONCE, _BYTES = 64, 16, 4 << 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def explain(
     places = contract.parts(one, MOST)
     (answer,) = ask(one)
     weights: list[float] = []
-    for i in range(0, len(places), _AT_ONCE):
-        hidden = np.concatenate([contract.without(one, at) for at in places[i : i + _AT_ONCE]])
+    size = max(1, min(_AT_ONCE, _BYTES // one.nbytes))  # no more at once than a request may hold
+    for i in range(0, len(places), size):
+        hidden = np.concatenate([contract.without(one, at) for at in places[i : i + size]])
         weights += answers.carried(answer, ask(hidden)).tolist()
     return answer, tuple(Part(at, round(w, 5)) for at, w in zip(places, weights, strict=True))

@@ -118,6 +118,8 @@ class Recipe:
     contract: Contract
     classes: tuple[str, ...] = ()
     """Empty where the answer is a forecast."""
+    groups: tuple[str, ...] = ()
+    """Of people, that a record's `group` may name; where there are none, no group is kept."""
     data: DataSet
     batches: tuple[Feed, ...]
     """The recipe's own batches, in order: the first is what the first run trains on."""
@@ -150,6 +152,8 @@ class Recipe:
                     raise ValueError(f"{kind} has no change {name!r}; it has {', '.join(CHANGES[kind])}")
             if (judging.examples or judging.raises) and kind != "text":
                 raise ValueError("only texts have examples, or words that are added")
+            if judging.fairness and len(self.groups) < 2:
+                raise ValueError("fairness is asked between groups: name them in `groups`")
             for name in (*judging.examples.values(), *judging.raises.values(), *judging.fairness):
                 if name not in self.classes:
                     raise ValueError(f"there is no class {name!r}; there are {', '.join(self.classes)}")

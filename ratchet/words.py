@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
-from ratchet.explain import Part
-
 W = TypeVar("W")
 
 Place = tuple[str, int]
@@ -149,20 +147,6 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One answer to look at, and what carried it."""
-
-    kind: str
-    """`right`, `wrong`, `usual`, `worst`; or `example`, `made up` where no raw input may be shown."""
-    shown: str
-    """A PNG as a data URI, a text, or JSON of a window, its forecast and what came."""
-    answer: str
-    truth: str
-    """Empty where nobody knows."""
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
 class Verdict:
     """The judge's decision with all its evidence. Blessed means that every check passed that was asked."""
 
@@ -175,7 +159,6 @@ class Verdict:
     checks: tuple[Check, ...]
     reliability: tuple[tuple[float, float, int], ...] = ()
     """(mean confidence, share that was right, records) of equal bins of confidence."""
-    explained: tuple[Explained, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ recipe = Recipe(
     purpose="Tells spam from other e-mail by subject and text, as mail was in 2002. It must not delete on its own.",
     contract=TextContract(longest=_LONGEST, length=192, words=6000),
     classes=("ham", "spam"),
+    groups=("Ireland", "elsewhere"),
     data=DataSet(
         setting="spam_dir",
         folders=(),

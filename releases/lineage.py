@@ -68,7 +68,7 @@ def _snapshot(recipe: Recipe, candidate: Candidate) -> str:
 
 def _export(recipe: Recipe, version: registry.Version, scratch: Path) -> str:
     made = candidates.exported(recipe, version, scratch)
-    form = next((v.name for v in candidates.variants_of(version) if v.packaged), "fp32")
+    form = json.loads(version.tags.get(candidates.FORM, "{}")).get("name", "fp32")
     return f"the {form} form in MLflow{f', and {len(made.words)} words' if made.words else ''}"
 
 

@@ -64,11 +64,11 @@ class Running:
     def _servers(self) -> str:
         return self.env.get("RATCHET_SERVERS_LISTEN", "127.0.0.1")
 
-    def ratchet(self, *arguments: str, ok: bool = True) -> str:
-        """What the command printed, both streams; asserts its exit status."""
+    def ratchet(self, *arguments: str, ok: bool | None = True) -> str:
+        """What the command printed, both streams; asserts its exit status, where it matters."""
         done = subprocess.run([BIN / "ratchet", *arguments], capture_output=True, text=True, env=self.env, cwd=ROOT)
         told = done.stdout + done.stderr
-        assert (done.returncode == 0) == ok, told
+        assert ok is None or (done.returncode == 0) == ok, told
         assert "Traceback" not in told
         return told
 

@@ -14,20 +14,7 @@ from hypothesis import strategies as st
 
 from ratchet import charts, dossier
 from ratchet.recipe import Recipe, Releasing, Step
-from ratchet.words import (
-    Candidate,
-    Check,
-    Drift,
-    Expected,
-    Explained,
-    Lineage,
-    Package,
-    Part,
-    Snapshot,
-    SuiteResult,
-    Variant,
-    Verdict,
-)
+from ratchet.words import Candidate, Check, Drift, Expected, Lineage, Package, Snapshot, SuiteResult, Variant, Verdict
 from releases import entries as ledger_entries
 from releases import record
 from releases.ledger import Entry
@@ -39,6 +26,11 @@ PIXEL = (
 )
 numbers = st.floats(-1e6, 1e6)
 EVIL = '<script>alert("x")</script>'
+
+
+PARTS = [{"at": [0, 3, 0, 3], "weight": 0.2}] * 2
+EXPLAINED = [{"kind": "right", "shown": PIXEL, "answer": "yes (99 %)", "truth": "yes", "parts": PARTS},
+             {"kind": "wrong", "shown": EVIL, "answer": EVIL, "truth": EVIL, "parts": []}]  # fmt: skip
 
 
 def lineage(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> Lineage:
@@ -57,10 +49,10 @@ def lineage(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> Lin
     suite = SuiteResult("batch-1", True, 3000, (Expected("ExpectX", "mean", True, "observed 3", "0..255"),), "docs")
     forms = (Variant("fp32", "model.onnx", "b" * 64, 0.38, checks[0], 0.08, "host-a", packaged=True),
              Variant("int8", "", "", 0.0, Check("no worse than fp32", None, None, "error", name)))  # fmt: skip
-    part = Part((0, 3, 0, 3), 0.2)
-    shown = (Explained("right", PIXEL, f"{name} (99 %)", name, (part, part)), Explained("wrong", EVIL, name, name, ()))
-    return Lineage(replace(candidate, variants=forms), replace(verdict, explained=shown), (suite,),
-                   (Drift(name, 0.3), Drift("mean", 0.01)), "http://127.0.0.1:5000/#/x")  # fmt: skip
+    twin = replace(candidate, version="6", parameters={"epochs": 3, "start": "9" * 64})
+    drifted = (Drift(name, 0.3), Drift("mean", 0.01))
+    whole = "http://127.0.0.1:5000/#/x"
+    return Lineage(replace(candidate, variants=forms), verdict, (suite,), drifted, (twin,), whole)
 
 
 AT_ONCE = Releasing().by("all_at_once")
@@ -119,7 +111,7 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("blessed", [True, False])
 @pytest.mark.parametrize("released", [True, False])
 def test_the_page_asks_nothing_of_the_network_and_tells_all(small: Recipe, blessed: bool, released: bool) -> None:
-    told = dossier.render(small, lineage(small, blessed))
+    told = dossier.render(small, lineage(small, blessed), EXPLAINED)
     release = record.release(entries(), "7") if released else None
     page = Page(dossier.page(json.loads(json.dumps(told)), release))
     assert page.open == []
@@ -146,7 +138,7 @@ def test_the_page_asks_nothing_of_the_network_and_tells_all(small: Recipe, bless
 
 
 def test_what_a_name_holds_is_shown_and_never_run(small: Recipe) -> None:
-    told = dossier.render(small, lineage(small, name=EVIL))
+    told = dossier.render(small, lineage(small, name=EVIL), EXPLAINED)
     told["model"]["classes"] = [EVIL] * len(small.classes)
     told["data"]["snapshot"]["labels"] = {EVIL: 3}
     page = Page(dossier.page(told, record.release(entries(), "7")))
@@ -176,7 +168,7 @@ def test_the_page_is_whole_in_a_browser(kind: str, small: Recipe, tmp_path: Path
     shown = {"image": PIXEL, "text": "a free prize " * 40 + "x" * 300, "series": series}[kind]
     at = [[0, 14, 0, 14]] if kind == "image" else [[0, 2], [2, 3]]
     parts = [{"at": a, "weight": 0.1} for a in at]
-    told["verdict"]["explained"] = [{"kind": "right", "shown": shown, "answer": "yes", "truth": "", "parts": parts}] * 8
+    told["explained"] = [{"kind": "right", "shown": shown, "answer": "yes", "truth": "", "parts": parts}] * 8
     (tmp_path / "page.html").write_text(dossier.page(told, record.release(entries(), "7")))
     assert faults((tmp_path / "page.html").as_uri(), tmp_path) == []
 
@@ -210,7 +202,8 @@ def test_what_became_of_a_version_is_told_whatever_came_after_it(more: list[Even
 def test_what_format_1_wrote_is_still_shown(small: Recipe) -> None:
     told = dossier.render(small, lineage(small))
     del told["training"]["history"], told["training"]["confusion"], told["variants"], told["whole"]
-    del told["verdict"]["explained"], told["verdict"]["reliability"], told["data"]["drift"]
+    del told["model"]["contract"]["kind"], told["training"]["machine"], told["training"]["twins"]
+    del told["explained"], told["verdict"]["reliability"], told["data"]["drift"]
     assert "0.91" in Page(dossier.page({**told, "format": 1})).text
 
 

@@ -263,26 +263,30 @@ def test_texts_that_were_changed_a_little_are_near_duplicates_and_others_are_non
 def test_a_gap_is_the_same_either_way_and_never_above_its_bound(n: int, m: int, data: st.DataObject) -> None:
     one = data.draw(st.integers(0, n)) / n, n
     other = data.draw(st.integers(0, m)) / m, m
-    figure, high = fairness.gap(one, other)
-    assert (figure, high) == pytest.approx(fairness.gap(other, one))
-    assert -1e-9 <= figure <= high + 1e-9
+    figure, low, high = fairness.gap(one, other)
+    assert (figure, low, high) == pytest.approx(fairness.gap(other, one))
+    assert 0 <= low <= figure + 1e-9
+    assert figure <= high + 1e-9
     assert high <= 1 + 1e-9
 
 
 def test_a_gap_between_groups_refuses_and_few_records_say_nothing() -> None:
     labels, groups = np.zeros(400, int), np.array(["a", "b"] * 200)
     fair = np.arange(400) % 20 // 19
-    asked = {"ham": 0.2}
-    (found,) = fairness.checks(asked, ("ham", "spam"), labels, fair, groups)
-    assert found.outcome == "pass", found.detail
-    unfair = np.where(groups == "b", np.arange(400) % 3 == 0, 0).astype(int)
-    (found,) = fairness.checks(asked, ("ham", "spam"), labels, unfair, groups)
-    assert found.outcome == "fail", found.detail
-    (found,) = fairness.checks(asked, ("ham", "spam"), labels[:40], fair[:40], groups[:40])
-    assert found.outcome == "inconclusive"
-    (found,) = fairness.checks(asked, ("ham", "spam"), labels, fair, None)
-    assert found.outcome == "error"
-    (found,) = fairness.checks({}, ("ham", "spam"), labels, fair, None)
+
+    def outcome(answered: np.ndarray, of: np.ndarray | None, declared: tuple[str, ...] = ("a", "b")) -> str:
+        n = len(answered)
+        (found,) = fairness.checks({"ham": 0.2}, declared, ("ham", "spam"), labels[:n], answered, of)
+        return found.outcome
+
+    assert outcome(fair, groups) == "pass"
+    assert outcome(np.where(groups == "b", np.arange(400) % 3 == 0, 0).astype(int), groups) == "fail"
+    assert outcome(fair[:40], groups[:40]) == "inconclusive"
+    assert outcome(fair, groups, ("a", "b", "c")) == "inconclusive", "nobody of c was asked about"
+    third = np.where(np.arange(400) < 20, "c", groups)
+    assert outcome(np.where(third == "c", 1, 0), third, ("a", "b", "c")) == "inconclusive", "always wrong, but few"
+    assert outcome(fair, None) == "error"
+    (found,) = fairness.checks({}, (), ("ham", "spam"), labels, fair, None)
     assert found.outcome == "not asked"
 
 
@@ -302,4 +306,4 @@ def test_answers_that_are_missing_are_an_error_and_no_pass() -> None:
     some = np.eye(3, dtype=np.float32)
     assert behaviour.check("noise", some, some[:2], 0.5).outcome == "error"
     assert behaviour.check("noise", some, some * np.nan, 0.5).outcome == "error"
-    assert cost.checks(1.0, None, 2.0, 1.0)[1].outcome == "fail"
+    assert [c.outcome for c in cost.checks(1.0, None, 2.0, 1.0, 90.0, 80)] == ["not asked", "fail", "fail"]

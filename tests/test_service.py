@@ -165,7 +165,7 @@ def test_every_way_of_asking_gives_the_same_answer(url: str, built: Built) -> No
         assert (response.headers["x-model-version"], response.headers["x-bento"]) == ("1", built.tag)
 
 
-def test_an_answer_is_explained_and_only_one_at_a_time(url: str, built: Built) -> None:
+def test_an_answer_is_explained_and_many_explanations_wait_for_their_turn(url: str, built: Built) -> None:
     asked = {"images": built.images[:1].tolist()}
     told = httpx.post(f"{url}/explain", json=asked).json()
     assert told["label"] == httpx.post(f"{url}/predict", json=asked).json()["label"]
@@ -179,9 +179,7 @@ def test_an_answer_is_explained_and_only_one_at_a_time(url: str, built: Built) -
     with ThreadPoolExecutor(16) as pool:
         many = list(pool.map(lambda _: httpx.post(f"{url}/explain", json=asked, timeout=30), range(64)))
         answers = list(pool.map(lambda _: httpx.post(f"{url}/predict", json=asked, timeout=30), range(64)))
-    assert {answer.status_code for answer in many} <= {200, 429}
-    assert all(set(a.json()) == {"error", "which", "next"} for a in many if a.status_code == 429)
-    assert all(a.json()["parts"] == told["parts"] for a in many if a.status_code == 200)
+    assert all(a.json()["parts"] == told["parts"] for a in many)
     assert all(answer.status_code == 200 for answer in answers)
 
 

@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expectations import drift
+from flows.measure import on_a_host
 from models import variants
 from models.export import Exported
-from models.judge.variants import FULL, GAIN, as_good, chosen
-from models.measure import measured
-from ratchet import recipe as recipes
+from models.judge.variants import FULL, GAIN, Took, as_good, chosen, without
+from models.measure import asked, measured
+from models.search import search
 from ratchet.errors import Refusal
-from ratchet.words import Check, Outcome, Variant, from_json, to_json
+from ratchet.recipe import Recipe
+from ratchet.settings import settings
+from ratchet.words import Candidate, Check, Outcome, Snapshot, Variant, from_json, to_json
 from tests.conftest import Built
 
 outcomes = st.sampled_from(["pass", "fail", "inconclusive", "error"])
@@ -29,24 +32,28 @@ def form(name: str, outcome: Outcome) -> Variant:
     return Variant(name, f"model.{name}.onnx", name, 1.0, Check("no worse", 0.0, 0.0, outcome, ""))
 
 
-@given(st.lists(st.tuples(outcomes, times), min_size=1, max_size=3), times)
+@given(st.lists(st.tuples(outcomes, times, st.sampled_from([0.0, 0.5])), min_size=1, max_size=3), times)
 def test_one_is_packaged_that_is_as_good_and_none_is_faster_without_being_worse(
-    others: list[tuple[Outcome, float | None]], full: float | None
+    others: list[tuple[Outcome, float | None, float]], full: float | None
 ) -> None:
-    forms = [form(FULL, "pass"), *(form(f"int{n}", outcome) for n, (outcome, _) in enumerate(others))]
-    took = {f"int{n}": ms for n, (_, ms) in enumerate(others) if ms is not None} | ({FULL: full} if full else {})
-    found = chosen(forms, took, "host-a")
+    forms = [form(FULL, "pass"), *(form(f"int{n}", outcome) for n, (outcome, _, _) in enumerate(others))]
+    took = {f"int{n}": Took(ms, off) for n, (_, ms, off) in enumerate(others) if ms is not None}
+    took |= {FULL: Took(full, 0.0)} if full else {}
+    found = chosen(forms, took, "host-a", 0.001)
     (packaged,) = [v for v in found if v.packaged]
     assert packaged.check.outcome == "pass"
     passing = [v.milliseconds for v in found if v.check.outcome == "pass" and v.milliseconds and v.name != FULL]
     if packaged.name != FULL:
         assert full
+        assert took[packaged.name].off == 0.0, "the host answers it as the machine that made it"
         assert packaged.milliseconds == min(passing)
         assert packaged.milliseconds <= GAIN * full
     elif full:
         assert all(ms > GAIN * full for ms in passing)
     assert {v.where for v in found} == {"host-a"}
     assert [from_json(Variant, json.loads(json.dumps(to_json(v)))) for v in found] == list(found)
+    (left,) = [v for v in without(found, "the judge refused it") if v.packaged]
+    assert left.name == FULL
 
 
 def test_one_that_answers_worse_is_never_as_good() -> None:
@@ -84,6 +91,8 @@ def test_a_model_is_measured_in_a_process_of_its_own(built: Built) -> None:
     found = measured(built.exported)
     assert 0 < found.milliseconds < 100
     assert 20 < found.megabytes < 500
+    want = built.exported.answers(asked(built.exported.contract))
+    assert np.abs(np.array(found.answers) - want).max() < 1e-4
     with pytest.raises(Refusal, match="does not answer"):
         measured(replace(built.exported, path=Path("/nowhere.onnx")))
     with pytest.raises(Refusal, match="whether this machine has a gpu"):
@@ -112,7 +121,22 @@ def test_a_number_that_is_the_same_everywhere_has_not_drifted() -> None:
     assert [d.index for d in drift.since([flat], [flat])] == [0.0]
 
 
-def test_every_recipes_batch_has_a_summary(module_home: Path) -> None:
+def test_a_large_batch_weighs_more_than_many_small_ones() -> None:
+    chance = np.random.default_rng(0)
+    many = [summed(chance.normal(3, 1, 100), {}) for _ in range(60)]
+    assert [d.index < 0.1 for d in drift.since([summed(chance.normal(0, 1, 60_000), {}), *many],
+                                               [summed(chance.normal(0, 1, 5000), {})])] == [True]  # fmt: skip
+
+
+def test_a_few_records_of_the_same_population_have_rarely_drifted() -> None:
+    chance = np.random.default_rng(0)
+    older = [summed(chance.normal(0, 1, 5000), {})]
+    found = [drift.since(older, [summed(chance.normal(0, 1, 30), {})])[0].index for _ in range(100)]
+    assert sum(index >= 0.25 for index in found) <= 25
+    assert np.mean(found) < 0.2
+
+
+def test_what_a_batch_is_summed_up_to_survives_its_json() -> None:
     import pandas as pd
 
     frame = pd.DataFrame({"record": ["a", "b"], "label": [0, 1], "class_share": [0.5, 0.5], "mean": [1.0, 2.0],
@@ -121,4 +145,21 @@ def test_every_recipes_batch_has_a_summary(module_home: Path) -> None:
     assert set(found.quantiles) == {"mean"}
     assert found.labels == {"0": 1, "1": 1}
     assert from_json(drift.Summary, json.loads(json.dumps(to_json(found)))) == found
-    assert recipes.names()
+
+
+def test_without_a_host_nothing_is_measured_and_it_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = Snapshot("r", 0, "s", 1, (), {})
+    candidate = Candidate("r", "1", "m", "run", "cnn", "w", "o", snapshot, {}, {}, 1.0, "c", "l")
+    assert on_a_host(candidate, (), 0) == ("no host: none is alive", {})
+    monkeypatch.setenv("RATCHET_MEASURE_HOST", "host-z")
+    settings.cache_clear()
+    assert on_a_host(candidate, (), 0) == ("no host: host-z is alive", {})
+
+
+def test_a_recipe_without_a_space_is_not_searched_and_a_warm_start_keeps_its_shape(small: Recipe) -> None:
+    snapshot, cold = Snapshot("r", 0, "s", 1, (), {}), small.training
+    with pytest.raises(Refusal, match="declares no space"):
+        search(replace(small, space={}), cold, snapshot, 2, print)
+    shaping = replace(small, space={"filters": (16, 32)})
+    with pytest.raises(Refusal, match="keeps its shape"):
+        search(shaping, replace(cold, start="a" * 64), snapshot, 2, print)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from models.judge.bootstrap import difference
+from models.judge.share import interval
 from ratchet.words import Check, Outcome
 
 _LITTLE, _MOSTLY = 0.1, 0.95
@@ -74,9 +75,8 @@ def check(change: str, before: np.ndarray, after: np.ndarray, least: float) -> C
         return Check(name, None, least, "error", "there are not answers to every changed input")
     figure = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
     outcome: Outcome = "pass" if figure >= least else "fail"
-    return Check(
-        name, figure, least, outcome, f"{figure:.2%} of {len(after)} answers stay the same, at least {least:.0%}"
-    )
+    detail = f"{figure:.2%} of {len(after)} answers stay the same, at least {least:.0%}"
+    return Check(name, figure, least, outcome, detail, *interval(figure, len(after)))
 
 
 def drift(change: str, labels: np.ndarray, before: np.ndarray, after: np.ndarray, most: float) -> Check:
@@ -99,7 +99,8 @@ def raised(added: str, wanted: str, before: np.ndarray, after: np.ndarray) -> Ch
     figure = float((after >= before - _LITTLE).mean())
     outcome: Outcome = "pass" if figure >= _MOSTLY else "fail"
     detail = f"in {figure:.1%} of {len(after)} it speaks for {wanted} or changes nothing, at least {_MOSTLY:.0%}"
-    return Check(f"{added[:40]!r} speaks for {wanted}", figure, _MOSTLY, outcome, detail)
+    low, high = interval(figure, len(after))
+    return Check(f"{added[:40]!r} speaks for {wanted}", figure, _MOSTLY, outcome, detail, low, high)
 
 
 def follows(before: np.ndarray, after: np.ndarray, by: float, least: float) -> Check:
@@ -111,7 +112,7 @@ def follows(before: np.ndarray, after: np.ndarray, by: float, least: float) -> C
     figure = float(((moved > 0.5) & (moved < 1.5)).mean())
     outcome: Outcome = "pass" if figure >= least else "fail"
     detail = f"{figure:.1%} of {len(after)} forecasts follow windows that lie {by:.3g} higher, at least {least:.0%}"
-    return Check("follows the level", figure, least, outcome, detail)
+    return Check("follows the level", figure, least, outcome, detail, *interval(figure, len(after)))
 
 
 def example(text: str, wanted: str, answered: str, sure: float) -> Check:

@@ -12,6 +12,7 @@ import numpy as np
 from ratchet.words import Check, Outcome
 
 BINS, LEAST_RECORDS = 15, 100
+_DRAWS = 200
 LEAST = 1e-7
 """Below it a probability is no smaller: its logarithm must be a number."""
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(8.0), 141))
@@ -61,4 +62,15 @@ def check(labels: np.ndarray, probabilities: np.ndarray, most: float | None) -> 
         return Check("calibration", None, None, "not asked", "the recipe does not ask for it")
     figure = error(reliability(labels, probabilities))
     outcome: Outcome = "error" if not np.isfinite(figure) else "pass" if figure <= most else "fail"
-    return Check("calibration", figure, most, outcome, f"expected calibration error {figure:.4f}, at most {most}")
+    detail = f"expected calibration error {figure:.4f}, at most {most}"
+    return Check("calibration", figure, most, outcome, detail, *_interval(labels, probabilities))
+
+
+def _interval(labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, float] | tuple[()]:
+    """Of the error at 95 %, by drawing the records again; it is told and decides nothing, since draws lie above it."""
+    if not len(labels):
+        return ()
+    chance = np.random.default_rng(0)
+    drawn = [chance.integers(len(labels), size=len(labels)) for _ in range(_DRAWS)]
+    low, high = np.quantile([error(reliability(labels[i], probabilities[i])) for i in drawn], [0.025, 0.975])
+    return float(low), float(high)

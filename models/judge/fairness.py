@@ -32,43 +32,45 @@ def shares(right: np.ndarray, groups: np.ndarray) -> Mapping[str, tuple[float, i
     return {str(name): (float(row["share"]), int(row["count"])) for name, row in rows.items()}
 
 
-def gap(one: tuple[float, int], other: tuple[float, int]) -> tuple[float, float]:
-    """The difference of two shares, and how large it may be at most, both without sign."""
+def gap(one: tuple[float, int], other: tuple[float, int]) -> tuple[float, float, float]:
+    """The difference of two shares without sign, and how small and how large it may be."""
     (p, low, high), (q, below, above) = (one[0], *interval(*one)), (other[0], *interval(*other))
     if p < q:
         (p, low, high), (q, below, above) = (q, below, above), (p, low, high)
-    ends = (p - q - math.hypot(p - low, above - q), p - q + math.hypot(high - p, q - below))
-    return p - q, max(map(abs, ends))
+    least, most = p - q - math.hypot(p - low, above - q), p - q + math.hypot(high - p, q - below)
+    return p - q, max(0.0, least), max(abs(least), most)
 
 
 def checks(
-    asked: Mapping[str, float], classes: Sequence[str], labels: np.ndarray, answered: np.ndarray,
-    groups: np.ndarray | None,
+    asked: Mapping[str, float], declared: Sequence[str], classes: Sequence[str], labels: np.ndarray,
+    answered: np.ndarray, groups: np.ndarray | None,
 ) -> list[Check]:  # fmt: skip
-    """One check a class that is asked for: passes when no two groups may differ by more than the bound.
+    """One check a class that is asked for: passes when no two declared groups may differ by more than the bound.
 
     `labels` and `answered` are numbers of classes [N]; `groups` names [N], empty where a record belongs to none.
     """
     if not asked:
         return [Check("fairness", None, None, "not asked", "the recipe names no gap between groups")]
-    return [_check(name, classes.index(name), most, labels, answered, groups) for name, most in asked.items()]
+    if groups is None or len(groups) != len(labels):
+        groups = np.full(len(labels), "")
+    return [_check(name, classes.index(name), most, declared, labels, answered, groups) for name, most in asked.items()]
 
 
 def _check(
-    name: str, number: int, most: float, labels: np.ndarray, answered: np.ndarray, groups: np.ndarray | None
-) -> Check:
-    told = f"fair to groups, class {name}"
-    if groups is None or len(groups) != len(labels):
-        return Check(told, None, most, "error", "the benchmark names no groups")
-    mask = (labels == number) & (groups != "")
-    found = shares(answered[mask] == number, groups[mask]) if mask.any() else {}
-    enough = {group: it for group, it in found.items() if it[1] >= LEAST}
-    if len(enough) < 2:
-        counts = ", ".join(f"{group} {n}" for group, (_, n) in found.items()) or "none"
-        return Check(told, None, most, "inconclusive", f"two groups need {LEAST} records each; there are: {counts}")
-    figure, _, pair = max((gap(enough[a], enough[b])[0], a, (a, b)) for a, b in itertools.combinations(enough, 2))
-    high = max(gap(enough[a], enough[b])[1] for a, b in itertools.combinations(enough, 2))
+    name: str, number: int, most: float, declared: Sequence[str], labels: np.ndarray, answered: np.ndarray,
+    groups: np.ndarray,
+) -> Check:  # fmt: skip
+    told, mask = f"fair to groups, class {name}", (labels == number) & np.isin(groups, list(declared))
+    if not mask.any():
+        return Check(told, None, most, "error", "no record of it in the benchmark names a group")
+    found = dict.fromkeys(declared, (0.0, 0)) | dict(shares(answered[mask] == number, groups[mask]))
+    if few := [f"{group} {n}" for group, (_, n) in found.items() if n < LEAST]:
+        return Check(told, None, most, "inconclusive", f"each group needs {LEAST} records of it: {', '.join(few)}")
+    gaps = {pair: gap(found[pair[0]], found[pair[1]]) for pair in itertools.combinations(sorted(found), 2)}
+    pair = max(gaps, key=lambda p: gaps[p][0])
+    figure, low, _ = gaps[pair]
+    high = max(most_ for _, _, most_ in gaps.values())
     outcome: Outcome = "pass" if high <= most else "fail" if figure > most else "inconclusive"
-    each = ", ".join(f"{group} {share:.1%} of {n}" for group, (share, n) in enough.items())
+    each = ", ".join(f"{group} {share:.1%} of {n}" for group, (share, n) in sorted(found.items()))
     detail = f"recognised: {each}; the gap between {pair[0]} and {pair[1]} is {figure:.3f}, at most {high:.3f} (95 %)"
-    return Check(told, figure, most, outcome, f"{detail}, allowed {most}", 0.0, high)
+    return Check(told, figure, most, outcome, f"{detail}, allowed {most}", low, high)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.judge.share import interval
 from ratchet.texts import tokens
 from ratchet.words import Check, Outcome
 
@@ -19,15 +20,20 @@ _SHARED, _SKETCH, _RUN = 0.8, 64, 4
 def images(held: np.ndarray, trained: np.ndarray) -> np.ndarray:
     """Which of the images [N, height, width] have one among those trained on [M, ...] that correlates by 0.99."""
     asked, best = _centred(held), np.zeros(len(held), np.float32)
-    for at in range(0, len(trained), 8192):  # all at once would take gigabytes
-        best = np.maximum(best, (asked @ _centred(trained[at : at + 8192]).T).max(axis=1))
+    for at in range(0, len(trained), 4096):  # all at once would take gigabytes
+        best = np.maximum(best, (asked @ _centred(trained[at : at + 4096]).T).max(axis=1))
     return best >= _ALIKE
 
 
 def _centred(inputs: np.ndarray) -> np.ndarray:
-    flat = inputs.reshape(len(inputs), -1).astype(np.float32)
+    """Each as a vector of length one around nothing, [N, pixels]; a large image in means of blocks, about 32 a side."""
+    height, width = inputs.shape[1:]
+    y, x = max(1, height // 32), max(1, width // 32)
+    cut = inputs[:, : height // y * y, : width // x * x]
+    small = cut.reshape(len(cut), height // y, y, width // x, x).mean(axis=(2, 4), dtype=np.float32)
+    flat = small.reshape(len(small), -1)
     flat -= flat.mean(axis=1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
 
 
 def texts(held: np.ndarray, trained: np.ndarray) -> np.ndarray:
@@ -71,7 +77,7 @@ def duplicates(near: np.ndarray, right: np.ndarray, most: float | None) -> Check
     rest = f"{right[~near].mean():.4f} without them, {right.mean():.4f} with" if (~near).any() else "none is left"
     outcome: Outcome = "pass" if figure <= most else "fail"
     detail = f"{figure:.2%} of {len(near)} records have a near-duplicate among those trained on; accuracy {rest}"
-    return Check(name, figure, most, outcome, f"{detail}; at most {most:.0%}")
+    return Check(name, figure, most, outcome, f"{detail}; at most {most:.0%}", *interval(figure, len(near)))
 
 
 def doubtful(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -99,4 +105,5 @@ def noise(labels: np.ndarray, probabilities: np.ndarray, records: Sequence[str],
     outcome: Outcome = "pass" if figure <= most else "fail"
     first = ", ".join(str(records[i])[:12] for i in found[:5])
     which = f"; look at {first}" if first else ""
-    return Check(name, figure, most, outcome, f"{figure:.2%} of {len(labels)}, at most {most:.0%}{which}")
+    detail = f"{figure:.2%} of {len(labels)}, at most {most:.0%}{which}"
+    return Check(name, figure, most, outcome, detail, *interval(figure, len(labels)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,12 +40,22 @@ def as_good(margin: float, targets: np.ndarray, mine: np.ndarray, full: np.ndarr
     return Check(name, figure, margin, outcome, detail, low, high)
 
 
-def chosen(variants: Sequence[Variant], took: Mapping[str, float], where: str) -> tuple[Variant, ...]:
+@dataclass(frozen=True)
+class Took:
+    """What a host found of one form."""
+
+    milliseconds: float
+    off: float
+    """The largest difference of a number in its answers from those of the machine that made the form."""
+
+
+def chosen(variants: Sequence[Variant], took: Mapping[str, Took], where: str, tolerance: float) -> tuple[Variant, ...]:
     """The same with their milliseconds, and one that is packaged: the full one where nothing was measured.
 
-    `where` names the host, or says why there is no figure.
+    `where` names the host, or says why there is no figure. A form that the host answers otherwise is none: it would
+    not pass its golden set there.
     """
-    timed = [replace(v, milliseconds=took.get(v.name), where=where) for v in variants]
+    timed = [_timed(v, took.get(v.name), where, tolerance) for v in variants]
     (full,) = [v for v in timed if v.name == FULL]
     best = full
     for one in timed:
@@ -55,3 +65,19 @@ def chosen(variants: Sequence[Variant], took: Mapping[str, float], where: str) -
         if one.milliseconds <= bound:
             best = one
     return tuple(replace(v, packaged=v is best) for v in timed)
+
+
+def _timed(form: Variant, took: Took | None, where: str, tolerance: float) -> Variant:
+    if took is None:
+        return replace(form, where=where)
+    check = form.check
+    if form.name != FULL and not took.off <= tolerance:
+        told = f"on {where} it answers otherwise by {took.off:.2g}, more than {tolerance}"
+        check = replace(check, outcome="fail", detail=f"{check.detail}; {told}")
+    return replace(form, milliseconds=took.milliseconds, where=where, check=check)
+
+
+def without(variants: Sequence[Variant], why: str) -> tuple[Variant, ...]:
+    """The full one packaged, in place of a form that the judge refused."""
+    refused = [replace(v, check=replace(v.check, outcome="fail", detail=why)) if v.packaged else v for v in variants]
+    return tuple(replace(v, packaged=v.name == FULL) for v in refused)

@@ -200,7 +200,7 @@ def _table(path: Path, kind: str) -> Iterator[Record]:
 
 
 def _of_group(record: Record, group: Any) -> Record:
-    return replace(record, group=str(group)[:100]) if group else record
+    return record if group is None or str(group) == "" else replace(record, group=str(group)[:100])
 
 
 def _dated(name: str, value: Any, label: str | None, at: Any) -> Record:
@@ -222,7 +222,7 @@ def _timed(name: str, value: Any, at: Any) -> Record:
 
 def _csv(path: Path) -> Iterator[Record]:
     with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as text:
-        label_at = 0
+        label_at, group_at = 0, -1
         for number, line in enumerate(text, 1):
             try:
                 # Line by line: a stray quote must not swallow the records that follow it.
@@ -236,11 +236,14 @@ def _csv(path: Path) -> Iterator[Record]:
                 if "label" not in row:
                     raise Refusal("its header names no `label`", path, HINT)
                 label_at = row.index("label")
+                group_at = row.index("group") if "group" in row else -1
                 continue
             if row and len(row) <= label_at:
                 yield _refused(f"line {number}", line.encode(), "the line ends before its label", "Mend it")
             elif row:
-                yield _pixels(f"line {number}", row[:label_at] + row[label_at + 1 :], row[label_at])
+                pixels = [cell for at, cell in enumerate(row) if at not in (label_at, group_at)]
+                group = row[group_at] if 0 <= group_at < len(row) else None
+                yield _of_group(_pixels(f"line {number}", pixels, row[label_at]), group)
 
 
 def _is_number(cell: str) -> bool:

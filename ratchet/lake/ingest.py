@@ -100,8 +100,9 @@ def benchmark(recipe: Recipe) -> pa.Table:
     """
     import pyarrow.parquet as pq
 
-    # A class is kept by its number; the names of the columns, since a file of before lacks some.
-    meant = json.dumps([recipe.contract.to_json(), recipe.classes, schema(recipe.contract).names]).encode()
+    meant = json.dumps([recipe.contract.to_json(), recipe.classes]).encode()  # a class is kept by its number
+    if recipe.groups:
+        meant += json.dumps(recipe.groups).encode()
     of = f"{feed_id(recipe, recipe.benchmark)}-{hashlib.sha256(meant).hexdigest()[:8]}"
     kept = lake(recipe.name) / f"benchmark-{of}.parquet"
     with locked(lake(recipe.name) / ".benchmark.lock"):
@@ -117,7 +118,9 @@ def benchmark(recipe: Recipe) -> pa.Table:
             part = kept.with_name(f".{kept.name}")
             pq.write_table(good, part)
             part.replace(kept)
-    return pq.read_table(kept)
+    found = pq.read_table(kept)
+    # A file from before there were groups has no such column, and is asked for none.
+    return found if "group" in found.column_names else found.append_column("group", pa.nulls(len(found), pa.string()))
 
 
 def fingerprint(records: list[str]) -> str:
@@ -195,7 +198,7 @@ def _sort(rows: pa.Table, recipe: Recipe, batch: str, benchmark: frozenset[str])
             landed.append({
                 "record": record_digest(digest, str(cell if number is None else number)), "input": digest,
                 recipe.contract.column: cell, "label": number, "captured_at": row["captured_at"] or now, "batch": batch,
-                "group": row["group"],
+                "group": row["group"] if recipe.groups else None,
             })  # fmt: skip
         good.append(pa.Table.from_pylist(landed, schema=kind))
         bad.append(pa.Table.from_pylist(refused, schema=sources.ROWS))
@@ -211,6 +214,8 @@ def _digest(
     if recipe.classes and row["label"] not in known:
         told = f" {str(row['label'])[:40]!r}" if recipe.show_inputs else ""
         return "", f"the label{told} is none of the {len(recipe.classes)} classes"
+    if recipe.groups and row["group"] not in (None, *recipe.groups):
+        return "", f"the group is none of the {len(recipe.groups)} of the recipe"
     try:
         digest = recipe.contract.digest(row["data"], row["captured_at"])
     except Refusal as refusal:

@@ -1,0 +1,77 @@
+"""Groups of people: kept where a recipe names them, refused where they are others, unknown to the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ratchet.lake import ingest, quarantine, sources, table
+from ratchet.recipe import Judging, Recipe
+from ratchet.texts import TextContract
+
+
+def rows(path: Path, contract: TextContract) -> list[str | None]:
+    found = sources.read(path, contract, sources.Limits(1 << 28, 1 << 28), path.parent)
+    return list(found["group"].to_pylist())
+
+
+def test_a_group_may_be_a_number_and_none_is_lost(tmp_path: Path) -> None:
+    told = {"text": ["one text", "two texts", "three"], "label": ["a", "b", "a"]}
+    pq.write_table(pa.table({**told, "group": [0, 1, None]}), tmp_path / "rows.parquet")
+    assert rows(tmp_path / "rows.parquet", TextContract()) == ["0", "1", None]
+    (tmp_path / "rows.csv").write_text("text,label,group\none text,a,0\ntwo texts,b,1\nthree,a,\n")
+    assert rows(tmp_path / "rows.csv", TextContract()) == ["0", "1", None]
+
+
+def images(path: Path, groups: list[str]) -> Path:
+    chance, pixels = np.random.default_rng(0), ",".join(f"p{i}" for i in range(784))
+    lines = [f"label,{pixels},group"]
+    for number, group in enumerate(groups):
+        cells = ",".join(map(str, chance.integers(0, 256, 784)))
+        lines.append(f"{number % 10},{cells},{group}")
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_group_is_kept_where_the_recipe_names_it_and_refused_where_it_does_not(small: Recipe, tmp_path: Path) -> None:
+    asked = replace(small, groups=("a", "b"))
+    batch = ingest.land(asked, images(tmp_path / "some.csv", ["a", "b", "c", ""]), "test")
+    assert (batch.accepted, batch.quarantined) == (3, 1)
+    kept = table.read(ingest.lake(small.name) / "landing", ["group"])
+    assert kept is not None
+    assert sorted(map(str, kept["group"].to_pylist())) == ["None", "a", "b"]
+    (refused,) = [r for r in quarantine.show(ingest.lake(small.name), batch.id) if "group" in str(r)]
+    assert "none of the 2" in str(refused)
+
+
+def test_a_group_that_no_recipe_asks_for_is_not_kept(small: Recipe, tmp_path: Path) -> None:
+    ingest.land(small, images(tmp_path / "some.csv", ["someone@example.org"] * 3), "test")
+    kept = table.read(ingest.lake(small.name) / "landing", ["group"])
+    assert kept is not None
+    assert kept["group"].to_pylist() == [None] * 3
+
+
+def test_a_lake_and_a_benchmark_from_before_there_were_groups_are_read(small: Recipe, tmp_path: Path) -> None:
+    ingest.land(small, images(tmp_path / "some.csv", [""] * 3), "test")
+    (file,) = ingest.lake(small.name).glob("benchmark-*.parquet")
+    old = pq.read_table(file).drop_columns(["group"])
+    pq.write_table(old, file)
+    assert ingest.benchmark(small)["group"].null_count == old.num_rows
+    landing = table.read(ingest.lake(small.name) / "landing")
+    assert landing is not None
+    before = ingest.lake(small.name) / "before"
+    table.append(before, landing.drop_columns(["group"]), once="old")
+    table.append(before, landing, once="new")
+    found = table.read(before, ["group"])
+    assert found is not None
+    assert found["group"].null_count == 6
+
+
+def test_fairness_is_asked_between_named_groups_alone(small: Recipe) -> None:
+    with pytest.raises(ValueError, match="name them"):
+        replace(small, judging=Judging(fairness={"Trouser": 0.1}))
