@@ -18,7 +18,7 @@ import numpy as np
 
 from models import export, plots, registry, train
 from models.judge import calibration
-from models.ready import ready
+from models.ready import TENSORS, ready
 from ratchet import contract as contracts
 from ratchet import lock, stage
 from ratchet import recipe as recipes
@@ -77,7 +77,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[
 @contextmanager
 def _alone(scratch: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """A killed run may have left one at work on a cluster: two must not train the same in the same folder."""
-    lock_ = scratch.with_name(f".{scratch.name}.lock")
+    lock_ = scratch.parent / ".locks" / scratch.name
     with locked(lock_, wait=False) as had:
         if had:
             yield
@@ -167,6 +167,7 @@ def _register(
         {
             KEY: "",
             "ratchet.weights": fitted.weights,
+            TENSORS: fitted.tensors,
             "ratchet.onnx": candidate.onnx,
             "ratchet.vocabulary": candidate.vocabulary,
             "ratchet.contract": json.dumps(recipe.contract.to_json()),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from models import export, registry
+from models.train import Start
 from ratchet.errors import Refusal
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.snapshot import Split
@@ -16,6 +17,8 @@ from ratchet.lake.split import Side
 from ratchet.recipe import Recipe, Training
 from ratchet.words import Snapshot
 
+TENSORS = "ratchet.tensors"
+"""A tag: SHA-256 over the named weights alone."""
 KERAS = "data/model.keras"
 """Where MLflow's flavour keeps the Keras model, among a version's artifacts."""
 
@@ -27,8 +30,8 @@ class Ready:
     train: tuple[np.ndarray, np.ndarray]
     """Features [N, ...] and targets."""
     held: tuple[np.ndarray, np.ndarray]
-    start: Path | None
-    """A Keras model whose weights `training.start` names; None where training starts cold."""
+    start: Start | None
+    """The weights that `training.start` names; None where training starts cold."""
 
 
 def ready(recipe: Recipe, training: Training, snapshot: Snapshot, scratch: Path) -> Ready:
@@ -45,14 +48,14 @@ def ready(recipe: Recipe, training: Training, snapshot: Snapshot, scratch: Path)
     return Ready(sides, words, pairs[0], pairs[1], start)
 
 
-def _warm(recipe: Recipe, weights: str, scratch: Path) -> tuple[tuple[str, ...], Path]:
+def _warm(recipe: Recipe, weights: str, scratch: Path) -> tuple[tuple[str, ...], Start]:
     """The words and the Keras model of the version with these weights; a token keeps its meaning."""
     found = registry.find(recipe.name, "ratchet.weights", weights)
-    if found is None:
-        raise Refusal(f"MLflow has no version with the weights {weights[:16]}", recipe.name, "Start cold")
-    path = scratch / "start.keras"
-    registry.download(registry.beside(found, KERAS), path)
+    if found is None or TENSORS not in found.tags:
+        raise Refusal(f"MLflow has no version with the weights {weights[:16]} to go on from", recipe.name, "Start cold")
+    start = Start(scratch / "start.keras", found.tags[TENSORS])
+    registry.download(registry.beside(found, KERAS), start.model)
     if not found.tags.get("ratchet.vocabulary"):
-        return (), path
+        return (), start
     registry.download(registry.beside(found, export.VOCABULARY), scratch / export.VOCABULARY)
-    return export.read_words(scratch / export.VOCABULARY), path
+    return export.read_words(scratch / export.VOCABULARY), start

@@ -30,6 +30,15 @@ class Fitted:
     seconds: float
     """Of all epochs, those before a kill included."""
     weights: str
+    tensors: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """A Keras model's file to go on from, and the digest that its weights must have."""
+
+    model: Path
+    tensors: str
 
 
 def fit(
@@ -39,14 +48,14 @@ def fit(
     validation: tuple[np.ndarray, np.ndarray],
     folder: Path,
     tell: Epoch = lambda epoch, figures: None,
-    start: Path | None = None,
+    start: Start | None = None,
 ) -> Fitted:
     """Trains from scratch, or goes on from the last finished epoch that `folder` holds.
 
     `train` and `validation` are inputs as the network takes them, and targets: labels [N], with cross-entropy
     for the loss, or values [N, horizon], with the mean squared error. The same arguments give the same weights.
-    `tell` hears of every epoch, those done before a kill included. `start` is a Keras model with the weights that
-    `training.start` names. Raises Refusal when the loss is no longer finite, or the model at `start` is another.
+    `tell` hears of every epoch, those done before a kill included. `start` has the weights that `training.start`
+    names. Raises Refusal when the loss is no longer finite, or the model at `start` is another.
     """
     import keras
 
@@ -56,7 +65,7 @@ def fit(
     keras.utils.set_random_seed(training.seed)
     model = zoo.network(recipe, training)
     if start:
-        _go_on(model, start, training.start, recipe.name)
+        _go_on(model, start, recipe.name)
     losses = {
         "accuracy": keras.losses.SparseCategoricalCrossentropy,
         "mean_squared_error": keras.losses.MeanSquaredError,
@@ -88,20 +97,20 @@ def fit(
         _save(model, folder, history, before + time.monotonic() - started)
         tell(epoch + 1, figures)
     seconds = (kept(folder / "history.json") or {}).get("seconds", time.monotonic() - started)
-    return Fitted(model, tuple(history), seconds, weights_digest(model))
+    return Fitted(model, tuple(history), seconds, weights_digest(model), tensors_digest(model))
 
 
-def _go_on(model: Any, start: Path, want: str, recipe: str) -> None:
-    """Takes over the weights, which must be those that were named, of just this architecture."""
+def _go_on(model: Any, start: Start, recipe: str) -> None:
+    """Takes over the weights, which must be those that were named, of just this shape."""
     import keras
 
     try:
-        model.set_weights(keras.models.load_model(start, compile=False, safe_mode=True).get_weights())
+        model.set_weights(keras.models.load_model(start.model, compile=False, safe_mode=True).get_weights())
     except (ValueError, TypeError, OSError) as error:
-        raise Refusal(f"it cannot go on from {want[:16]} ({str(error).splitlines()[0][:200]})", recipe,
-                      "Start cold") from error  # fmt: skip
-    if weights_digest(model) != want:
-        raise Refusal(f"the version with the weights {want[:16]} is of another architecture", recipe, "Start cold")
+        why = str(error).splitlines()[0][:200]
+        raise Refusal(f"it cannot go on from the champion's weights ({why})", recipe, "Start cold") from error
+    if tensors_digest(model) != start.tensors:
+        raise Refusal("the champion's weights in MLflow are not those that were trained", recipe, "Start cold")
 
 
 def _epoch(
@@ -138,8 +147,17 @@ def _load_optimizer(model: Any, path: Path) -> None:
 
 
 def weights_digest(model: Any) -> str:
-    """SHA-256 over the architecture and every named weight: the model's identity."""
-    digest = hashlib.sha256(model.to_json().encode())
+    """SHA-256 over the architecture, how it was compiled and every named weight: the model's identity."""
+    return _digest(model, model.to_json().encode())
+
+
+def tensors_digest(model: Any) -> str:
+    """SHA-256 over every named weight alone: what a warm start takes over."""
+    return _digest(model, b"")
+
+
+def _digest(model: Any, head: bytes) -> str:
+    digest = hashlib.sha256(head)
     for weight in model.weights:
         array = np.asarray(weight)
         digest.update(f"{weight.path}|{array.dtype}|{array.shape}|".encode() + array.tobytes())

@@ -466,7 +466,7 @@ class ASimulatedFleet(RuleBasedStateMachine):
     @rule(host=hosts, version=versions)
     def a_bento_dies_and_comes_back(self, host: str, version: str) -> None:
         for key, a in self.arms.items():
-            if key[:2] == (host, f"v{version}"):
+            if key[:2] == (host, f"v{version}") and a.state != "orphan":  # nobody would begin that one again
                 self.arms[key] = replace(a, state="starting", ready=False, since=self.now)
 
     @rule(host=hosts, version=versions)
