@@ -14,6 +14,7 @@ from models import explain, registry
 from models.judge.baselines import baselines
 from models.judge.cost import measured_badly
 from models.judge.forecasts import judge_forecasts
+from models.judge.slices import parts
 from models.judge.verdict import judge
 from models.probe import costs, follows, probe
 from ratchet import stage
@@ -50,8 +51,9 @@ def decide(
             easy = baselines(held.inputs, past.inputs, past.targets, recipe.contract.season)
             spent = [follows(recipe, recipe.judging, model, held.inputs, mine),
                      *costs(recipe.judging, model, recipe.memory_mb)]  # fmt: skip
+            masks = parts(recipe.judging.slices, held.inputs, held.targets, ())
             found = judge_forecasts(
-                *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, spent
+                *told, recipe.judging, fingerprint, held.targets, mine, easy, champion_, best_, masks, spent
             )
             explain.keep(candidate, explain.explained(recipe, model, held, mine, past))
             return found

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SLICES: Mapping[str, tuple[str, ...]] = {"image": ("class", "brightness"), "text": ("class", "length")}
+SLICES: Mapping[str, tuple[str, ...]] = {
+    "image": ("class", "brightness"),
+    "text": ("class", "length"),
+    "series": ("level",),
+}
 CHANGES: Mapping[str, tuple[str, ...]] = {"image": ("shift", "noise", "darker", "blurred"),
                                          "text": ("case", "spaces", "typo", "typos", "shortened")}  # fmt: skip
 """What the judge can compare one by one, and what an answer can be asked to stay under, by the kind of input."""
@@ -60,6 +64,10 @@ class ForecastJudging:
     """Share of the champion's own error."""
     linear: float = 0.0
     """The same of the linear baseline's; with 0 it must be beaten."""
+    slices: tuple[str, ...] = ()
+    """Parts that are compared one by one: thirds by the `level` of a window."""
+    slice_margin: float = 0.2
+    """Share of the champion's own error on that part."""
     follows: float | None = None
     """Least share of forecasts that lie higher where the whole window does."""
     milliseconds: float | None = None

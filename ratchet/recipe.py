@@ -143,10 +143,10 @@ class Recipe:
         kind, judging = self.contract.kind, self.judging
         if (kind == "series") == bool(self.classes) or (kind == "series") != isinstance(judging, ForecastJudging):
             raise ValueError("a series has no classes and a ForecastJudging; others have classes and a Judging")
+        for name in judging.slices:
+            if name not in SLICES[kind]:
+                raise ValueError(f"{kind} has no slice {name!r}; it has {', '.join(SLICES[kind])}")
         if isinstance(judging, Judging):
-            for name in judging.slices:
-                if name not in SLICES[kind]:
-                    raise ValueError(f"{kind} has no slice {name!r}; it has {', '.join(SLICES[kind])}")
             for name in (*judging.stays, *judging.drifts):
                 if name not in CHANGES[kind]:
                     raise ValueError(f"{kind} has no change {name!r}; it has {', '.join(CHANGES[kind])}")

@@ -166,6 +166,24 @@ def test_a_worse_forecast_than_the_champions_is_refused() -> None:
     assert forecast_verdict(forecasts(1, 1), forecasts(1)).blessed
 
 
+def test_a_forecast_that_is_worse_on_one_level_alone_is_refused_for_that_part() -> None:
+    # Ten times as many windows, so that each third of them says something.
+    many = np.concatenate([truth] * 10)
+    level = np.repeat([0, 1, 2], len(many) // 3)
+    parts = {f"level {n}": level == n for n in range(3)}
+    chance = np.random.default_rng(0)
+    old, new = many + chance.normal(0, 1, many.shape), many + chance.normal(0, 1, many.shape)
+    new[level == 2] += chance.normal(0, 1, new[level == 2].shape)
+    asked = ForecastJudging(squared_error=4.0, margin=1.0, slice_margin=0.2)
+    easy = {LINEAR: many + chance.normal(0, 3, many.shape)}
+    found = judge_forecasts("r", "2", asked, "b", many, new, easy, ("1", old), ("1", old), parts)
+    assert {c.name for c in found.checks if c.outcome not in ("pass", "not asked")} == {"on level 2"}
+    first = judge_forecasts("r", "1", asked, "b", many, old, easy, None, None, parts)
+    assert {c.outcome for c in first.checks if c.name.startswith("on level")} == {"not asked"}
+    missing = judge_forecasts("r", "2", asked, "b", many, new, easy, ("1", old[:-1]), ("1", old[:-1]), parts)
+    assert {c.outcome for c in missing.checks if c.name.startswith("on level")} == {"error"}
+
+
 @pytest.mark.parametrize("broken", [np.full_like(truth, np.nan), truth[:-1], truth[:, :-1], np.zeros((0, HORIZON))])
 def test_forecasts_that_are_missing_or_no_numbers_never_pass(broken: np.ndarray) -> None:
     assert not forecast_verdict(broken).blessed

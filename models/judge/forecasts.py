@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,12 +27,13 @@ def judge_forecasts(
     baselines: Mapping[str, np.ndarray],
     champion: tuple[str, np.ndarray] | None,
     best: tuple[str, np.ndarray] | None,
+    parts: Mapping[str, np.ndarray] | None = None,
     further: Sequence[Check] = (),
 ) -> Verdict:
     """The verdict on a candidate.
 
     `targets` and everyone's forecasts are [N, horizon], of windows in the order of time. `champion` and `best`
-    name their version; None where there is none yet.
+    name their version; None where there is none yet. `parts` are masks [N] of windows that are compared alone.
     """
     error = _errors(targets, candidate)
     checks = [
@@ -49,7 +51,25 @@ def judge_forecasts(
         for who, other in (("the champion", champion), ("the best champion so far", best)):
             theirs = _errors(targets, other[1]) if other else None
             checks.append(_against(who, asked.margin, error, theirs, block, f" of version {other[0]}" if other else ""))
+    theirs = _errors(targets, champion[1]) if champion else None
+    for name, mask in (parts or {}).items():
+        checks.append(_part(name, mask, asked.slice_margin, error, theirs, block) if champion or error is None
+                      else _alone(name, error[mask]))  # fmt: skip
     return assembled(recipe, version, champion, benchmark, [*checks, *further])
+
+
+def _part(
+    name: str, mask: np.ndarray, margin: float, mine: np.ndarray | None, theirs: np.ndarray | None, block: int
+) -> Check:
+    """No worse than the champion on one part."""
+    mine, theirs = (None if errors is None else errors[mask] for errors in (mine, theirs))
+    found = _against("", margin, mine, theirs, block)
+    return replace(found, name=f"on {name}")
+
+
+def _alone(name: str, errors: np.ndarray) -> Check:
+    told = f"error {errors.mean():.4g} of {len(errors)} windows; there is no champion to compare with"
+    return Check(f"on {name}", float(errors.mean()), None, "not asked", told)
 
 
 def _moved(mine: np.ndarray, theirs: np.ndarray) -> float | None:

@@ -22,7 +22,7 @@ def _bands(figure: np.ndarray, what: str) -> Masks:
             f"high {what}": figure > high}  # fmt: skip
 
 
-def _brightness(inputs: np.ndarray) -> np.ndarray:
+def _mean(inputs: np.ndarray) -> np.ndarray:
     return inputs.reshape(len(inputs), -1).mean(axis=1)
 
 
@@ -30,8 +30,10 @@ def _length(inputs: np.ndarray) -> np.ndarray:
     return np.array([len(str(text)) for text in inputs], float)
 
 
-BANDS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"brightness": _brightness, "length": _length}
-"""A figure of each input whose thirds are parts: of images, of texts."""
+BANDS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "brightness": _mean, "length": _length, "level": _mean,
+}  # fmt: skip
+"""A figure of each input whose thirds are parts: of images, of texts, of windows."""
 
 
 def parts(names: Sequence[str], inputs: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Masks:
