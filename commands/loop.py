@@ -88,7 +88,11 @@ def _turn(recipe: str, asked: dict[str, Any]) -> None:
         raise Refusal("no worker listens on the pool `cpu`, so nobody would run it", recipe, "Run `ratchet up`")
     id = runs.start(f"retrain-and-release/{recipe}", asked)
     click.echo(f"flow run {settings().prefect_url}/runs/flow-run/{id}", err=True)
-    ended = runs.follow(id, click.echo)
+    try:
+        ended = runs.follow(id, click.echo)
+    except KeyboardInterrupt:
+        click.echo(f"you stopped following; the run goes on: {settings().prefect_url}/runs/flow-run/{id}", err=True)
+        raise SystemExit(130) from None
     if ended.state != "completed":
         told = ended.message.rstrip(".") or "See its log in the Prefect UI"
         again = ". Run it again: it goes on where it stood" if ended.state == "crashed" else ""

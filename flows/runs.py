@@ -21,6 +21,7 @@ from ratchet.settings import Settings, settings
 
 _FLUSH = 4
 """Looks, two a second, in which no line comes before the last is taken for the last: a run's own come in batches."""
+_WAITS = "another run of this deployment is under way, and this one waits for it"
 _YOUNG = 60.0
 """Seconds in which a pending run may have no process yet."""
 
@@ -87,7 +88,7 @@ def follow(id: str, tell: Callable[[str], None]) -> Run:
                     tell(line.message.splitlines()[0])
             now = run.state.name if run.state else "Unknown"
             if now != state and not (run.state and run.state.is_final()):
-                tell(f"flow run {run.name}: {now.lower()}")
+                tell(f"flow run {run.name}: {_WAITS if now == 'AwaitingConcurrencySlot' else now.lower()}")
             state = now
             quiet = 0 if new or not (run.state and run.state.is_final()) else quiet + 1
             if quiet > _FLUSH and run.state:
@@ -122,6 +123,7 @@ def _worth_telling(level: int, message: str) -> bool:
         "Flow run '",
         "Downloading flow code",
         "Created ",
+        "Aborted submission",
         "Engine execution",
     )
     return (

@@ -156,6 +156,7 @@ def shrink(name: str, candidate: Candidate) -> Candidate:
     if found is None:
         with scratch() as folder:
             made = variants.make(recipe, candidate, folder)
+        log.info("the forms are measured on a host")
         where, took = on_a_host(candidate, made, recipe.memory_mb)
         found = chosen(made, took, where, recipe.answers.tolerance)
         if took:  # a host that was away today must not decide for ever

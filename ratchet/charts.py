@@ -28,11 +28,8 @@ def lines(series: Mapping[str, Sequence[float]]) -> Markup:
         return _TOP + (high - v) / (high - low) * (_H - _TOP - _BOTTOM)
 
     parts = []
-    for v in (low + (high - low) * i / 4 for i in range(5)):
-        parts += [
-            _line("grid", _LEFT, y(v), _W, y(v)),
-            _text("tick end", _LEFT - 5, y(v) + 3, f"{v:.2g}" if abs(v) < 0.1 else f"{v:.3g}"),
-        ]
+    for v in _round(low, high):
+        parts += [_line("grid", _LEFT, y(v), _W, y(v)), _text("tick end", _LEFT - 5, y(v) + 3, f"{v:g}")]
     parts += [_text("tick mid", x(i), _H - 6, str(i + 1)) for i in range(0, count, max(1, (count + 7) // 8))]
     for n, (name, s) in enumerate(series.items()):
         points = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(s))

@@ -143,6 +143,10 @@ class Recipe:
         kind, judging = self.contract.kind, self.judging
         if (kind == "series") == bool(self.classes) or (kind == "series") != isinstance(judging, ForecastJudging):
             raise ValueError("a series has no classes and a ForecastJudging; others have classes and a Judging")
+        if not isinstance(self.groups, tuple) or not all(isinstance(g, str) and g for g in self.groups):
+            raise ValueError(f"groups are a tuple of names, not {self.groups!r}")
+        if len(set(self.groups)) != len(self.groups):
+            raise ValueError(f"a group is named twice: {self.groups!r}")
         for name in judging.slices:
             if name not in SLICES[kind]:
                 raise ValueError(f"{kind} has no slice {name!r}; it has {', '.join(SLICES[kind])}")
@@ -153,7 +157,10 @@ class Recipe:
             if (judging.examples or judging.raises) and kind != "text":
                 raise ValueError("only texts have examples, or words that are added")
             if judging.fairness and len(self.groups) < 2:
-                raise ValueError("fairness is asked between groups: name them in `groups`")
+                raise ValueError("fairness is asked between groups: name at least two in `groups`")
+            for name, most in judging.fairness.items() if isinstance(judging.fairness, Mapping) else [("", None)]:
+                if not isinstance(most, int | float) or not 0 <= most <= 1:
+                    raise ValueError(f"fairness is a gap of 0 to 1 for each class, not {most!r} for {name!r}")
             for name in (*judging.examples.values(), *judging.raises.values(), *judging.fairness):
                 if name not in self.classes:
                     raise ValueError(f"there is no class {name!r}; there are {', '.join(self.classes)}")

@@ -43,7 +43,10 @@ def chain(recipe: Recipe, version: registry.Version) -> Iterator[Link]:
     )
     with tempfile.TemporaryDirectory() as scratch:
         yield _checked("export", candidate.packaged, lambda: _export(recipe, version, Path(scratch)))
-    yield _checked("benchmark", version.tags.get("ratchet.benchmark", ""), lambda: _benchmark(recipe, version))
+    if "ratchet.benchmark" in version.tags:
+        yield _checked("benchmark", version.tags["ratchet.benchmark"], lambda: _benchmark(recipe, version))
+    else:
+        yield Link("benchmark", "", None, "it was not judged")
     if "ratchet.package" not in version.tags:
         yield Link("bento", "", None, "none was built: " + version.tags.get("ratchet.verdict_why", "it was not judged"))
         return
@@ -75,7 +78,7 @@ def _export(recipe: Recipe, version: registry.Version, scratch: Path) -> str:
 def _benchmark(recipe: Recipe, version: registry.Version) -> str:
     held, fingerprint = snapshots.benchmarked(recipe)
     if fingerprint != version.tags.get("ratchet.benchmark"):
-        raise Refusal("it was judged on another benchmark, or not at all", fingerprint[:16], "Run the loop anew")
+        raise Refusal("it was judged on another benchmark", fingerprint[:16], "Run the loop anew")
     return f"{len(held)} inputs; {version.tags.get('ratchet.verdict', 'not judged')}"
 
 

@@ -46,7 +46,7 @@ def test_a_group_is_kept_where_the_recipe_names_it_and_refused_where_it_does_not
     assert kept is not None
     assert sorted(map(str, kept["group"].to_pylist())) == ["None", "a", "b"]
     (refused,) = [r for r in quarantine.show(ingest.lake(small.name), batch.id) if "group" in str(r)]
-    assert "none of the 2" in str(refused)
+    assert "'c' is none of a, b" in str(refused)
 
 
 def test_a_group_that_no_recipe_asks_for_is_not_kept(small: Recipe, tmp_path: Path) -> None:
@@ -72,6 +72,22 @@ def test_a_lake_and_a_benchmark_from_before_there_were_groups_are_read(small: Re
     assert found["group"].null_count == 6
 
 
-def test_fairness_is_asked_between_named_groups_alone(small: Recipe) -> None:
-    with pytest.raises(ValueError, match="name them"):
-        replace(small, judging=Judging(fairness={"Trouser": 0.1}))
+@pytest.mark.parametrize(
+    ("groups", "fairness", "why"),
+    [
+        ((), {"Trouser": 0.1}, "at least two"),
+        (("a",), {"Trouser": 0.1}, "at least two"),
+        (("a", "b"), {"Hat": 0.1}, "no class"),
+        (("a", "b"), {"Trouser": "a"}, "a gap of 0 to 1"),
+        (("a", "b"), {"Trouser": 5}, "a gap of 0 to 1"),
+        (("a", "b"), {"Trouser"}, "a gap of 0 to 1"),
+        ("ab", {"Trouser": 0.1}, "a tuple of names"),
+        ((1, 2), {"Trouser": 0.1}, "a tuple of names"),
+        (("a", "a"), {"Trouser": 0.1}, "twice"),
+    ],
+)
+def test_a_recipe_whose_fairness_cannot_be_asked_is_refused_when_it_is_read(
+    small: Recipe, groups: tuple[str, ...], fairness: dict[str, float], why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        replace(small, groups=groups, judging=Judging(fairness=fairness))

@@ -28,7 +28,7 @@ _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 
 OPEN = r"(classify|predict|docs\.json|static_content/.*|v2(/.*)?)?"
 """What of a recipe's service callers need, below `/<recipe>/`. Metrics, records and dossier are not."""
-_COUNTED = r"^cluster\..*\.upstream_rq_(completed|4xx|429|5xx|retry)$"
+_COUNTED = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
 _BREAKERS = {"thresholds": [{
     "max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 256}]}  # fmt: skip
 _RETRY = "type.googleapis.com/envoy.extensions.retry"
@@ -242,9 +242,10 @@ class Gateway:
                 {"name": f"recipe:{recipe}", "match": model, "route": split},
                 {"match": {"safe_regex": {"regex": f"/{named}"}},
                  "redirect": {"path_redirect": f"/{recipe}/"}},
+                # Not by the arms' own clusters: explanations must neither fill the connections that answers need nor
+                # count as what an arm did.
                 {"match": {"path": f"/{recipe}/explain"},
-                 "route": {**{k: v for k, v in split.items() if k != "request_mirror_policies"},
-                           "prefix_rewrite": "/explain"},
+                 "route": {"cluster": _ready(recipe), "prefix_rewrite": "/explain", "timeout": "30s"},
                  "request_headers_to_add": [_header("x-forwarded-prefix", f"/{recipe}")]},
                 {"match": {"safe_regex": {"regex": f"/{named}/{OPEN}"}},
                  "route": {**split, "regex_rewrite": {"pattern": {"regex": f"^/{named}/"}, "substitution": "/"}},
@@ -368,11 +369,7 @@ def _counts(stats: Mapping[str, Any]) -> dict[tuple[str, str], Count]:
         _, name, what = stat["name"].split(".", 2) if stat.get("name") else ("", "", "")
         recipe, arm, _ = _named(name)
         found.setdefault((recipe, arm), Counter())[what.removeprefix("upstream_rq_")] += int(stat.get("value", 0))
-    # 429 says that an arm was asked to explain too much at once: its load tells that, not its version.
-    return {
-        named: Count(n["completed"] - n["429"] + n["retry"], n["5xx"] + n["retry"], n["4xx"] - n["429"])
-        for named, n in found.items()
-    }
+    return {named: Count(n["completed"] + n["retry"], n["5xx"] + n["retry"], n["4xx"]) for named, n in found.items()}
 
 
 def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def _series(source: Path) -> tuple[pa.Table, dict[str, str]]:
 
 def _labelled(good: pa.Table, source: Path) -> dict[str, str]:
     """Floors that beat answering the most frequent class always; every sixth record is the benchmark."""
-    counts = Counter(good["label"].to_pylist())
+    counts, groups = Counter(good["label"].to_pylist()), sorted({g for g in good["group"].to_pylist() if g})
     if len(counts) < 2 or None in counts:
         raise Refusal(f"its labels are {[str(c) for c in counts][:5]}", source, "Give at least two classes")
     if len(counts) > 1000:
@@ -168,12 +168,20 @@ def _labelled(good: pa.Table, source: Path) -> dict[str, str]:
     most, least = max(counts.values()) / good.num_rows, min(counts.values()) / good.num_rows
     floor = round((1 + most) / 2, 2)
     return {
-        "classes": f"    classes=({', '.join(map(_quoted, names))}),\n",
+        "classes": f"    classes=({', '.join(map(_quoted, names))}),\n{_groups(groups)}",
         "purpose": _quoted(f"Says which of {len(names)} classes an input of {source.name} is."),
         "batch": f"Feed({_quoted(source.name)}, every=-6)", "benchmark": f"Feed({_quoted(source.name)}, every=6)",
         "share": f", min_class_share={least / 3:.2g}", "judging": "Judging",
         "judged": f"Judging(accuracy={floor}, worst_class={floor / 2:.2g}, margin=0.02)",
     }  # fmt: skip
+
+
+def _groups(found: list[str]) -> str:
+    """Those of the column `group`, for a person to decide: a group is somebody's."""
+    if not 2 <= len(found) <= 20:
+        return ""
+    named = ", ".join(map(_quoted, found))
+    return f"    # groups=({named}),  # of people: with it, `Judging(fairness={{...}})` may be asked\n"
 
 
 def _parts(source: Path, count: int) -> dict[str, str]:

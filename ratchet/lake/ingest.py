@@ -215,7 +215,8 @@ def _digest(
         told = f" {str(row['label'])[:40]!r}" if recipe.show_inputs else ""
         return "", f"the label{told} is none of the {len(recipe.classes)} classes"
     if recipe.groups and row["group"] not in (None, *recipe.groups):
-        return "", f"the group is none of the {len(recipe.groups)} of the recipe"
+        told = f" {str(row['group'])[:40]!r}" if recipe.show_inputs else ""
+        return "", f"the group{told} is none of {', '.join(recipe.groups)[:200]}"
     try:
         digest = recipe.contract.digest(row["data"], row["captured_at"])
     except Refusal as refusal:
