@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -17,6 +18,11 @@ from ratchet.answers import Answers
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.local_http import LOCAL
+from ratchet.recipe import Recipe
+
+if TYPE_CHECKING:  # a host has no pyarrow
+    from ratchet.lake.snapshot import Split
+    from ratchet.lake.split import Side
 
 NAME = "golden.npz"
 _FIRST = {"inputs": "images", "outputs": "probabilities"}
@@ -32,6 +38,15 @@ class Golden:
     answers: Answers
     inputs: np.ndarray
     outputs: np.ndarray
+
+
+def drawn(recipe: Recipe, sides: Mapping[Side, Split]) -> np.ndarray:
+    """32 inputs that may stand in an artifact: of the test side, or ones made like each class where nobody's may."""
+    if recipe.show_inputs:
+        return sides["test"].inputs[:32]
+    chance, like, count = np.random.default_rng(0), sides["train"], len(recipe.classes) or 1
+    groups = [like.inputs[like.targets == i] for i in range(count)] if recipe.classes else [like.inputs]
+    return np.concatenate([recipe.contract.made(-(-32 // count), chance, group) for group in groups])
 
 
 def write(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> None:

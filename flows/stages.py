@@ -214,7 +214,7 @@ def arm(name: str, candidate: Candidate) -> str:
 @stage
 def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     """The bento: built once for a package key, kept beside the version in MLflow."""
-    from bentos import build
+    from bentos import build, golden
     from models import candidate as candidates
     from models import registry
     from ratchet import stage as stages
@@ -227,7 +227,7 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     def work() -> Package:
         with scratch() as folder:
             made = candidates.exported(recipe, candidate, folder)
-            inputs = golden_inputs(recipe, candidate.snapshot)
+            inputs = golden.drawn(recipe, snapshots.load(recipe, candidate.snapshot))
             tag, bento = build.build(
                 recipe,
                 candidate.version,
@@ -251,18 +251,6 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
     made, new = stages.run(stage_key, Package, work, source=build.build, still=lambda p: registry.has(p.artifact))
     get_run_logger().info("%s %s, SHA-256 %s", made.tag, "built" if new else "was built before", made.digest[:16])
     return made
-
-
-def golden_inputs(recipe: Recipe, snapshot: Snapshot) -> Any:
-    """32 inputs that may stand in an artifact: of the test side, or ones made like each class where nobody's may."""
-    import numpy as np
-
-    sides = snapshots.load(recipe, snapshot)
-    if recipe.show_inputs:
-        return sides["test"].inputs[:32]
-    chance, like, count = np.random.default_rng(0), sides["train"], len(recipe.classes) or 1
-    groups = [like.inputs[like.targets == i] for i in range(count)] if recipe.classes else [like.inputs]
-    return np.concatenate([recipe.contract.made(-(-32 // count), chance, group) for group in groups])
 
 
 @stage
