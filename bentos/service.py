@@ -88,10 +88,14 @@ class Model:
         Raises ValueError, which is a 500, on a number that is not finite: no answer beats a wrong one.
         """
         found = self(inputs) if len(inputs) <= 32 else await anyio.to_thread.run_sync(self, inputs)
-        if not np.isfinite(found).all():
-            raise ValueError("the model answered a number that is not finite")
+        _finite(found)
         RECORDS.add(inputs, found)
         return found
+
+
+def _finite(numbers: Any) -> None:
+    if not np.isfinite(numbers).all():
+        raise ValueError("the model answered a number that is not finite")
 
 
 _models: list[Model] = []
@@ -201,8 +205,7 @@ async def _explain(values: list[Any]) -> dict[str, Any]:
         answer, parts = await anyio.to_thread.run_sync(explaining.explain, CONTRACT, ANSWERS, model(), one)
     finally:
         _EXPLAINING.release()
-    if not np.isfinite([*answer, *(part.weight for part in parts)]).all():
-        raise ValueError("the model answered a number that is not finite")
+    _finite([*answer, *(part.weight for part in parts)])
     told = [{"at": part.at, "weight": part.weight, **_quoted(one, part.at)} for part in parts]
     return {**ANSWERS.told(answer[None]), "model_version": VERSION, "parts": told}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from ratchet.lake.snapshot import Split
 from ratchet.recipe import Judging, Recipe
 from ratchet.words import Candidate
 
+Ask = Callable[[np.ndarray], np.ndarray]
 FEW = 4
 """Of each kind: right ones, wrong ones."""
 KEPT = "explained.json"
@@ -53,8 +54,9 @@ def explained(recipe: Recipe, model: Exported, held: Split, mine: np.ndarray, tr
 
     The wrong ones are the worst: the surest of a wrong class, the forecasts that are farthest off.
     """
+    ask = model.asker()
     if not recipe.show_inputs:
-        return tuple(_strangers(recipe, model, trained))
+        return tuple(_strangers(recipe, ask, trained))
     if recipe.classes:
         sure, right = mine.max(axis=1), mine.argmax(axis=1) == held.targets
         chosen = [("right", _apart(np.flatnonzero(right), sure, held.targets)),
@@ -66,7 +68,7 @@ def explained(recipe: Recipe, model: Exported, held: Split, mine: np.ndarray, tr
             ("worst", _spread(order[::-1], mine.shape[1])),
         ]
     return tuple(
-        _one(recipe, model, kind, held.inputs[i : i + 1], held.targets[i]) for kind, where in chosen for i in where
+        _one(recipe, ask, kind, held.inputs[i : i + 1], held.targets[i]) for kind, where in chosen for i in where
     )
 
 
@@ -87,20 +89,20 @@ def _spread(order: np.ndarray, apart: int) -> list[int]:
     return found[: FEW // 2]
 
 
-def _strangers(recipe: Recipe, model: Exported, trained: Split) -> list[Explained]:
+def _strangers(recipe: Recipe, ask: Ask, trained: Split) -> list[Explained]:
     """The recipe's own examples, and inputs that are made up like those of each class."""
     asked = recipe.judging.examples if isinstance(recipe.judging, Judging) else {}
     examples = [(text, recipe.classes.index(wanted)) for text, wanted in asked.items()][:FEW]
-    found = [_one(recipe, model, "example", recipe.contract.read([text]), number) for text, number in examples]
+    found = [_one(recipe, ask, "example", recipe.contract.read([text]), number) for text, number in examples]
     chance = np.random.default_rng(0)
     for number in range(min(FEW, len(recipe.classes) or 1)):
         like = trained.inputs[trained.targets == number] if recipe.classes else trained.inputs
-        found.append(_one(recipe, model, "made up", recipe.contract.made(1, chance, like), None))
+        found.append(_one(recipe, ask, "made up", recipe.contract.made(1, chance, like), None))
     return found
 
 
-def _one(recipe: Recipe, model: Exported, kind: str, one: np.ndarray, truth: Any) -> Explained:
-    answer, parts = explain(recipe.contract, recipe.answers, model.asker(), one)
+def _one(recipe: Recipe, ask: Ask, kind: str, one: np.ndarray, truth: Any) -> Explained:
+    answer, parts = explain(recipe.contract, recipe.answers, ask, one)
     if not recipe.classes:
         came = [] if truth is None else truth.tolist()
         told = {"window": one[0].tolist(), "forecast": answer.tolist(), "came": came}

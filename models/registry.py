@@ -194,14 +194,18 @@ def experiment_of(run_id: str) -> str:
 
 def find(recipe: str, tag: str, value: str) -> Version | None:
     """The newest version with that tag, or None."""
-    return max(having(recipe, tag, value), key=lambda v: int(v.version), default=None)
+    numbers = _numbers(recipe, tag, value)
+    return version(recipe, max(numbers, key=int)) if numbers else None
 
 
 def having(recipe: str, tag: str, value: str) -> list[Version]:
     """All versions with that tag."""
+    return [found for number in _numbers(recipe, tag, value) if (found := version(recipe, number))]
+
+
+def _numbers(recipe: str, tag: str, value: str) -> list[str]:
     answer = _call("GET", "model-versions/search", {"filter": f"name = '{recipe}' and tags.`{tag}` = '{value}'"})
-    numbers = [str(v["version"]) for v in (answer or {}).get("model_versions", [])]
-    return [found for number in numbers if (found := version(recipe, number))]
+    return [str(v["version"]) for v in (answer or {}).get("model_versions", [])]
 
 
 class Run:

@@ -76,12 +76,8 @@ def _space(recipe: Recipe, training: Training) -> Mapping[str, Between | tuple[i
 
 
 def _key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
-    space = {name: _plain(where) for name, where in recipe.space.items()}
+    space = {name: asdict(w) if isinstance(w, Between) else w for name, w in recipe.space.items()}
     return stage.key("search", VERSION, candidate=candidates.key(recipe, training, snapshot), space=space)
-
-
-def _plain(where: Any) -> Any:
-    return list(where) if isinstance(where, tuple) else asdict(where)
 
 
 def _done(study: optuna.Study) -> int:

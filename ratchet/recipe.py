@@ -158,9 +158,9 @@ class Recipe:
                 raise ValueError("only texts have examples, or words that are added")
             if judging.fairness and len(self.groups) < 2:
                 raise ValueError("fairness is asked between groups: name at least two in `groups`")
-            for name, most in judging.fairness.items() if isinstance(judging.fairness, Mapping) else [("", None)]:
-                if not isinstance(most, int | float) or not 0 <= most <= 1:
-                    raise ValueError(f"fairness is a gap of 0 to 1 for each class, not {most!r} for {name!r}")
+            gaps = judging.fairness.values() if isinstance(judging.fairness, Mapping) else (None,)
+            if not all(isinstance(most, int | float) and 0 <= most <= 1 for most in gaps):
+                raise ValueError(f"fairness is a gap of 0 to 1 for each class, not {judging.fairness!r}")
             for name in (*judging.examples.values(), *judging.raises.values(), *judging.fairness):
                 if name not in self.classes:
                     raise ValueError(f"there is no class {name!r}; there are {', '.join(self.classes)}")

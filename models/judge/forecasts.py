@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -45,26 +44,19 @@ def judge_forecasts(
     block = 2 * targets.shape[1]
     for name, them in baselines.items():
         margin = asked.linear if name == LINEAR else 0.0
-        checks.append(_against(name, margin, error, _errors(targets, them), block))
+        checks.append(against(_than(name, margin), margin, error, _errors(targets, them), block))
     if champion:
         checks.append(different(_moved(candidate, champion[1]), champion[0]))
         for who, other in (("the champion", champion), ("the best champion so far", best)):
             theirs = _errors(targets, other[1]) if other else None
-            checks.append(_against(who, asked.margin, error, theirs, block, f" of version {other[0]}" if other else ""))
+            of = f" of version {other[0]}" if other else ""
+            checks.append(against(_than(who, asked.margin), asked.margin, error, theirs, block, of))
     theirs = _errors(targets, champion[1]) if champion else None
     for name, mask in (parts or {}).items():
-        checks.append(_part(name, mask, asked.slice_margin, error, theirs, block) if champion or error is None
-                      else _alone(name, error[mask]))  # fmt: skip
+        mine_, theirs_ = (None if errors is None else errors[mask] for errors in (error, theirs))
+        checks.append(_alone(name, mine_) if champion is None and mine_ is not None
+                      else against(f"on {name}", asked.slice_margin, mine_, theirs_, block))  # fmt: skip
     return assembled(recipe, version, champion, benchmark, [*checks, *further])
-
-
-def _part(
-    name: str, mask: np.ndarray, margin: float, mine: np.ndarray | None, theirs: np.ndarray | None, block: int
-) -> Check:
-    """No worse than the champion on one part."""
-    mine, theirs = (None if errors is None else errors[mask] for errors in (mine, theirs))
-    found = _against("", margin, mine, theirs, block)
-    return replace(found, name=f"on {name}")
 
 
 def _alone(name: str, errors: np.ndarray) -> Check:
@@ -84,11 +76,14 @@ def _errors(targets: np.ndarray, forecasts: np.ndarray) -> np.ndarray | None:
     return ((forecasts - targets) ** 2).mean(axis=1)
 
 
-def _against(
-    who: str, margin: float, mine: np.ndarray | None, theirs: np.ndarray | None, block: int, of: str = ""
+def _than(who: str, margin: float) -> str:
+    return f"no worse than {who}" if margin else f"better than {who}"
+
+
+def against(
+    name: str, margin: float, mine: np.ndarray | None, theirs: np.ndarray | None, block: int, of: str = ""
 ) -> Check:
     """Passes when the whole interval of the ratio of errors, less one, is at most `margin`; below nothing for none."""
-    name = f"better than {who}" if not margin else f"no worse than {who}"
     if mine is None or theirs is None:
         return Check(name, None, margin, "error", "there is no forecast of both for every window")
     if len(mine) < LEAST * block:

@@ -57,13 +57,10 @@ def chosen(variants: Sequence[Variant], took: Mapping[str, Took], where: str, to
     """
     timed = [_timed(v, took.get(v.name), where, tolerance) for v in variants]
     (full,) = [v for v in timed if v.name == FULL]
-    best = full
-    for one in timed:
-        if one is full or one.check.outcome != "pass" or one.milliseconds is None or full.milliseconds is None:
-            continue
-        bound = GAIN * full.milliseconds if best is full else best.milliseconds or 0.0
-        if one.milliseconds <= bound:
-            best = one
+    bound = GAIN * full.milliseconds if full.milliseconds is not None else 0.0
+    faster = {v.milliseconds: v for v in timed if v is not full and v.check.outcome == "pass"
+              and v.milliseconds is not None and v.milliseconds <= bound}  # fmt: skip
+    best = faster[min(faster)] if faster else full
     return tuple(replace(v, packaged=v is best) for v in timed)
 
 
