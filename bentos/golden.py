@@ -44,9 +44,8 @@ def drawn(recipe: Recipe, sides: Mapping[Side, Split]) -> np.ndarray:
     """32 inputs that may stand in an artifact: of the test side, or ones made like each class where nobody's may."""
     if recipe.show_inputs:
         return sides["test"].inputs[:32]
-    chance, like, count = np.random.default_rng(0), sides["train"], len(recipe.classes) or 1
-    groups = [like.inputs[like.targets == i] for i in range(count)] if recipe.classes else [like.inputs]
-    return np.concatenate([recipe.contract.made(-(-32 // count), chance, group) for group in groups])
+    chance, alike = np.random.default_rng(0), sides["train"].by_class(len(recipe.classes))
+    return np.concatenate([recipe.contract.made(-(-32 // len(alike)), chance, like) for like in alike])
 
 
 def write(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 
+from expectations.drift import Summary, since, summary
 from ratchet import dossier
 from ratchet.files import keep, kept
 from ratchet.lake import ingest as lake
@@ -39,7 +41,6 @@ def of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
 
 def drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[Drift, ...]:
     """Of the batches that the champion was not trained on, against those that it was."""
-    from expectations.drift import since
     from models import candidate as candidates
     from models import registry
 
@@ -51,27 +52,29 @@ def drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[D
     return since([summed[b] for b in sorted(older)], [s for b, s in sorted(summed.items()) if b not in older])
 
 
-def summary_of(recipe: Recipe, batch: str) -> Any:
-    """The figures of an admitted batch; made at its first use, and kept."""
+def summary_of(recipe: Recipe, batch: str) -> Summary:
+    """The figures of an admitted batch: kept when the suite ran; made now for one of before."""
     from expectations import statistics
-    from expectations.drift import Summary, summary
 
-    path = lake.lake(recipe.name) / "summaries" / f"{batch}.json"
-    if (found := kept(path)) is None:
-        found = to_json(summary(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records")))
-        if found["rows"]:  # none where it was withdrawn since
-            keep(path, found)
-    return from_json(Summary, found)
+    if found := kept(_summary(recipe, batch)):
+        return from_json(Summary, found)
+    return summary(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records"))
+
+
+def _summary(recipe: Recipe, batch: str) -> Path:
+    return lake.lake(recipe.name) / "summaries" / f"{batch}.json"
 
 
 def suite_result(recipe: Recipe, batch: str) -> SuiteResult:
-    """Runs the suite on a landed batch, and keeps what it found."""
+    """Runs the suite on a landed batch; keeps what it found, and the batch's figures in short."""
     from expectations import checkpoint, statistics
     from expectations.suite import suite
 
     home = lake.lake(recipe.name)
-    result = checkpoint.check(recipe.name, batch, statistics.of_batch(recipe, home, batch), suite(recipe))
+    figures = statistics.of_batch(recipe, home, batch)
+    result = checkpoint.check(recipe.name, batch, figures, suite(recipe))
     keep(home / "suites" / f"{batch}.json", to_json(result))
+    keep(_summary(recipe, batch), to_json(summary(figures)))
     return result
 
 

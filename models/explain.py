@@ -95,8 +95,7 @@ def _strangers(recipe: Recipe, ask: Ask, trained: Split) -> list[Explained]:
     examples = [(text, recipe.classes.index(wanted)) for text, wanted in asked.items()][:FEW]
     found = [_one(recipe, ask, "example", recipe.contract.read([text]), number) for text, number in examples]
     chance = np.random.default_rng(0)
-    for number in range(min(FEW, len(recipe.classes) or 1)):
-        like = trained.inputs[trained.targets == number] if recipe.classes else trained.inputs
+    for like in trained.by_class(len(recipe.classes))[:FEW]:
         found.append(_one(recipe, ask, "made up", recipe.contract.made(1, chance, like), None))
     return found
 

@@ -35,6 +35,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def by_class(self, count: int) -> list[np.ndarray]:
+        """The inputs of each of so many classes; all in one where there are none."""
+        return [self.inputs[self.targets == number] for number in range(count)] if count else [self.inputs]
+
 
 def take(recipe: Recipe) -> Snapshot:
     """The newest version of the admitted records. Raises Refusal when there are none."""
