@@ -37,16 +37,19 @@ def fleet(stack: Running) -> Running:
     return stack
 
 
+def put(path: Path, lines: str, before: str) -> None:
+    """Puts `lines` before the one place in a file that reads `before`."""
+    source = path.read_text()
+    assert source.count(before) == 1, f"{path.name} has {source.count(before)} times {before!r}"
+    path.write_text(source.replace(before, lines + before))
+
+
 def fault(code: str) -> Callable[[Path], None]:
     """Runs `code` at each request after the golden set's, with `n` counting them, in the service itself."""
 
     def edit(folder: Path) -> None:
-        path = folder / "src" / "bentos" / "service.py"
-        source = path.read_text()
-        before = "        found = self(inputs) if len(inputs) <= 32"
-        assert before in source
         lines = "".join(f"        {line}\n" for line in ["self.n = n = getattr(self, 'n', 0) + 1", *code.splitlines()])
-        path.write_text(source.replace(before, lines + before))
+        put(folder / "src" / "bentos" / "service.py", lines, "        found = self(inputs) if len(inputs) <= 32")
 
     return edit
 
@@ -54,14 +57,14 @@ def fault(code: str) -> Callable[[Path], None]:
 def slower(folder: Path) -> None:
     """Each answer is held back for as long as it took."""
     path = folder / "src" / "bentos" / "door.py"
-    began, started = '        self.body = b""\n', '        if message["type"] == "http.response.start":\n'
-    source = path.read_text()
-    assert began in source
-    assert started in source
-    source = source.replace(began, f"{began}        self.began = time.perf_counter()\n", 1)
+    put(path, "        self.began = time.perf_counter()\n", '        self.body = b""\n')
     hold = "            await asyncio.sleep(time.perf_counter() - self.began)\n"
-    source = source.replace(started, started + hold, 1)
-    path.write_text(source.replace("import json\n", "import asyncio\nimport json\nimport time\n", 1))
+    put(
+        path,
+        f'        if message["type"] == "http.response.start":\n{hold}',
+        '        if message["type"] == "http.response.start":\n',
+    )
+    put(path, "import asyncio\nimport time\n", "import json\n")
 
 
 def permuted(folder: Path) -> None:
@@ -69,9 +72,11 @@ def permuted(folder: Path) -> None:
     kept = folder / "src" / "model" / "golden.npz"
     with np.load(kept) as data:
         np.savez(kept, inputs=data["inputs"], outputs=np.roll(data["outputs"], 3, axis=1))
-    path = folder / "src" / "bentos" / "service.py"
-    before = "        if not np.isfinite(found).all():"
-    path.write_text(path.read_text().replace(before, "        found = np.roll(found, 3, axis=1)\n" + before))
+    put(
+        folder / "src" / "bentos" / "service.py",
+        "        found = np.roll(found, 3, axis=1)\n",
+        "        _finite(found)\n",
+    )
 
 
 COMPARISON = {"steps": [{"weight": 0, "mirror": 0}]}
