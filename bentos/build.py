@@ -27,7 +27,7 @@ VERSION = 1
 
 _SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py", "bentos/records.py",
             "ratchet/__init__.py", "ratchet/contract.py", "ratchet/answers.py", "ratchet/errors.py",
-            "ratchet/explain.py")  # fmt: skip
+            "ratchet/explain.py", "ratchet/session.py")  # fmt: skip
 
 
 def service(contract: Contract) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ from bentos.records import Records
 from ratchet import answers, contract
 from ratchet import explain as explaining
 from ratchet.errors import Refusal
+from ratchet.session import session
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
 META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text())
@@ -58,25 +59,23 @@ MEMORY_MB = int(os.environ.get("RATCHET_MEMORY_MB", "0"))
 
 
 class Model:
-    """The ONNX session. `fault` says why this process must not get traffic, or is empty."""
+    """The ONNX session. `fault` says why this process must not get traffic, or is None."""
 
     def __init__(self) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        wanted = ["CUDAExecutionProvider"] if DEVICE == "gpu" else ["CPUExecutionProvider"]
-        limit = {"gpu_mem_limit": MEMORY_MB << 20} if DEVICE == "gpu" and MEMORY_MB else {}
-        self.fault = ""
-        if wanted[0] not in onnxruntime.get_available_providers():
-            self.fault = f"this host is to serve on a {DEVICE} and onnxruntime has no {wanted[0]}"
-            wanted, limit = ["CPUExecutionProvider"], {}
-        providers = [(wanted[0], limit)]
-        self.session = onnxruntime.InferenceSession(_MODEL / "model.onnx", options, providers=providers)
-        if not self.fault and self.session.get_providers()[0] != wanted[0]:
-            self.fault = f"asked for {wanted[0]}, got {self.session.get_providers()[0]}"
-        self.device = "gpu" if self.session.get_providers()[0].startswith("CUDA") else "cpu"
-        self(CONTRACT.example())
+        path = _MODEL / "model.onnx"
+        self.device, self.fault = DEVICE, None  # type: str, Refusal | None
+        try:
+            self.session = session(path, 1, DEVICE, MEMORY_MB)
+            self(CONTRACT.example())
+        except Refusal as refusal:
+            self.fault = Refusal(refusal.what, RECIPE, refusal.next)
+        except Exception as error:  # ONNX Runtime's own, such as memory that does not do
+            if DEVICE == "cpu":
+                raise
+            what = f"the model does not run on the {DEVICE} ({str(error)[:300]})"
+            self.fault = Refusal(what, RECIPE, "See memory_mb of its recipe")
+        if self.fault:
+            self.session, self.device = session(path, 1), "cpu"
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """Answers [N, width] to inputs [N, ...]."""
@@ -131,8 +130,8 @@ async def _live(_: Request) -> JSONResponse:
 async def _ready(request: Request) -> JSONResponse:
     if "model" in request.path_params and (unknown := _known(request)):
         return unknown
-    if model().fault:
-        return _refused(Refusal(model().fault, RECIPE, "Mend the host, or set RATCHET_DEVICE=cpu"), 503)
+    if fault := model().fault:
+        return _refused(fault, 503)
     return JSONResponse({"ready": True, "device": model().device})
 
 

@@ -14,6 +14,7 @@ from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.recipe import Recipe
+from ratchet.session import session
 
 MODEL, VOCABULARY = "model.onnx", "vocabulary.txt"
 
@@ -41,17 +42,8 @@ class Exported:
 
         Raises Refusal where there is no such device.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        wanted = "CUDAExecutionProvider" if device == "gpu" else "CPUExecutionProvider"
-        limit = {"gpu_mem_limit": memory_mb << 20} if device == "gpu" and memory_mb else {}
-        session = onnxruntime.InferenceSession(self.path, options, providers=[(wanted, limit)])
-        if session.get_providers()[0] != wanted:
-            raise Refusal(f"there is no {device}", self.path.name, "Mend the host, or set RATCHET_DEVICE=cpu")
-        name = self.contract.kind
-        return lambda inputs: session.run(None, {name: self.contract.features(inputs, self.words)})[0]
+        opened, name = session(self.path, threads, device, memory_mb), self.contract.kind
+        return lambda inputs: opened.run(None, {name: self.contract.features(inputs, self.words)})[0]
 
 
 def export(

@@ -236,8 +236,11 @@ class Observer:
                     self._clients[place] = httpx.Client(base_url=url_of(*place), timeout=5, **LOCAL)
                 answers.append(known.answers.short(golden.ask(self._clients[place], known, asked)[0]))
                 self._probes[side] = Count(sent.requests + 1, sent.failed)
-            except Refusal:
-                self._probes[side] = Count(sent.requests + 1, sent.failed + 1)
+            except Refusal as refusal:
+                # Where nobody listens, no version answers badly: the agent tells of a process that died, or the host
+                # is gone. Refused at once, such requests would soon outnumber those that are answered.
+                if not isinstance(refusal.__cause__, httpx.ConnectError):
+                    self._probes[side] = Count(sent.requests + 1, sent.failed + 1)
         if len(answers) == 2:
             self._compared(not known.answers.same(*answers))
         self._kinds[kind] += 1

@@ -103,7 +103,7 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/protocol.py",
         "bentos/records.py", "bentos/service.py",
         "ratchet/__init__.py", "ratchet/answers.py", "ratchet/contract.py", "ratchet/errors.py", "ratchet/explain.py",
-        "ratchet/images.py",
+        "ratchet/images.py", "ratchet/session.py",
         "model/dossier.html", "model/dossier.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip
 
@@ -394,6 +394,24 @@ def test_an_observer_asks_both_arms_the_same_and_finds_the_same_bento_no_worse(u
     assert gathered.compared > 100
     assert gathered.recorded == 16, "the golden set's, each counted once"
     assert gathered.synthetic >= gathered.compared - 20
+
+
+def test_a_host_that_is_gone_speaks_against_neither_arm_and_none_advances_on_it(url: str, built: Built) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    arm, gone = (host, int(port)), (host, free_ports(1)[0])
+    observer = Observer(NAME, Releasing(), lambda: golden.read(built.model), only_probes=True, pause=0.0)
+    observer.places = ((arm, gone), (arm, gone))
+    try:
+        until = time.monotonic() + 60
+        while (found := observer.checks((Count(), Count())))[0][0].figure is None or observer.gathered.compared < 50:
+            assert time.monotonic() < until, found
+            time.sleep(0.2)
+    finally:
+        observer.stop()
+    checks, sicker = found
+    assert sicker is None, "not both arms fail"
+    assert checks[0].figure == 0, checks[0]
+    assert outcome(checks) == "error", "it waits until the host is back, or known to be gone"
 
 
 def test_what_is_asked_is_recorded_first_then_golden_then_synthetic(built: Built) -> None:

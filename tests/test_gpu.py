@@ -1,0 +1,122 @@
+"""What a GPU host does, on a real GPU: skipped where there is none, and on CPUs the other tests say what they can."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from bentos import golden
+from models.measure import asked, measured
+from ratchet.errors import Refusal
+from ratchet.files import sha256
+from ratchet.fleet import processes
+from ratchet.fleet.host import Host
+from ratchet.settings import Settings
+from ratchet.words import Package
+from tests.conftest import Built
+
+GPUS = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+pytestmark = pytest.mark.skipif(not GPUS, reason="no NVIDIA GPU here")
+
+
+def in_use() -> int:
+    """MiB of the first GPU that anybody holds."""
+    told = subprocess.check_output(
+        ["nvidia-smi", "-i", "0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    )
+    return int(told)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host with its supervisord, which serves on all GPUs of this machine."""
+    found = Host(Settings(home=tmp_path / "home", device="gpu"))
+    found.supervisor.launch()
+    yield found
+    found.supervisor.shutdown()
+
+
+def place(host: Host, built: Built, memory_mb: int) -> dict[str, str]:
+    """Starts the bento with so much memory; its processes' addresses by GPU."""
+    package = Package("small-fashion", "1", "key", built.tag, sha256(built.bento), "made here", memory_mb)
+
+    def fetch(_: Package, to: Path) -> None:
+        shutil.copyfile(built.bento, to)
+
+    ports = host.start(package, fetch)
+    return dict(zip(host.gpus, map(host.url, ports), strict=True))
+
+
+def told(url: str, seconds: float = 90) -> httpx.Response:
+    """The first answer to whether it is ready."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return httpx.get(f"{url}/v2/health/ready", timeout=20)
+        except httpx.HTTPError:
+            assert time.monotonic() < until, "it never answered"
+            time.sleep(0.3)
+
+
+def test_an_arm_answers_its_golden_set_from_a_process_on_each_gpu(host: Host, built: Built) -> None:
+    before, urls = in_use(), place(host, built, 512)
+    assert len(urls) == GPUS
+    for url in urls.values():
+        assert told(url).status_code == 200
+        assert golden.prove(url, built.model, "gpu") == 16
+    arms = host.arms()
+    assert [arm.gpu for arm in arms] == list(urls)
+    for arm in arms:
+        seen = [processes.environment(p, "CUDA_VISIBLE_DEVICES") for p in processes.marked(host.settings.mark)
+                if processes.environment(p, "RATCHET_ARM_PORT") == str(arm.port)]  # fmt: skip
+        assert set(seen) == {arm.gpu}
+    held = in_use() - before
+    print(f"one process holds {held} MiB of its GPU, of which its arena may be 512")
+    assert held > 100, "the model is on the GPU"
+
+
+def test_a_bento_that_gets_too_little_of_its_gpu_is_not_ready_and_its_host_says_why(host: Host, built: Built) -> None:
+    url = next(iter(place(host, built, 1).values()))
+    answer = told(url)
+    assert answer.status_code == 503
+    assert "memory_mb" in answer.json()["next"]
+    ready, why = host.health("small-fashion", int(url.rpartition(":")[2]))
+    assert not ready
+    assert "does not run on the gpu" in why
+
+
+def test_a_form_is_measured_on_the_gpu_and_answers_as_where_it_was_made(built: Built) -> None:
+    found = measured(built.exported, "gpu", "0", 512)
+    want = built.exported.answers(asked(built.exported.contract))
+    off = float(np.abs(np.array(found.answers) - want).max())
+    print(f"{found.milliseconds:.3f} ms an answer on the GPU, off by {off:.2g}")
+    assert off <= 1e-4, "a tenth of what a golden set allows"
+
+
+def test_a_form_is_not_measured_on_another_device_than_the_one_asked_for(built: Built) -> None:
+    with pytest.raises(Refusal, match="gpu"):
+        measured(built.exported, "gpu", "-1")  # CUDA sees none
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
+
+
+def test_batches_of_many_sizes_are_answered_without_a_search_for_each(host: Host, built: Built) -> None:
+    url = next(iter(place(host, built, 512).values()))
+    assert told(url).status_code == 200
+    took = []
+    with httpx.Client(base_url=url, timeout=20) as client:
+        kept = golden.read(built.model)
+        for size in range(1, 33):
+            inputs = built.images[:size]
+            started = time.perf_counter()
+            found = golden.ask(client, kept, inputs)
+            took.append((time.perf_counter() - started) * 1000)
+            assert np.abs(found - built.exported.answers(inputs)).max() <= kept.answers.tolerance
+    print(f"the first answer to each size: {np.median(took):.1f} ms, at most {max(took):.1f} ms")
