@@ -43,7 +43,7 @@ from bentos.records import Records
 from ratchet import answers, contract
 from ratchet import explain as explaining
 from ratchet.errors import Refusal
-from ratchet.session import session
+from ratchet.session import AT_ONCE, session
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
 META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text())
@@ -66,7 +66,8 @@ class Model:
         self.device, self.fault = DEVICE, None  # type: str, Refusal | None
         try:
             self.session = session(path, 1, DEVICE, MEMORY_MB)
-            self(CONTRACT.example())
+            # As many as it is ever asked at once: what does not fit is known before a caller asks.
+            self(CONTRACT.made(AT_ONCE, np.random.default_rng(0)))
         except Refusal as refusal:
             self.fault = Refusal(refusal.what, RECIPE, refusal.next)
         except Exception as error:  # ONNX Runtime's own, such as memory that does not do
@@ -79,7 +80,9 @@ class Model:
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """Answers [N, width] to inputs [N, ...]."""
-        return self.session.run(None, {CONTRACT.kind: CONTRACT.features(inputs, WORDS)})[0]
+        parts = (inputs[i : i + AT_ONCE] for i in range(0, len(inputs), AT_ONCE))
+        features = ({CONTRACT.kind: CONTRACT.features(part, WORDS)} for part in parts)
+        return np.concatenate([self.session.run(None, one)[0] for one in features])
 
     async def answer(self, inputs: np.ndarray) -> np.ndarray:
         """The same; a large batch leaves the event loop free for health checks.

@@ -25,7 +25,7 @@ from ratchet.recipe import ForecastJudging, Recipe
 from ratchet.series import SeriesContract
 from ratchet.words import Candidate, Verdict, to_json
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same figures should give another verdict."""
 
 
