@@ -183,6 +183,27 @@ def test_an_answer_is_explained_and_many_explanations_wait_for_their_turn(url: s
     assert all(answer.status_code == 200 for answer in answers)
 
 
+def test_an_explanation_whose_turn_does_not_come_is_refused_and_answers_go_on(
+    python: str, built: Built, tmp_path: Path
+) -> None:
+    folder, (port,) = tmp_path / "bento", free_ports(1)
+    shutil.copytree(built.folder, folder)
+    service, patience = folder / "src" / "bentos" / "service.py", "anyio.Lock(), 10.0"
+    assert patience in service.read_text()
+    service.write_text(service.read_text().replace(patience, "anyio.Lock(), 0.01"))
+    process, asked = serve(python, folder, port), {"images": built.images[:1].tolist()}
+    assert ready(port).status_code == 200
+    with ThreadPoolExecutor(33) as pool:
+        many = [pool.submit(httpx.post, f"http://127.0.0.1:{port}/explain", json=asked, timeout=30) for _ in range(32)]
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=asked, timeout=30)
+        codes = {one.result().status_code for one in many}
+        refused = next(one.result() for one in many if one.result().status_code == 429)
+    stop(process)
+    assert codes == {200, 429}
+    assert refused.json()["next"] == "Try again in a while"
+    assert answer.status_code == 200
+
+
 good = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 784}
 INFER = f"/v2/models/{NAME}/infer"
 big = b"0" * (9 << 20)
