@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from models import export, train
-from models.judge import calibration
+from models.candidate import temperature
 from models.measure import measured
+from models.ready import Ready, ready
 from ratchet import recipe as recipes
 from ratchet.lake import ingest, quarantine, snapshot
-from ratchet.recipe import Recipe, families
+from ratchet.recipe import Recipe, Training, families
 from ratchet.settings import ROOT, settings
 
 DOC = ROOT / "docs" / "benchmarks.md"
@@ -32,29 +33,20 @@ def rows(name: str, scratch: Path) -> Iterator[str]:
     ingest.land_feed(recipe, recipe.batches[0], "benchmark")
     for batch in quarantine.pending(ingest.lake(name)):
         quarantine.admit_landed(ingest.lake(name), batch, "benchmark")
-    sides, (held, _) = snapshot.load(recipe, snapshot.take(recipe)), snapshot.benchmarked(recipe)
-    words = recipe.contract.learn(sides["train"].inputs)
+    taken, (held, _) = snapshot.take(recipe), snapshot.benchmarked(recipe)
     for family in families(recipe.contract.kind):
         asked = recipe.training
         training = asked if family == asked.family else replace(asked, family=family, parameters={})
-        yield _row(recipe, training, sides, held, words, scratch / name / family)
+        yield _row(recipe, training, ready(recipe, training, taken, scratch), held, scratch / name / family)
 
 
-def _row(
-    recipe: Recipe, training: recipes.Training, sides: dict[snapshot.Side, snapshot.Split], held: snapshot.Split,
-    words: tuple[str, ...], folder: Path,
-) -> str:  # fmt: skip
+def _row(recipe: Recipe, training: Training, data: Ready, held: snapshot.Split, folder: Path) -> str:
     """Trained as the loop does it, the temperature in the export."""
-    features = {side: recipe.contract.features(sides[side].inputs, words) for side in ("train", "validation")}
-    data = [(features[side], sides[side].targets) for side in ("train", "validation")]
-    fitted = train.fit(recipe, training, data[0], data[1], folder)
-    calmed = 1.0
-    if recipe.classes:
-        probabilities = fitted.model.predict(features["validation"], verbose=0)
-        calmed = calibration.temperature(sides["validation"].targets, probabilities)
+    fitted = train.fit(recipe, training, data.train, data.held, folder)
+    calmed = temperature(recipe, fitted.model, *data.held)
     out = folder / "out"
     out.mkdir()
-    made = export.export(recipe, fitted.model, words, sides["test"].inputs[:256], out, calmed)
+    made = export.export(recipe, fitted.model, data.words, data.sides["test"].inputs[:256], out, calmed)
     figure = recipe.answers.figure(held.targets, made.answers(held.inputs))
     took = measured(made).milliseconds
     told = f"{recipe.answers.metric.replace('_', ' ')} {figure:.4f}"

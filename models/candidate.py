@@ -106,7 +106,7 @@ def _make(
             tell(_epoch(number, training, figures))
 
         fitted = train.fit(recipe, training, data.train, data.held, scratch, epoch, data.start)
-        calmed = _temperature(recipe, fitted.model, *data.held)
+        calmed = temperature(recipe, fitted.model, *data.held)
         test = data.sides["test"]
         exported = export.export(recipe, fitted.model, data.words, test.inputs[:256], scratch, calmed)
         candidate = _register(recipe, training, snapshot, fitted, exported, test, run, tags, key_, parameters)
@@ -118,7 +118,7 @@ def _epoch(number: int, training: Training, figures: Mapping[str, float]) -> str
     return f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items()))
 
 
-def _temperature(recipe: Recipe, model: Any, x: np.ndarray, labels: np.ndarray) -> float:
+def temperature(recipe: Recipe, model: Any, x: np.ndarray, labels: np.ndarray) -> float:
     """What the validation side asks of the probabilities' scale; 1 where there are none."""
     return calibration.temperature(labels, model.predict(x, verbose=0)) if recipe.classes else 1.0
 
