@@ -26,6 +26,7 @@ VERSION = 1
 """Raise it when the same package key should give another bento."""
 
 _SERVICE = ("bentos/__init__.py", "bentos/service.py", "bentos/door.py", "bentos/protocol.py", "bentos/records.py",
+            "bentos/model.py",
             "ratchet/__init__.py", "ratchet/contract.py", "ratchet/answers.py", "ratchet/errors.py",
             "ratchet/explain.py", "ratchet/session.py")  # fmt: skip
 

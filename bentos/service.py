@@ -25,6 +25,7 @@ os.environ.update(ORT_DISABLE_TELEMETRY="1", BENTOML_DO_NOT_TRACK="True")
 
 import gc
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,11 @@ from starlette.routing import Route
 
 from bentos import protocol
 from bentos.door import Door
+from bentos.model import Model, Unable
 from bentos.records import Records
 from ratchet import answers, contract
 from ratchet import explain as explaining
 from ratchet.errors import Refusal
-from ratchet.session import AT_ONCE, session
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
 META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text())
@@ -51,48 +52,24 @@ CONTRACT = contract.of(META["contract"])
 ANSWERS = answers.of(META["contract"], META["classes"])
 RECIPE, VERSION = META["recipe"], META["version"]
 RECORDS = Records(CONTRACT, ANSWERS, META["record_inputs"])
-_WORDS = _MODEL / "vocabulary.txt"
-WORDS = tuple(_WORDS.read_text(encoding="utf-8").split("\n")) if _WORDS.exists() else ()
-DEVICE = os.environ.get("RATCHET_DEVICE", "cpu")
-MEMORY_MB = int(os.environ.get("RATCHET_MEMORY_MB", "0"))
-"""What the model may take of its GPU; 0 is no limit."""
 
 
-class Model:
-    """The ONNX session. `fault` says why this process must not get traffic, or is None."""
+@cache
+def model() -> Model:
+    """Opened in the worker, since the master, too, imports this file."""
+    device, memory_mb = os.environ.get("RATCHET_DEVICE", "cpu"), int(os.environ.get("RATCHET_MEMORY_MB", "0"))
+    return Model(RECIPE, _MODEL / "model.onnx", CONTRACT, device, memory_mb)
 
-    def __init__(self) -> None:
-        path = _MODEL / "model.onnx"
-        self.device, self.fault = DEVICE, None  # type: str, Refusal | None
-        try:
-            self.session = session(path, 1, DEVICE, MEMORY_MB)
-            # As many as it is ever asked at once: what does not fit is known before a caller asks.
-            self(CONTRACT.made(AT_ONCE, np.random.default_rng(0)))
-        except Refusal as refusal:
-            self.fault = Refusal(refusal.what, RECIPE, refusal.next)
-        except Exception as error:  # ONNX Runtime's own, such as memory that does not do
-            if DEVICE == "cpu":
-                raise
-            what = f"the model does not run on the {DEVICE} ({str(error)[:300]})"
-            self.fault = Refusal(what, RECIPE, "See memory_mb of its recipe")
-        if self.fault:
-            self.session, self.device = session(path, 1), "cpu"
 
-    def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Answers [N, width] to inputs [N, ...]."""
-        parts = (inputs[i : i + AT_ONCE] for i in range(0, len(inputs), AT_ONCE))
-        features = ({CONTRACT.kind: CONTRACT.features(part, WORDS)} for part in parts)
-        return np.concatenate([self.session.run(None, one)[0] for one in features])
+async def _answer(inputs: np.ndarray) -> np.ndarray:
+    """Answers [N, width] to inputs [N, ...]; both are remembered.
 
-    async def answer(self, inputs: np.ndarray) -> np.ndarray:
-        """The same; a large batch leaves the event loop free for health checks.
-
-        Raises ValueError, which is a 500, on a number that is not finite: no answer beats a wrong one.
-        """
-        found = self(inputs) if len(inputs) <= 32 else await anyio.to_thread.run_sync(self, inputs)
-        _finite(found)
-        RECORDS.add(inputs, found)
-        return found
+    Raises ValueError, which is a 500, on a number that is not finite: no answer beats a wrong one.
+    """
+    found = await model().answer(inputs)
+    _finite(found)
+    RECORDS.add(inputs, found)
+    return found
 
 
 def _finite(numbers: Any) -> None:
@@ -100,17 +77,8 @@ def _finite(numbers: Any) -> None:
         raise ValueError("the model answered a number that is not finite")
 
 
-_models: list[Model] = []
-
-
-def model() -> Model:
-    if not _models:
-        _models.append(Model())
-    return _models[0]
-
-
 def _refused(refusal: Refusal, status: int = 400) -> JSONResponse:
-    return JSONResponse(refusal.to_json(), status_code=status)
+    return JSONResponse(refusal.to_json(), status_code=503 if isinstance(refusal, Unable) else status)
 
 
 def _known(request: Request) -> JSONResponse | None:
@@ -134,7 +102,7 @@ async def _ready(request: Request) -> JSONResponse:
     if "model" in request.path_params and (unknown := _known(request)):
         return unknown
     if fault := model().fault:
-        return _refused(fault, 503)
+        return _refused(fault)
     return JSONResponse({"ready": True, "device": model().device})
 
 
@@ -149,9 +117,9 @@ async def _infer(request: Request) -> Response:
     try:
         length = request.headers.get("inference-header-content-length")
         asked = protocol.parse(await request.body(), length, CONTRACT, ANSWERS)
+        found = ANSWERS.tensors(await _answer(asked.inputs))
     except Refusal as refusal:
         return _refused(refusal)
-    found = ANSWERS.tensors(await model().answer(asked.inputs))
     body, headers = protocol.render(asked, found, RECIPE, VERSION)
     return Response(body, headers=headers)
 
@@ -180,10 +148,10 @@ async def _predict(values: list[Any]) -> dict[str, Any]:
         # Looked at first: a long list of nothing takes long to read.
         if len(values) > protocol.MAX_BATCH:
             raise Refusal(f"there are {len(values)} inputs", CONTRACT.many, f"Send at most {protocol.MAX_BATCH}")
-        inputs = CONTRACT.read(values, CONTRACT.many)
+        found = await _answer(CONTRACT.read(values, CONTRACT.many))
     except Refusal as refusal:
         return _refused(refusal)  # type: ignore[return-value]
-    return {**ANSWERS.told(await model().answer(inputs)), "model_version": VERSION}
+    return {**ANSWERS.told(found), "model_version": VERSION}
 
 
 _EXPLAINING, _PATIENCE = anyio.Lock(), 10.0
@@ -205,6 +173,8 @@ async def _explain(values: list[Any]) -> dict[str, Any]:
         return _refused(busy, 429)  # type: ignore[return-value]
     try:
         answer, parts = await anyio.to_thread.run_sync(explaining.explain, CONTRACT, ANSWERS, model(), one)
+    except Unable as unable:
+        return _refused(unable)  # type: ignore[return-value]
     finally:
         _EXPLAINING.release()
     _finite([*answer, *(part.weight for part in parts)])
@@ -243,10 +213,9 @@ class Service:
         async def classify(self, image: Path) -> dict[str, Any]:
             """One PNG or JPEG of exactly the model's size, in the form field `image`."""
             try:
-                pixels = CONTRACT.unpack(CONTRACT.hold(image.read_bytes(), "the image"), 1)
+                found = await _answer(CONTRACT.unpack(CONTRACT.hold(image.read_bytes(), "the image"), 1))
             except Refusal as refusal:
                 return _refused(refusal)  # type: ignore[return-value]
-            found = await model().answer(pixels)
             told = dict(zip(META["classes"], map(float, found[0]), strict=True))
             return {"label": ANSWERS.told(found)["label"][0], "probabilities": told, "model_version": VERSION}
 

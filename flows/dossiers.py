@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 
@@ -18,16 +19,24 @@ from ratchet.words import Candidate, Drift, Lineage, Snapshot, SuiteResult, Verd
 
 def tell(candidate: Candidate, verdict: Verdict) -> None:
     """Keeps the dossier beside the version in MLflow, blessed or not, and as an artifact of this run."""
+    from models import registry
+
+    told = of(candidate, verdict)
+    registry.upload(registry.beside(candidate, dossier.DATA), json.dumps(told, indent=1))
+    registry.upload(registry.beside(candidate, dossier.PAGE), dossier.page(told))
+    create_markdown_artifact(dossier.markdown(told), key=f"dossier-{candidate.recipe}")
+
+
+def of(candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
     from models import candidate as candidates
     from models import explain, registry
 
     recipe, suites = load_recipe(candidate.recipe), suites_of(candidate.recipe, candidate.snapshot)
-    drifted, twins = drift(recipe, candidate, verdict.champion), tuple(candidates.twins(candidate))
-    lineage = Lineage(candidate, verdict, suites, drifted, twins, registry.page(candidate))
-    told = dossier.render(recipe, lineage, explain.read(candidate))
-    registry.upload(registry.beside(candidate, dossier.DATA), json.dumps(told, indent=1))
-    registry.upload(registry.beside(candidate, dossier.PAGE), dossier.page(told))
-    create_markdown_artifact(dossier.markdown(told), key=f"dossier-{candidate.recipe}")
+    whole = registry.page(candidate)
+    drifted = drift(recipe, candidate, verdict.champion)
+    twins = tuple(candidates.twins(candidate))
+    lineage = Lineage(candidate, verdict, suites, drifted, twins, whole)
+    return dossier.render(recipe, lineage, explain.read(candidate))
 
 
 def drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[Drift, ...]:

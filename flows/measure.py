@@ -20,6 +20,7 @@ from ratchet import contract as contracts
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.fleet.host import Host
+from ratchet.session import VOCABULARY
 from ratchet.settings import settings
 from ratchet.words import Candidate, Variant
 from releases import requests
@@ -46,7 +47,7 @@ def measure(recipe: str, version: str, files: dict[str, list[str]], memory_mb: i
             if sha256(path) != digest:
                 raise Refusal("the file is not the one that was made", f"{file} of version {version}", "Run it anew")
             if found.tags.get("ratchet.vocabulary"):
-                registry.download(registry.beside(found, export.VOCABULARY), path.with_name(export.VOCABULARY))
+                registry.download(registry.beside(found, VOCABULARY), path.with_name(VOCABULARY))
             try:
                 took = measured(export.Exported(path, contract), settings().device, gpu, memory_mb)
             except Refusal as refusal:  # the others may do

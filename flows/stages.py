@@ -17,7 +17,6 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import dossiers
 from flows.measure import on_a_host
-from ratchet import dossier
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.lake import ingest as lake
@@ -236,7 +235,7 @@ def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
                 inputs,
                 made.answers(inputs),
                 labels,
-                registry.read_json(registry.beside(candidate, dossier.DATA)),
+                dossiers.of(candidate, verdict),
                 folder,
             )
             path = registry.beside(candidate, bento.name)

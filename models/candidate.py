@@ -27,6 +27,7 @@ from ratchet.files import keep, kept, locked, sha256
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe, Training
+from ratchet.session import VOCABULARY, read_words
 from ratchet.settings import ROOT, settings
 from ratchet.words import Candidate, Snapshot, Variant, from_json, to_json
 
@@ -155,12 +156,12 @@ def _register(
     candidate = Candidate(
         recipe.name, "", "", run.id, training.family, fitted.weights, sha256(exported.path), snapshot, parameters,
         metrics, fitted.seconds, tags["git.commit"], tags["lock.sha256"], fitted.history, counts,
-        export.digest(folder / export.VOCABULARY), machine=machine(),
+        export.digest(folder / VOCABULARY), machine=machine(),
     )  # fmt: skip
     inputs = test.inputs[:8] if recipe.show_inputs else recipe.contract.example()
     version, model_id = run.register(
         fitted.model,
-        [exported.path, *([folder / export.VOCABULARY] if candidate.vocabulary else [])],
+        [exported.path, *([folder / VOCABULARY] if candidate.vocabulary else [])],
         recipe.contract.features(inputs, exported.words),
         exported.answers(inputs),
         lock.pinned("train", _LOCKED),
@@ -247,9 +248,9 @@ def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: P
         contract = contracts.of(json.loads(told)) if told else recipe.contract  # its own: the recipe's may have changed
     folder = scratch / candidate.model_id / file.removesuffix(".onnx")
     path = _fetched(candidate, file, onnx, folder / export.MODEL)
-    vocabulary_at = folder / export.VOCABULARY
-    words = export.read_words(_fetched(candidate, export.VOCABULARY, vocabulary, vocabulary_at)) if vocabulary else ()
-    return export.Exported(path, contract, words)
+    if vocabulary:
+        _fetched(candidate, VOCABULARY, vocabulary, folder / VOCABULARY)
+    return export.Exported(path, contract, read_words(path))
 
 
 def variants_of(version: registry.Version) -> tuple[Variant, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.recipe import Recipe
-from ratchet.session import session
+from ratchet.session import Session, session, write_words
 
-MODEL, VOCABULARY = "model.onnx", "vocabulary.txt"
+MODEL = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,18 @@ class Exported:
     contract: Contract
     words: tuple[str, ...] = ()
 
-    def answers(self, inputs: np.ndarray, batch: int = 256) -> np.ndarray:
+    def answers(self, inputs: np.ndarray) -> np.ndarray:
         """Answers [N, width] to inputs [N, ...] as the contract has them. Raises Refusal where they are others."""
         if not len(inputs) or inputs.shape[1:] != self.contract.shape:
             what = (
                 f"inputs of shape {list(inputs.shape)} cannot be asked of a model that takes {self.contract.describe()}"
             )
             raise Refusal(what, self.path.parent.name, "Where the contract changed, give the recipe another name")
-        ask = self.asker()
-        return np.concatenate([ask(inputs[i : i + batch]) for i in range(0, len(inputs), batch)])
+        return self.asker()(inputs)
 
-    def asker(self, threads: int = 0, device: str = "cpu", memory_mb: int = 0) -> Callable[[np.ndarray], np.ndarray]:
-        """A session that is kept, on so many threads; 0 are as many as there are cores. `memory_mb` is of a GPU.
-
-        Raises Refusal where there is no such device.
-        """
-        opened, name = session(self.path, threads, device, memory_mb), self.contract.kind
-        return lambda inputs: opened.run(None, {name: self.contract.features(inputs, self.words)})[0]
+    def asker(self, threads: int = 0, device: str = "cpu", memory_mb: int = 0) -> Session:
+        """One that is kept; see `ratchet.session`."""
+        return session(self.path, self.contract, self.words, threads, device, memory_mb)
 
 
 def export(
@@ -69,7 +64,7 @@ def export(
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
     if words:
-        write_words(folder / VOCABULARY, words)
+        write_words(path, tuple(words))
     made = Exported(path, recipe.contract, tuple(words))
     worst = float(np.abs(made.answers(inputs) - want).max())
     if not worst <= recipe.answers.tolerance / 10:
@@ -77,15 +72,6 @@ def export(
             f"the export answers differently by {worst:.2g}", path.name, "Change the layers that do not export"
         )
     return made
-
-
-def write_words(path: Path, words: Sequence[str]) -> None:
-    """One a line; none of them holds white space."""
-    path.write_text("\n".join(words), encoding="utf-8")
-
-
-def read_words(path: Path) -> tuple[str, ...]:
-    return tuple(path.read_text(encoding="utf-8").split("\n"))
 
 
 def digest(path: Path) -> str:

@@ -10,22 +10,25 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from models.export import VOCABULARY, Exported, read_words
+from models.export import Exported
 from ratchet import contract as contracts
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
-from ratchet.session import AT_ONCE
+from ratchet.session import read_words
 from ratchet.words import from_json, to_json
 
 EXPECTED, KEPT = "expected.json", "measured.json"
 """Artifacts of a version: what each form answered where it was made, and what a `measure` run found."""
 _TIMED, _WARM, _LEAST, _PATIENCE, _SECONDS = 100, 20, 3, 10.0, 120
+_REFUSED = 3
+"""How a process ends that refused; its reason is what it printed."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,12 @@ def measured(model: Exported, device: str = "cpu", gpu: str = "", memory_mb: int
                               capture_output=True, timeout=_SECONDS)  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Refusal(f"it did not answer a few times in {_SECONDS} s", model.path.name, "Make it smaller") from None
+    if done.returncode == _REFUSED:
+        told = json.loads(done.stdout.splitlines()[-1])
+        raise Refusal(told["error"], told["which"], told["next"])
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["no word"])[-1][:300]
-        raise Refusal(f"it does not answer ({why})", model.path.name, f"See whether this machine has a {device}")
+        raise Refusal(f"it does not answer ({why})", model.path.name, "See memory_mb of its recipe")
     return from_json(Measured, done.stdout.splitlines()[-1])
 
 
@@ -79,20 +85,21 @@ def _median(ask: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> floa
     return float(np.median(took[min(_WARM, len(took) - _LEAST) :]))
 
 
-def _main() -> None:
+def _answered(job: Mapping[str, Any]) -> Measured:
     import psutil
 
-    job = json.load(sys.stdin)
     contract, path = contracts.of(job["contract"]), Path(job["path"])
-    vocabulary = path.with_name(VOCABULARY)
-    model = Exported(path, contract, read_words(vocabulary) if vocabulary.exists() else ())
-    ask, inputs = model.asker(1, job["device"], job["memory_mb"]), asked(contract)
+    ask = Exported(path, contract, read_words(path)).asker(1, job["device"], job["memory_mb"])
+    inputs = asked(contract)
     found, answers = milliseconds(ask, inputs), np.concatenate([ask(inputs[i : i + 1]) for i in range(len(inputs))])
-    ask(contract.made(AT_ONCE, np.random.default_rng(0)))
+    ask(contract.made(ask.at_once, np.random.default_rng(0)))
     # Not `ru_maxrss`, which a process takes over from the one that began it.
-    held = psutil.Process().memory_info().rss / 1e6
-    print(json.dumps(to_json(Measured(found, held, tuple(map(tuple, answers.tolist()))))))
+    return Measured(found, psutil.Process().memory_info().rss / 1e6, tuple(map(tuple, answers.tolist())))
 
 
 if __name__ == "__main__":
-    _main()
+    try:
+        print(json.dumps(to_json(_answered(json.load(sys.stdin)))))
+    except Refusal as refusal:
+        print(json.dumps(refusal.to_json()))
+        sys.exit(_REFUSED)

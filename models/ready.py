@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models import export, registry
+from models import registry
 from models.train import Start
 from ratchet.errors import Refusal
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.snapshot import Split
 from ratchet.lake.split import Side
 from ratchet.recipe import Recipe, Training
+from ratchet.session import VOCABULARY, read_words
 from ratchet.words import Snapshot
 
 TENSORS = "ratchet.tensors"
@@ -57,5 +58,5 @@ def _warm(recipe: Recipe, weights: str, scratch: Path) -> tuple[tuple[str, ...],
     registry.download(registry.beside(found, KERAS), start.model)
     if not found.tags.get("ratchet.vocabulary"):
         return (), start
-    registry.download(registry.beside(found, export.VOCABULARY), scratch / export.VOCABULARY)
-    return export.read_words(scratch / export.VOCABULARY), start
+    registry.download(registry.beside(found, VOCABULARY), scratch / VOCABULARY)
+    return read_words(scratch / VOCABULARY), start

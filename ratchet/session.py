@@ -1,46 +1,102 @@
-"""The one way in which training, `measure` and a bento open an ONNX model, on a CPU or a GPU.
+"""The one way in which training, `measure` and a bento open an ONNX model and ask it, on a CPU or a GPU.
 
 A bento holds this file.
 """
 
 from __future__ import annotations
 
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ratchet.contract import Contract
 from ratchet.errors import Refusal
 
-AT_ONCE = 64
-"""Inputs that a model is asked at a time at most, whatever a caller sends: what it holds is bounded by that."""
-_EXACT = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-"""The judge saw answers of full floats, so no host rounds them to ten bits: an int8 model was off by 0.014. The default
-search times every algorithm for each new size of a batch while callers wait: 30 ms on an H200, this way 8."""
+VOCABULARY = "vocabulary.txt"
+"""The file beside a model with the words that its contract's features need, one a line; none holds white space."""
+_AT_ONCE, _BYTES = 64, 32 << 20
+"""Inputs, and bytes of their features, that go through a model at once, whatever a caller sends: they bound what it
+holds."""
+_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+"""The judge saw full floats, and TF32 rounds them to ten bits: an int8 model was off by 0.014, fourteen times what a
+golden set allows. For a batch of a new size the default search takes 30 ms on an H200, and this one 8."""
 _CUDA_MB = 700
-"""What CUDA, cuDNN and cuBLAS hold of a GPU beside the model: 640 to 690 MiB, seen on an H200."""
+"""What CUDA, cuDNN and cuBLAS hold of a GPU beside the model: 640 to 690 MiB on an H200."""
 
 
-def session(path: Path, threads: int = 0, device: str = "cpu", memory_mb: int = 0) -> Any:
-    """An `onnxruntime.InferenceSession` on so many threads; 0 are as many as there are cores.
+@dataclass(frozen=True)
+class Session:
+    """An open model. Called with inputs [N, ...] as the contract has them, N at least 1, it answers [N, width]."""
 
-    `memory_mb` is the most that a process may take of a GPU, CUDA's own share included; 0 is no limit. Raises Refusal
-    where the device is not to be had here, or cannot do with so little: it never falls back to another.
+    contract: Contract
+    words: tuple[str, ...]
+    at_once: int
+    """Inputs that go through the model at once, at most."""
+    _onnx: Any
+    _turn: AbstractContextManager[Any]
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        parts = (inputs[i : i + self.at_once] for i in range(0, len(inputs), self.at_once))
+        return np.concatenate([self._run(self.contract.features(part, self.words)) for part in parts])
+
+    def _run(self, features: np.ndarray) -> np.ndarray:
+        with self._turn:
+            answers: np.ndarray = self._onnx.run(None, {self.contract.kind: features})[0]
+        return answers
+
+
+def session(
+    path: Path, contract: Contract, words: tuple[str, ...] = (), threads: int = 0, device: str = "cpu",
+    memory_mb: int = 0,
+) -> Session:  # fmt: skip
+    """Opens a model on so many threads; 0 are as many as there are cores.
+
+    `memory_mb` is what the process may take of a GPU, CUDA's own share included; 0 is no limit. Raises Refusal where
+    the device is not to be had here, or cannot do with so little: nothing ever falls back to another device.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    if device == "cpu":
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    wanted, mend = "CUDAExecutionProvider", "Mend the host, or set RATCHET_DEVICE=cpu"
+    gpu = device != "cpu"
+    provider = _gpu(path, device, memory_mb) if gpu else "CPUExecutionProvider"
+    # By default ONNX Runtime goes over to the CPU when the GPU fails an answer, and goes on there.
+    found = onnxruntime.InferenceSession(path, options, providers=[provider], enable_fallback=0)
+    if gpu and found.get_providers()[0] != provider[0]:
+        what = f"this host is to serve on a {device} and onnxruntime could not use one"
+        raise Refusal(what, path.name, "See its log, and whether NVIDIA's driver is 580 or newer")
+    one = contract.features(contract.made(1, np.random.default_rng(0)), words)
+    # One at a time on a GPU, which would do no more side by side: so what is held is what one run needs.
+    turn = threading.Lock() if gpu else nullcontext()
+    return Session(contract, words, max(1, min(_AT_ONCE, _BYTES // one.nbytes)), found, turn)
+
+
+def _gpu(path: Path, device: str, memory_mb: int) -> tuple[str, dict[str, str]]:
+    """ONNX Runtime's provider for a GPU, with its options."""
+    import onnxruntime
+
+    if 0 < memory_mb <= _CUDA_MB:
+        what = f"it may take {memory_mb} MB of the {device}, and CUDA itself takes {_CUDA_MB}"
+        raise Refusal(what, path.name, "Raise memory_mb of its recipe")
     # The wheels that hold CUDA's libraries are not where a loader looks.
     onnxruntime.preload_dlls()
-    if wanted not in onnxruntime.get_available_providers():
-        raise Refusal(f"this host is to serve on a {device} and onnxruntime has no {wanted}", path.name, mend)
-    if 0 < memory_mb <= _CUDA_MB:
-        what = f"it may take {memory_mb} MB of the {device}, and CUDA takes {_CUDA_MB} of them"
-        raise Refusal(what, path.name, "Raise memory_mb of its recipe")
-    limit = {"gpu_mem_limit": str(memory_mb - _CUDA_MB << 20)} if memory_mb else {}
-    made = onnxruntime.InferenceSession(path, options, providers=[(wanted, _EXACT | limit)])
-    if made.get_providers()[0] != wanted:
-        raise Refusal(f"this host is to serve on a {device} and onnxruntime finds none", path.name, mend)
-    return made
+    if (wanted := "CUDAExecutionProvider") not in onnxruntime.get_available_providers():
+        what = f"this host is to serve on a {device} and onnxruntime has no {wanted}"
+        raise Refusal(what, path.name, "Install the group host-gpu, or set RATCHET_DEVICE=cpu")
+    limit = {"gpu_mem_limit": str((memory_mb - _CUDA_MB) << 20)} if memory_mb else {}
+    return wanted, _OPTIONS | limit
+
+
+def read_words(model: Path) -> tuple[str, ...]:
+    """Those beside a model; none where it needs none."""
+    beside = model.with_name(VOCABULARY)
+    return tuple(beside.read_text(encoding="utf-8").split("\n")) if beside.exists() else ()
+
+
+def write_words(model: Path, words: tuple[str, ...]) -> None:
+    """Puts them beside a model."""
+    model.with_name(VOCABULARY).write_text("\n".join(words), encoding="utf-8")

@@ -92,6 +92,8 @@ class Observer:
     _counts: tuple[Count, Count] | None = None
     _base: tuple[Count, Count] | None = None
     _again: int = 0
+    _left: tuple[Kind, np.ndarray] | None = None
+    """An input that was not asked of both."""
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -222,10 +224,11 @@ class Observer:
         if self._inputs is None:
             self._inputs = inputs(lambda: self._raw.pop() if self._raw else None, self._golden(), self.number)
         try:
-            kind, asked = next(self._inputs)
+            kind, asked = self._left or next(self._inputs)
         except Exception:
             self._inputs = None  # a generator that raised is at its end
             raise
+        self._left = None
         started = time.monotonic()
         known, answers = self._golden(), []
         for side in random.sample((OLD, NEW), 2):
@@ -239,8 +242,12 @@ class Observer:
             except Refusal as refusal:
                 # Where nobody listens, no version answers badly: the agent tells of a process that died, or the host
                 # is gone. Refused at once, such requests would soon outnumber those that are answered.
-                if not isinstance(refusal.__cause__, httpx.ConnectError):
+                if isinstance(refusal.__cause__, (httpx.ConnectError, httpx.ConnectTimeout)):
+                    self._left = kind, asked
+                else:
                     self._probes[side] = Count(sent.requests + 1, sent.failed + 1)
+        if self._left:  # it waits for somebody to ask
+            return max(self.pause, 0.2)
         if len(answers) == 2:
             self._compared(not known.answers.same(*answers))
         self._kinds[kind] += 1

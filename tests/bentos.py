@@ -1,4 +1,4 @@
-"""Small servers that answer as a bento does, as far as the gateway cares."""
+"""Small servers that answer as a bento does, as far as the gateway cares; and faults for real bentos."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ratchet.fleet.gateway import Gateway
 from ratchet.settings import Settings
+
+
+def put(path: Path, lines: str, before: str) -> None:
+    """Puts `lines` before the one place in a file that reads `before`."""
+    source = path.read_text()
+    assert source.count(before) == 1, f"{path.name} has {source.count(before)} times {before!r}"
+    path.write_text(source.replace(before, lines + before))
 
 
 @dataclass

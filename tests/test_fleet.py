@@ -14,6 +14,7 @@ from ratchet.fleet import processes
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
 from releases import requests
+from tests.bentos import put
 from tests.stack import NAME, Running, answers, kill, load, running, until
 
 pytestmark = pytest.mark.stack
@@ -37,19 +38,14 @@ def fleet(stack: Running) -> Running:
     return stack
 
 
-def put(path: Path, lines: str, before: str) -> None:
-    """Puts `lines` before the one place in a file that reads `before`."""
-    source = path.read_text()
-    assert source.count(before) == 1, f"{path.name} has {source.count(before)} times {before!r}"
-    path.write_text(source.replace(before, lines + before))
-
-
 def fault(code: str) -> Callable[[Path], None]:
     """Runs `code` at each request after the golden set's, with `n` counting them, in the service itself."""
 
     def edit(folder: Path) -> None:
-        lines = "".join(f"        {line}\n" for line in ["self.n = n = getattr(self, 'n', 0) + 1", *code.splitlines()])
-        put(folder / "src" / "bentos" / "service.py", lines, "        found = self(inputs) if len(inputs) <= 32")
+        lines = "".join(
+            f"        {line}\n" for line in ["import os", "self.n = n = getattr(self, 'n', 0) + 1", *code.splitlines()]
+        )
+        put(folder / "src" / "bentos" / "model.py", lines, "        return self(inputs) if len(inputs) <= _SMALL")
 
     return edit
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -23,14 +22,14 @@ from ratchet.settings import Settings
 from ratchet.words import Package
 from tests.conftest import Built
 
-GPUS = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-pytestmark = pytest.mark.skipif(not GPUS, reason="no NVIDIA GPU here")
+GPUS = Host(Settings(device="gpu")).gpus
+pytestmark = pytest.mark.skipif(GPUS == ("",), reason="no NVIDIA GPU here")
 
 
 def in_use() -> int:
     """MiB of the first GPU that anybody holds."""
     told = subprocess.check_output(
-        ["nvidia-smi", "-i", "0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        ["nvidia-smi", "-i", GPUS[0], "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     )
     return int(told)
 
@@ -68,7 +67,7 @@ def told(url: str, seconds: float = 90) -> httpx.Response:
 
 def test_an_arm_answers_its_golden_set_from_a_process_on_each_gpu(host: Host, built: Built) -> None:
     before, urls = in_use(), place(host, built, 1024)
-    assert len(urls) == GPUS
+    assert tuple(urls) == GPUS
     for url in urls.values():
         assert told(url).status_code == 200
         assert golden.prove(url, built.model, "gpu") == 16
@@ -83,7 +82,7 @@ def test_an_arm_answers_its_golden_set_from_a_process_on_each_gpu(host: Host, bu
     assert 100 < held <= 1024
 
 
-@pytest.mark.parametrize(("memory_mb", "says"), [(512, "CUDA takes"), (702, "does not run on the gpu")])
+@pytest.mark.parametrize(("memory_mb", "says"), [(512, "CUDA itself takes"), (702, "does not run on the gpu")])
 def test_a_bento_that_gets_too_little_of_its_gpu_is_not_ready_and_its_host_says_why(
     host: Host, built: Built, memory_mb: int, says: str
 ) -> None:
@@ -97,7 +96,7 @@ def test_a_bento_that_gets_too_little_of_its_gpu_is_not_ready_and_its_host_says_
 
 
 def test_a_form_is_measured_on_the_gpu_and_answers_as_where_it_was_made(built: Built) -> None:
-    found = measured(built.exported, "gpu", "0", 1024)
+    found = measured(built.exported, "gpu", GPUS[0], 1024)
     want = built.exported.answers(asked(built.exported.contract))
     off = float(np.abs(np.array(found.answers) - want).max())
     print(f"{found.milliseconds:.3f} ms an answer on the GPU, off by {off:.2g}")
@@ -105,18 +104,17 @@ def test_a_form_is_measured_on_the_gpu_and_answers_as_where_it_was_made(built: B
 
 
 def test_a_form_is_not_measured_on_another_device_than_the_one_asked_for(built: Built) -> None:
-    with pytest.raises(Refusal, match="gpu"):
+    with pytest.raises(Refusal, match=r"could not use one|no CUDA-capable device"):
         measured(built.exported, "gpu", "-1")  # CUDA sees none
-    assert os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
 
 
-def test_batches_of_many_sizes_are_answered_without_a_search_for_each(host: Host, built: Built) -> None:
+def test_batches_of_every_size_are_answered_as_where_the_model_was_made(host: Host, built: Built) -> None:
     url = next(iter(place(host, built, 1024).values()))
     assert told(url).status_code == 200
     took = []
     with httpx.Client(base_url=url, timeout=20) as client:
         kept = golden.read(built.model)
-        for size in range(1, 33):
+        for size in (1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 130, 500):
             inputs = built.images[:size]
             started = time.perf_counter()
             found = golden.ask(client, kept, inputs)

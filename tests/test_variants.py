@@ -95,7 +95,7 @@ def test_a_model_is_measured_in_a_process_of_its_own(built: Built) -> None:
     assert np.abs(np.array(found.answers) - want).max() < 1e-4
     with pytest.raises(Refusal, match="does not answer"):
         measured(replace(built.exported, path=Path("/nowhere.onnx")))
-    with pytest.raises(Refusal, match="whether this machine has a gpu"):
+    with pytest.raises(Refusal, match=r"no CUDAExecutionProvider: model\.onnx\. Install"):
         measured(built.exported, "gpu")
 
 

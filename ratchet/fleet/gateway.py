@@ -1,4 +1,4 @@
-"""The only file that speaks to Envoy: four verbs over files that it watches, which `routes` words.
+"""The only file that speaks to Envoy: four verbs over files that it watches. `routes` holds its vocabulary.
 
 Envoy takes clusters, routes and listeners from files replaced by rename, so there is no control
 plane to die, and it comes back from the same files. What is in force is read from its admin port.
@@ -146,11 +146,11 @@ class Gateway:
             for r, arms in places.items() for arm, ends in arms.items()
         ]  # fmt: skip
         # Of every two that are known, so that who is whose spare may change without a new cluster.
-        clusters += [routes.either(r, *two) for r, arms in places.items() for two in itertools.permutations(arms, 2)]
+        clusters += [routes.aggregate(r, *two) for r, arms in places.items() for two in itertools.permutations(arms, 2)]
         # One of a steady name for each recipe, so that the listener need not change when a version does.
         for recipe, split in splits.items():
             ends = tuple(end for arm, weight in split.weights.items() if weight for end in places[recipe].get(arm, ()))
-            clusters.append(routes.cluster(routes.steady(recipe), ends, f"/v2/models/{recipe}/ready"))
+            clusters.append(routes.cluster(routes.ready(recipe), ends, f"/v2/models/{recipe}/ready"))
         # First, so that who comes after a crash goes on from what was meant: `reconcile` writes the others anew.
         keep(self.folder / "state.json", {
             "splits": {r: [dict(s.weights), s.mirror, s.percent] for r, s in splits.items()},
@@ -158,7 +158,7 @@ class Gateway:
             "places": {r: {arm: list(ends) for arm, ends in arms.items()} for r, arms in places.items()},
         })  # fmt: skip
         replace_json(self.folder / "cds.json", _discovery(clusters))
-        replace_json(self.folder / "rds.json", _discovery([routes.table(splits)]))
+        replace_json(self.folder / "rds.json", _discovery([routes.route_table(splits)]))
         at = self.settings.gateway_listen, self.settings.gateway_port
         replace_json(self.folder / "lds.json", _discovery([routes.listener(splits, at, self.folder)]))
 

@@ -41,17 +41,17 @@ def _spare(arm: str, split: Split) -> str:
     return others[0] if others else split.spare if split.spare != arm else ""
 
 
-def cluster(name: str, endpoints: Iterable[Place], ready: str) -> dict[str, Any]:
-    """Endpoints that are asked in turn, while `ready`, a path, is answered with 200."""
+def cluster(called: str, endpoints: Iterable[Place], asked: str) -> dict[str, Any]:
+    """Endpoints that are asked in turn, while the path `asked` is answered with 200."""
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-        "name": name, "type": "STATIC", "connect_timeout": "0.5s", "lb_policy": "ROUND_ROBIN",
+        "name": called, "type": "STATIC", "connect_timeout": "0.5s", "lb_policy": "ROUND_ROBIN",
         # The default of 50 % sends traffic to hosts that are known to be dead.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [{
             "timeout": "0.5s", "interval": "1s", "no_traffic_interval": "1s", "initial_jitter": "0.1s",
             "unhealthy_threshold": 2, "healthy_threshold": 1, "unhealthy_interval": "0.5s",
-            "http_health_check": {"path": ready},
+            "http_health_check": {"path": asked},
         }],
         # A queue in front of the bento, not in it: its health check must not wait behind a crowd.
         # A bento answers one request after another: at 160 connections it is no faster alone, and far less even.
@@ -59,7 +59,7 @@ def cluster(name: str, endpoints: Iterable[Place], ready: str) -> dict[str, Any]
         "outlier_detection": {"consecutive_gateway_failure": 5, "consecutive_5xx": 0, "interval": "1s",
                               "base_ejection_time": "2s", "max_ejection_percent": 50},
         "load_assignment": {
-            "cluster_name": name,
+            "cluster_name": called,
             # As long as one endpoint lives, the arm has its traffic.
             "policy": {"overprovisioning_factor": 100_000},
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(h, p)}} for h, p in endpoints]}],
@@ -67,7 +67,7 @@ def cluster(name: str, endpoints: Iterable[Place], ready: str) -> dict[str, Any]
     }  # fmt: skip
 
 
-def table(splits: Mapping[str, Split]) -> dict[str, Any]:
+def route_table(splits: Mapping[str, Split]) -> dict[str, Any]:
     """Which arm a request goes to, by its path and the recipes' splits."""
     listed: list[dict[str, Any]] = [
         _direct("/v2/health/live", {"live": True}),
@@ -101,7 +101,7 @@ def table(splits: Mapping[str, Split]) -> dict[str, Any]:
             # Not by the arms' own clusters: explanations must neither fill the connections that answers need nor
             # count as what an arm did.
             {"match": {"path": f"/{recipe}/explain"},
-             "route": {"cluster": steady(recipe), "prefix_rewrite": "/explain", "timeout": "30s"},
+             "route": {"cluster": ready(recipe), "prefix_rewrite": "/explain", "timeout": "30s"},
              "request_headers_to_add": [_header("x-forwarded-prefix", f"/{recipe}")]},
             {"match": {"safe_regex": {"regex": f"/{escaped}/{OPEN}"}},
              "route": {**split, "regex_rewrite": {"pattern": {"regex": f"^/{escaped}/"}, "substitution": "/"}},
@@ -117,12 +117,12 @@ def table(splits: Mapping[str, Split]) -> dict[str, Any]:
 
 def listener(splits: Mapping[str, Split], at: Place, folder: Path) -> dict[str, Any]:
     """The port where callers ask, and whether it is ready; the table of routes is read from `folder`."""
-    ready = {steady(recipe): {"value": 1} for recipe in sorted(splits)}
+    all_of = {ready(recipe): {"value": 1} for recipe in sorted(splits)}
     filters = [
         {"name": "ready", "typed_config": {
             "@type": f"{_FILTER}.health_check.v3.HealthCheck", "pass_through_mode": False,
             "headers": [{"name": ":path", "string_match": {"exact": "/v2/health/ready"}}],
-            **({"cluster_min_healthy_percentages": ready} if ready else {}),
+            **({"cluster_min_healthy_percentages": all_of} if all_of else {}),
         }},
         {"name": "router", "typed_config": {
             "@type": f"{_FILTER}.router.v3.Router", "suppress_envoy_headers": True,
@@ -157,7 +157,7 @@ def listener(splits: Mapping[str, Split], at: Place, folder: Path) -> dict[str, 
     }  # fmt: skip
 
 
-def either(recipe: str, arm: str, spare: str) -> dict[str, Any]:
+def aggregate(recipe: str, arm: str, spare: str) -> dict[str, Any]:
     """An arm, and where none of it answers, another: what fails there is asked here again."""
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": name(recipe, arm, spare),
@@ -168,7 +168,7 @@ def either(recipe: str, arm: str, spare: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def steady(recipe: str) -> str:
+def ready(recipe: str) -> str:
     """The cluster of all that may be asked now, whichever arm; its name does not change with a version."""
     return f"{recipe}_ready"
 
@@ -176,6 +176,11 @@ def steady(recipe: str) -> str:
 def _mirror(recipe: str, split: Split) -> dict[str, Any]:
     share = {"numerator": split.percent, "denominator": "HUNDRED"}
     return {"cluster": name(recipe, split.mirror), "runtime_fraction": {"default_value": share}}
+
+
+def address(host: str, port: int) -> dict[str, Any]:
+    """Where somebody listens."""
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +204,3 @@ def _mapper(comparison: str, status: int, what: str = "", which: str = "%REQ(:PA
         "body_format_override": {"json_format": shape, "content_type": "application/json"},
         **({"body": {"inline_string": what}} if what else {}),
     }
-
-
-def address(host: str, port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": host, "port_value": port}}
