@@ -134,7 +134,7 @@ class Recipe:
     show_inputs: bool = False
     """Whether raw inputs may stand in artifacts, the golden set among them; where not, made ones do."""
     memory_mb: int = 1024
-    """What one process of its service may take: of a GPU where it runs on one (more than 700 then), else of the host."""
+    """What a process of its service may take: of a GPU where it runs on one (more than 700 then), else of the host."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
     space: Mapping[str, Between | tuple[int | float, ...]] = field(default_factory=dict)
     """What a search may try, by the names of `Training` or of its family's parameters: a range, or some values."""

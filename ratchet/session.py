@@ -5,6 +5,7 @@ A bento holds this file.
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -62,21 +63,17 @@ def session(
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    gpu = device != "cpu"
-    provider = _gpu(path, device, memory_mb) if gpu else "CPUExecutionProvider"
-    # By default ONNX Runtime goes over to the CPU when the GPU fails an answer, and goes on there.
-    found = onnxruntime.InferenceSession(path, options, providers=[provider], enable_fallback=0)
-    if gpu and found.get_providers()[0] != provider[0]:
-        what = f"this host is to serve on a {device} and onnxruntime could not use one"
-        raise Refusal(what, path.name, "See its log, and whether NVIDIA's driver is 580 or newer")
+    if device == "cpu":
+        found = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    else:
+        found = _on_gpu(path, options, device, memory_mb)
     one = contract.features(contract.made(1, np.random.default_rng(0)), words)
     # One at a time on a GPU, which would do no more side by side: so what is held is what one run needs.
-    turn = threading.Lock() if gpu else nullcontext()
+    turn = nullcontext() if device == "cpu" else threading.Lock()
     return Session(contract, words, max(1, min(_AT_ONCE, _BYTES // one.nbytes)), found, turn)
 
 
-def _gpu(path: Path, device: str, memory_mb: int) -> tuple[str, dict[str, str]]:
-    """ONNX Runtime's provider for a GPU, with its options."""
+def _on_gpu(path: Path, options: Any, device: str, memory_mb: int) -> Any:
     import onnxruntime
 
     if 0 < memory_mb <= _CUDA_MB:
@@ -88,7 +85,22 @@ def _gpu(path: Path, device: str, memory_mb: int) -> tuple[str, dict[str, str]]:
         what = f"this host is to serve on a {device} and onnxruntime has no {wanted}"
         raise Refusal(what, path.name, "Install the group host-gpu, or set RATCHET_DEVICE=cpu")
     limit = {"gpu_mem_limit": str((memory_mb - _CUDA_MB) << 20)} if memory_mb else {}
-    return wanted, _OPTIONS | limit
+    try:
+        # By default ONNX Runtime goes over to the CPU when the GPU fails an answer, and goes on there.
+        found = onnxruntime.InferenceSession(path, options, providers=[(wanted, _OPTIONS | limit)], enable_fallback=0)
+        why = "" if found.get_providers()[0] == wanted else "its libraries did not load"
+    except Exception as error:  # it has a class for each of its own
+        why = _cause(error)
+    if why:
+        what = f"this host is to serve on a {device}, and it cannot be used ({why})"
+        raise Refusal(what, path.name, "See its log, NVIDIA's driver (580 or newer), and memory_mb of its recipe")
+    return found
+
+
+def _cause(error: Exception) -> str:
+    """What CUDA said, out of the names of templates around it."""
+    said = re.search(r"CUDA failure \d+: [^;]*", str(error))
+    return (said.group() if said else str(error)).strip()[:300]
 
 
 def read_words(model: Path) -> tuple[str, ...]:
