@@ -68,11 +68,7 @@ def permuted(folder: Path) -> None:
     kept = folder / "src" / "model" / "golden.npz"
     with np.load(kept) as data:
         np.savez(kept, inputs=data["inputs"], outputs=np.roll(data["outputs"], 3, axis=1))
-    put(
-        folder / "src" / "bentos" / "service.py",
-        "        found = np.roll(found, 3, axis=1)\n",
-        "        _finite(found)\n",
-    )
+    put(folder / "src" / "bentos" / "service.py", "    found = np.roll(found, 3, axis=1)\n", "    _finite(found)\n")
 
 
 COMPARISON = {"steps": [{"weight": 0, "mirror": 0}]}

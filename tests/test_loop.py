@@ -394,7 +394,8 @@ def test_reconcile_says_that_the_fleet_is_right_and_makes_events_of_what_happene
     def kinds() -> set[str]:
         return {e["event"] for e in httpx.post(f"{stack.prefect}/api/events/filter", json=sent).json()["events"]}
 
-    until(lambda: {"ratchet.promoted", "ratchet.failed", "ratchet.steered"} <= kinds(), 90)
+    # Where the run before it died with Prefect, two minutes ago at most, the next one is cancelled.
+    until(lambda: {"ratchet.promoted", "ratchet.failed", "ratchet.steered"} <= kinds(), 180)
 
 
 def test_a_killed_flow_run_is_marked_and_the_next_one_goes_on(stack: Running, pictures, tmp_path: Path) -> None:
