@@ -18,7 +18,7 @@ def command(recipe: str, version: str | None) -> None:
 
     The same weights, by their SHA-256, or a sentence on what differs, and exit 1. Nothing is registered.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is loaded
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is loaded
     from models import candidate as candidates
     from ratchet.recipe import load
 

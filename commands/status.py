@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from commands._stack import stack
+from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Gateway, InForce
 from ratchet.fleet.host import Host
@@ -153,6 +154,10 @@ def _notes(name: str, state: State, running: Stack) -> list[str]:
     from releases import requests
 
     notes = [f"releases are frozen: {state.frozen}"] if state.frozen else []
+    try:
+        recipes.load(name)
+    except Refusal as refusal:  # it may be gone and still serve
+        notes.append(str(refusal))
     if state.phase == "halted":
         notes.append(f"halted, {state.why}; decide: `ratchet release promote {name}` or `ratchet release abort {name}`")
     if state.outcomes:

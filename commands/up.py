@@ -8,8 +8,10 @@ from collections.abc import Callable
 import click
 
 from commands._stack import stack, start_host, waiting
+from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Gateway
+from ratchet.fleet.host import Host
 from ratchet.fleet.stack import SERVERS, WORKERS
 from ratchet.settings import settings
 from ratchet.words import Split
@@ -42,6 +44,9 @@ def command() -> None:
             start_host(host)
         if deploy.deploy(settings()):
             click.echo("deployments are made", err=True)
+        for name in recipes.names():
+            if why := _unread(name):
+                click.echo(why, err=True)
         since = {p.name: p.since for p in running.supervisor.list()}
         listening = {
             f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))
@@ -62,6 +67,15 @@ def command() -> None:
     click.echo("Next: `ratchet loop fashion-mnist`, `ratchet status`, `ratchet down`")
 
 
+def _unread(name: str) -> str:
+    """Why the recipe cannot be read; empty where it can."""
+    try:
+        recipes.load(name)
+    except Refusal as refusal:
+        return str(refusal)
+    return ""
+
+
 def _champion(name: str) -> Callable[[], bool]:
     """Whether the gateway splits the recipe's traffic as the ledger says, among arms that are healthy."""
     from releases import machine, requests
@@ -71,6 +85,11 @@ def _champion(name: str) -> Callable[[], bool]:
         if state.champion is None:
             return True
         split = now.splits.get(name, Split())
-        return split == machine.split(state) and all(now.healthy.get((name, arm)) for arm in split.weights)
+        if split == machine.split(state) and all(now.healthy.get((name, arm)) for arm in split.weights):
+            return True
+        for arm in Host(settings()).arms():
+            if (arm.recipe, arm.arm) == (name, state.champion.arm) and arm.fault:
+                raise Refusal(arm.fault, f"the champion of {name}", "Mend that, and run `ratchet up` again")
+        return False
 
     return serves

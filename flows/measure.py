@@ -39,7 +39,7 @@ def measure(recipe: str, version: str, files: dict[str, list[str]], memory_mb: i
         raise Refusal("MLflow has no such version", f"version {version} of {recipe}", "Run the loop anew")
     contract = contracts.of(json.loads(found.tags["ratchet.contract"]))
     want = registry.read_json(registry.beside(found, EXPECTED))["answers"]
-    told, gpu = {}, Host(settings()).gpus[0]
+    told, why, gpu = {}, "", Host(settings()).gpus[0]
     for name, (file, digest) in files.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / export.MODEL
@@ -51,13 +51,14 @@ def measure(recipe: str, version: str, files: dict[str, list[str]], memory_mb: i
             try:
                 took = measured(export.Exported(path, contract), settings().device, gpu, memory_mb)
             except Refusal as refusal:  # the others may do
+                why = str(refusal)
                 get_run_logger().warning("%s is left out: %s", name, refusal)
                 continue
         off = float(np.abs(np.array(took.answers) - np.array(want[name])).max())
         told[name] = {"milliseconds": took.milliseconds, "megabytes": took.megabytes, "off": off}
         get_run_logger().info("%s: %.3f ms, answers off by at most %.2g", name, took.milliseconds, off)
     if not told:
-        raise Refusal("no form of it answers here", f"version {version} of {recipe}", "See the run's log")
+        raise Refusal(f"no form of it answers here ({why})", f"version {version} of {recipe}", "See the run's log")
     host, device = settings().host_name, settings().device
     kept = {"format": 1, "host": host, "device": device, "variants": told}
     registry.upload(registry.beside(found, KEPT), json.dumps(kept, indent=1))

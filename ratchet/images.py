@@ -44,6 +44,10 @@ class ImageContract:
     low: ClassVar[int] = 0
     high: ClassVar[int] = 255
 
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise ValueError(f"an image is at least 1x1 pixels, not {self.height}x{self.width}")
+
     @property
     def shape(self) -> tuple[int, int]:
         return (self.height, self.width)

@@ -13,6 +13,8 @@ SLICES: Mapping[str, tuple[str, ...]] = {
 CHANGES: Mapping[str, tuple[str, ...]] = {"image": ("shift", "noise", "darker", "blurred"),
                                          "text": ("case", "spaces", "typo", "typos", "shortened")}  # fmt: skip
 """What the judge can compare one by one, and what an answer can be asked to stay under, by the kind of input."""
+_SHARES = ("accuracy", "worst_class", "margin", "slice_margin", "calibration", "membership", "near_duplicates",
+           "disputed")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Judging:
     """Of one answer on one core, the median."""
     megabytes: float | None = None
     """Of the model's files."""
+
+    def __post_init__(self) -> None:
+        for name in _SHARES:
+            if not 0 <= (getattr(self, name) or 0) <= 1:
+                raise ValueError(f"{name} is a share, from 0 to 1, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)

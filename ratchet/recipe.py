@@ -94,6 +94,10 @@ class Training:
     start: str = ""
     """SHA-256 of the weights of a version that it goes on from; empty where it starts cold."""
 
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size) < 1 or not self.learning_rate > 0:
+            raise ValueError("epochs and batch_size are at least 1, and learning_rate is above 0")
+
 
 @dataclass(frozen=True)
 class Between:
@@ -147,6 +151,11 @@ class Recipe:
             raise ValueError(f"groups are a tuple of names, not {self.groups!r}")
         if len(set(self.groups)) != len(self.groups):
             raise ValueError(f"a group is named twice: {self.groups!r}")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"a class is named twice: {self.classes!r}")
+        if self.network is None and self.training.family not in families(kind):
+            known = ", ".join(families(kind))
+            raise ValueError(f"{kind} has no family {self.training.family!r}; it has {known}")
         for name in judging.slices:
             if name not in SLICES[kind]:
                 raise ValueError(f"{kind} has no slice {name!r}; it has {', '.join(SLICES[kind])}")

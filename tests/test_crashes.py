@@ -116,6 +116,20 @@ def test_down_and_up_again_brings_the_champion_back(stack: Running) -> None:
     assert stack.ask().headers["x-model-version"] == version
 
 
+def test_what_was_begun_under_other_settings_is_begun_anew_under_these(stack: Running) -> None:
+    """A champion must not go on on a CPU where a GPU is asked for, and `up` does not call it healthy."""
+    version = stack.champion()
+    stack.ratchet("down")
+    stack.env["RATCHET_DEVICE"] = "gpu"
+    told = stack.ratchet("up", ok=False)
+    assert "this host is to serve on a gpu and onnxruntime has no CUDAExecutionProvider" in told
+    assert stack.ask().status_code == 503
+    stack.ratchet("down")
+    del stack.env["RATCHET_DEVICE"]
+    stack.ratchet("up")
+    assert stack.ask().headers["x-model-version"] == version
+
+
 def test_a_second_stack_runs_beside_and_a_port_in_use_is_named(stack: Running, tmp_path: Path) -> None:
     taken = {**stack.env, "RATCHET_HOME": str(tmp_path / "other")}
     done = subprocess.run([BIN / "ratchet", "up"], capture_output=True, text=True, env=taken)

@@ -154,7 +154,9 @@ def test_with_no_arm_left_callers_get_a_sentence(gateway: Gateway) -> None:
         split(gateway, Split({"v1-a": 100}))
     answer = httpx.post(f"{gateway.settings.gateway_url}/r/predict", json={})
     assert answer.status_code == 503
-    assert set(answer.json()) == {"error", "which", "next"}
+    assert answer.json()["error"] == "none of its processes can answer now"
+    assert answer.json()["which"] == "/r/predict", "as the caller wrote it"
+    assert answer.json()["next"] == "Ask again in a few seconds"
     gateway.finalize("r")
     until(lambda: httpx.post(f"{gateway.settings.gateway_url}/r/predict", json={}).status_code == 404)
 

@@ -82,6 +82,13 @@ class Host:
                 self.supervisor.ensure(self._described(name, gpu, folder, port, package.memory_mb))
         return tuple(ports.values())
 
+    def programs(self) -> Iterator[Program]:
+        """The processes of its arms, as this host's settings describe them now."""
+        for kept in self._all():
+            folder = self.shelf.folder(kept.package)
+            for gpu, port in kept.ports.items():
+                yield self._described(kept.name, gpu, folder, port, kept.package.memory_mb)
+
     def _ports(self, name: str, had: Mapping[str, int]) -> dict[str, int]:
         """A port for each GPU: those that it had, but for dead processes whose port is not to be had again."""
         alive = {p.name for p in self.supervisor.list() if p.state != "failed"}

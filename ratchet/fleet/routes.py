@@ -20,6 +20,8 @@ OPEN = r"(classify|predict|docs\.json|static_content/.*|v2(/.*)?)?"
 """What of a recipe's service callers need, below `/<recipe>/`. Metrics, records and dossier are not."""
 _BREAKERS = {"thresholds": [{
     "max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 256}]}  # fmt: skip
+_ASKED = "x-ratchet-asked"
+"""A header with the path as the caller wrote it: errors name that."""
 _RETRY = "type.googleapis.com/envoy.extensions.retry"
 _AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
 
@@ -94,6 +96,7 @@ def route_table(splits: Mapping[str, Split]) -> dict[str, Any]:
         }  # fmt: skip
         escaped = re.escape(recipe)
         model = {"safe_regex": {"regex": f"/v2/models/{escaped}(/.*)?"}}
+        prefixed = [_header("x-forwarded-prefix", f"/{recipe}"), _header(_ASKED, "%REQ(:PATH)%")]
         listed += [
             {"name": f"recipe:{recipe}", "match": model, "route": split},
             {"match": {"safe_regex": {"regex": f"/{escaped}"}},
@@ -102,10 +105,10 @@ def route_table(splits: Mapping[str, Split]) -> dict[str, Any]:
             # count as what an arm did.
             {"match": {"path": f"/{recipe}/explain"},
              "route": {"cluster": ready(recipe), "prefix_rewrite": "/explain", "timeout": "30s"},
-             "request_headers_to_add": [_header("x-forwarded-prefix", f"/{recipe}")]},
+             "request_headers_to_add": prefixed},
             {"match": {"safe_regex": {"regex": f"/{escaped}/{OPEN}"}},
              "route": {**split, "regex_rewrite": {"pattern": {"regex": f"^/{escaped}/"}, "substitution": "/"}},
-             "request_headers_to_add": [_header("x-forwarded-prefix", f"/{recipe}")]},
+             "request_headers_to_add": prefixed},
         ]  # fmt: skip
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
@@ -141,6 +144,7 @@ def listener(splits: Mapping[str, Split], at: Place, folder: Path) -> dict[str, 
             _mapper("EQ", 400, "the request or its path is malformed", "the request"),
             _mapper("EQ", 403, "upgrades are not taken", "the request"),
             _mapper("EQ", 431, "the request's headers are too large", "the request"),
+            _mapper("EQ", 503, "none of its processes can answer now", next="Ask again in a few seconds"),
             _mapper("GE", 400),
         ]},
         "rds": {
@@ -194,10 +198,12 @@ def _header(key: str, value: str) -> dict[str, Any]:
     return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def _mapper(comparison: str, status: int, what: str = "", which: str = "%REQ(:PATH)%") -> dict[str, Any]:
+def _mapper(
+    comparison: str, status: int, what: str = "", which: str = f"%REQ({_ASKED}?:PATH)%",
+    next: str = "See `ratchet status`; released recipes stand under /<recipe>/",
+) -> dict[str, Any]:  # fmt: skip
     """Envoy's own errors in the one shape of error."""
-    shape = {"error": "%LOCAL_REPLY_BODY%", "which": which,
-             "next": "See `ratchet status`; released recipes stand under /<recipe>/"}  # fmt: skip
+    shape = {"error": "%LOCAL_REPLY_BODY%", "which": which, "next": next}
     value = {"default_value": status, "runtime_key": f"ratchet.status_{status}"}
     return {
         "filter": {"status_code_filter": {"comparison": {"op": comparison, "value": value}}},

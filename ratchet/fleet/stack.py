@@ -17,7 +17,7 @@ from ratchet.errors import Refusal
 from ratchet.files import kept, locked
 from ratchet.fleet import databases, processes
 from ratchet.fleet.gateway import Gateway
-from ratchet.fleet.host import port_is_free
+from ratchet.fleet.host import Host, port_is_free
 from ratchet.fleet.supervisor import Program, Supervisor
 from ratchet.local_http import LOCAL
 from ratchet.settings import TELEMETRY_OFF, Settings
@@ -146,6 +146,8 @@ class Stack:
             self._ports_are_free(tell)
             # While it runs, the controller alone writes them.
             Gateway(self.settings).reconcile()
+        # What was begun under other settings is begun anew under these, by who wants it.
+        self.supervisor.disown_changed([*self.programs().values(), *Host(self.settings).programs()])
         self.supervisor.launch()
         # The new one, which supervisord began, cannot have the ports yet: it is begun again until it can.
         self.end_strays(gateway)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,13 @@ class Supervisor:
         self.disown(name)
         self._unless_done("stopProcess", name, wait)
         return self._unless_done("removeProcessGroup", name)
+
+    def disown_changed(self, programs: Iterable[Program]) -> None:
+        """Does not start, the next time, what it was told otherwise of; who wants it tells of it anew."""
+        for program in programs:
+            path = self.folder / "programs" / f"{program.name}.conf"
+            if path.exists() and path.read_text() != self._section(program):
+                self.disown(program.name)
 
     def disown(self, name: str) -> None:
         """Does not start it the next time."""
