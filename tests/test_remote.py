@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ import sqlalchemy as sa
 
 from ratchet.fleet import processes
 from ratchet.settings import Settings
-from tests.conftest import free_ports
-from tests.stack import BIN, NAME, Running, load, running, until
+from tests.conftest import ROOT, free_ports
+from tests.stack import NAME, Running, load, running, until
 
 SECRET = "open-sesame"
 NEEDED = [tool for tool in ("postgres", "initdb", "ip", "runuser") if shutil.which(tool) is None]
@@ -110,9 +111,11 @@ class Machine:
 
     name: str
     env: dict[str, str]
+    bin: Path
+    """Of an environment that holds what a host needs, and no more."""
 
     def ratchet(self, *arguments: str, ok: bool = True) -> str:
-        command = ("ip", "netns", "exec", self.name, str(BIN / "ratchet"), *arguments)
+        command = ("ip", "netns", "exec", self.name, str(self.bin / "ratchet"), *arguments)
         done = subprocess.run(command, capture_output=True, text=True, env=self.env)
         assert (done.returncode == 0) == ok, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -132,10 +135,21 @@ class Fleet:
         return {host: version for host, version, healthy in self.stack.endpoints() if healthy}
 
 
+def host_alone(folder: Path) -> Path:
+    """The folder of commands of such an environment, from the lock; neither Envoy nor MLflow nor Keras is in it."""
+    env = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder), "UV_PYTHON": sys.executable}
+    env.pop("VIRTUAL_ENV", None)
+    command = [sys.executable, "-m", "uv", "sync", "--frozen", "--no-default-groups", "--group", "host", "--quiet"]
+    subprocess.run(command, check=True, env=env, cwd=ROOT)
+    assert not list(folder.glob("lib/*/site-packages/envoy"))
+    return folder / "bin"
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     names = [f"gpu-{letter}-{os.getpid()}" for letter in "ab"]
     base = tmp_path_factory.mktemp("remote")
+    bare = host_alone(base / "venv")
     with namespaces(*names) as at, postgres(at[""]) as ledger:
         told = {"RATCHET_LEDGER_URL": ledger, "RATCHET_SERVERS_LISTEN": at[""]}
         with running(base / "home", cold=True, **told) as stack:
@@ -145,7 +159,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             env = {k: v for k, v in stack.env.items() if k not in told}
             machines = [
                 Machine(name, {**env, **there, "RATCHET_LEDGER_URL": ledger, "RATCHET_ADDRESS": at[name],
-                               "RATCHET_HOME": str(base / name)})
+                               "RATCHET_HOME": str(base / name)}, bare)
                 for name in names
             ]  # fmt: skip
             try:
@@ -203,5 +217,5 @@ def test_a_host_elsewhere_without_address_or_ledger_is_refused(
     fleet: Fleet, without: dict[str, str], told: str
 ) -> None:
     machine = fleet.machines[0]
-    asked = Machine(machine.name, {**machine.env, **without})
+    asked = Machine(machine.name, {**machine.env, **without}, machine.bin)
     assert told in asked.ratchet("host", "start", "--name", "gpu-x", ok=False)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -60,12 +60,13 @@ class Stack:
             "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1", "GIT_PYTHON_REFRESH": "quiet",
         }  # fmt: skip
 
-    def programs(self) -> dict[str, Program]:
+    def programs(self, names: Collection[str]) -> dict[str, Program]:
+        """Of a host only what it runs: it has neither servers nor Envoy."""
         config, home = self.settings, self.settings.home
         python = (sys.executable, "-m")
         worker = (*python, "prefect", "worker", "start", "--type", "process", "-p")
         listen = ("--host", config.servers_listen, "--port")
-        commands = {
+        commands: dict[str, tuple[str, ...]] = {
             "prefect": (*python, "prefect", "server", "start", *listen, str(config.prefect_port)),
             "mlflow": (
                 *python, "mlflow", "server", *listen, str(config.mlflow_port), "--workers", "1", "--serve-artifacts",
@@ -75,8 +76,9 @@ class Stack:
             "worker-gpu": (*worker, "gpu", "-q", config.host_name, "-n", f"gpu-{config.host_name}"),
             "controller": (*python, "releases.controller"),
             "agent": (*python, "releases.agent"),
-            "envoy": Gateway(config).command(),
         }  # fmt: skip
+        if "envoy" in names:
+            commands["envoy"] = Gateway(config).command()
         # A busy worker does not end on SIGTERM, so waiting for it is in vain.
         patience = {"worker-cpu": 3, "worker-gpu": 3}
         everything = self.environment()
@@ -93,7 +95,7 @@ class Stack:
         return {
             name: Program(name, command, told.get(name, everything), home, stop_seconds=patience.get(name, 8),
                           priority=1 if name == "envoy" else 500)
-            for name, command in commands.items()
+            for name, command in commands.items() if name in names
         }  # fmt: skip
 
     def checks(self) -> Mapping[str, Health]:
@@ -147,14 +149,15 @@ class Stack:
             # While it runs, the controller alone writes them.
             Gateway(self.settings).reconcile()
         # What was begun under other settings is begun anew under these, by who wants it.
-        self.supervisor.disown_changed([*self.programs().values(), *Host(self.settings).programs()])
+        ours = self.programs((*SERVERS, *WORKERS) if servers else HOST).values()
+        self.supervisor.disown_changed([*ours, *Host(self.settings).programs()])
         self.supervisor.launch()
         # The new one, which supervisord began, cannot have the ports yet: it is begun again until it can.
         self.end_strays(gateway)
 
     def start(self, names: tuple[str, ...]) -> list[str]:
         """Makes these programs run; returns those that did not."""
-        programs = self.programs()
+        programs = self.programs(names)
         return [name for name in names if self.supervisor.ensure(programs[name])]
 
     def wait(self, checks: Mapping[str, Health], tell: Callable[[set[str]], None]) -> None:
@@ -171,7 +174,7 @@ class Stack:
                 if process.name in missing and process.state == "failed":
                     raise Refusal("the process does not stay alive", process.name, f"See `ratchet logs {process.name}`")
             if missing and time.monotonic() > until:
-                logged = sorted(missing & self.programs().keys())
+                logged = sorted(missing & {*SERVERS, *WORKERS})
                 raise Refusal(f"not healthy after {self.settings.start_seconds:g} s", ", ".join(sorted(missing)),
                               f"See `ratchet logs {logged[0] if logged else 'controller'}`")  # fmt: skip
             if missing:
