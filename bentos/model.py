@@ -11,7 +11,7 @@ import numpy as np
 
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
-from ratchet.session import Session, read_words, session
+from ratchet.session import Session, session
 
 log = logging.getLogger(__name__)
 _SMALL = 32
@@ -29,7 +29,6 @@ class Model:
 
     def __init__(self, recipe: str, path: Path, contract: Contract, device: str, memory_mb: int) -> None:
         self.recipe, self.path, self.contract, self.device, self.memory_mb = recipe, path, contract, device, memory_mb
-        self.words = read_words(path)
         self._found: Session | Unable = self._opened()
         self._tried = time.monotonic()
 
@@ -44,7 +43,7 @@ class Model:
         """Asked as many inputs as it ever is at once, and one: what does not fit is known before a caller asks."""
         chance = np.random.default_rng(0)
         try:
-            found = session(self.path, self.contract, self.words, 1, self.device, self.memory_mb)
+            found = session(self.path, self.contract, 1, self.device, self.memory_mb)
             for count in (found.at_once, 1):
                 found(self.contract.made(count, chance))
             return found

@@ -154,10 +154,8 @@ def _notes(name: str, state: State, running: Stack) -> list[str]:
     from releases import requests
 
     notes = [f"releases are frozen: {state.frozen}"] if state.frozen else []
-    try:
-        recipes.load(name)
-    except Refusal as refusal:  # it may be gone and still serve
-        notes.append(str(refusal))
+    if unread := recipes.unread(name):  # it may be gone and still serve
+        notes.append(unread)
     if state.phase == "halted":
         notes.append(f"halted, {state.why}; decide: `ratchet release promote {name}` or `ratchet release abort {name}`")
     if state.outcomes:

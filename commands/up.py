@@ -45,7 +45,7 @@ def command() -> None:
         if deploy.deploy(settings()):
             click.echo("deployments are made", err=True)
         for name in recipes.names():
-            if why := _unread(name):
+            if why := recipes.unread(name):
                 click.echo(why, err=True)
         since = {p.name: p.since for p in running.supervisor.list()}
         listening = {
@@ -67,15 +67,6 @@ def command() -> None:
     click.echo("Next: `ratchet loop fashion-mnist`, `ratchet status`, `ratchet down`")
 
 
-def _unread(name: str) -> str:
-    """Why the recipe cannot be read; empty where it can."""
-    try:
-        recipes.load(name)
-    except Refusal as refusal:
-        return str(refusal)
-    return ""
-
-
 def _champion(name: str) -> Callable[[], bool]:
     """Whether the gateway splits the recipe's traffic as the ledger says, among arms that are healthy."""
     from releases import machine, requests
@@ -87,9 +78,8 @@ def _champion(name: str) -> Callable[[], bool]:
         split = now.splits.get(name, Split())
         if split == machine.split(state) and all(now.healthy.get((name, arm)) for arm in split.weights):
             return True
-        for arm in Host(settings()).arms():
-            if (arm.recipe, arm.arm) == (name, state.champion.arm) and arm.fault:
-                raise Refusal(arm.fault, f"the champion of {name}", "Mend that, and run `ratchet up` again")
+        if fault := Host(settings()).fault(name, state.champion.arm):
+            raise Refusal(fault, f"the champion of {name}", "Mend that, and run `ratchet up` again")
         return False
 
     return serves

@@ -27,7 +27,7 @@ from ratchet.files import keep, kept, locked, sha256
 from ratchet.lake import snapshot as snapshots
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe, Training
-from ratchet.session import VOCABULARY, read_words
+from ratchet.session import VOCABULARY
 from ratchet.settings import ROOT, settings
 from ratchet.words import Candidate, Snapshot, Variant, from_json, to_json
 
@@ -250,7 +250,7 @@ def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: P
     path = _fetched(candidate, file, onnx, folder / export.MODEL)
     if vocabulary:
         _fetched(candidate, VOCABULARY, vocabulary, folder / VOCABULARY)
-    return export.Exported(path, contract, read_words(path))
+    return export.Exported(path, contract)
 
 
 def variants_of(version: registry.Version) -> tuple[Variant, ...]:

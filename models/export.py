@@ -14,18 +14,21 @@ from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.recipe import Recipe
-from ratchet.session import Session, session, write_words
+from ratchet.session import Session, read_words, session, write_words
 
 MODEL = "model.onnx"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What answers without Keras: the ONNX file, and the words that the contract's features need."""
+    """What answers without Keras: the ONNX file, and beside it the words that the contract's features need."""
 
     path: Path
     contract: Contract
-    words: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return read_words(self.path)
 
     def answers(self, inputs: np.ndarray) -> np.ndarray:
         """Answers [N, width] to inputs [N, ...] as the contract has them. Raises Refusal where they are others."""
@@ -38,7 +41,7 @@ class Exported:
 
     def asker(self, threads: int = 0, device: str = "cpu", memory_mb: int = 0) -> Session:
         """One that is kept; see `ratchet.session`."""
-        return session(self.path, self.contract, self.words, threads, device, memory_mb)
+        return session(self.path, self.contract, threads, device, memory_mb)
 
 
 def export(
@@ -64,8 +67,8 @@ def export(
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
     if words:
-        write_words(path, tuple(words))
-    made = Exported(path, recipe.contract, tuple(words))
+        write_words(path, words)
+    made = Exported(path, recipe.contract)
     worst = float(np.abs(made.answers(inputs) - want).max())
     if not worst <= recipe.answers.tolerance / 10:
         raise Refusal(

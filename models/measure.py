@@ -21,7 +21,7 @@ from models.export import Exported
 from ratchet import contract as contracts
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
-from ratchet.session import read_words
+from ratchet.session import session
 from ratchet.words import from_json, to_json
 
 EXPECTED, KEPT = "expected.json", "measured.json"
@@ -88,9 +88,8 @@ def _median(ask: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> floa
 def _answered(job: Mapping[str, Any]) -> Measured:
     import psutil
 
-    contract, path = contracts.of(job["contract"]), Path(job["path"])
-    ask = Exported(path, contract, read_words(path)).asker(1, job["device"], job["memory_mb"])
-    inputs = asked(contract)
+    contract = contracts.of(job["contract"])
+    ask, inputs = session(Path(job["path"]), contract, 1, job["device"], job["memory_mb"]), asked(contract)
     found, answers = milliseconds(ask, inputs), np.concatenate([ask(inputs[i : i + 1]) for i in range(len(inputs))])
     ask(contract.made(ask.at_once, np.random.default_rng(0)))
     # Not `ru_maxrss`, which a process takes over from the one that began it.

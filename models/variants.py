@@ -66,7 +66,7 @@ def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, 
         path = full.path.with_name(f"model.{name}.onnx")
         try:
             way(path)
-            form = Exported(path, full.contract, full.words)
+            form = Exported(path, full.contract)
             mine, expected[name] = form.answers(held.inputs), form.answers(measure.asked(full.contract)).tolist()
         except Exception as error:  # ONNX's tools raise whatever a graph leads them to
             why = (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -217,3 +217,12 @@ def load(name: str) -> Recipe:
     if not isinstance(recipe, Recipe) or recipe.name != name:
         raise Refusal(f"the file holds no `recipe = Recipe(name={name!r}, ...)`", path, "Mend the file")
     return recipe
+
+
+def unread(name: str) -> str:
+    """Why the recipe cannot be read; empty where it can."""
+    try:
+        load(name)
+    except Refusal as refusal:
+        return str(refusal)
+    return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,9 @@ class Session:
 
 
 def session(
-    path: Path, contract: Contract, words: tuple[str, ...] = (), threads: int = 0, device: str = "cpu",
-    memory_mb: int = 0,
+    path: Path, contract: Contract, threads: int = 0, device: str = "cpu", memory_mb: int = 0
 ) -> Session:  # fmt: skip
-    """Opens a model on so many threads; 0 are as many as there are cores.
+    """Opens a model, with the words beside it, on so many threads; 0 are as many as there are cores.
 
     `memory_mb` is what the process may take of a GPU, CUDA's own share included; 0 is no limit. Raises Refusal where
     the device is not to be had here, or cannot do with so little: nothing ever falls back to another device.
@@ -67,6 +67,7 @@ def session(
         found = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     else:
         found = _on_gpu(path, options, device, memory_mb)
+    words = read_words(path)
     one = contract.features(contract.made(1, np.random.default_rng(0)), words)
     # One at a time on a GPU, which would do no more side by side: so what is held is what one run needs.
     turn = nullcontext() if device == "cpu" else threading.Lock()
@@ -109,6 +110,6 @@ def read_words(model: Path) -> tuple[str, ...]:
     return tuple(beside.read_text(encoding="utf-8").split("\n")) if beside.exists() else ()
 
 
-def write_words(model: Path, words: tuple[str, ...]) -> None:
+def write_words(model: Path, words: Sequence[str]) -> None:
     """Puts them beside a model."""
     model.with_name(VOCABULARY).write_text("\n".join(words), encoding="utf-8")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from ratchet.fleet.gateway import Gateway
 from ratchet.settings import Settings
 
@@ -21,6 +23,17 @@ def put(path: Path, lines: str, before: str) -> None:
     source = path.read_text()
     assert source.count(before) == 1, f"{path.name} has {source.count(before)} times {before!r}"
     path.write_text(source.replace(before, lines + before))
+
+
+def ready(port: int, seconds: float = 60) -> httpx.Response:
+    """A real bento's first answer to whether it is."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2)
+        except httpx.HTTPError:
+            assert time.monotonic() < until, "the service did not come up"
+            time.sleep(0.2)
 
 
 @dataclass

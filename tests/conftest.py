@@ -74,6 +74,15 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def host_alone(folder: Path, *more: str) -> Path:
+    """An environment that holds the group of a host alone, from the lock; the folder of its commands."""
+    env = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder), "UV_PYTHON": sys.executable}
+    env.pop("VIRTUAL_ENV", None)
+    command = [sys.executable, "-m", "uv", "sync", "--frozen", "--no-default-groups", "--group", "host", "--quiet"]
+    subprocess.run([*command, *more], check=True, env=env, cwd=ROOT)
+    return folder / "bin"
+
+
 @pytest.fixture(scope="session")
 def pictures() -> tuple[np.ndarray, np.ndarray]:
     """The first 3,000 real training images [N, 28, 28] and their labels."""

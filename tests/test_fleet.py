@@ -55,11 +55,8 @@ def slower(folder: Path) -> None:
     path = folder / "src" / "bentos" / "door.py"
     put(path, "        self.began = time.perf_counter()\n", '        self.body = b""\n')
     hold = "            await asyncio.sleep(time.perf_counter() - self.began)\n"
-    put(
-        path,
-        f'        if message["type"] == "http.response.start":\n{hold}',
-        '        if message["type"] == "http.response.start":\n',
-    )
+    started = '        if message["type"] == "http.response.start":\n'
+    put(path, started + hold, started)
     put(path, "import asyncio\nimport time\n", "import json\n")
 
 

@@ -20,6 +20,7 @@ from ratchet.fleet import processes
 from ratchet.fleet.host import Host
 from ratchet.settings import Settings
 from ratchet.words import Package
+from tests.bentos import ready
 from tests.conftest import Built
 
 GPUS = Host(Settings(device="gpu")).gpus
@@ -43,36 +44,24 @@ def host(tmp_path: Path) -> Iterator[Host]:
     found.supervisor.shutdown()
 
 
-def place(host: Host, built: Built, memory_mb: int) -> dict[str, str]:
-    """Starts the bento with so much memory; its processes' addresses by GPU."""
+def place(host: Host, built: Built, memory_mb: int) -> dict[str, int]:
+    """Starts the bento with so much memory; its processes' ports by GPU."""
     package = Package("small-fashion", "1", "key", built.tag, sha256(built.bento), "made here", memory_mb)
 
     def fetch(_: Package, to: Path) -> None:
         shutil.copyfile(built.bento, to)
 
-    ports = host.start(package, fetch)
-    return dict(zip(host.gpus, map(host.url, ports), strict=True))
-
-
-def told(url: str, seconds: float = 90) -> httpx.Response:
-    """The first answer to whether it is ready."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            return httpx.get(f"{url}/v2/health/ready", timeout=20)
-        except httpx.HTTPError:
-            assert time.monotonic() < until, "it never answered"
-            time.sleep(0.3)
+    return dict(zip(host.gpus, host.start(package, fetch), strict=True))
 
 
 def test_an_arm_answers_its_golden_set_from_a_process_on_each_gpu(host: Host, built: Built) -> None:
-    before, urls = in_use(), place(host, built, 1024)
-    assert tuple(urls) == GPUS
-    for url in urls.values():
-        assert told(url).status_code == 200
-        assert golden.prove(url, built.model, "gpu") == 16
+    before, ports = in_use(), place(host, built, 1024)
+    assert tuple(ports) == GPUS
+    for port in ports.values():
+        assert ready(port, 90).status_code == 200
+        assert golden.prove(host.url(port), built.model, "gpu") == 16
     arms = host.arms()
-    assert [arm.gpu for arm in arms] == list(urls)
+    assert [arm.gpu for arm in arms] == list(ports)
     for arm in arms:
         seen = [processes.environment(p, "CUDA_VISIBLE_DEVICES") for p in processes.marked(host.settings.mark)
                 if processes.environment(p, "RATCHET_ARM_PORT") == str(arm.port)]  # fmt: skip
@@ -86,12 +75,12 @@ def test_an_arm_answers_its_golden_set_from_a_process_on_each_gpu(host: Host, bu
 def test_a_bento_that_gets_too_little_of_its_gpu_is_not_ready_and_its_host_says_why(
     host: Host, built: Built, memory_mb: int, says: str
 ) -> None:
-    url = next(iter(place(host, built, memory_mb).values()))
-    answer = told(url)
+    port = next(iter(place(host, built, memory_mb).values()))
+    answer = ready(port, 90)
     assert answer.status_code == 503
     assert "memory_mb" in answer.json()["next"]
-    ready, why = host.health("small-fashion", int(url.rpartition(":")[2]))
-    assert not ready
+    well, why = host.health("small-fashion", port)
+    assert not well
     assert says in why
 
 
@@ -109,10 +98,10 @@ def test_a_form_is_not_measured_on_another_device_than_the_one_asked_for(built: 
 
 
 def test_batches_of_every_size_are_answered_as_where_the_model_was_made(host: Host, built: Built) -> None:
-    url = next(iter(place(host, built, 1024).values()))
-    assert told(url).status_code == 200
+    port = next(iter(place(host, built, 1024).values()))
+    assert ready(port, 90).status_code == 200
     took = []
-    with httpx.Client(base_url=url, timeout=20) as client:
+    with httpx.Client(base_url=host.url(port), timeout=20) as client:
         kept = golden.read(built.model)
         for size in (1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 130, 500):
             inputs = built.images[:size]

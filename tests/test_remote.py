@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import sqlalchemy as sa
 
 from ratchet.fleet import processes
 from ratchet.settings import Settings
-from tests.conftest import ROOT, free_ports
+from tests.conftest import free_ports, host_alone
 from tests.stack import NAME, Running, load, running, until
 
 SECRET = "open-sesame"
@@ -135,21 +134,12 @@ class Fleet:
         return {host: version for host, version, healthy in self.stack.endpoints() if healthy}
 
 
-def host_alone(folder: Path) -> Path:
-    """The folder of commands of such an environment, from the lock; neither Envoy nor MLflow nor Keras is in it."""
-    env = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder), "UV_PYTHON": sys.executable}
-    env.pop("VIRTUAL_ENV", None)
-    command = [sys.executable, "-m", "uv", "sync", "--frozen", "--no-default-groups", "--group", "host", "--quiet"]
-    subprocess.run(command, check=True, env=env, cwd=ROOT)
-    assert not list(folder.glob("lib/*/site-packages/envoy"))
-    return folder / "bin"
-
-
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     names = [f"gpu-{letter}-{os.getpid()}" for letter in "ab"]
     base = tmp_path_factory.mktemp("remote")
     bare = host_alone(base / "venv")
+    assert not list(base.glob("venv/lib/*/site-packages/envoy"))
     with namespaces(*names) as at, postgres(at[""]) as ledger:
         told = {"RATCHET_LEDGER_URL": ledger, "RATCHET_SERVERS_LISTEN": at[""]}
         with running(base / "home", cold=True, **told) as stack:

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +34,8 @@ from ratchet.settings import TELEMETRY_OFF, Settings
 from releases.evidence import outcome
 from releases.figures import Reader
 from releases.observer import Observer, inputs
-from tests.bentos import put
-from tests.conftest import ROOT, Built, free_ports
+from tests.bentos import put, ready
+from tests.conftest import Built, free_ports, host_alone
 
 NAME = "small-fashion"
 
@@ -44,13 +43,7 @@ NAME = "small-fashion"
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An environment that holds the host group alone, from the lock."""
-    folder = tmp_path_factory.mktemp("host") / "venv"
-    env = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder), "UV_PYTHON": sys.executable}
-    env.pop("VIRTUAL_ENV", None)
-    command = [sys.executable, "-m", "uv", "sync", "--frozen", "--no-default-groups", "--group", "host",
-               "--no-install-project", "--project", str(ROOT), "--quiet"]  # fmt: skip
-    subprocess.run(command, check=True, env=env, cwd=ROOT)
-    return str(folder / "bin" / "python")
+    return str(host_alone(tmp_path_factory.mktemp("host") / "venv", "--no-install-project") / "python")
 
 
 def serve(python: str, folder: Path, port: int, **env: str) -> subprocess.Popen[bytes]:
@@ -59,16 +52,6 @@ def serve(python: str, folder: Path, port: int, **env: str) -> subprocess.Popen[
     out = (folder.parent / f"serve-{port}.log").open("wb")
     full = {**clean, **TELEMETRY_OFF, "BENTOML_HOME": str(folder.parent / f"bentoml-{port}"), **env}
     return subprocess.Popen(command, stdout=out, stderr=out, env=full, start_new_session=True, cwd=folder)
-
-
-def ready(port: int, seconds: float = 60) -> httpx.Response:
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2)
-        except httpx.HTTPError:
-            assert time.monotonic() < until, "the service did not come up"
-            time.sleep(0.2)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

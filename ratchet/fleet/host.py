@@ -194,6 +194,12 @@ class Host:
         fault = told.get("error", "") if isinstance(told, dict) and recipe and told.get("which") == recipe else ""
         return answer.status_code == 200, str(fault)
 
+    def fault(self, recipe: str, arm: str) -> str:
+        """Why a process of it never will be ready here, where its service says so; asks no more than its ports."""
+        kept = self._kept_of(recipe, arm)
+        told = (self.health(recipe, port)[1] for port in kept.ports.values()) if kept else ()
+        return next(filter(None, told), "")
+
     def why_not_ready(self, port: int) -> str:
         try:
             answer = httpx.get(f"{self.url(port)}/v2/health/ready", timeout=2, **LOCAL)

@@ -119,8 +119,7 @@ class Supervisor:
 
     def ensure(self, program: Program) -> bool:
         """Makes the program run as described; False where it already did."""
-        path = self.folder / "programs" / f"{program.name}.conf"
-        text = self._section(program)
+        path, text = self._file(program.name), self._section(program)
         known = {p.name: p for p in self.list()}
         if path.exists() and path.read_text() == text and program.name in known:
             if known[program.name].state in ("running", "starting"):
@@ -133,6 +132,9 @@ class Supervisor:
         self._call("reloadConfig")
         self._call("addProcessGroup", program.name)
         return True
+
+    def _file(self, name: str) -> Path:
+        return self.folder / "programs" / f"{name}.conf"
 
     def _section(self, program: Program) -> str:
         environment = {**program.environment, processes.MARK: self.settings.mark, processes.PROGRAM: program.name}
@@ -172,13 +174,13 @@ class Supervisor:
     def disown_changed(self, programs: Iterable[Program]) -> None:
         """Does not start, the next time, what it was told otherwise of; who wants it tells of it anew."""
         for program in programs:
-            path = self.folder / "programs" / f"{program.name}.conf"
+            path = self._file(program.name)
             if path.exists() and path.read_text() != self._section(program):
                 self.disown(program.name)
 
     def disown(self, name: str) -> None:
         """Does not start it the next time."""
-        (self.folder / "programs" / f"{name}.conf").unlink(missing_ok=True)
+        self._file(name).unlink(missing_ok=True)
 
     def _unless_done(self, method: str, *arguments: Any) -> bool:
         """Calls; False where the process still runs. What is already as asked is no fault."""
