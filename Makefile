@@ -1,22 +1,22 @@
 # `make loop` and `make test` each do all set-up; either may be run first, and again.
 SHELL := /bin/bash
-# A check before a pipe that fails must fail the target.
+# A command that fails before a pipe must fail the target.
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
-# The project's environment, whatever another shell has active.
+# The project's own environment, whichever the shell has active.
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
 RATCHET := $(VENV)/bin/ratchet
 RECIPE ?= fashion-mnist
 
-help: ## This list
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.synced data ## Everything that is needed, from the lock
+setup: $(VENV)/.synced data ## Install everything from the lock
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Ratchet needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d. Give another: make PYTHON=python3.12" % sys.version_info[:2])'
@@ -34,37 +34,37 @@ $(VENV)/.synced: pyproject.toml uv.lock | $(VENV)/bin/uv
 data: $(VENV)/.synced
 	@$(VENV)/bin/python -m ratchet.lake.provide $(RECIPE)
 
-loop: setup ## The main job: set-up, the stack, and one turn of the loop
+loop: setup ## Set up, start the stack, and run the loop once
 	@$(RATCHET) up
 	@$(RATCHET) loop $(RECIPE)
 
-check: $(VENV)/.synced ## Format, lint, types, layers and doors; lines of code
+check: $(VENV)/.synced ## Check format, lint, types and imports; count lines
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo | tail -1
 	@git ls-files '*.py' | grep -v '^tests/' | xargs cat | wc -l | xargs printf '%d lines of Python outside tests\n'
 
-# Looked for, not demanded: without it the tests of pages are skipped, and say so.
+# Optional: without Chromium the tests of pages are skipped, and say so.
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && echo "installing Debian's chromium" && apt-get update -qq >/dev/null \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
-	  || echo "there is no chromium: the tests of pages are skipped"
+	  || echo "Chromium is not installed, so the tests of pages are skipped"
 
-test: setup check browser ## All checks and all tests
+test: setup check browser ## Run all checks and all tests
 	@$(VENV)/bin/pytest -q -n 3 --durations=25
 
-bench-release: setup ## Twenty releases and rollbacks on three hosts under load; prints what callers saw
-	@$(VENV)/bin/python -m benchmarks.release
+bench-release: setup ## Run twenty releases and rollbacks on three hosts under load
+	@$(VENV)/bin/python -m benchmarks.release $(ARGS)
 
-bench-families: setup ## Every family on every recipe, trained and judged; writes the table in docs/benchmarks.md
+bench-families: setup ## Train every family on every recipe; write the table in docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks.families --write
 
-test-chaos: setup ## One process killed at one stage of a release, every pair; prints a table
-	@$(VENV)/bin/python -m benchmarks.chaos
+test-chaos: setup ## Kill one process at one stage of a release, for every pair (ARGS="--sample 5")
+	@$(VENV)/bin/python -m benchmarks.chaos $(ARGS)
 
-down: ## End everything of this home
+down: ## Stop everything of this home
 	@$(RATCHET) down
 
 .PHONY: help setup data loop check browser test bench-release bench-families test-chaos down

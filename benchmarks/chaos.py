@@ -1,7 +1,7 @@
 """`make test-chaos`: one process killed at one stage of a release, for every pair, under load; prints a table.
 
-Whatever is killed, callers go on being answered (but for Envoy's own restart), and the fleet ends with
-one champion, old or new, with no orphan and no lock.
+Whatever is killed, callers still get answers (except during Envoy's own restart), and the fleet ends with one
+champion, old or new, and no orphan or lock is left.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ VICTIMS = (*FLOWS, "controller", "agent", "new bento's master", "new bento's wor
            "champion's worker", "envoy", "supervisord")  # fmt: skip
 STAGES = ("warming", "the comparison", "a shadow of 20 %", "50 %", "baking")
 OTHER = "gpu-2"
-"""A second host: where the only bento that may answer is killed, nobody can."""
+"""A second host: with one host, nobody can answer while its only bento is dead."""
 SILENT = ("envoy", "supervisord")
-"""Victims whose death callers notice."""
+"""Processes whose death callers notice."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,18 @@ class Result:
     victim: str
     stage: str
     end: str
-    asked: int
+    requests: int
     failed: int
     outage: float
     seconds: float
 
     def row(self) -> str:
-        told = f"{self.end} | {self.asked} | {self.failed} | {self.outage:.1f} | {self.seconds:.0f}"
-        return f"| {self.victim} | {self.stage} | {told} |"
+        figures = f"{self.end} | {self.requests} | {self.failed} | {self.outage:.1f} | {self.seconds:.0f}"
+        return f"| {self.victim} | {self.stage} | {figures} |"
 
 
-HEAD = "| killed | at | ended with | requests | failed | longest time without an answer, s | settled after, s |\n" + (
-    "| --- " * 7 + "|"
-)
+HEAD = "| killed | at | ended with | requests | failed | longest time without an answer, s | settled after, s |"
+RULE = "| --- " * 7 + "|"
 
 
 def victims(stack: Running, victim: str) -> list[psutil.Process]:
@@ -64,38 +63,38 @@ def victims(stack: Running, victim: str) -> list[psutil.Process]:
     state = stack.state()
     package = state.champion if ("champion" in victim) != (state.phase == "baking") else state.challenger or state.warm
     assert package
-    master = stack.process(f"bento-{NAME}-{package.arm}")
+    master = stack.process(f"bento-{NAME}-{package.revision}")
     return [master] if victim.endswith("master") else master.children()[:1]
 
 
 def settled(stack: Running) -> bool:
-    """One champion, everywhere and alone; nothing unsupervised; nothing held."""
+    """One champion alone on every host, nothing unsupervised, no lease held."""
     state, homes = stack.state(), [stack.config, *(other.settings for other in Stack(stack.config).hosts())]
     if state.phase != "idle" or state.draining or len(stack.running()) != len(homes):
         return False
-    found = stack.status()
-    recipe = found["recipes"][NAME]
+    status = stack.status()
+    recipe = status["recipes"][NAME]
     champion = state.champion
     assert champion
-    ends = sorted((e["host"], e["arm"], e["state"], e["in_gateway"]) for e in recipe["endpoints"])
+    endpoints = sorted((e["host"], e["revision"], e["state"], e["in_gateway"]) for e in recipe["endpoints"])
     return (
-        recipe["traffic"] == {champion.arm: 100}
-        and ends == sorted((home.host_name, champion.arm, "running", True) for home in homes)
-        and not any(processes.unsupervised(home.mark, Supervisor(home).pid()) for home in homes)
-        and all(p["state"] == "running" for p in found["processes"])
-        and stack.book.holder(f"run:{NAME}") is None
+        recipe["shares"] == {champion.revision: 100}
+        and endpoints == sorted((home.host_name, champion.revision, "running", True) for home in homes)
+        and not any(processes.unsupervised(home.marker, Supervisor(home).pid()) for home in homes)
+        and all(p["state"] == "running" for p in status["processes"])
+        and stack.ledger.holder(f"run:{NAME}") is None
     )  # fmt: skip
 
 
 @contextlib.contextmanager
 def release(stack: Running, victim: str, number: int) -> Iterator[None]:
-    """By a run of the loop that trains a candidate, where a process that it needs is to die; else by hand."""
+    """By a run of the loop that trains a candidate, if a process that it needs will die; else by hand."""
     champion = stack.state().champion
     assert champion
     other = "2" if champion.version == "1" else "1"
     candidate = ("--epochs", str(2 + number // 16), "--batch-size", str(16 + number % 16))
-    asked = ["loop", NAME, *candidate] if victim in FLOWS else ["release", NAME, other]
-    command = [BIN / "ratchet", *asked]
+    arguments = ["loop", NAME, *candidate] if victim in FLOWS else ["release", NAME, other]
+    command = [BIN / "ratchet", *arguments]
     process = subprocess.Popen(command, env=stack.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -105,23 +104,23 @@ def release(stack: Running, victim: str, number: int) -> Iterator[None]:
 
 
 def one(stack: Running, victim: str, stage: str, number: int) -> Result:
-    """Releases a new version, kills at the stage, and waits for the fleet to come to rest."""
+    """Releases a new version, kills at the stage, and waits until the fleet has settled."""
     before, attempt = stack.state().champion, stack.state().attempt
     with load(stack.gateway, 2) as seen, release(stack, victim, number):
         until(lambda: stack.state().attempt > attempt and stack.stage() == stage, 180, 0.05)
         time.sleep(random.random())
-        found: list[psutil.Process] = []
-        while not found and stack.stage() == stage:
+        killed: list[psutil.Process] = []
+        while not killed and stack.stage() == stage:
             with contextlib.suppress(psutil.Error, StopIteration, AssertionError):
-                found = victims(stack, victim)
-        for process in found:
+                killed = victims(stack, victim)
+        for process in killed:
             with contextlib.suppress(psutil.Error):
                 kill(process)
-        killed = time.monotonic()
+        killed_at = time.monotonic()
         until(lambda: settled(stack), 300, 1.0)
-        seconds = time.monotonic() - killed
+        seconds = time.monotonic() - killed_at
     end = "old champion" if stack.state().champion == before else "new champion"
-    end += "" if found else " (nothing to kill)"
+    end += "" if killed else " (nothing to kill)"
     return Result(victim, stage, end, sum(seen.codes.values()), seen.failed, seen.outage, seconds)
 
 
@@ -145,18 +144,18 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="only so many pairs")
     parser.add_argument("--victims", type=lambda text: tuple(text.split(",")), default=VICTIMS, help="only these")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 16))
-    asked = parser.parse_args()
-    print(f"seed {asked.seed}", flush=True)
-    random.seed(asked.seed)
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    random.seed(options.seed)
     bad = 0
     with tempfile.TemporaryDirectory() as folder, stage_set(Path(folder) / "home") as stack:
-        print(HEAD, flush=True)
-        for number, (victim, stage) in enumerate(pairs(asked.sample, asked.seed, asked.victims)):
+        print(f"{HEAD}\n{RULE}", flush=True)
+        for number, (victim, stage) in enumerate(pairs(options.sample, options.seed, options.victims)):
             try:
                 result = one(stack, victim, stage, number)
             except AssertionError as error:  # the rest of the table is worth having
                 bad += 1
-                print(f"| {victim} | {stage} | NOT AT REST: {error}, {stack.stage()} |", flush=True)
+                print(f"| {victim} | {stage} | NOT SETTLED: {error}, {stack.stage()} |", flush=True)
                 stack.ratchet("up")
                 until(lambda: stack.stage() == "idle", 1000)
                 continue

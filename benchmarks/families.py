@@ -1,4 +1,4 @@
-"""`make bench-families`: every family on every recipe's first batch, trained, exported and asked the benchmark."""
+"""`make bench-families`: trains every family on every recipe's first batch, and scores its export on the benchmark."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from models import export, train
 from models.candidate import temperature
-from models.measure import measured
-from models.ready import Ready, ready
+from models.latency import measure
+from models.training_inputs import TrainingInputs, training_inputs
 from ratchet import recipe as recipes
 from ratchet.lake import ingest, quarantine, snapshot
 from ratchet.recipe import Recipe, Training, families
@@ -22,43 +22,45 @@ from ratchet.settings import ROOT, settings
 DOC = ROOT / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- make bench-families -->\n", "<!-- end -->\n"
 _HEAD = """\
-| recipe | family | figure on the benchmark | trained in, s | one answer, ms | ONNX, MB | weights |
+| recipe | family | metric on the benchmark | trained in, s | latency, ms | ONNX, MB | weights |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
 def rows(name: str, scratch: Path) -> Iterator[str]:
-    """One line of the table a family that takes this recipe's inputs."""
+    """One line of the table for each family that accepts this recipe's inputs."""
     recipe = recipes.load(name)
     ingest.land_feed(recipe, recipe.batches[0], "benchmark")
     for batch in quarantine.pending(ingest.lake(name)):
         quarantine.admit_landed(ingest.lake(name), batch, "benchmark")
-    taken, (held, _) = snapshot.take(recipe), snapshot.benchmarked(recipe)
+    taken, (benchmark, _) = snapshot.take(recipe), snapshot.load_benchmark(recipe)
+    own = recipe.training
     for family in families(recipe.contract.kind):
-        asked = recipe.training
-        training = asked if family == asked.family else replace(asked, family=family, parameters={})
-        yield _row(recipe, training, ready(recipe, training, taken, scratch), held, scratch / name / family)
+        training = own if family == own.family else replace(own, family=family, parameters={})
+        inputs = training_inputs(recipe, training, taken, scratch)
+        yield _row(recipe, training, inputs, benchmark, scratch / name / family)
 
 
-def _row(recipe: Recipe, training: Training, data: Ready, held: snapshot.Split, folder: Path) -> str:
-    """Trained as the loop does it, the temperature in the export."""
-    fitted = train.fit(recipe, training, data.train, data.held, folder)
-    calmed = temperature(recipe, fitted.model, *data.held)
+def _row(recipe: Recipe, training: Training, inputs: TrainingInputs, benchmark: snapshot.Examples, folder: Path) -> str:
+    """Trained and exported as in the loop."""
+    fitted = train.fit(recipe, training, inputs.train, inputs.validation, folder)
+    scale = temperature(recipe, fitted.model, *inputs.validation)
     out = folder / "out"
     out.mkdir()
-    made = export.export(recipe, fitted.model, data.words, data.sides["test"].inputs[:256], out, calmed)
-    figure = recipe.answers.figure(held.targets, made.answers(held.inputs))
-    took = measured(made).milliseconds
-    told = f"{recipe.answers.metric.replace('_', ' ')} {figure:.4f}"
-    return (f"| `{recipe.name}` | {training.family} | {told} | {fitted.seconds:.0f} | {took:.2f} | "
-            f"{made.path.stat().st_size / 1e6:.2f} | {fitted.model.count_params():,} |")  # fmt: skip
+    sample = inputs.sides["test"].inputs[:256]
+    exported = export.export(recipe, fitted.model, inputs.vocabulary, sample, out, scale)
+    score = recipe.answers.score(benchmark.targets, exported.predict(benchmark.inputs))
+    latency, size = measure(exported).latency_ms, exported.path.stat().st_size / 1e6
+    metric = f"{recipe.answers.metric.replace('_', ' ')} {score:.4f}"
+    figures = f"{metric} | {fitted.seconds:.0f} | {latency:.2f} | {size:.2f} | {fitted.model.count_params():,}"
+    return f"| `{recipe.name}` | {training.family} | {figures} |"
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--recipes", default="", help="Some, separated by commas; all of them otherwise.")
-    asked.add_argument("--write", action="store_true", help=f"Put the table into {DOC.relative_to(ROOT)}.")
-    options = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipes", default="", help="some, separated by commas; all by default")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {DOC.relative_to(ROOT)}")
+    options = parser.parse_args()
     names = options.recipes.split(",") if options.recipes else recipes.names()
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["RATCHET_HOME"] = f"{scratch}/home"

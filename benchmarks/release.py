@@ -1,7 +1,7 @@
 """`make bench-release`: canaries, blue-green releases and rollbacks on three hosts under steady load.
 
-Measures what the gateway carries, offers half of it, and prints every failed request and every answer
-of a version that the ledger did not name at that moment.
+Measures the gateway's capacity, offers half of it, and prints every failed request and every response of a version
+that the ledger did not name at that moment.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from pathlib import Path
 
 import httpx
 
-from ratchet.words import version_of
-from releases import record
+from ratchet.types import version_of
+from releases import history
 from tests.stack import NAME, Running, running, until
 
 BODY = {"images": [[[0] * 28] * 28]}
 GRACE = 1.0
-"""Seconds that an answer may be under way, or a tick late."""
+"""Tolerance in seconds for a response in flight, or a late tick."""
 
 
 @dataclass
 class Load:
     codes: Counter[int] = field(default_factory=Counter)
-    answers: list[tuple[float, float, str]] = field(default_factory=list)
-    """Begun, ended, and the version that answered."""
+    responses: list[tuple[float, float, str]] = field(default_factory=list)
+    """Start, end, and the version that answered."""
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-async def _ask(client: httpx.AsyncClient, url: str, seen: Load) -> None:
-    began = time.time()
+async def _request(client: httpx.AsyncClient, url: str, seen: Load) -> None:
+    start = time.time()
     try:
-        answer = await client.post(url, json=BODY)
-        seen.codes[answer.status_code] += 1
-        seen.answers.append((began, time.time(), answer.headers.get("x-model-version", "?")))
+        response = await client.post(url, json=BODY)
+        seen.codes[response.status_code] += 1
+        seen.responses.append((start, time.time(), response.headers.get("x-model-version", "?")))
     except httpx.HTTPError as error:
         seen.codes[0] += 1
         print(f"failed: {error!r}")
@@ -52,7 +52,7 @@ async def _steady(url: str, rate: float, seen: Load) -> None:
         tasks: set[asyncio.Task[None]] = set()
         due = time.monotonic()
         while not seen.stop.is_set():
-            task = asyncio.create_task(_ask(client, url, seen))
+            task = asyncio.create_task(_request(client, url, seen))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             due += 1 / rate
@@ -73,7 +73,7 @@ def load(url: str, rate: float) -> Iterator[Load]:
 
 
 def capacity(url: str, callers: int = 16, seconds: float = 8) -> float:
-    """Answers a second with so many callers, each waiting for its answer."""
+    """Responses per second with so many callers, each of which waits for its response."""
 
     async def caller(client: httpx.AsyncClient, until: float) -> int:
         count = 0
@@ -90,20 +90,20 @@ def capacity(url: str, callers: int = 16, seconds: float = 8) -> float:
     return asyncio.run(all_of_them()) / seconds
 
 
-def strangers(seen: Load, stack: Running) -> list[str]:
-    """Answers of a version that had no share, by the ledger, while they were under way."""
-    shares = record.shares(stack.book.read(NAME))
-    versions = [{version_of(arm) for arm in s.split.weights} for s in shares]
+def unexpected(seen: Load, stack: Running) -> list[str]:
+    """Responses of a version that had no share of the traffic, by the ledger, while they were in flight."""
+    shares = history.shares(stack.ledger.read(NAME))
+    versions = [{version_of(revision) for revision in s.split.weights} for s in shares]
     ends = [s.at for s in shares[1:]] + [float("inf")]
-    found = []
-    for began, ended, version in seen.answers:
-        named = {
-            v for s, end, names in zip(shares, ends, versions, strict=True)
-            if s.at <= ended + GRACE and end >= began - GRACE for v in names
-        }  # fmt: skip
+    lines = []
+    for start, ended, version in seen.responses:
+        named: set[str] = set()
+        for share, end, names in zip(shares, ends, versions, strict=True):
+            if share.at <= ended + GRACE and end >= start - GRACE:
+                named |= names
         if version not in named:
-            found.append(f"version {version} at {ended:.2f}, when the ledger named {sorted(named)}")
-    return found
+            lines.append(f"version {version} at {ended:.2f}, when the ledger named {sorted(named)}")
+    return lines
 
 
 def idle(stack: Running) -> bool:
@@ -124,7 +124,7 @@ def main() -> int:
         until(lambda: idle(stack), 120)
         url = f"{stack.gateway}/{NAME}/predict"
         most = capacity(url)
-        print(f"the gateway carries {most:.0f} answers a second over 3 hosts; offered: {most / 2:.0f}")
+        print(f"capacity of the gateway over 3 hosts: {most:.0f} requests/s; offered: {most / 2:.0f}", flush=True)
         with load(url, most / 2) as seen:
             for strategy in ("canary", "blue_green"):
                 for number in range(1, many + 1):
@@ -134,20 +134,20 @@ def main() -> int:
                     until(lambda: idle(stack), 180)
                     started = time.monotonic()
                     stack.ratchet("rollback", NAME)
-                    back = time.monotonic() - started
+                    rolled_back = time.monotonic() - started
                     until(lambda: idle(stack), 180)
                     failed = sum(n for code, n in seen.codes.items() if code != 200)
-                    print(f"{strategy} {number}: champion after {released:.0f} s, rolled back in {back:.0f} s; "
+                    print(f"{strategy} {number}: champion after {released:.0f} s, rolled back in {rolled_back:.0f} s; "
                           f"{sum(seen.codes.values())} requests so far, {failed} failed", flush=True)  # fmt: skip
-        odd = strangers(seen, stack)
-    took = sorted(ended - began for began, ended, _ in seen.answers)
+        wrong = unexpected(seen, stack)
+    latencies = sorted(ended - start for start, ended, _ in seen.responses)
     failed = sum(n for code, n in seen.codes.items() if code != 200)
     print(f"{sum(seen.codes.values())} requests: {dict(seen.codes)}, by version "
-          f"{dict(Counter(v for _, _, v in seen.answers))}; p50 {1000 * took[len(took) // 2]:.0f} ms, "
-          f"p99 {1000 * took[int(len(took) * 0.99)]:.0f} ms")  # fmt: skip
-    print(f"{failed} failed; {len(odd)} answers of a version that the ledger did not name")
-    print("\n".join(odd[:10]))
-    return 1 if failed or odd else 0
+          f"{dict(Counter(v for _, _, v in seen.responses))}; p50 {1000 * latencies[len(latencies) // 2]:.0f} ms, "
+          f"p99 {1000 * latencies[int(len(latencies) * 0.99)]:.0f} ms")  # fmt: skip
+    print(f"{failed} failed; {len(wrong)} responses of a version that the ledger did not name")
+    print("\n".join(wrong[:10]))
+    return 1 if failed or wrong else 0
 
 
 if __name__ == "__main__":

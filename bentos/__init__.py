@@ -1,1 +1,1 @@
-"""SERVED: the BentoML service, its protocol, golden set, build."""
+"""SERVED: the BentoML service, its protocol, request guard, golden set and build."""

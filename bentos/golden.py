@@ -1,4 +1,4 @@
-"""The golden set: inputs with known outputs that travel inside the bento and are asked over HTTP."""
+"""The golden set: inputs with known outputs that travel inside the bento and are sent to it over HTTP."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from ratchet import answers as answers_of
 from ratchet import contract as contracts
 from ratchet.answers import Answers
 from ratchet.contract import Contract
+from ratchet.endpoints import INFER
 from ratchet.errors import Refusal
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Recipe
 
 if TYPE_CHECKING:  # a host has no pyarrow
-    from ratchet.lake.snapshot import Split
+    from ratchet.lake.snapshot import Examples
     from ratchet.lake.split import Side
 
 NAME = "golden.npz"
-_FIRST = {"inputs": "images", "outputs": "probabilities"}
-"""What the arrays were called while there were images alone; a bento of then may still be served."""
+SIZE = 32
+_SEE_LOG = "See the bento's log"
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Inputs [N, ...] of a contract, and what the packaged model answers to them [N, width]."""
+    """Inputs [N, ...] of a contract, and the packaged model's outputs [N, width]."""
 
     recipe: str
     contract: Contract
@@ -40,16 +41,26 @@ class Golden:
     outputs: np.ndarray
 
 
-def drawn(recipe: Recipe, sides: Mapping[Side, Split]) -> np.ndarray:
-    """32 inputs that may stand in an artifact: of the test side, or ones made like each class where nobody's may."""
+@dataclass(frozen=True)
+class Verification:
+    """A golden set that was answered as expected: its size, and the latencies of its requests."""
+
+    count: int
+    p50_ms: float
+    max_ms: float
+
+
+def choose_inputs(recipe: Recipe, sides: Mapping[Side, Examples]) -> np.ndarray:
+    """Inputs that may appear in an artifact: from the test side, or synthetic ones if raw inputs may not."""
     if recipe.show_inputs:
-        return sides["test"].inputs[:32]
-    chance, alike = np.random.default_rng(0), sides["train"].by_class(len(recipe.classes))
-    return np.concatenate([recipe.contract.made(-(-32 // len(alike)), chance, like) for like in alike])
+        return sides["test"].inputs[:SIZE]
+    rng, by_class = np.random.default_rng(0), sides["train"].by_class(len(recipe.classes))
+    each = -(-SIZE // len(by_class))
+    return np.concatenate([recipe.contract.synthesize(each, rng, like) for like in by_class])
 
 
 def write(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> None:
-    """Keeps the set. Raises Refusal when it is empty."""
+    """Writes the set. Raises Refusal if it is empty."""
     if not len(inputs):
         raise Refusal("the golden set is empty", folder, "Train on a snapshot with records on its test side")
     plain = inputs.astype(str) if inputs.dtype == object else inputs
@@ -57,95 +68,83 @@ def write(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> None:
 
 
 def read(folder: Path) -> Golden:
-    """The set of a bento's model folder. Raises Refusal when it is empty."""
+    """The set in a bento's model folder. Raises Refusal if it is empty."""
     meta = json.loads((folder / "meta.json").read_text())
     contract = contracts.of(meta["contract"])
-    with np.load(folder / NAME, allow_pickle=False) as kept:
-        inputs, outputs = (kept[new if new in kept else old] for new, old in _FIRST.items())
+    with np.load(folder / NAME, allow_pickle=False) as arrays:
+        inputs, outputs = arrays["inputs"], arrays["outputs"]
     if not len(inputs):
-        raise Refusal("the golden set is empty", folder, "Build the package anew")
+        raise Refusal("the golden set is empty", folder, "Build the package again")
     return Golden(meta["recipe"], contract, answers_of.of(meta["contract"], meta["classes"]), inputs, outputs)
 
 
-def replay(url: str, folder: Path) -> int:
-    """Asks every golden input at `url` and compares; returns how many there were.
+def replay(url: str, folder: Path) -> Verification:
+    """Sends every golden input to `url` and compares the outputs.
 
-    Raises Refusal on an answer that is not 200, or differs by more than the answers' tolerance.
+    Raises Refusal on a status other than 200, or an output that differs by more than the tolerance.
     """
-    kept = read(folder)
+    golden, times = read(folder), []
     with httpx.Client(base_url=url, timeout=10, **LOCAL) as client:
-        for i, want in enumerate(kept.outputs):
-            got = ask(client, kept, kept.inputs[i : i + 1])[0]
-            worst = float(np.abs(got - want).max()) if got.shape == want.shape else np.inf
-            if not worst <= kept.answers.tolerance:
-                raise Refusal(
-                    f"golden input {i} is answered with {kept.answers.says(got)}, not {kept.answers.says(want)}",
-                    url,
-                    "The package was changed or broken on its way; build and release it anew",
-                )
-    return len(kept.inputs)
+        for i, expected in enumerate(golden.outputs):
+            start = time.perf_counter()
+            output = infer(client, golden, golden.inputs[i : i + 1])[0]
+            times.append((time.perf_counter() - start) * 1000)
+            worst = float(np.abs(output - expected).max()) if output.shape == expected.shape else np.inf
+            if not worst <= golden.answers.tolerance:
+                described = golden.answers.describe(output), golden.answers.describe(expected)
+                what = f"golden input {i} is answered with {described[0]}, not {described[1]}"
+                raise Refusal(what, url, "The package was changed or damaged; build and release it again")
+    return Verification(len(golden.inputs), float(np.median(times)), max(times))
 
 
-def ask(client: httpx.Client, of: Golden, inputs: np.ndarray) -> np.ndarray:
-    """Answers [N, width] to inputs [N, ...], by the binary tensor extension."""
-    body = of.contract.pack(inputs)
-    head = json.dumps({
-        "inputs": [{"name": of.contract.kind, "datatype": of.contract.datatype,
-                    "shape": [len(inputs), *of.contract.shape], "parameters": {"binary_data_size": len(body)}}],
-        "outputs": [{"name": of.answers.output, "parameters": {"binary_data": True}}],
-    }).encode()  # fmt: skip
+def infer(client: httpx.Client, golden: Golden, inputs: np.ndarray) -> np.ndarray:
+    """Outputs [N, width] for inputs [N, ...], by the binary tensor extension. Raises Refusal if there are none."""
+    body = golden.contract.pack(inputs)
+    tensor = {
+        "name": golden.contract.kind,
+        "datatype": golden.contract.datatype,
+        "shape": [len(inputs), *golden.contract.shape],
+        "parameters": {"binary_data_size": len(body)},
+    }
+    outputs = [{"name": golden.answers.output, "parameters": {"binary_data": True}}]
+    head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
     try:
-        answer = client.post(
-            f"/v2/models/{of.recipe}/infer",
-            content=head + body,
-            headers={"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"},
-        )
+        response = client.post(f"/v2/models/{golden.recipe}{INFER}", content=head + body, headers=headers)
     except httpx.HTTPError as error:
-        raise Refusal(f"there was no answer ({error})", client.base_url, "See the bento's log") from error
-    if answer.status_code != 200:
-        raise Refusal(
-            f"the answer was {answer.status_code} ({answer.text[:200]})", client.base_url, "See the bento's log"
-        )
-    return _outputs(answer, len(inputs), client.base_url)
+        raise Refusal(f"there was no response ({error})", client.base_url, _SEE_LOG) from error
+    if response.status_code != 200:
+        what = f"the response was {response.status_code} ({response.text[:200]})"
+        raise Refusal(what, client.base_url, _SEE_LOG)
+    return _outputs(response, len(inputs), client.base_url)
 
 
-def _outputs(answer: httpx.Response, count: int, url: Any) -> np.ndarray:
+def _outputs(response: httpx.Response, count: int, url: Any) -> np.ndarray:
     try:
-        told = answer.content[: int(answer.headers["inference-header-content-length"])]
-        shape = json.loads(told)["outputs"][0]["shape"]
-        found = np.frombuffer(answer.content[len(told) :], np.float32).reshape(shape)
+        head = response.content[: int(response.headers["inference-header-content-length"])]
+        shape = json.loads(head)["outputs"][0]["shape"]
+        outputs = np.frombuffer(response.content[len(head) :], np.float32).reshape(shape)
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise Refusal(f"the answer cannot be read ({error!r})", url, "See the bento's log") from error
-    if found.ndim != 2 or len(found) != count:
-        raise Refusal(f"the answer has the shape {found.shape}", url, "See the bento's log")
-    return found
+        raise Refusal(f"the response cannot be read ({error!r})", url, _SEE_LOG) from error
+    if outputs.ndim != 2 or len(outputs) != count:
+        raise Refusal(f"the output has the shape {outputs.shape}", url, _SEE_LOG)
+    return outputs
 
 
-def prove(url: str, folder: Path, wanted: str) -> int:
-    """What a bento must show before it gets a request: it runs on the wanted device, and `replay` finds no fault.
+def verify(url: str, folder: Path, device: str) -> Verification:
+    """What a bento must show before it gets a request: it runs on the device, and answers its golden set.
 
-    Raises Refusal where it does not; returns how many golden inputs there were.
+    Raises Refusal if it does not.
     """
-    if (found := device(url)) != wanted:
-        raise Refusal(f"it runs on the {found}, not on the {wanted}", url, "Mend the host or RATCHET_DEVICE")
+    actual = device_of(url)
+    if actual != device:
+        raise Refusal(f"it runs on the {actual}, not on the {device}", url, "Correct the host or RATCHET_DEVICE")
     return replay(url, folder)
 
 
-def device(url: str) -> str:
-    """What the service really runs on. Raises Refusal when it does not say."""
+def device_of(url: str) -> str:
+    """The device that the service runs on. Raises Refusal if it does not say."""
     try:
         return str(httpx.get(f"{url}/v2/health/ready", timeout=5, **LOCAL).json()["device"])
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise Refusal(f"it does not say what it runs on ({error})", url, "See the bento's log") from error
-
-
-def latency(url: str, folder: Path, requests: int = 200) -> tuple[float, float]:
-    """(p50, p99) in milliseconds of requests of one input, warm, one after the other."""
-    kept, took = read(folder), []
-    with httpx.Client(base_url=url, timeout=10, **LOCAL) as client:
-        for i in range(requests + 20):
-            at = i % len(kept.inputs)
-            started = time.perf_counter()
-            ask(client, kept, kept.inputs[at : at + 1])
-            took.append((time.perf_counter() - started) * 1000)
-    return float(np.quantile(took[20:], 0.5)), float(np.quantile(took[20:], 0.99))
+        raise Refusal(f"it does not say which device it runs on ({error})", url, _SEE_LOG) from error

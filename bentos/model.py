@@ -1,4 +1,4 @@
-"""The model in a bento: opened once, asked by every route, or the reason why it cannot be."""
+"""The model in a bento: opened once and used by every route, or the reason why it cannot be opened."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from ratchet.session import Session, session
 
 log = logging.getLogger(__name__)
 _SMALL = 32
-"""Inputs that are answered where they came in; more would keep health checks waiting."""
-_AGAIN = 30.0
-"""Seconds until a model that could not be opened is tried once more: what held the GPU's memory may have gone."""
+"""Inputs that are answered on the event loop; more would delay health checks."""
+_RETRY_SECONDS = 30.0
+"""Time until a model that could not be opened is tried again: the GPU's memory may have become free."""
 
 
-class Unable(Refusal):
-    """Of the process, not of who asks it: a 503."""
+class Unavailable(Refusal):
+    """The fault of the process and not of the caller: a 503."""
 
 
 class Model:
-    """`device` and `memory_mb` as in `ratchet.session`. Where it cannot be opened, each call raises Unable."""
+    """`device` and `memory_mb` are as in `ratchet.session`. If the model cannot be opened, calls raise Unavailable."""
 
     def __init__(self, recipe: str, path: Path, contract: Contract, device: str, memory_mb: int) -> None:
         self.recipe, self.path, self.contract, self.device, self.memory_mb = recipe, path, contract, device, memory_mb
-        self._found: Session | Unable = self._opened()
-        self._tried = time.monotonic()
+        self._session: Session | Unavailable = self._open()
+        self._opened_at = time.monotonic()
 
     @property
-    def fault(self) -> Unable | None:
-        """Why this process must not get traffic; asked again, it is tried again after a while."""
-        if isinstance(self._found, Unable) and time.monotonic() - self._tried > _AGAIN:
-            self._found, self._tried = self._opened(), time.monotonic()
-        return self._found if isinstance(self._found, Unable) else None
+    def fault(self) -> Unavailable | None:
+        """Why this process must not get traffic. Reading it opens the model again after a while."""
+        if isinstance(self._session, Unavailable) and time.monotonic() - self._opened_at > _RETRY_SECONDS:
+            self._session, self._opened_at = self._open(), time.monotonic()
+        return self._session if isinstance(self._session, Unavailable) else None
 
-    def _opened(self) -> Session | Unable:
-        """Asked as many inputs as it ever is at once, and one: what does not fit is known before a caller asks."""
-        chance = np.random.default_rng(0)
+    def _open(self) -> Session | Unavailable:
+        """Runs the largest batch and a single input, so that missing memory shows before a caller sends a request."""
+        rng = np.random.default_rng(0)
         try:
-            found = session(self.path, self.contract, 1, self.device, self.memory_mb)
-            for count in (found.at_once, 1):
-                found(self.contract.made(count, chance))
-            return found
+            opened = session(self.path, self.contract, 1, self.device, self.memory_mb)
+            for count in (opened.max_batch, 1):
+                opened(self.contract.synthesize(count, rng))
+            return opened
         except Refusal as refusal:
-            return Unable(refusal.what, self.recipe, refusal.next)
-        except Exception as error:  # ONNX Runtime has a class for each of its own
+            return Unavailable(refusal.what, self.recipe, refusal.next)
+        except Exception as error:  # ONNX Runtime has many exception types
             if self.device == "cpu":
                 raise
-            log.exception("the model cannot be asked on the %s", self.device)
+            log.exception("the model cannot run on the %s", self.device)
             what = f"the model does not run on the {self.device} ({str(error)[:300]})"
-            return Unable(what, self.recipe, "See its log, and memory_mb of its recipe")
+            return Unavailable(what, self.recipe, "See its log, and memory_mb of its recipe")
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Answers [N, width] to inputs [N, ...]."""
-        if isinstance(self._found, Unable):
-            raise self._found
-        return self._found(inputs)
+        """Outputs [N, width] for inputs [N, ...]."""
+        if isinstance(self._session, Unavailable):
+            raise self._session
+        return self._session(inputs)
 
-    async def answer(self, inputs: np.ndarray) -> np.ndarray:
-        """The same; a large batch leaves the event loop free for health checks."""
+    async def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """The same; a large batch does not block the event loop."""
         return self(inputs) if len(inputs) <= _SMALL else await anyio.to_thread.run_sync(self, inputs)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2, JSON and binary tensors, as bytes in and bytes out. Pure.
+"""The Open Inference Protocol v2 with JSON and binary tensors, as bytes in and bytes out. Pure.
 
 Source: https://github.com/kserve/open-inference-protocol (inference_rest.md) and Triton's
 extension_binary_data.md.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ratchet.answers import Answers
-from ratchet.contract import Contract, numbers_alone
+from ratchet.contract import Contract, require_numbers
 from ratchet.errors import Refusal
 
 MAX_BATCH = 1024
@@ -24,8 +24,8 @@ _DATATYPES = {"float32": "FP32", "int64": "INT64"}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One inference request: inputs [N, ...] and which outputs are wanted, binary or not."""
+class InferenceRequest:
+    """Inputs [N, ...], and the requested outputs by name, each binary or not."""
 
     id: str
     inputs: np.ndarray
@@ -35,7 +35,7 @@ class Asked:
 def metadata(
     recipe: str, version: str, contract: Contract, answers: Answers, classes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The answer of `/v2/models/{m}`."""
+    """The response of `/v2/models/{model}`."""
     return {
         "name": recipe,
         "versions": [version],
@@ -46,23 +46,23 @@ def metadata(
     }
 
 
-def parse(body: bytes, header_length: str | None, contract: Contract, answers: Answers) -> Asked:
-    """An infer request's body; `header_length` is the header `Inference-Header-Content-Length`.
+def parse(body: bytes, header_length: str | None, contract: Contract, answers: Answers) -> InferenceRequest:
+    """Parses the body of an inference request; `header_length` is the header `Inference-Header-Content-Length`.
 
-    Raises Refusal for whatever is not exactly one input that holds to the contract.
+    Raises Refusal for anything but exactly one input that satisfies the contract.
     """
     head, tail = _parts(body, header_length)
     try:
         request = json.loads(head)
     except (ValueError, RecursionError) as error:
-        raise _no("the body is no JSON", "the request") from error
+        raise _no("the body is not JSON", "the request") from error
     if not isinstance(request, dict):
-        raise _no("the body is no JSON object", "the request")
+        raise _no("the body is not a JSON object", "the request")
     inputs = request.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise _no("there is not exactly one input", "inputs")
     names = tuple(output["name"] for output in answers.metadata())
-    return Asked(_id(request), _tensor(inputs[0], tail, contract), _outputs(request, names))
+    return InferenceRequest(_id(request), _tensor(inputs[0], tail, contract), _outputs(request, names))
 
 
 def _parts(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
@@ -76,36 +76,36 @@ def _parts(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
 def _id(request: Mapping[str, Any]) -> str:
     id = request.get("id", "")
     if not isinstance(id, str) or len(id) > 256:
-        raise _no("the id is no string of at most 256 characters", "id")
+        raise _no("the id is not a string of at most 256 characters", "id")
     return id
 
 
 def _tensor(item: Mapping[str, Any], tail: bytes, contract: Contract) -> np.ndarray:
-    name, want = contract.kind, contract.datatype
+    name, datatype = contract.kind, contract.datatype
     if item.get("name") != name:
         raise _no(f"there is no input {str(item.get('name'))[:60]!r}", f"the one input is {name!r}")
-    if item.get("datatype") != want:
-        raise _no(f"the type is {str(item.get('datatype'))[:60]!r}, not {want!r}", name)
+    if item.get("datatype") != datatype:
+        raise _no(f"the type is {str(item.get('datatype'))[:60]!r}, not {datatype!r}", name)
     shape = item.get("shape")
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise _no("the shape is no list of whole numbers", name)
+        raise _no("the shape is not a list of integers", name)
     if len(shape) != 1 + len(contract.shape) or tuple(shape[1:]) != contract.shape or not 0 < shape[0] <= MAX_BATCH:
         wanted = ", ".join(map(str, (f"1..{MAX_BATCH}", *contract.shape)))
         raise _no(f"the shape is {str(shape)[:60]}, not [{wanted}]", name)
     size = _parameters(item).get("binary_data_size")
     if size is not None:
         if "data" in item or type(size) is not int or size != len(tail):
-            raise _no(f"the binary data has {len(tail)} bytes and names {size!r}, for shape {shape}", name)
+            raise _no(f"the binary data has {len(tail)} bytes, not the {size!r} of its size, for shape {shape}", name)
         return contract.unpack(tail, shape[0], name)
     if tail:
-        raise _no("bytes follow the JSON that no input names", "binary_data_size")
+        raise _no("bytes follow the JSON, and no input names their size", "binary_data_size")
     return contract.read(_shaped(item.get("data"), shape, name), name)
 
 
 def _shaped(data: Any, shape: list[int], name: str) -> Any:
-    """JSON data, flat or nested in row-major order; of texts it is a flat list."""
+    """JSON data, flat or nested in row-major order; texts are a flat list."""
     count = math.prod(shape)
-    # Looked at before NumPy does: a long list of nothing takes seconds to turn into an array.
+    # Checked first, since NumPy takes seconds to read a long list of nothing.
     if not isinstance(data, list) or len(data) > count:
         raise _no(f"the data is not {count} values", name)
     if len(shape) == 1:
@@ -113,47 +113,49 @@ def _shaped(data: Any, shape: list[int], name: str) -> Any:
             raise _no(f"the data has {len(data)} values, not {count}", name)
         return data
     try:
-        numbers_alone(data, name, "numbers")
+        require_numbers(data, name, "numbers")
         array = np.array(data)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise _no("the data is ragged or holds no numbers", name) from error
+        raise _no("the data is ragged or holds something else than numbers", name) from error
     if array.size != count:
         raise _no(f"the data has {array.size} values, not {count}", name)
     return array.reshape(shape)
 
 
 def _parameters(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = item.get("parameters")
-    if found is None:
+    parameters = item.get("parameters")
+    if parameters is None:
         return {}
-    if not isinstance(found, dict):
-        raise _no("the parameters are no object", "parameters")
-    return found
+    if not isinstance(parameters, dict):
+        raise _no("the parameters are not an object", "parameters")
+    return parameters
 
 
 def _outputs(request: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
     binary = _parameters(request).get("binary_data_output") is True
-    asked = request.get("outputs")
-    if asked is None or asked == []:
+    outputs = request.get("outputs")
+    if outputs is None or outputs == []:
         return tuple((name, binary) for name in names)
-    if not isinstance(asked, list) or not all(isinstance(o, dict) for o in asked):
-        raise _no("the outputs are no list of objects", "outputs")
-    wanted = []
-    for output in asked:
+    if not isinstance(outputs, list) or not all(isinstance(o, dict) for o in outputs):
+        raise _no("the outputs are not a list of objects", "outputs")
+    requested = []
+    for output in outputs:
         if output.get("name") not in names:
             raise _no(f"there is no output {str(output.get('name'))[:60]!r}", f"outputs are: {', '.join(names)}")
         if _parameters(output).get("classification"):
-            raise _no("the classification extension is not spoken", "outputs")
-        wanted.append((output["name"], _parameters(output).get("binary_data", binary) is True))
-        if len(wanted) > len(names):
-            raise _no("an output is asked for twice", "outputs")
-    return tuple(wanted)
+            raise _no("the classification extension is not supported", "outputs")
+        requested.append((output["name"], _parameters(output).get("binary_data", binary) is True))
+        if len(requested) > len(names):
+            raise _no("an output is requested twice", "outputs")
+    return tuple(requested)
 
 
-def render(asked: Asked, tensors: Mapping[str, np.ndarray], recipe: str, version: str) -> tuple[bytes, dict[str, str]]:
-    """The answer's body and headers, from the outputs by name."""
+def render(
+    request: InferenceRequest, tensors: Mapping[str, np.ndarray], recipe: str, version: str
+) -> tuple[bytes, dict[str, str]]:
+    """The response's body and headers, from the output tensors by name."""
     outputs, tails = [], []
-    for name, binary in asked.outputs:
+    for name, binary in request.outputs:
         array = tensors[name]
         output: dict[str, Any] = {"name": name, "datatype": _DATATYPES[str(array.dtype)], "shape": list(array.shape)}
         if binary:
@@ -162,8 +164,8 @@ def render(asked: Asked, tensors: Mapping[str, np.ndarray], recipe: str, version
         else:
             output["data"] = array.ravel().tolist()
         outputs.append(output)
-    answer = {"model_name": recipe, "model_version": version, "id": asked.id, "outputs": outputs}
-    head = json.dumps({k: v for k, v in answer.items() if v != ""}).encode()
+    response = {"model_name": recipe, "model_version": version, "id": request.id, "outputs": outputs}
+    head = json.dumps({k: v for k, v in response.items() if v != ""}).encode()
     if not tails:
         return head, {"content-type": "application/json"}
     return head + b"".join(tails), {

@@ -1,4 +1,4 @@
-"""BY HAND: the `ratchet` command. One file a command; a refusal is a sentence and exit 1."""
+"""BY HAND: the `ratchet` command. One file per command; a refusal is a sentence and exit status 1."""
 
 from __future__ import annotations
 
@@ -13,46 +13,50 @@ from typing import Any
 import click
 
 from ratchet.errors import Refusal
-from ratchet.settings import Settings, known
+from ratchet.settings import Settings, is_known
+
+_ALIASES = {"dossier": "card"}
+"""Former names of commands, which work for one version more."""
 
 
 class _Commands(click.Group):
-    """Finds `ratchet NAME` in `commands/NAME.py`, imported only when asked for."""
+    """Finds `ratchet NAME` in `commands/NAME.py`, which is imported only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
+        return sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        name = _ALIASES.get(name, name)
         if name not in self.list_commands(ctx):
             return None
-        found: click.Command = importlib.import_module(f"commands.{name}").command
-        return found
+        command: click.Command = importlib.import_module(f"commands.{name}").command
+        return command
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ratchet")
 def cli() -> None:
-    """Keeps a model in production fresh: retrain, judge, release; it turns one way only.
+    """Keeps models in production fresh: retrains, evaluates and releases them, and rolls back what turns out worse.
 
     Every setting is an environment variable RATCHET_<NAME>; see docs/operations.md.
     """
 
 
-def _looked_at(arguments: list[str], environment: Mapping[str, str]) -> None:
-    """Raises Refusal where an argument or a setting of ours is no text; warns of one that Ratchet does not have."""
-    ours = {name: value for name, value in environment.items() if name.startswith("RATCHET_")}
-    for word in (*arguments, *(f"{name}={value}" for name, value in ours.items())):
-        if not word.isascii() and any(0xD800 <= ord(letter) < 0xE000 for letter in word):
-            raise Refusal("it is not UTF-8 text", ascii(word), "Give it as UTF-8, or rename the file")
-    for name in sorted(n for n in ours if not known(n)):
-        near = difflib.get_close_matches(name, [f"RATCHET_{f.upper()}" for f in Settings.model_fields], 1)
-        hint = f"; did you mean {near[0]}?" if near else ", and is not looked at"
-        click.secho(f"{name} is no setting of Ratchet{hint}", err=True, fg="yellow")
+def _check_input(arguments: list[str], environment: Mapping[str, str]) -> None:
+    """Raises Refusal for an argument or a setting that is not UTF-8; warns of an unknown setting."""
+    own = {name: value for name, value in environment.items() if name.startswith("RATCHET_")}
+    for text in (*arguments, *(f"{name}={value}" for name, value in own.items())):
+        if not text.isascii() and any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+            raise Refusal("the argument is not UTF-8", ascii(text), "Give it in UTF-8, or rename the file")
+    for name in sorted(name for name in own if not is_known(name)):
+        similar = difflib.get_close_matches(name, [f"RATCHET_{field.upper()}" for field in Settings.model_fields], 1)
+        hint = f"; did you mean {similar[0]}?" if similar else ", so it is ignored"
+        click.secho(f"{name} is not a setting of Ratchet{hint}", err=True, fg="yellow")
 
 
 def main(arguments: list[str] | None = None) -> Any:
     try:
-        _looked_at(sys.argv[1:] if arguments is None else arguments, os.environ)
+        _check_input(sys.argv[1:] if arguments is None else arguments, os.environ)
         cli.main(args=arguments, prog_name="ratchet", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
@@ -64,8 +68,8 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(1)
     except OSError as error:
         what, which = f"the system refused ({error.strerror or error})", error.filename or "a file, or the output"
-        click.secho(str(Refusal(what, which, "Mend that")), err=True, fg="red")
+        click.secho(str(Refusal(what, which, "Correct that")), err=True, fg="red")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nstopped by you; what was begun goes on where it stood", err=True)
+        click.echo("\nstopped; run the command again to continue", err=True)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""What several commands share: this process's environment as the stack's, and a line that tells who is waited for."""
+"""What several commands share: the stack's environment, and progress lines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ratchet.errors import Refusal
-from ratchet.files import keep
+from ratchet.files import save
 from ratchet.fleet.stack import HOST, Stack
 from ratchet.settings import settings
-from releases.requests import line
+from releases.api import one_line
 from releases.state import Order
 
 if TYPE_CHECKING:
@@ -25,73 +25,78 @@ class _Why(click.ParamType):
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return line(value)
+        return one_line(value)
 
 
 WHY = _Why()
-"""A reason that says something."""
+"""A reason that is not empty."""
+why_option = click.option("--why", type=WHY, default="requested by hand", show_default=True, help="For the record.")
+why_required = click.option("--why", type=WHY, required=True, help="For the record.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a script.")
 
 
 def stack() -> Stack:
-    """The stack of this home; Prefect's and MLflow's clients in this process then talk to it."""
-    found = Stack(settings())
-    os.environ.update({k: v for k, v in found.environment().items() if not k.startswith("RATCHET_")})
+    """The stack of this home, which Prefect's and MLflow's clients in this process then use."""
+    own = Stack(settings())
+    os.environ.update({name: value for name, value in own.environment().items() if not name.startswith("RATCHET_")})
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
-    return found
+    return own
 
 
-def versioned(recipe: str, number: str | None) -> Version:
-    """A version of a recipe, the champion where none is named. Raises Refusal where there is no such one."""
+def find_version(recipe: str, number: str | None) -> Version:
+    """A version of a recipe, the champion by default. Raises Refusal if there is none."""
     from models import registry
     from ratchet.recipe import source
-    from releases import requests
+    from releases import api
 
     source(recipe)
     if number is None:
-        champion = requests.state_of(recipe).champion
+        champion = api.state_of(recipe).champion
         if champion is None:
-            raise Refusal("there is no champion", recipe, "Name a version of it, too")
+            raise Refusal("there is no champion", recipe, "Name a version")
         number = champion.version
-    if (found := registry.version(recipe, number)) is None:
+    version = registry.version(recipe, number)
+    if version is None:
         raise Refusal("there is no such version", f"version {number} of {recipe}", "See the MLflow UI")
-    return found
+    return version
 
 
-def steering(order: Order, told: str, help: str) -> click.Command:
-    """A command that enters one order of a hand on the wheel, with who and why."""
+def steering(order: Order, result: str, help: str) -> click.Command:
+    """A command that enters one order into the ledger, with who and why."""
 
     @click.command(order, help=help)
     @click.argument("recipe")
-    @click.option("--why", type=WHY, default="asked for by hand", show_default=True, help="For the record.")
+    @why_option
     def steer(recipe: str, why: str) -> None:
         from ratchet.recipe import source
-        from releases import requests
+        from releases import api
 
         source(recipe)
-        requests.steer(recipe, order, requests.person(), why)
-        click.echo(f"{recipe}: {told.format(recipe)}")
+        api.steer(recipe, order, api.person(), why)
+        click.echo(f"{recipe}: {result.format(recipe)}")
 
     return steer
 
 
-def ticking() -> None:
-    """Raises Refusal where no controller would follow what is asked."""
+def require_controller() -> None:
+    """Raises Refusal if no controller runs that would follow a request."""
     if not stack().controller_ticks():
-        raise Refusal("the controller does not tick, so nobody would follow", settings().home, "Run `ratchet up`")
+        what = "the controller does not run, so nobody would follow the request"
+        raise Refusal(what, settings().home, "Run `ratchet up`")
 
 
 def start_host(host: Stack) -> None:
-    """A further host's agent and worker, under a supervisor of its own."""
+    """Starts another host's agent and worker, under a supervisor of its own."""
     host.open(lambda line: click.echo(line, err=True), servers=False)
-    keep(host.settings.home / "host.json", {"name": host.settings.host_name})
+    save(host.settings.home / "host.json", {"name": host.settings.host_name})
     host.start(HOST)
 
 
-def waiting() -> Callable[[set[str]], None]:
-    """Tells what is still waited for: a changing line on a terminal, a line a change in a pipe."""
+def progress() -> Callable[[set[str]], None]:
+    """Shows what is still missing: a changing line on a terminal, one line per change in a pipe."""
     started, last = time.monotonic(), [set[str]()]
 
-    def tell(missing: set[str]) -> None:
+    def report(missing: set[str]) -> None:
         seconds = time.monotonic() - started
         if sys.stderr.isatty():
             line = f"waiting for {', '.join(sorted(missing))} ({seconds:.0f} s)" if missing else ""
@@ -100,4 +105,4 @@ def waiting() -> Callable[[set[str]], None]:
             click.echo(f"{name} is healthy ({seconds:.0f} s)", err=True)
         last[0] = set(missing)
 
-    return tell
+    return report

@@ -1,4 +1,4 @@
-"""`ratchet down`: nothing left running."""
+"""`ratchet down`: stops everything."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from ratchet.settings import settings
 
 @click.command("down")
 def command() -> None:
-    """Stop everything of this home and leave no process behind; all state stays."""
+    """Stop everything of this home and leave no process behind. All state is kept."""
     running = stack()
-    with running.lock() as alone:
-        if not alone:
-            raise Refusal("another `ratchet up` or `down` is at work", settings().home, "Wait for it")
+    with running.lock() as acquired:
+        if not acquired:
+            raise Refusal("another `ratchet up` or `down` is running", settings().home, "Wait for it")
         if running.supervisor.pid():
-            click.echo("stopping; requests under way are finished", err=True)
-        left = sum(host.close() for host in running.hosts()) + running.close()
-    click.echo(
-        "nothing is running" + (f" ({left} processes that had outlived their parent were ended)" if left else "")
-    )
+            click.echo("stopping; requests in flight are finished", err=True)
+        ended = sum(host.close() for host in running.hosts()) + running.close()
+    note = f" ({ended} processes that had outlived their parent were ended)" if ended else ""
+    click.echo(f"nothing is running{note}")

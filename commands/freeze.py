@@ -1,10 +1,11 @@
-"""`ratchet freeze RECIPE`: no release until thawed."""
+"""`ratchet freeze RECIPE`: no release until it is thawed."""
 
 from __future__ import annotations
 
 from commands._stack import steering
 
 command = steering(
-    "freeze", "frozen; thaw it with `ratchet thaw {}`",
-    "Take no release of RECIPE until it is thawed; rollbacks are still taken.",
-)  # fmt: skip
+    "freeze",
+    "releases are frozen; thaw them with `ratchet thaw {}`",
+    "Refuse releases of RECIPE until it is thawed. Rollbacks are still possible.",
+)

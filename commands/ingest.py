@@ -1,4 +1,4 @@
-"""`ratchet ingest RECIPE PATH`: land one batch, exactly once."""
+"""`ratchet ingest RECIPE PATH`: lands one batch, exactly once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from ratchet.errors import Refusal
 @click.argument("path", required=False, type=click.Path())
 @click.option("--next", "next_", is_flag=True, help="The recipe's own next batch instead of a PATH.")
 def command(recipe: str, path: str | None, next_: bool) -> None:
-    """Land the records of PATH as one batch of RECIPE; the same file again adds nothing.
+    """Land the records of PATH as one batch of RECIPE. The same file again adds nothing.
 
-    Images: IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of PNG/JPEG by class. Texts and series:
-    CSV or Parquet, with `text` and `label`, or `time` and `value`.
-    Records that do not hold to the recipe's contract go to quarantine with their reason. The next
-    run of the loop validates the batch before it is admitted.
+    Images: IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of PNG/JPEG per class. Texts and series:
+    CSV or Parquet with `text` and `label`, or `time` and `value`. Records that violate the recipe's contract go to
+    quarantine with their reason. The next run of the loop validates the batch before it is admitted.
     """
     from ratchet.lake import ingest
     from ratchet.recipe import load
-    from releases.requests import person
+    from releases.api import person
 
     loaded = load(recipe)
     if path == "" or (path is None) == (not next_):
@@ -31,15 +30,17 @@ def command(recipe: str, path: str | None, next_: bool) -> None:
     if path is not None:
         batch = ingest.land(loaded, Path(path), person())
     else:
-        feed = next((f for f in loaded.batches if not ingest.landed(loaded, ingest.feed_id(loaded, f))), None)
+        feeds = (feed for feed in loaded.batches if not ingest.landed(loaded, ingest.feed_id(loaded, feed)))
+        feed = next(feeds, None)
         if feed is None:
             raise Refusal("every batch of the recipe has landed", recipe, "Give a PATH with new records")
         batch = ingest.land_feed(loaded, feed, person())
     if not batch.new:
         click.echo(f"batch {batch.id} had landed before; nothing was added")
         return
-    click.echo(f"batch {batch.id}: {batch.accepted + batch.quarantined} records came in, {batch.accepted} landed, "
-               f"{batch.quarantined} went to quarantine")  # fmt: skip
+    total = batch.accepted + batch.quarantined
+    counts = f"{batch.accepted} landed, {batch.quarantined} went to quarantine"
+    click.echo(f"batch {batch.id}: {total} records came in, {counts}")
     show = f"ratchet quarantine show {recipe} {batch.id}"
     if not batch.accepted:
         raise Refusal("no record of it could be admitted", batch.source, f"See why: {show}")

@@ -1,4 +1,4 @@
-"""`ratchet label RECIPE FILE`: the right answers to requests that were served."""
+"""`ratchet label RECIPE FILE`: labels for requests that were served."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from ratchet.errors import Refusal
 @click.argument("recipe")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 def command(recipe: str, file: TextIO) -> None:
-    """Tell what the right class of served requests was: rows of `request id,class` in FILE, `-` for standard input.
+    """Add the labels of served requests: rows of `request id,class` in FILE, `-` for standard input.
 
-    The id is the answer's header `x-request-id`, the class that of the request's first input. While a
-    version is on trial or bakes, its answers are held against them, and the champion's too.
+    The id is the response's header `x-request-id`, the class that of the request's first input. While a version is
+    on trial or bakes, its predictions and the champion's are compared with the labels.
     """
     from ratchet.recipe import load
-    from releases import labels, requests
+    from releases import api, labels
 
     classes = load(recipe).classes
     if not classes:
-        raise Refusal("its answers are forecasts, not classes", recipe, "Ingest what came next: `ratchet ingest`")
+        next = "Ingest the actual values: `ratchet ingest`"
+        raise Refusal("the recipe forecasts, so it has no classes", recipe, next)
     found = labels.read(file, classes, Path(file.name))
-    requests.ledger().label(recipe, found, time.time())
-    click.echo(f"{recipe}: {len(found)} labels are kept")
+    api.open_ledger().label(recipe, found, time.time())
+    click.echo(f"{recipe}: {len(found)} labels added")

@@ -1,9 +1,10 @@
-"""`ratchet loop RECIPE`: turn the loop once and follow it to the first answer."""
+"""`ratchet loop RECIPE`: runs the loop once and follows it to a first prediction."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,8 @@ from ratchet.errors import Refusal
 from ratchet.settings import settings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ratchet.recipe import Recipe
 
 
@@ -22,10 +25,10 @@ class _Families(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         from ratchet.recipe import FAMILIES
 
-        named = list(dict.fromkeys(value.split(",")))
-        if unknown := set(named) - {*FAMILIES, "all"}:
-            self.fail(f"{', '.join(sorted(unknown))} is none of {', '.join(FAMILIES)}", param, ctx)
-        return named
+        names = list(dict.fromkeys(value.split(",")))
+        if unknown := set(names) - {*FAMILIES, "all"}:
+            self.fail(f"there is no family {', '.join(sorted(unknown))}; choose from {', '.join(FAMILIES)}", param, ctx)
+        return names
 
 
 FAMILIES = _Families()
@@ -36,114 +39,133 @@ FAMILIES = _Families()
 @click.option("--all", "every", is_flag=True, help="Every recipe, one after the other.")
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(1, 65536), help="Instead of the recipe's.")
-@click.option("--families", type=FAMILIES, help="Train these side by side, such as cnn,rnn or all; the best goes on.")
-@click.option("--trials", type=click.IntRange(1, 1000), help="Search the recipe's space for so many trials first.")
-@click.option("--warm-start", is_flag=True, help="Go on from the champion's weights.")
+@click.option("--families", type=FAMILIES, help="Train these in parallel (cnn,rnn or all); the best is evaluated.")
+@click.option("--trials", type=click.IntRange(1, 1000), help="Search the recipe's space with this many trials first.")
+@click.option("--warm-start", is_flag=True, help="Start from the champion's weights.")
 def command(
-    recipe: str | None, every: bool, epochs: int | None, batch_size: int | None, families: list[str] | None,
-    trials: int | None, warm_start: bool,
-) -> None:  # fmt: skip
-    """Ingest what is new, train, judge and release RECIPE, and print a first answer.
+    recipe: str | None,
+    every: bool,
+    epochs: int | None,
+    batch_size: int | None,
+    families: list[str] | None,
+    trials: int | None,
+    warm_start: bool,
+) -> None:
+    """Ingest, train, evaluate and release RECIPE, and print a first prediction.
 
-    Starts the deployment `retrain-and-release/RECIPE` and follows it. On unchanged data it does nothing.
+    It starts the deployment `retrain-and-release/RECIPE` and follows it. On unchanged data it does nothing.
     """
     from ratchet import recipe as recipes
 
     if every == (recipe is not None):
-        raise click.UsageError("give a RECIPE, or --all of them")
+        raise click.UsageError("give a RECIPE, or --all")
     if families and trials:
-        raise click.UsageError("a recipe's space is of its own family: give --families or --trials")
-    given = {"epochs": epochs, "batch_size": batch_size, "families": families, "trials": trials,
-             "warm_start": warm_start or None}  # fmt: skip
-    asked = {k: v for k, v in given.items() if v is not None}
+        raise click.UsageError("a search is for the recipe's own family: give --families or --trials")
+    options = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "families": families,
+        "trials": trials,
+        "warm_start": warm_start or None,
+    }
+    parameters = {name: value for name, value in options.items() if value is not None}
     if recipe is not None:
-        _turn(recipe, asked)
+        _run(recipe, parameters)
         return
     failed = []
     for name in recipes.names():
         click.echo(f"--- {name}")
         try:
-            _turn(name, asked)
+            _run(name, parameters)
         except Refusal as refusal:
             click.echo(str(refusal), err=True)
             failed.append(name)
     if failed:
-        raise Refusal("not every loop came round", ", ".join(failed), "See above; the others did")
+        raise Refusal("the loop failed for some recipes", ", ".join(failed), "See above; the others are done")
 
 
-def _turn(recipe: str, asked: dict[str, Any]) -> None:
+def _run(recipe: str, parameters: dict[str, Any]) -> None:
     from flows import runs
     from ratchet.recipe import families, load
 
-    running = stack()
-    loaded = load(recipe)
-    if "all" in asked.get("families", ()):
-        asked = {**asked, "families": list(families(loaded.contract.kind))}
-    if others := set(asked.get("families", ())) - set(families(loaded.contract.kind)):
-        raise Refusal(f"{', '.join(sorted(others))} takes no {loaded.contract.kind}", recipe,
-                      f"Name some of: {', '.join(families(loaded.contract.kind))}")  # fmt: skip
+    running, loaded = stack(), load(recipe)
+    accepted = families(loaded.contract.kind)
+    if "all" in parameters.get("families", ()):
+        parameters = {**parameters, "families": list(accepted)}
+    if others := set(parameters.get("families", ())) - set(accepted):
+        what = f"{', '.join(sorted(others))} does not accept {loaded.contract.kind} inputs"
+        raise Refusal(what, recipe, f"Choose from: {', '.join(accepted)}")
     if not running.checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "Run `ratchet up`")
     if not runs.workers_online("cpu"):
-        raise Refusal("no worker listens on the pool `cpu`, so nobody would run it", recipe, "Run `ratchet up`")
-    id = runs.start(f"retrain-and-release/{recipe}", asked)
-    click.echo(f"flow run {settings().prefect_url}/runs/flow-run/{id}", err=True)
+        raise Refusal("no worker of the pool `cpu` is online, so nobody would run it", recipe, "Run `ratchet up`")
+    id = runs.start(f"retrain-and-release/{recipe}", parameters)
+    url = f"{settings().prefect_url}/runs/flow-run/{id}"
+    click.echo(f"flow run {url}", err=True)
     try:
         ended = runs.follow(id, click.echo)
     except KeyboardInterrupt:
-        click.echo(f"you stopped following; the run goes on: {settings().prefect_url}/runs/flow-run/{id}", err=True)
+        click.echo(f"stopped following; the run continues: {url}", err=True)
         raise SystemExit(130) from None
     if ended.state != "completed":
-        told = ended.message.rstrip(".") or "See its log in the Prefect UI"
-        again = ". Run it again: it goes on where it stood" if ended.state == "crashed" else ""
-        raise Refusal(f"the run ended as {ended.state}", ended.name, f"{told}{again}")
+        message = ended.message.rstrip(".") or "See its log in the Prefect UI"
+        again = ". Run it again: it resumes where it stopped" if ended.state == "crashed" else ""
+        raise Refusal(f"the run {ended.state}", ended.name, f"{message}{again}")
     click.echo(ended.message)
-    _first_answer(loaded)
+    _first_prediction(loaded)
 
 
-def _first_answer(recipe: Recipe) -> None:
-    """Asks the gateway as the printed command does: with an input of the benchmark, or a made one."""
+def _first_prediction(recipe: Recipe) -> None:
+    """Sends the gateway the request of the printed command: an input of the benchmark, or a synthetic one."""
     import httpx
+
+    from ratchet.local_http import LOCAL
+
+    input, described = _example(recipe)
+    url, path = f"{settings().gateway_url}/{recipe.name}/predict", settings().home / f"example-{recipe.name}.json"
+    body = {recipe.contract.json_key: input.tolist()}
+    path.write_text(json.dumps(body))
+    try:
+        response = httpx.post(url, json=body, timeout=10, **LOCAL)
+        prediction = response.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise Refusal(f"the gateway did not respond ({error})", url, "See `ratchet status`") from error
+    if response.status_code != 200:
+        what = f"the gateway answered {response.status_code} ({json.dumps(prediction)})"
+        raise Refusal(what, url, "See `ratchet status`")
+    version = prediction["model_version"]
+    click.echo(f"\nVersion {version} predicts {_describe(prediction)} for {described}.\nTry an input of your own:\n")
+    click.echo(f"  {_curl(recipe, input, path, url)}\n")
+
+
+def _example(recipe: Recipe) -> tuple[np.ndarray, str]:
     import numpy as np
 
     from ratchet.lake import snapshot as snapshots
-    from ratchet.local_http import LOCAL
 
-    contract, chance = recipe.contract, np.random.default_rng()
-    if recipe.show_inputs:
-        held, _ = snapshots.benchmarked(recipe)
-        at = int(chance.integers(len(held)))
-        asked, what = held.inputs[at : at + 1], f"An input of the benchmark ({_true(recipe, held.targets[at])})"
-    else:
+    rng = np.random.default_rng()
+    if not recipe.show_inputs:
         like = snapshots.load(recipe, snapshots.take(recipe))["train"].inputs
-        asked, what = contract.made(1, chance, like), "A made-up input"
-    url, path = f"{settings().gateway_url}/{recipe.name}/predict", settings().home / f"example-{recipe.name}.json"
-    path.write_text(json.dumps({contract.many: asked.tolist()}))
-    try:
-        answer = httpx.post(url, json=json.loads(path.read_text()), timeout=10, **LOCAL)
-        told = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise Refusal(f"the gateway gave no answer ({error})", url, "See `ratchet status`") from error
-    if answer.status_code != 200:
-        raise Refusal(f"the gateway answered {answer.status_code} ({json.dumps(told)})", url, "See `ratchet status`")
-    click.echo(f"\n{what} is answered {_said(told)} by version {told['model_version']}.\nAsk for one of your own:\n")
-    if contract.kind == "image":
-        from PIL import Image
-
-        Image.fromarray(asked[0]).save(path.with_suffix(".png"))
-        click.echo(f"  curl -F image=@{path.with_suffix('.png')} {url.replace('/predict', '/classify')}\n")
-    else:
-        click.echo(f"  curl -H 'content-type: application/json' -d @{path} {url}\n")
+        return recipe.contract.synthesize(1, rng, like), "a synthetic input"
+    benchmark, _ = snapshots.load_benchmark(recipe)
+    at = int(rng.integers(len(benchmark)))
+    target = benchmark.targets[at]
+    truth = f"class {recipe.classes[int(target)]!r}" if recipe.classes else f"{target.mean():.1f} on average"
+    return benchmark.inputs[at : at + 1], f"an input of the benchmark (true: {truth})"
 
 
-def _true(recipe: Recipe, target: Any) -> str:
-    if recipe.classes:
-        return f"class {recipe.classes[int(target)]!r}"
-    return f"{target.mean():.1f} on average came next"
+def _describe(prediction: Mapping[str, Any]) -> str:
+    if "label" in prediction:
+        return f"{prediction['label'][0]!r} ({max(prediction['probabilities'][0]):.1%})"
+    forecast = prediction["forecast"][0]
+    return f"{sum(forecast) / len(forecast):.1f} on average over the next {len(forecast)} values"
 
 
-def _said(told: Mapping[str, Any]) -> str:
-    if "label" in told:
-        return f"{told['label'][0]!r} ({max(told['probabilities'][0]):.1%})"
-    forecast = told["forecast"][0]
-    return f"{sum(forecast) / len(forecast):.1f} on average over the next {len(forecast)}"
+def _curl(recipe: Recipe, input: np.ndarray, path: Path, url: str) -> str:
+    if recipe.contract.kind != "image":
+        return f"curl -H 'content-type: application/json' -d @{path} {url}"
+    from PIL import Image
+
+    picture = path.with_suffix(".png")
+    Image.fromarray(input[0]).save(picture)
+    return f"curl -F image=@{picture} {url.replace('/predict', '/classify')}"

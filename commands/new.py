@@ -14,16 +14,16 @@ from ratchet.contract import KINDS
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="What an input is.")
 @click.argument("path", type=click.Path(path_type=Path))
 def command(name: str, kind: str, path: Path) -> None:
-    """Draft the recipe NAME for the data at PATH: a file of a dozen lines, to be read and changed.
+    """Write the recipe NAME for the data at PATH: a file of two dozen lines to read and change.
 
-    PATH is a folder with a folder of PNG or JPEG for each class, a CSV or Parquet with the columns `text` and
-    `label`, or one with `time` (ISO 8601, no zone is UTC) and `value`. It is written into the last folder that
-    RATCHET_RECIPES names, or this project's own.
+    PATH is a folder with one folder of PNG or JPEG per class, a CSV or Parquet file with the columns `text` and
+    `label`, or one with `time` (ISO 8601; without a zone it is UTC) and `value`. The recipe is written into the last
+    folder of RATCHET_RECIPES, or into `recipes/`.
     """
-    from ratchet.lake.draft import draft
+    from ratchet.lake.scaffold import scaffold
 
-    made = draft(name, kind, path)
-    click.echo(f"wrote {made.path}, for {made.records} records")
-    if made.refused:
-        click.echo(f"{made.refused} others would go to quarantine, the first because: {made.why}")
-    click.echo(f"Read it, then: `ratchet up`, `ratchet loop {name}`")
+    written = scaffold(name, kind, path)
+    click.echo(f"wrote {written.path} for {written.records} records")
+    if written.refused:
+        click.echo(f"{written.refused} others would go to quarantine; the first reason is: {written.why}")
+    click.echo(f"Read it, then run `ratchet up` and `ratchet loop {name}`")

@@ -1,4 +1,4 @@
-"""`ratchet quarantine`: what was refused, and a person's word on it."""
+"""`ratchet quarantine`: refused records and batches."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from commands._stack import WHY
+from commands._stack import json_option, why_required
 
 
 @click.group("quarantine")
 def command() -> None:
-    """Look at refused records and batches; admit or drop them."""
+    """List refused records and batches; admit or drop them."""
 
 
 def _home(recipe: str) -> Path:
@@ -26,17 +26,17 @@ def _home(recipe: str) -> Path:
 
 @command.command("list")
 @click.argument("recipe")
-@click.option("--json", "as_json", is_flag=True, help="For a script.")
+@json_option
 def list_(recipe: str, as_json: bool) -> None:
-    """List what is in quarantine, a line for each batch and reason."""
+    """List what is in quarantine, one line per batch and reason."""
     from ratchet.lake import quarantine
 
     entries = quarantine.entries(_home(recipe))
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(e) for e in entries], indent=1))
+        click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=1))
         return
-    for e in entries:
-        click.echo(f"{e.batch}  {e.kind:6}  {e.rows:6} rows  {e.at}  {e.who}: {e.reason}")
+    for entry in entries:
+        click.echo(f"{entry.batch}  {entry.kind:6}  {entry.rows:6} rows  {entry.at}  {entry.who}: {entry.reason}")
     if not entries:
         click.echo("quarantine is empty")
 
@@ -45,7 +45,7 @@ def list_(recipe: str, as_json: bool) -> None:
 @click.argument("recipe")
 @click.argument("batch")
 @click.option("-n", "--lines", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True, help="Every row, for a script.")
+@json_option
 def show(recipe: str, batch: str, lines: int, as_json: bool) -> None:
     """Show the rows of BATCH with their reasons."""
     from ratchet.lake import quarantine
@@ -57,17 +57,17 @@ def show(recipe: str, batch: str, lines: int, as_json: bool) -> None:
     for row in rows[:lines]:
         click.echo(f"{row['kind']:6}  {row.get('name') or str(row.get('record'))[:16]}: {row['reason']}")
     if len(rows) > lines:
-        click.echo(f"and {len(rows) - lines} more; -n {len(rows)} shows them all")
+        click.echo(f"and {len(rows) - lines} more; -n {len(rows)} shows all")
 
 
 @command.command("admit")
 @click.argument("recipe")
 @click.argument("batch")
-@click.option("--why", type=WHY, required=True, help="For the record.")
+@why_required
 def admit(recipe: str, batch: str, why: str) -> None:
-    """Admit BATCH although its suite failed; a new version of the records."""
+    """Admit BATCH although its suite failed, as a new version of the records."""
     from ratchet.lake import quarantine
-    from releases.requests import person
+    from releases.api import person
 
     rows = quarantine.admit(_home(recipe), batch, person(), why)
     click.echo(f"batch {batch}: {rows} records admitted; the next run trains on them")
@@ -76,11 +76,11 @@ def admit(recipe: str, batch: str, why: str) -> None:
 @command.command("drop")
 @click.argument("recipe")
 @click.argument("batch")
-@click.option("--why", type=WHY, required=True, help="For the record.")
+@why_required
 def drop(recipe: str, batch: str, why: str) -> None:
-    """Take BATCH off the list; older versions of the table still hold it."""
+    """Remove BATCH from quarantine; older versions of the table still hold it."""
     from ratchet.lake import quarantine
-    from releases.requests import person
+    from releases.api import person
 
     rows = quarantine.drop(_home(recipe), batch, person(), why)
     click.echo(f"batch {batch}: {rows} rows dropped")

@@ -1,10 +1,10 @@
-"""`ratchet release RECIPE VERSION`, and a hand on the wheel of a release that is under way."""
+"""`ratchet release RECIPE VERSION`, and the manual control of a release in progress."""
 
 from __future__ import annotations
 
 import click
 
-from commands._stack import WHY, steering, ticking
+from commands._stack import require_controller, steering, why_option
 from ratchet.errors import Refusal
 from ratchet.recipe import STRATEGIES
 
@@ -18,47 +18,48 @@ class _Release(click.Group):
         return super().resolve_command(ctx, args if args[0] in self.commands else ["start", *args])
 
 
-why = click.option("--why", type=WHY, default="asked for by hand", show_default=True, help="For the record.")
-
-
 @click.group("release", cls=_Release)
 def command() -> None:
-    """Release a blessed version by hand (`ratchet release RECIPE VERSION`), or steer a release.
+    """Release a blessed version by hand (`ratchet release RECIPE VERSION`), or control a release in progress.
 
-    Pause, resume, abort or promote what is under way; each is an entry in the ledger. `ratchet release start --help`
-    tells the options of a release by hand: --strategy and --why.
+    Every command is an entry in the ledger. `ratchet release start --help` lists the options of a release by hand.
     """
 
 
 @command.command("start")
 @click.argument("recipe")
 @click.argument("version")
-@click.option("--strategy", type=click.Choice(STRATEGIES), default="canary",
-              show_default=True, help="The recipe's steps; a comparison and a whole shadow; or none.")  # fmt: skip
-@why
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="canary",
+    show_default=True,
+    help="The recipe's steps; a comparison and a shadow of all traffic; or no steps.",
+)
+@why_option
 def start(recipe: str, version: str, strategy: str, why: str) -> None:
-    """Release VERSION of RECIPE, blessed and packaged, also one that was rolled back; follow it to its end."""
+    """Release VERSION of RECIPE, also one that was rolled back, and follow it to its end."""
     from ratchet.recipe import load
-    from releases import requests
-    from releases.registrar import packaged
+    from releases import api
+    from releases.alias_sync import package_of
 
-    plan = load(recipe).releasing.by(strategy)
-    ticking()
-    package = packaged(recipe, version)
-    requests.release(package, plan, requests.person(), why, by_hand=True)
+    plan = load(recipe).release_plan.with_strategy(strategy)
+    require_controller()
+    package = package_of(recipe, version)
+    api.release(package, plan, api.person(), why, by_hand=True)
     try:
-        requests.watch(package, lambda line: click.echo(line, err=True))
+        api.watch(package, lambda line: click.echo(line, err=True))
     except KeyboardInterrupt:
-        told = f"the release goes on without you: `ratchet status --watch`, or `ratchet release abort {recipe}`"
-        click.echo(f"\n{told}", err=True)
+        next = f"`ratchet status --watch` follows it, `ratchet release abort {recipe}` ends it"
+        click.echo(f"\nstopped following; the release continues: {next}", err=True)
         raise SystemExit(130) from None
     click.echo(f"version {package.version} is champion")
 
 
 command.add_command(
-    steering("pause", "the release waits at its step", "Stay at the present step; what fails is still taken back.")
+    steering("pause", "the release stays at its step", "Stay at the present step; a failure is still taken back.")
 )
-command.add_command(steering("resume", "the release goes on", "Go on with the steps."))
+command.add_command(steering("resume", "the release continues", "Continue with the steps."))
 command.add_command(
     steering("promote", "promoted by hand", "Send all traffic to the version on trial now; in the bake time, end that.")
 )
@@ -66,15 +67,15 @@ command.add_command(
 
 @command.command("abort")
 @click.argument("recipe")
-@why
+@why_option
 def abort(recipe: str, why: str) -> None:
     """End the release of RECIPE: the old champion keeps all traffic, or gets it back."""
     from ratchet.recipe import source
-    from releases import requests
+    from releases import api
 
     source(recipe)
-    state = requests.abort(recipe, requests.person(), why)
-    keeps = state.champion if state.phase == "idle" else state.challenger
-    if keeps is None:
-        raise Refusal("the first release was ended; nothing serves", recipe, "Release something: `ratchet loop`")
-    click.echo(f"{recipe}: the release is ended; version {keeps.version} has or gets all traffic")
+    state = api.abort(recipe, api.person(), why)
+    champion = state.champion if state.phase == "idle" else state.challenger
+    if champion is None:
+        raise Refusal("the first release was aborted, so nothing serves", recipe, "Release something: `ratchet loop`")
+    click.echo(f"{recipe}: the release is aborted; version {champion.version} has all traffic, or gets it back")

@@ -1,4 +1,4 @@
-"""`ratchet reproduce RECIPE [VERSION]`: train a version again from its snapshot and compare the weights."""
+"""`ratchet reproduce RECIPE [VERSION]`: trains a version again from its snapshot and compares the weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import click
 
-from commands._stack import versioned
+from commands._stack import find_version
 from ratchet.errors import Refusal
 
 
@@ -14,23 +14,20 @@ from ratchet.errors import Refusal
 @click.argument("recipe")
 @click.argument("version", required=False)
 def command(recipe: str, version: str | None) -> None:
-    """Train a VERSION of RECIPE, the champion's unless named, again from the same snapshot and parameters.
+    """Train VERSION of RECIPE (default: the champion) again from the same snapshot and parameters.
 
-    The same weights, by their SHA-256, or a sentence on what differs, and exit 1. Nothing is registered.
+    It prints that the SHA-256 of the weights is the same, or what differs with exit status 1. Nothing is registered.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is loaded
     from models import candidate as candidates
     from ratchet.recipe import load
 
-    found = versioned(recipe, version)
-    told = candidates.read(found)
-    weights = candidates.again(load(recipe), told, click.echo)
-    if weights == told.weights:
-        click.echo(f"version {found.version} of {recipe}: the same weights, {weights[:16]}")
+    registered = find_version(recipe, version)
+    candidate = candidates.read(registered)
+    weights = candidates.reproduce(load(recipe), candidate, click.echo)
+    if weights == candidate.weights:
+        click.echo(f"version {registered.version} of {recipe}: the same weights, {weights[:16]}")
         return
-    raise Refusal(
-        f"the weights are {weights[:16]}, and version {found.version} has {told.weights[:16]}"
-        f"{candidates.differs(told)}",
-        recipe,
-        "Try it with that commit and lock, on a machine of that kind",
-    )
+    what = f"the weights are {weights[:16]}, and version {registered.version} has {candidate.weights[:16]}"
+    next = "Try it with that commit and lock, on a machine of the same type"
+    raise Refusal(what + candidates.differs(candidate), recipe, next)

@@ -1,4 +1,4 @@
-"""`ratchet rollback RECIPE`: the last good champion is back in seconds."""
+"""`ratchet rollback RECIPE`: back to the last good champion in seconds."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import time
 
 import click
 
-from commands._stack import WHY, ticking
+from commands._stack import require_controller, why_option
 
 
 @click.command("rollback")
 @click.argument("recipe")
-@click.option("--why", type=WHY, default="asked for by hand", show_default=True, help="For the record.")
+@why_option
 def command(recipe: str, why: str) -> None:
-    """Put back the newest former champion of RECIPE that was never rolled back from.
+    """Roll back to the newest former champion of RECIPE that was never rolled back.
 
-    While a release is on trial, it is ended and the champion keeps all traffic. Needs the controller
-    and the gateway alone; Prefect and MLflow may be down.
+    A release on trial is aborted, and the champion keeps all traffic. It needs the controller and the gateway alone;
+    Prefect and MLflow may be down.
     """
     from ratchet.recipe import source
-    from releases import requests
+    from releases import api
 
     source(recipe)
-    ticking()
+    require_controller()
     started = time.monotonic()
-    target = requests.rollback(recipe, requests.person(), why)
-    click.echo(f"going back to version {target.version}", err=True)
-    requests.watch(target, lambda line: click.echo(line, err=True))
+    target = api.rollback(recipe, api.person(), why)
+    click.echo(f"rolling back to version {target.version}", err=True)
+    api.watch(target, lambda line: click.echo(line, err=True))
     click.echo(f"version {target.version} serves after {time.monotonic() - started:.1f} s")

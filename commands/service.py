@@ -1,4 +1,4 @@
-"""`ratchet service`: a systemd unit that brings everything back after a reboot."""
+"""`ratchet service`: a systemd unit that starts everything after a reboot."""
 
 from __future__ import annotations
 
@@ -16,28 +16,43 @@ from ratchet.settings import ROOT, settings
 
 @click.command("service")
 def command() -> None:
-    """Print a systemd unit for this home; it runs `ratchet up` after a reboot and `ratchet down` before one.
+    """Print a systemd unit for this home, which runs `ratchet up` after a reboot and `ratchet down` before one.
 
     \b
     ratchet service | sudo tee /etc/systemd/system/ratchet.service
     sudo systemctl enable --now ratchet
     """
     program = shlex.quote(str(Path(sys.executable).parent / "ratchet"))
-    named = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_[A-Z_]+", k) and "PRIVATE" not in k}
-    # A unit can be read by everybody: what holds a password goes into a file that cannot.
-    secret = {k for k, v in named.items() if re.search(r"://[^/@]*:[^/@]*@", v)}
-    named = {k: v for k, v in named.items() if k not in secret}
-    environment = {**named, "RATCHET_HOME": str(settings().home), "PATH": os.environ.get("PATH", "")}
+    own = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_[A-Z_]+", k) and "PRIVATE" not in k}
+    # Everybody can read a unit, so a password goes into a file that is private.
+    secret = {name for name, value in own.items() if re.search(r"://[^/@]*:[^/@]*@", value)}
+    public = {name: value for name, value in own.items() if name not in secret}
+    environment = {**public, "RATCHET_HOME": str(settings().home), "PATH": os.environ.get("PATH", "")}
+    variables = [f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(environment.items())]
+    notes = [f"# {name} holds a password: put it into this file, with mode 600" for name in sorted(secret)]
     lines = [
-        "[Unit]", "Description=Ratchet", "After=network-online.target", "Wants=network-online.target", "",
-        "[Service]", "Type=oneshot", "RemainAfterExit=yes", f"User={getpass.getuser()}", f"WorkingDirectory={ROOT}",
-        *(f"Environment={_quoted(f'{k}={v}')}" for k, v in sorted(environment.items())),
-        *(f"# {k} holds a password: put it into this file, of mode 600" for k in sorted(secret)),
+        "[Unit]",
+        "Description=Ratchet",
+        "After=network-online.target",
+        "Wants=network-online.target",
+        "",
+        "[Service]",
+        "Type=oneshot",
+        "RemainAfterExit=yes",
+        f"User={getpass.getuser()}",
+        f"WorkingDirectory={ROOT}",
+        *variables,
+        *notes,
         *(["EnvironmentFile=/etc/ratchet.env"] if secret else []),
-        # What a unit starts is its own; Ratchet's supervisor and its children stay after `up` has ended.
-        f"ExecStart={program} up", f"ExecStop={program} down", "TimeoutStartSec=600", "TimeoutStopSec=180", "",
-        "[Install]", "WantedBy=multi-user.target",
-    ]  # fmt: skip
+        # A oneshot unit keeps what it started: Ratchet's supervisor and its children run on after `up` has ended.
+        f"ExecStart={program} up",
+        f"ExecStop={program} down",
+        "TimeoutStartSec=600",
+        "TimeoutStopSec=180",
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+    ]
     click.echo("\n".join(lines))
 
 

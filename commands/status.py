@@ -1,4 +1,4 @@
-"""`ratchet status`: what serves, and whether everything lives."""
+"""`ratchet status`: what serves, and whether every process is healthy."""
 
 from __future__ import annotations
 
@@ -11,108 +11,110 @@ from typing import Any
 
 import click
 
-from commands._stack import stack
+from commands._stack import json_option, stack
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Gateway, InForce
 from ratchet.fleet.host import Host
 from ratchet.fleet.stack import Stack
 from ratchet.settings import settings
-from ratchet.words import Arm, Split, from_json
-from releases import observe
+from ratchet.types import Endpoint, Split, from_json
 from releases.state import State
 
 
 @click.command("status")
-@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="For a script.")
+@click.option("--watch", is_flag=True, help="Repeat until Ctrl-C.")
+@json_option
 def command(watch: bool, as_json: bool) -> None:
-    """Show each recipe's champion, endpoints, traffic, release and last run, and each process's state."""
+    """Show each recipe's champion, endpoints, traffic, release and last run, and the state of each process."""
     if as_json:
-        click.echo(json.dumps(look(), indent=1))
+        click.echo(json.dumps(collect(), indent=1))
         return
     while True:
-        told = "\n".join(_lines(look()))
+        text = "\n".join(_lines(collect()))
         if watch and sys.stdout.isatty():
             click.clear()
-        click.echo(told)
+        click.echo(text)
         if not watch:
             return
         time.sleep(1)
 
 
-def _lines(found: dict[str, Any]) -> Iterator[str]:
-    for process in found["processes"]:
-        mark = {"running": "green", "starting": "yellow"}.get(process["state"], "red")
-        yield f"{process['name']:42} {click.style(process['state'], fg=mark)}"
-    if not found["processes"]:
-        alive = any(e["ready"] for recipe in found["recipes"].values() for e in recipe["endpoints"])
-        yield ("nothing is supervised, and bentos answer; `ratchet up` adopts them" if alive
-               else "nothing is running; `ratchet up` starts it")  # fmt: skip
-    for name, recipe in found["recipes"].items():
-        yield f"\n{click.style(name, bold=True)}: {_champion(recipe)}"
-        for key in ("bento", "digest", "phase", "why", "traffic", "mirrored", "last_run", "last_snapshot", "notes"):
+def _lines(status: dict[str, Any]) -> Iterator[str]:
+    for process in status["processes"]:
+        colour = {"running": "green", "starting": "yellow"}.get(process["state"], "red")
+        yield f"{process['name']:42} {click.style(process['state'], fg=colour)}"
+    if not status["processes"]:
+        ready = any(endpoint["ready"] for recipe in status["recipes"].values() for endpoint in recipe["endpoints"])
+        alive = "no supervisor is running, and bentos still answer; `ratchet up` adopts them"
+        yield alive if ready else "nothing is running; `ratchet up` starts it"
+    for name, recipe in status["recipes"].items():
+        yield f"\n{click.style(name, bold=True)}: {_headline(recipe)}"
+        for key in ("bento", "digest", "phase", "why", "traffic", "last_run", "last_snapshot", "notes"):
             if recipe[key]:
                 yield f"  {key.replace('_', ' '):14} {_short(_text(recipe[key]))}"
-        for e in recipe["endpoints"]:
-            gateway = "in the gateway" if e["in_gateway"] else "not in the gateway"
-            told = ", ".join(
-                filter(None, (e["state"], "ready" if e["ready"] else "not ready", gateway, e.get("fault")))
-            )
-            yield f"  {e['host']:14} {e['arm']} at {e['at']}: {told}"
+        for endpoint in recipe["endpoints"]:
+            yield f"  {endpoint['host']:14} {_endpoint(endpoint)}"
         for check in recipe["evidence"]:
             yield f"  {check['name']:22} {_check(check)}"
 
 
-_COLOURS = {"pass": "green", "fail": "red", "error": "red", "inconclusive": "yellow"}
+def _endpoint(endpoint: dict[str, Any]) -> str:
+    ready = "ready" if endpoint["ready"] else "not ready"
+    gateway = "in the gateway" if endpoint["in_gateway"] else "not in the gateway"
+    state = ", ".join(filter(None, (endpoint["state"], ready, gateway, endpoint["fault"])))
+    return f"{endpoint['revision']} at {endpoint['at']}: {state}"
+
+
+_COLOURS = {"passed": "green", "failed": "red", "error": "red", "inconclusive": "yellow"}
 
 
 def _check(check: dict[str, Any]) -> str:
-    """A check's figure with its interval, the bound that it must not be shown to be over, and how it stands."""
+    """A check's outcome, its value with the interval, and its threshold."""
     outcome = click.style(check["outcome"], fg=_COLOURS.get(check["outcome"]))
-    if check["figure"] is None or check["outcome"] == "not asked":
+    if check["value"] is None or check["outcome"] == "skipped":
         return f"{outcome}: {check['detail']}"
-    interval = f"{check['figure']:.2%} ({check['low']:.2%} to {check['high']:.2%}), bound {check['threshold']:.2%}"
-    return f"{outcome}: {interval}; {check['detail']}"
+    interval = f"{check['value']:.2%} ({check['low']:.2%} to {check['high']:.2%})"
+    return f"{outcome}: {interval}, threshold {check['threshold']:.2%}; {check['detail']}"
 
 
-def look() -> dict[str, Any]:
-    """Everything that `status` tells, as plain data."""
-    from ratchet import recipe as recipes
-    from releases import requests
+def collect() -> dict[str, Any]:
+    """Everything that `status` shows, as plain data."""
+    from releases import api
 
     running = stack()
-    local, book = Host(settings()).arms(), requests.ledger()
-    # With nothing of this home alive, what answers at the gateway's port is another's.
-    ours = running.supervisor.pid() is not None or bool(local)
-    gateway = Gateway(settings()).get_routes() if ours else InForce(alive=False)
-    names = sorted({*recipes.names(), *book.recipes()})
-    living, heard = requests.hosts(book), book.heard("host")
-    arms = [from_json(Arm, a) for name in living for a in heard[name].body["arms"]] or local
-    releases = {name: said.body for name, said in book.heard("gateway").items()}
+    local, ledger = Host(settings()).endpoints(), api.open_ledger()
+    # If nothing of this home lives, whatever answers at the gateway's port belongs to another home.
+    own = running.supervisor.pid() is not None or bool(local)
+    gateway = Gateway(settings()).get_routes() if own else InForce(alive=False)
+    living, hosts = api.living_hosts(ledger), ledger.statuses("host")
+    reported = [from_json(Endpoint, endpoint) for name in living for endpoint in hosts[name].body["endpoints"]]
+    controller = {name: status.body for name, status in ledger.statuses("gateway").items()}
+    endpoints = reported or local
     return {
         "home": str(settings().home),
         "processes": [{"name": p.name, "state": p.state, "pid": p.pid} for p in running.supervisor.list()],
         "gateway": {"alive": gateway.alive, "url": settings().gateway_url},
         "hosts": list(living),
         "recipes": {
-            name: _recipe(name, [a for a in arms if a.recipe == name], gateway, running, releases.get(name, {}))
-            for name in names
+            name: _recipe(name, [e for e in endpoints if e.recipe == name], gateway, running, controller.get(name, {}))
+            for name in sorted({*recipes.names(), *ledger.recipes()})
         },
     }
 
 
-def _recipe(name: str, arms: list[Arm], gateway: InForce, running: Stack, release: Mapping[str, Any]) -> dict[str, Any]:
+def _recipe(
+    name: str, endpoints: list[Endpoint], gateway: InForce, running: Stack, controller: Mapping[str, Any]
+) -> dict[str, Any]:
     from flows import runs
     from ratchet.lake import snapshot
-    from ratchet.recipe import load
-    from releases import requests
+    from releases import api
 
-    state = requests.state_of(name)
+    state = api.state_of(name)
     champion, challenger, split = state.champion, state.challenger, gateway.splits.get(name, Split())
     try:
         last = runs.last(name) if running.checks()["prefect"]() else None
-        taken = snapshot.take(load(name))
+        taken = snapshot.take(recipes.load(name))
     except Refusal:
         last = taken = None
     return {
@@ -121,24 +123,25 @@ def _recipe(name: str, arms: list[Arm], gateway: InForce, running: Stack, releas
         "bento": champion.tag if champion else None,
         "digest": champion.digest if champion else None,
         "phase": state.phase,
-        "step": observe.named(state.trial) if state.phase == "trial" else None,
+        "step": str(state.trial) if state.phase == "trial" else None,
         "paused": state.paused,
         "frozen": state.frozen,
         "why": state.why if state.phase != "idle" else None,
-        "traffic": dict(split.weights),
-        "mirrored": {split.mirror: split.percent} if split.mirror else {},
-        "evidence": release.get("checks", []),
+        "traffic": str(split) if split.weights else "",
+        "shares": dict(split.weights),
+        "mirrored": {split.mirror: split.mirror_percent} if split.mirror else {},
+        "evidence": controller.get("checks", []),
         "endpoints": [
             {
-                "arm": a.arm,
-                "host": a.host,
-                "at": f"{a.address}:{a.port}",
-                "state": a.state,
-                "ready": a.ready,
-                "in_gateway": a.place in gateway.healthy.get((name, a.arm), ()),
-                **({"fault": a.fault} if a.fault else {}),
+                "revision": endpoint.revision,
+                "host": endpoint.host,
+                "at": f"{endpoint.address}:{endpoint.port}",
+                "state": endpoint.state,
+                "ready": endpoint.ready,
+                "in_gateway": endpoint.host_port in gateway.healthy.get((name, endpoint.revision), ()),
+                "fault": endpoint.fault,
             }
-            for a in arms
+            for endpoint in endpoints
         ],
         "last_run": dataclasses.asdict(last) if last else None,
         "last_snapshot": {"fingerprint": taken.fingerprint, "records": taken.records, "version": taken.version}
@@ -149,34 +152,37 @@ def _recipe(name: str, arms: list[Arm], gateway: InForce, running: Stack, releas
 
 
 def _notes(name: str, state: State, running: Stack) -> list[str]:
-    """What a person should know: a hand that moved an alias, releases that are frozen or halted."""
+    """What a person should know: an alias that was moved by hand, releases that are frozen or halted."""
     from models import registry
-    from releases import requests
+    from releases import api
 
     notes = [f"releases are frozen: {state.frozen}"] if state.frozen else []
-    if unread := recipes.unread(name):  # it may be gone and still serve
-        notes.append(unread)
+    if error := recipes.load_error(name):  # a recipe that is gone may still serve
+        notes.append(error)
     if state.phase == "halted":
         notes.append(f"halted, {state.why}; decide: `ratchet release promote {name}` or `ratchet release abort {name}`")
     if state.outcomes:
-        notes.append("MLflow has yet to be told the newest outcome")
+        notes.append("the newest outcome is not in MLflow yet")
     elif state.champion and running.checks()["mlflow"]():
         alias = registry.alias(name, "champion")
-        stays = f"the fleet stays at {state.champion.version}"
-        moved = requests.ledger().heard("alias").get(name)
+        stays = f"the fleet stays at version {state.champion.version}"
+        moved = api.open_ledger().statuses("alias").get(name)
         if alias is None:
-            notes.append(f"@champion is gone from MLflow, or its version is; {stays} until another is released")
+            notes.append(f"@champion, or its version, is gone from MLflow; {stays} until another one is released")
         elif alias != state.champion.version and moved and moved.body["why_not"]:
-            notes.append(f"@champion in MLflow was moved by hand to {alias}; {stays}: {moved.body['why_not']}")
+            notes.append(f"@champion in MLflow was moved by hand to version {alias}; {stays}: {moved.body['why_not']}")
     return notes
 
 
-def _champion(recipe: dict[str, Any]) -> str:
-    told = f"version {recipe['champion']} is champion" if recipe["champion"] else "nothing released yet"
+def _headline(recipe: dict[str, Any]) -> str:
+    text = f"version {recipe['champion']} is champion" if recipe["champion"] else "nothing released yet"
     if recipe["challenger"]:
-        told += f"; version {recipe['challenger']} is {recipe['phase']}"
-    at = f" at {recipe['step']}" if recipe["step"] else ""
-    return f"{told}{at}{', paused' if recipe['paused'] else ''}"
+        step = f" at {recipe['step']}" if recipe["step"] else ""
+        text += f"; version {recipe['challenger']} is {_PHASES[recipe['phase']]}{step}"
+    return f"{text}, paused" if recipe["paused"] else text
+
+
+_PHASES = {"warming": "warming", "trial": "on trial", "shifting": "getting the traffic", "halted": "halted"}
 
 
 def _short(text: str, most: int = 240) -> str:
@@ -185,7 +191,7 @@ def _short(text: str, most: int = 240) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return "; ".join(_text(v) for v in value)
+        return "; ".join(_text(item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items() if v != "")
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items() if item != "")
     return str(value)

@@ -1,7 +1,7 @@
-"""`ratchet thaw RECIPE`: releases are taken again."""
+"""`ratchet thaw RECIPE`: releases are possible again."""
 
 from __future__ import annotations
 
 from commands._stack import steering
 
-command = steering("thaw", "takes releases again", "Take releases of RECIPE again.")
+command = steering("thaw", "releases are possible again", "Accept releases of RECIPE again.")

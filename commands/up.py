@@ -7,54 +7,54 @@ from collections.abc import Callable
 
 import click
 
-from commands._stack import stack, start_host, waiting
+from commands._stack import progress, stack, start_host
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.host import Host
 from ratchet.fleet.stack import SERVERS, WORKERS
 from ratchet.settings import settings
-from ratchet.words import Split
+from ratchet.types import Split
 
 
 @click.command("up")
 def command() -> None:
-    """Start everything on this machine and wait until it is healthy; harmless when it is.
+    """Start everything on this machine and wait until it is healthy. It is harmless if everything runs.
 
-    Prefect, MLflow, the workers, the controller and the gateway run under one supervisor. What an
-    earlier crash left behind is ended, deployments are made, and every champion serves again.
+    Prefect, MLflow, the workers, the controller, the agent and the gateway run under one supervisor. What an earlier
+    crash left over is ended, deployments are created, and every champion serves again.
     """
     from flows import deploy, runs
-    from releases import requests
+    from releases import api
 
     running = stack()
     checks = running.checks()
-    with running.lock() as alone:
-        if not alone:
-            raise Refusal("another `ratchet up` or `down` is at work", settings().home, "Wait for it")
+    with running.lock() as acquired:
+        if not acquired:
+            raise Refusal("another `ratchet up` or `down` is running", settings().home, "Wait for it")
         running.open(lambda line: click.echo(line, err=True))
         running.start(SERVERS)
-        tell = waiting()
-        running.wait({"prefect": checks["prefect"]}, tell)
-        deploy.make_pools()
-        for name in runs.crash_zombies(settings()):
-            click.echo(f"flow run {name} said that it ran, and nobody ran it: marked as crashed", err=True)
+        report = progress()
+        running.wait({"prefect": checks["prefect"]}, report)
+        deploy.create_pools()
+        for name in runs.crash_dead_runs(settings()):
+            click.echo(f"flow run {name} was marked as crashed, since no process was executing it", err=True)
         running.start(WORKERS)
         for host in running.hosts():
             start_host(host)
         if deploy.deploy(settings()):
-            click.echo("deployments are made", err=True)
+            click.echo("the deployments are up to date", err=True)
         for name in recipes.names():
-            if why := recipes.unread(name):
-                click.echo(why, err=True)
-        since = {p.name: p.since for p in running.supervisor.list()}
-        listening = {
+            if error := recipes.load_error(name):
+                click.echo(error, err=True)
+        since = {process.name: process.since for process in running.supervisor.list()}
+        workers = {
             f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))
             for pool in deploy.POOLS
         }
-        serving = {f"champion of {name}": _champion(name) for name in requests.ledger().recipes()}
+        champions = {f"champion of {name}": _champion(name) for name in api.open_ledger().recipes()}
         others = {name: check for name, check in checks.items() if name != "prefect"}
-        running.wait({**others, **listening, **serving}, tell)
+        running.wait({**others, **workers, **champions}, report)
     places = {
         "Prefect": settings().prefect_url,
         # Without the query MLflow's UI opens in its GenAI mode.
@@ -68,18 +68,19 @@ def command() -> None:
 
 
 def _champion(name: str) -> Callable[[], bool]:
-    """Whether the gateway splits the recipe's traffic as the ledger says, among arms that are healthy."""
-    from releases import machine, requests
+    """Whether the gateway splits the recipe's traffic as the ledger says, among healthy revisions."""
+    from releases import api, machine
 
     def serves() -> bool:
-        state, now = requests.state_of(name), Gateway(settings()).get_routes()
+        state, in_force = api.state_of(name), Gateway(settings()).get_routes()
         if state.champion is None:
             return True
-        split = now.splits.get(name, Split())
-        if split == machine.split(state) and all(now.healthy.get((name, arm)) for arm in split.weights):
+        split = in_force.splits.get(name, Split())
+        healthy = all(in_force.healthy.get((name, revision)) for revision in split.weights)
+        if split == machine.split(state) and healthy:
             return True
-        if fault := Host(settings()).fault(name, state.champion.arm):
-            raise Refusal(fault, f"the champion of {name}", "Mend that, and run `ratchet up` again")
+        if fault := Host(settings()).fault(name, state.champion.revision):
+            raise Refusal(fault, f"the champion of {name}", "Correct that, and run `ratchet up` again")
         return False
 
     return serves

@@ -1,22 +1,22 @@
-"""`ratchet withdraw RECIPE BATCH`: for data found bad later."""
+"""`ratchet withdraw RECIPE BATCH`: removes data that turns out bad later."""
 
 from __future__ import annotations
 
 import click
 
-from commands._stack import WHY
+from commands._stack import why_required
 
 
 @click.command("withdraw")
 @click.argument("recipe")
 @click.argument("batch")
-@click.option("--why", type=WHY, required=True, help="For the record.")
+@why_required
 def command(recipe: str, batch: str, why: str) -> None:
-    """Take an admitted BATCH out of the records, into quarantine; the next run trains without it."""
+    """Move an admitted BATCH from the records to quarantine; the next run trains without it."""
     from ratchet.lake import quarantine
     from ratchet.lake.ingest import lake
     from ratchet.recipe import source
-    from releases.requests import person
+    from releases.api import person
 
     source(recipe)
     rows = quarantine.withdraw(lake(recipe), batch, why, person())

@@ -1,1 +1,1 @@
-"""IS IT FIT: what data must be, as Great Expectations suites."""
+"""IS IT FIT: what data must be, as Great Expectations suites; and drift."""

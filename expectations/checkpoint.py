@@ -1,4 +1,4 @@
-"""The only file that speaks Great Expectations: runs a recipe's suite on a batch and builds Data Docs."""
+"""The only file that uses Great Expectations: runs a recipe's suite on a batch and builds Data Docs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from expectations.suite import Expectation
 from ratchet.files import locked
 from ratchet.settings import TELEMETRY_OFF, settings
-from ratchet.words import Expected, SuiteResult
+from ratchet.types import ExpectationResult, SuiteResult
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEEP = 50
-"""Runs whose Data Docs stay: GX writes a page and a file a run and never prunes."""
+"""Runs whose Data Docs are kept: GX writes a page and a file per run and never prunes them."""
 
 
 def docs() -> Path:
@@ -23,24 +23,24 @@ def docs() -> Path:
 
 
 def check(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation, ...]) -> SuiteResult:
-    """Runs the suite on a table of statistics, a row a record.
+    """Runs the suite on a table of statistics, one row per record.
 
-    A suite that checked nothing — no rows, no expectation, one that raised — has failed.
+    A suite that checked nothing (no rows, no expectation, or one that raised) has failed.
     """
     if not suite or frame.empty:
-        why = "the suite has no expectation" if not suite else "the batch has no good record"
+        why = "the suite has no expectation" if not suite else "the batch has no valid record"
         return SuiteResult(batch, False, len(frame), (), str(docs()), why)
     os.environ.update(TELEMETRY_OFF)
     try:
-        # The file context is one for all recipes, and two runs may validate at once.
+        # All recipes share one file context, and two runs may validate at the same time.
         with locked(settings().home / "gx.lock"):
             result = _run(recipe, batch, frame, suite)
     except Exception as error:
         return SuiteResult(batch, False, len(frame), (), str(docs()), f"the suite raised: {error}"[:500])
-    expected = tuple(_expected(e, r, frame) for e, r in zip(suite, result, strict=True))
-    failed = [e for e in expected if not e.passed]
+    results = tuple(_result(e, r, frame) for e, r in zip(suite, result, strict=True))
+    failed = [e for e in results if not e.passed]
     why = "; ".join(f"{e.name} on {e.column or 'the table'}: {e.observed}, expected {e.limit}" for e in failed)
-    return SuiteResult(batch, not failed, len(frame), expected, str(docs()), why)
+    return SuiteResult(batch, not failed, len(frame), results, str(docs()), why)
 
 
 def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation, ...]) -> list[Any]:
@@ -53,13 +53,13 @@ def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation,
     source = context.data_sources.add_or_update_pandas("records")
     asset = source.add_dataframe_asset(recipe)
     definition = asset.add_batch_definition_whole_dataframe("batch")
-    made = gx.ExpectationSuite(recipe)
+    gx_suite = gx.ExpectationSuite(recipe)
     for number, expectation in enumerate(suite):
         kind = getattr(gx.expectations, expectation.kind)
-        made.add_expectation(kind(**expectation.arguments, meta={"number": number, "batch": batch}))
-    made = context.suites.add_or_update(made)
+        gx_suite.add_expectation(kind(**expectation.arguments, meta={"number": number, "batch": batch}))
+    gx_suite = context.suites.add_or_update(gx_suite)
     validation = context.validation_definitions.add_or_update(
-        gx.ValidationDefinition(name=recipe, data=definition, suite=made)
+        gx.ValidationDefinition(name=recipe, data=definition, suite=gx_suite)
     )
     checkpoint = context.checkpoints.add_or_update(gx.Checkpoint(
         name=recipe, validation_definitions=[validation],
@@ -72,21 +72,21 @@ def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation,
     return sorted(results, key=lambda r: r.expectation_config.meta["number"])
 
 
-def _expected(expectation: Expectation, result: Any, frame: pd.DataFrame) -> Expected:
+def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> ExpectationResult:
     raised = (result.exception_info or {}).get("exception_message") if result.exception_info else None
-    found = result.result or {}
-    if raised or not found:
+    values = result.result or {}
+    if raised or not values:
         observed = f"it raised: {raised}" if raised else "nothing was observed"
-        return Expected(expectation.kind, expectation.column, False, str(observed)[:300], expectation.says)
-    index = found.get("unexpected_index_list") or []
+        return ExpectationResult(expectation.kind, expectation.column, False, str(observed)[:300], expectation.says)
+    index = values.get("unexpected_index_list") or []
     records = tuple(str(frame["record"].iloc[int(i)]) for i in index[:20])
-    if "element_count" in found:
-        worst = found.get("partial_unexpected_list") or []
-        observed = f"{found['unexpected_count']} of {found['element_count']} are not"
+    if "element_count" in values:
+        worst = values.get("partial_unexpected_list") or []
+        observed = f"{values['unexpected_count']} of {values['element_count']} are not"
         observed += f" (such as {worst[0]})" if worst else ""
     else:
-        observed = f"observed {found.get('observed_value')}"
-    return Expected(
+        observed = f"observed {values.get('observed_value')}"
+    return ExpectationResult(
         expectation.kind, expectation.column, bool(result.success), observed[:300], expectation.says, records
     )
 

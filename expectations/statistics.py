@@ -1,4 +1,4 @@
-"""The table that a suite looks at: one row a record, figures of its input, its label, its age."""
+"""The table of statistics that a suite checks: one row per record, with its input's properties, label and age."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _OWN = {
 
 
 def columns(recipe: Recipe) -> tuple[str, ...]:
-    """Of the table for this kind of input."""
+    """The columns of the table for this kind of input."""
     labelled = ("label", "class_share") if recipe.classes else ()
     return ("record", *labelled, *_OWN[recipe.contract.kind], "duplicate", "age_days")
 
 
 def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> pd.DataFrame:
-    """`columns` for every record of the batch in the table `where`: landed ones, or admitted ones in `records`.
+    """The statistics of every record of the batch in the table `where`, `landing` or `records`.
 
-    `duplicate` is 1 where the same input stands earlier in the batch or in the admitted records.
+    `duplicate` is 1 if the same input is earlier in the batch, or among the admitted records.
     """
     import pandas as pd
 
@@ -58,12 +58,16 @@ def _images(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
     height, width = recipe.contract.shape
     whole = b"".join(r["image"] for r in records)
     pixels = np.frombuffer(whole, np.uint8).astype(np.float64).reshape(len(records), height * width)
-    empty = not len(records)
+    if not records:
+        return {column: [] for column in _OWN["image"]}
     return {
-        "height": [len(r["image"]) // width for r in records], "width": [width] * len(records),
-        "minimum": [] if empty else pixels.min(axis=1), "maximum": [] if empty else pixels.max(axis=1),
-        "mean": [] if empty else pixels.mean(axis=1), "deviation": [] if empty else pixels.std(axis=1),
-    }  # fmt: skip
+        "height": [len(r["image"]) // width for r in records],
+        "width": [width] * len(records),
+        "minimum": pixels.min(axis=1),
+        "maximum": pixels.max(axis=1),
+        "mean": pixels.mean(axis=1),
+        "deviation": pixels.std(axis=1),
+    }
 
 
 def _texts(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def _texts(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _values(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
-    """`steps_after` counts from the value before it in time; the first of a batch follows itself by one."""
+    """`steps_after` is the number of steps since the value before it in time; it is 1 for the first of a batch."""
     assert isinstance(recipe.contract, SeriesContract)
     seconds = np.array([r["captured_at"].timestamp() for r in records])
     order = np.argsort(seconds, kind="stable")

@@ -1,4 +1,4 @@
-"""The suite of a recipe, as data: what `checkpoint` hands to Great Expectations."""
+"""The suite of a recipe as data, which `checkpoint` passes to Great Expectations."""
 
 from __future__ import annotations
 
@@ -24,26 +24,28 @@ class Expectation:
 
 
 def suite(recipe: Recipe) -> tuple[Expectation, ...]:
-    """Schema, row count, what goes for this kind of input, labels and their balance, duplicates, freshness."""
-    want, known = recipe.suite, list(columns(recipe))
+    """Schema, row count, properties of the inputs, labels and their balance, duplicates, age."""
+    limits, known = recipe.suite, list(columns(recipe))
     own = {"image": _images, "text": _texts, "series": _series}[recipe.contract.kind](recipe)
     return (
         Expectation(
             "ExpectTableColumnsToMatchSet", {"column_set": known, "exact_match": True}, "the columns are known"
         ),
-        Expectation("ExpectTableRowCountToBeBetween", {"min_value": want.min_rows}, f"at least {want.min_rows} rows"),
+        Expectation(
+            "ExpectTableRowCountToBeBetween", {"min_value": limits.min_rows}, f"at least {limits.min_rows} rows"
+        ),
         *own,
         *(_labels(recipe) if recipe.classes else ()),
         Expectation(
             "ExpectColumnMeanToBeBetween",
-            {"column": "duplicate", "max_value": want.max_duplicates},
-            f"at most {want.max_duplicates:.0%} duplicates",
+            {"column": "duplicate", "max_value": limits.max_duplicates},
+            f"at most {limits.max_duplicates:.0%} duplicates",
             "duplicate",
         ),
         Expectation(
             "ExpectColumnValuesToBeBetween",
-            {"column": "age_days", "min_value": -1, "max_value": want.max_age_days},
-            f"captured within {want.max_age_days:g} days, and not in the future",
+            {"column": "age_days", "min_value": -1, "max_value": limits.max_age_days},
+            f"captured in the last {limits.max_age_days:g} days, and not in the future",
             "age_days",
         ),
     )
@@ -70,12 +72,12 @@ def _texts(recipe: Recipe) -> tuple[Expectation, ...]:
     contract = recipe.contract
     assert isinstance(contract, TextContract)
     return (
-        _between("characters", 1, contract.longest),
+        _between("characters", 1, contract.max_characters),
         Expectation("ExpectColumnValuesToBeBetween", {"column": "words", "min_value": 1}, "at least one word", "words"),
         Expectation(
             "ExpectColumnMeanToBeBetween",
             {"column": "unprintable", "max_value": 0.01},
-            "at most 1% of the characters are none that are printed",
+            "at most 1% of the characters are unprintable",
             "unprintable",
         ),
     )
@@ -89,14 +91,14 @@ def _series(recipe: Recipe) -> tuple[Expectation, ...]:
         Expectation(
             "ExpectColumnValuesToBeBetween",
             {"column": "steps_after", "min_value": 1, "max_value": 1, "mostly": 1 - recipe.suite.max_gaps},
-            f"one value every {contract.step} s, but for {recipe.suite.max_gaps:.0%}",
+            f"one value every {contract.step} s, with at most {recipe.suite.max_gaps:.0%} exceptions",
             "steps_after",
         ),
     )
 
 
 def _labels(recipe: Recipe) -> tuple[Expectation, ...]:
-    labels, want = list(range(len(recipe.classes))), recipe.suite
+    labels, limits = list(range(len(recipe.classes))), recipe.suite
     return (
         Expectation(
             "ExpectColumnValuesToBeInSet",
@@ -107,13 +109,13 @@ def _labels(recipe: Recipe) -> tuple[Expectation, ...]:
         Expectation(
             "ExpectColumnUniqueValueCountToBeBetween",
             {"column": "label", "min_value": len(labels), "max_value": len(labels)},
-            f"all {len(labels)} classes are there",
+            f"all {len(labels)} classes are present",
             "label",
         ),
         Expectation(
             "ExpectColumnMinToBeBetween",
-            {"column": "class_share", "min_value": want.min_class_share},
-            f"the rarest class has at least {want.min_class_share:.0%} of the rows",
+            {"column": "class_share", "min_value": limits.min_class_share},
+            f"the rarest class has at least {limits.min_class_share:.0%} of the rows",
             "class_share",
         ),
     )

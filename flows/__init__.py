@@ -1,1 +1,1 @@
-"""WHEN: the order of events. The only room that imports prefect. Thin."""
+"""WHEN: the order of events. The only room that imports prefect."""

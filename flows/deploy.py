@@ -1,4 +1,4 @@
-"""Makes Prefect hold the work pools, the deployments of prefect.yaml, and those derived for other recipes."""
+"""Creates Prefect's work pools, the deployments of prefect.yaml, and those derived for other recipes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from flows.runs import api
+from flows.runs import client
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.files import keep, kept, replace
+from ratchet.files import load, replace, save
 from ratchet.settings import ROOT, Settings
 
 POOLS = ("cpu", "gpu")
@@ -24,75 +24,75 @@ POOLS = ("cpu", "gpu")
 
 def expand(declared: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """`prefect.yaml` with a copy of each recipe's deployment for every recipe that has none. Pure."""
-    found = declared["deployments"]
-    have = {(d["entrypoint"], d.get("parameters", {}).get("recipe")) for d in found}
+    deployments = declared["deployments"]
+    existing = {(d["entrypoint"], d.get("parameters", {}).get("recipe")) for d in deployments}
     derived = []
-    for template in found:
+    for template in deployments:
         if template.get("parameters", {}).get("recipe") is None:
             continue
         for name in names:
-            if (template["entrypoint"], name) not in have:
-                have.add((template["entrypoint"], name))
-                made = copy.deepcopy(template)
-                made["name"] = made["parameters"]["recipe"] = name
-                derived.append(made)
-    return {**declared, "deployments": [*found, *derived]}
+            if (template["entrypoint"], name) not in existing:
+                existing.add((template["entrypoint"], name))
+                deployment = copy.deepcopy(template)
+                deployment["name"] = deployment["parameters"]["recipe"] = name
+                derived.append(deployment)
+    return {**declared, "deployments": [*deployments, *derived]}
 
 
-def keep_schedules(declared: dict[str, Any], awake: dict[str, bool]) -> dict[str, Any]:
-    """The same, with each schedule paused or awake as a person left it. Pure. Keys are `flow/deployment`."""
+def keep_schedules(declared: dict[str, Any], active: dict[str, bool]) -> dict[str, Any]:
+    """The same, with each schedule active or paused as a person left it. Pure. Keys are `flow/deployment`."""
     kept = copy.deepcopy(declared)
     for deployment in kept["deployments"]:
-        name = f"{deployment['entrypoint'].split('.')[-1].replace('_', '-')}/{deployment['name']}"
+        name = f"{_flow(deployment)}/{deployment['name']}"
         for schedule in deployment.get("schedules", []):
-            schedule["active"] = awake.get(name, schedule.get("active", False))
+            schedule["active"] = active.get(name, schedule.get("active", False))
     return kept
 
 
-def make_pools() -> None:
+def _flow(deployment: dict[str, Any]) -> str:
+    name: str = deployment["entrypoint"].split(".")[-1].replace("_", "-")
+    return name
+
+
+def create_pools() -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
-    with api() as client:
+    with client() as prefect:
         for name in POOLS:
             try:
-                client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+                prefect.create_work_pool(WorkPoolCreate(name=name, type="process"))
             except ObjectAlreadyExists:
                 continue
 
 
 def deploy(settings: Settings) -> bool:
-    """Deploys what changed; False where everything stood as declared.
+    """Deploys what changed; False if everything was as declared.
 
-    Raises Refusal when Prefect refuses a deployment.
+    Raises Refusal if Prefect refuses a deployment.
     """
-
     declared = expand(yaml.safe_load((ROOT / "prefect.yaml").read_text()), recipes.names())
-    with api() as client:
-        there = client.read_deployments()
-        flows = {f.id: f.name for f in client.read_flows()}
-    awake = {f"{flows[d.flow_id]}/{d.name}": all(s.active for s in d.schedules) for d in there if d.schedules}
-    mark = _mark(declared)
-    marked = settings.home / "deployed.json"
-    wanted = {(d["entrypoint"].split(".")[-1].replace("_", "-"), d["name"]) for d in declared["deployments"]}
-    if (kept(marked) or {}).get("mark") == mark and wanted <= {(flows[d.flow_id], d.name) for d in there}:
+    with client() as prefect:
+        existing = prefect.read_deployments()
+        flows = {flow.id: flow.name for flow in prefect.read_flows()}
+    active = {f"{flows[d.flow_id]}/{d.name}": all(s.active for s in d.schedules) for d in existing if d.schedules}
+    digest, record = _digest(declared), settings.home / "deployed.json"
+    wanted = {(_flow(deployment), deployment["name"]) for deployment in declared["deployments"]}
+    if (load(record) or {}).get("digest") == digest and wanted <= {(flows[d.flow_id], d.name) for d in existing}:
         return False
     path = settings.home / "prefect.yaml"
-    replace(path, yaml.safe_dump(keep_schedules(declared, awake)))
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)],
-        capture_output=True, text=True, env=os.environ, cwd=settings.home,
-    )  # fmt: skip
-    if done.returncode:
-        raise Refusal(
-            f"Prefect refused ({(done.stdout + done.stderr).strip()[-400:]})", ROOT / "prefect.yaml", "Mend the file"
-        )
-    keep(marked, {"mark": mark})
+    replace(path, yaml.safe_dump(keep_schedules(declared, active)))
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
+    process = subprocess.run(command, capture_output=True, text=True, env=os.environ, cwd=settings.home)
+    if process.returncode:
+        output = (process.stdout + process.stderr).strip()[-400:]
+        raise Refusal(f"Prefect refused ({output})", ROOT / "prefect.yaml", "Correct the file")
+    save(record, {"digest": digest})
     return True
 
 
-def _mark(declared: dict[str, Any]) -> str:
-    """Of the declarations and of the flows, whose parameters a deployment describes."""
+def _digest(declared: dict[str, Any]) -> str:
+    """Of the declarations, and of the flows, whose parameters are part of a deployment."""
     digest = hashlib.sha256(json.dumps(declared, sort_keys=True).encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())

@@ -1,4 +1,4 @@
-"""A refusal as a flow's state: the sentence is what one reads, the stack trace is for the log."""
+"""Turns a refusal into the state of a flow: people read the sentence, and the stack trace is for the log."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ratchet.errors import Refusal
 
 def refusals_are_states(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
-    def wrapped(*arguments: Any, **named: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*arguments, **named)
+            return function(*args, **kwargs)
         except Refusal as refusal:
             return Failed(message=str(refusal))
 

@@ -1,4 +1,4 @@
-"""The loop: ingest, validate, train, shrink, judge, package, release, observe. A newcomer reads this first."""
+"""The loop: ingest, validate, train, optimize, evaluate, package, release, smoke test. Read this first."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flows import stages
 from flows.compete import compete
 from flows.refusals import refusals_are_states
 from ratchet.errors import Refusal
-from ratchet.words import version_of
-from releases import ledger, requests
+from ratchet.types import Candidate, version_of
+from releases import api, ledger
 
 
 @flow(name="retrain-and-release", flow_run_name="{recipe}", persist_result=False)
@@ -27,35 +27,38 @@ def retrain_and_release(
     trials: int | None = None,
     warm_start: bool = False,
 ) -> Any:
-    """Turns the loop once for a recipe. On unchanged data, parameters, recipe, service and lock it does nothing.
+    """Runs the loop once for a recipe. If data, parameters, recipe, service and lock are unchanged, it does nothing.
 
-    A batch that fails its suite, a verdict against, a bento that does not answer: each ends the run
-    with a sentence, and the champion goes on serving.
+    A batch that fails its suite, a candidate that is rejected, a bento that does not answer: each ends the run with
+    a sentence, and the champion still serves.
     """
-    with ledger.held(requests.ledger(), f"run:{recipe}", str(flow_run.id)) as still_mine:
+    with ledger.hold_lease(api.open_ledger(), f"run:{recipe}", str(flow_run.id)) as require_lease:
         if families and trials:
-            raise Refusal("a recipe's space is of its own family", recipe, "Give families or trials, not both")
+            raise Refusal("a search is for the recipe's own family", recipe, "Give families or trials, not both")
         stages.ingest(recipe)
         snapshot = stages.validate(recipe)
         if families:
             candidate = compete(recipe, snapshot, families, epochs, batch_size, warm_start)
         else:
             candidate = stages.train(recipe, snapshot, epochs, batch_size, trials=trials, warm_start=warm_start)
-        candidate = stages.shrink(recipe, candidate)
-        state = requests.state_of(recipe)
-        arm = stages.arm(recipe, candidate)
-        if state.champion and state.champion.arm == arm:
-            return Completed(
-                message=f"nothing new: version {candidate.version} serves and is of this data and these parameters"
-            )
-        mended = state.champion is not None and state.champion.version == candidate.version
-        if arm in state.rolled_back or (not mended and candidate.version in map(version_of, state.rolled_back)):
-            return Completed(
-                message=f"nothing new: version {candidate.version} was rolled back and is released again only by hand"
-            )
-        candidate, verdict = stages.judge(recipe, candidate)
-        package = stages.package(recipe, candidate, verdict)
-        still_mine()
+        candidate = stages.optimize(recipe, candidate)
+        if reason := _nothing_new(recipe, candidate):
+            return Completed(message=f"nothing new: version {candidate.version} {reason}")
+        candidate, report = stages.evaluate(recipe, candidate)
+        package = stages.package(recipe, candidate, report)
+        require_lease()
         stages.release(package, strategy)
-        stages.observe(package)
-        return Completed(message=f"version {package.version} is champion: {verdict.why}")
+        stages.smoke_test(package)
+        return Completed(message=f"version {package.version} is champion: {report.why}")
+
+
+def _nothing_new(recipe: str, candidate: Candidate) -> str:
+    """Why this candidate needs no release; empty if it may need one."""
+    state, revision = api.state_of(recipe), stages.revision(recipe, candidate)
+    if state.champion and state.champion.revision == revision:
+        return "already serves, and is of this data and these parameters"
+    repackaged = state.champion is not None and state.champion.version == candidate.version
+    rolled_back = candidate.version in map(version_of, state.rolled_back)
+    if revision in state.rolled_back or (rolled_back and not repackaged):
+        return "was rolled back and is released again only by hand"
+    return ""

@@ -1,4 +1,4 @@
-"""One task a stage: each takes words and returns one, keeps what it found as an artifact, and may refuse."""
+"""The stages, one task each: a stage takes types and returns one, saves its result as an artifact, and may refuse."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows import dossiers
-from flows.measure import on_a_host
+from flows import model_cards
+from flows.latency_benchmark import on_a_host
+from flows.log import log
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.lake import ingest as lake
@@ -25,304 +26,336 @@ from ratchet.lake import snapshot as snapshots
 from ratchet.recipe import Recipe, Training
 from ratchet.recipe import load as load_recipe
 from ratchet.settings import settings
-from ratchet.words import Candidate, Package, Snapshot, Verdict, to_json
-from releases import act, record, requests
-from releases.state import State
+from ratchet.types import Candidate, EvaluationReport, Package, Snapshot, Split, SuiteResult, from_json, to_json
+from releases import api, history
 
 WHO = "retrain-and-release"
 
 
 def stage(function: Any) -> Any:
-    """A Prefect task that hands over words, not results: nothing is cached, pickled or tried again."""
+    """A Prefect task whose result is neither cached nor persisted, and which is not retried."""
     return task(function, cache_policy=NO_CACHE, persist_result=False, retries=0)
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    # Not under the home: BentoML builds nothing below a hidden folder, and `.ratchet` is one.
+    # Not below the home: BentoML builds nothing below a hidden folder, and `.ratchet` is one.
     with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
         yield Path(folder)
 
 
 @stage
 def ingest(name: str) -> None:
-    """Lands the recipe's first batch where nothing was ever landed."""
+    """Lands the recipe's first batch if no batch ever landed."""
     recipe = load_recipe(name)
-    log = get_run_logger()
     if quarantine.ever_landed(lake.lake(name)):
-        log.info("%d batches wait to be validated", len(quarantine.pending(lake.lake(name))))
+        log.info("%d batches are waiting for validation", len(quarantine.pending(lake.lake(name))))
         return
     batch = lake.land_feed(recipe, recipe.batches[0], WHO)
-    log.info(
-        "batch %s: %d records landed, %d in quarantine, from %s",
-        batch.id,
-        batch.accepted,
-        batch.quarantined,
-        batch.source,
-    )
+    counts = batch.id, batch.accepted, batch.quarantined, batch.source
+    log.info("batch %s: %d records landed, %d in quarantine, from %s", *counts)
 
 
 @stage
 def validate(name: str) -> Snapshot:
-    """Runs the suite on each landed batch: admitted, or quarantined whole. Returns the snapshot after it."""
-    recipe, home, log = load_recipe(name), lake.lake(name), get_run_logger()
+    """Runs the suite on each landed batch and admits or quarantines it as a whole. Returns the new snapshot."""
+    recipe, home = load_recipe(name), lake.lake(name)
     failed = []
     for batch in quarantine.pending(home):
-        result = dossiers.suite_result(recipe, batch)
-        create_table_artifact(
-            [{"expectation": e.name, "column": e.column, "expected": e.limit, "observed": e.observed,
-              "passed": e.passed, "records": ", ".join(r[:12] for r in e.records)} for e in result.expected],
-            key=f"suite-{name}", description=f"Batch {batch}: {'admitted' if result.passed else result.why}",
-        )  # fmt: skip
+        result = model_cards.run_suite(recipe, batch)
+        _publish_suite(name, result)
         if result.passed:
             quarantine.admit_landed(home, batch, WHO)
-            log.info("batch %s: %d expectations met on %d rows; admitted", batch, len(result.expected), result.rows)
+            count = len(result.expectations)
+            log.info("batch %s: %d expectations hold on %d rows; admitted", batch, count, result.rows)
         else:
             quarantine.refuse_landed(home, batch, result.why, WHO)
             failed.append(result)
     if failed:
-        first = failed[0]
-        records = [r[:12] for e in first.expected for r in e.records][:5]
-        on = f", on records {', '.join(records)}" if records else ""
-        raise Refusal(
-            f"the suite failed: {first.why}{on}",
-            f"batch {', '.join(f.batch for f in failed)} of {name}",
-            f"It is in quarantine: `ratchet quarantine show {name} {first.batch}`; Data Docs: {first.docs}. "
-            + requests.goes_on(requests.state_of(name)),
-        )
+        raise _failed_suite(name, failed)
     snapshot = snapshots.take(recipe)
     log.info("snapshot %s: %d records, Delta version %d", snapshot.fingerprint[:12], snapshot.records, snapshot.version)
     return snapshot
 
 
+def _publish_suite(name: str, result: SuiteResult) -> None:
+    rows = [
+        {
+            "expectation": expectation.name,
+            "column": expectation.column,
+            "expected": expectation.limit,
+            "observed": expectation.observed,
+            "passed": expectation.passed,
+            "records": ", ".join(record[:12] for record in expectation.records),
+        }
+        for expectation in result.expectations
+    ]
+    outcome = "admitted" if result.passed else result.why
+    create_table_artifact(rows, key=f"suite-{name}", description=f"Batch {result.batch}: {outcome}")
+
+
+def _failed_suite(name: str, failed: list[SuiteResult]) -> Refusal:
+    first = failed[0]
+    records = [record[:12] for expectation in first.expectations for record in expectation.records][:5]
+    where = f", for records {', '.join(records)}" if records else ""
+    batches = ", ".join(result.batch for result in failed)
+    next = (
+        f"It is in quarantine: `ratchet quarantine show {name} {first.batch}`; Data Docs: {first.docs}. "
+        + api.what_serves(api.state_of(name))
+    )
+    return Refusal(f"the suite failed: {first.why}{where}", f"batch {batches} of {name}", next)
+
+
 @stage
 def train(
-    name: str, snapshot: Snapshot, epochs: int | None = None, batch_size: int | None = None, family: str | None = None,
-    trials: int | None = None, warm_start: bool = False,
-) -> Candidate:  # fmt: skip
-    """The candidate of this snapshot and these parameters; trained only where none stands in the registry.
+    name: str,
+    snapshot: Snapshot,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    family: str | None = None,
+    trials: int | None = None,
+    warm_start: bool = False,
+) -> Candidate:
+    """The candidate of this snapshot and these parameters, which is trained only if the registry has none.
 
-    With `trials` the parameters are searched for; with `warm_start` it goes on from the champion's weights.
+    With `trials` the parameters are searched first; with `warm_start` it starts from the champion's weights.
     """
     from models import candidate as candidates
     from models.search import search
 
-    recipe, log = load_recipe(name), get_run_logger()
-    asked = recipe.training
-    training = replace(asked, epochs=epochs or asked.epochs, batch_size=batch_size or asked.batch_size)
-    if family and family != asked.family:  # its own size, since the recipe's is another's
+    recipe = load_recipe(name)
+    own = recipe.training
+    training = replace(own, epochs=epochs or own.epochs, batch_size=batch_size or own.batch_size)
+    if family and family != own.family:  # with its default size, since the recipe's is for another family
         training = replace(training, family=family, parameters={})
     if warm_start:
-        training = replace(training, start=_start(recipe, training, snapshot, log.info))
+        training = replace(training, initial_weights=_initial_weights(recipe, training, snapshot, log.info))
     if trials:
         training = search(recipe, training, snapshot, trials, log.info)
     candidate, new = candidates.make(recipe, training, snapshot, log.info)
-    did = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
+    how = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
     metric = recipe.answers.metric
-    log.info("version %s %s: test %s %.4f", candidate.version, did, metric.replace("_", " "),
-             candidate.metrics[f"test_{metric}"])  # fmt: skip
+    value = candidate.metrics[f"test_{metric}"]
+    log.info("version %s %s: test %s %.4f", candidate.version, how, metric.replace("_", " "), value)
     return candidate
 
 
-def _start(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[[str], None]) -> str:
-    """The champion's weights, or none where it is of another family, or there is none yet.
+def _initial_weights(recipe: Recipe, training: Training, snapshot: Snapshot, report: Callable[[str], None]) -> str:
+    """The champion's weights; empty if it is of another family, or there is none.
 
-    A champion of this very snapshot is not trained on: it would never end.
+    A champion of this very snapshot is not trained again, which would never end.
     """
     from models import candidate as candidates
     from models import registry
 
-    champion = requests.state_of(recipe.name).champion
-    found = registry.version(recipe.name, champion.version) if champion else None
-    if found is None:
-        tell("there is no champion to go on from: it starts cold")
+    champion = api.state_of(recipe.name).champion
+    version = registry.version(recipe.name, champion.version) if champion else None
+    if version is None:
+        report("there is no champion to start from, so training starts cold")
         return ""
-    known = candidates.read(found)
+    known = candidates.read(version)
     if known.family != training.family:
-        tell(f"the champion is a {known.family}: the {training.family} starts cold")
+        report(f"the champion is of the family {known.family}, so the {training.family} starts cold")
         return ""
-    return (
-        str(known.parameters.get("start", "")) if known.snapshot.fingerprint == snapshot.fingerprint else known.weights
-    )
+    if known.snapshot.fingerprint == snapshot.fingerprint:
+        return str(known.parameters.get("initial_weights", ""))
+    return known.weights
 
 
 @stage
-def shrink(name: str, candidate: Candidate) -> Candidate:
-    """The same with its smaller and faster forms, and the one that is packaged; decided once for a version."""
+def optimize(name: str, candidate: Candidate) -> Candidate:
+    """The candidate with its variants, one of them packaged, which is chosen once for a version."""
     from models import variants
-    from models.judge.variants import chosen
+    from models.evaluation.variants import choose
 
-    log, recipe, found = get_run_logger(), load_recipe(name), variants.kept(candidate)
-    if found is None:
+    recipe, chosen = load_recipe(name), variants.chosen(candidate)
+    if chosen is None:
         with scratch() as folder:
             made = variants.make(recipe, candidate, folder)
-        log.info("the forms are measured on a host")
-        where, took = on_a_host(candidate, made, recipe.memory_mb)
-        found = chosen(made, took, where, recipe.answers.tolerance)
-        if took:  # a host that was away today must not decide for ever
-            variants.keep(candidate, found)
-    for one in found:
-        took_ = "not measured" if one.milliseconds is None else f"{one.milliseconds:.3f} ms"
-        log.info("%s%s: %s, %.2f MB, on %s; %s", one.name, " (packaged)" if one.packaged else "", took_, one.megabytes,
-                 one.where, one.check.detail)  # fmt: skip
-    return replace(candidate, variants=found)
+        log.info("running the latency benchmark on a host")
+        measured_on, timings = on_a_host(candidate, made, recipe.memory_mb)
+        chosen = choose(made, timings, measured_on, recipe.answers.tolerance)
+        if timings:  # without a host the choice is not final
+            variants.save(candidate, chosen)
+    for variant in chosen:
+        latency = "not measured" if variant.latency_ms is None else f"{variant.latency_ms:.3f} ms"
+        label = f"{variant.name} (packaged)" if variant.packaged else variant.name
+        figures = latency, variant.size_mb, variant.measured_on, variant.check.detail
+        log.info("%s: %s, %.2f MB, on %s; %s", label, *figures)
+    return replace(candidate, variants=chosen)
 
 
 @stage
-def judge(name: str, candidate: Candidate) -> tuple[Candidate, Verdict]:
-    """The verdict, and what it is on: where a smaller form is refused, the full one is judged instead.
+def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationReport]:
+    """The candidate with its report. If a smaller variant is rejected, fp32 is evaluated instead.
 
-    A candidate that is not blessed ends the run.
+    Raises Refusal if the candidate is rejected, which ends the run.
     """
     from models import variants
-    from models.decide import decide
-    from models.judge.variants import without
+    from models.evaluate import evaluate as run_evaluation
+    from models.evaluation.variants import reject_packaged
 
-    state, recipe = requests.state_of(name), load_recipe(name)
-    served = [p.version for p in (*state.former, *([state.champion] if state.champion else []))]
-    # The champion's own version in a mended package is judged as it was: against those before it.
-    ever = [version for version in served if version != candidate.version]
-    champion = ever[-1] if ever else None
+    state, recipe = api.state_of(name), load_recipe(name)
+    champions = [package.version for package in (*state.former, *([state.champion] if state.champion else []))]
+    # The champion's own version in a new package is compared with those before it, as it was the first time.
+    others = [version for version in champions if version != candidate.version]
+    champion = others[-1] if others else None
     with scratch() as folder:
-        verdict = decide(recipe, candidate, champion, ever, folder)
-        if not verdict.blessed and candidate.packaged != candidate.onnx:
-            get_run_logger().info("the smaller form is refused, and the full one judged: %s", verdict.why)
-            candidate = replace(candidate, variants=without(candidate.variants, f"refused: {verdict.why}"))
-            variants.keep(candidate, candidate.variants)
-            verdict = decide(recipe, candidate, champion, ever, folder)
-    create_table_artifact(
-        [{"check": c.name, "outcome": c.outcome, "figure": c.figure, "threshold": c.threshold, "detail": c.detail}
-         for c in verdict.checks],
-        key=f"verdict-{name}", description=f"Version {verdict.version}: {verdict.why}",
-    )  # fmt: skip
-    for check in verdict.checks:
-        get_run_logger().info("%s: %s (%s)", check.name, check.outcome, check.detail)
-    dossiers.tell(candidate, verdict)
-    if not verdict.blessed:
-        raise Refusal(f"the verdict is against it: {verdict.why}", f"version {verdict.version} of {name}",
-                      f"It stays registered and is never served. {requests.goes_on(state)}")  # fmt: skip
-    return candidate, verdict
+        report = run_evaluation(recipe, candidate, champion, others, folder)
+        if not report.blessed and candidate.packaged != candidate.onnx:
+            log.info("the smaller variant is rejected, so fp32 is evaluated: %s", report.why)
+            candidate = replace(candidate, variants=reject_packaged(candidate.variants, f"rejected: {report.why}"))
+            variants.save(candidate, candidate.variants)
+            report = run_evaluation(recipe, candidate, champion, others, folder)
+    _publish_report(name, report)
+    model_cards.publish(candidate, report)
+    if not report.blessed:
+        which = f"version {report.version} of {name}"
+        next = f"It stays registered and is never served. {api.what_serves(state)}"
+        raise Refusal(f"the candidate was rejected: {report.why}", which, next)
+    return candidate, report
 
 
-def arm(name: str, candidate: Candidate) -> str:
-    """What would serve it: the same weights in a mended service are another."""
+def _publish_report(name: str, report: EvaluationReport) -> None:
+    rows = [
+        {
+            "check": check.name,
+            "outcome": check.outcome,
+            "value": check.value,
+            "threshold": check.threshold,
+            "detail": check.detail,
+        }
+        for check in report.checks
+    ]
+    create_table_artifact(rows, key=f"evaluation-{name}", description=f"Version {report.version}: {report.why}")
+    for check in report.checks:
+        log.info("%s: %s (%s)", check.name, check.outcome, check.detail)
+
+
+def revision(name: str, candidate: Candidate) -> str:
+    """The name of the revision that would serve it: the same weights with other service code are another one."""
     from bentos import build
 
-    return build.arm(candidate.version, build.package_key(load_recipe(name), candidate.packaged, candidate.vocabulary))
+    key = build.package_key(load_recipe(name), candidate.packaged, candidate.vocabulary)
+    return build.revision(candidate.version, key)
 
 
 @stage
-def package(name: str, candidate: Candidate, verdict: Verdict) -> Package:
-    """The bento: built once for a package key, kept beside the version in MLflow."""
-    from bentos import build, golden
-    from models import candidate as candidates
+def package(name: str, candidate: Candidate, report: EvaluationReport) -> Package:
+    """The bento, built once for a package key and kept with the version in MLflow."""
+    from bentos import build
     from models import registry
-    from ratchet import stage as stages
+    from ratchet import memo
 
     recipe = load_recipe(name)
     key = build.package_key(recipe, candidate.packaged, candidate.vocabulary)
-    labels = {"package": key, "model": name, "version": candidate.version, "run": candidate.run_id,
-              "snapshot": candidate.snapshot.fingerprint, "commit": candidate.commit}  # fmt: skip
 
     def work() -> Package:
-        with scratch() as folder:
-            made = candidates.exported(recipe, candidate, folder)
-            inputs = golden.drawn(recipe, snapshots.load(recipe, candidate.snapshot))
-            tag, bento = build.build(
-                recipe,
-                candidate.version,
-                sorted(made.path.parent.iterdir()),
-                inputs,
-                made.answers(inputs),
-                labels,
-                dossiers.of(candidate, verdict),
-                folder,
-            )
-            path = registry.beside(candidate, bento.name)
-            registry.upload(path, bento)
-            packed = Package(name, candidate.version, key, tag, sha256(bento), path, recipe.memory_mb)
-        serves = requests.state_of(name).champion
-        if serves is None or serves.version != candidate.version:  # of that one, the tag follows its promotion
-            registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(packed)))
-        return packed
+        built = _build(recipe, candidate, report, key)
+        champion = api.state_of(name).champion
+        if champion is None or champion.version != candidate.version:  # else the tag follows its promotion
+            registry.set_tag(name, candidate.version, "ratchet.package", json.dumps(to_json(built)))
+        return built
 
-    named = {"package": key, "version": candidate.version, "memory": recipe.memory_mb}
-    stage_key = stages.key("package", build.VERSION, **named, verdict=to_json(verdict))
-    made, new = stages.run(stage_key, Package, work, source=build.build, still=lambda p: registry.has(p.artifact))
-    get_run_logger().info("%s %s, SHA-256 %s", made.tag, "built" if new else "was built before", made.digest[:16])
-    return made
+    inputs = {"package": key, "version": candidate.version, "memory": recipe.memory_mb}
+    stage_key = memo.key("package", build.VERSION, **inputs, evaluation=to_json(report))
+    built, new = memo.run(stage_key, Package, work, source=build.build, valid=lambda p: registry.has(p.artifact))
+    log.info("%s %s, SHA-256 %s", built.tag, "built" if new else "was built before", built.digest[:16])
+    return built
+
+
+def _build(recipe: Recipe, candidate: Candidate, report: EvaluationReport, key: str) -> Package:
+    from bentos import build, golden
+    from models import candidate as candidates
+    from models import registry
+
+    labels = {
+        "package": key,
+        "model": recipe.name,
+        "version": candidate.version,
+        "run": candidate.run_id,
+        "snapshot": candidate.snapshot.fingerprint,
+        "commit": candidate.commit,
+    }
+    with scratch() as folder:
+        exported = candidates.exported(recipe, candidate, folder)
+        files = sorted(exported.path.parent.iterdir())
+        inputs = golden.choose_inputs(recipe, snapshots.load(recipe, candidate.snapshot))
+        outputs = exported.predict(inputs)
+        contents = build.Contents(files, inputs, outputs, labels, model_cards.card(candidate, report))
+        tag, bento = build.build(recipe, candidate.version, contents, folder)
+        artifact = registry.path_of(candidate, bento.name)
+        registry.upload(artifact, bento)
+        return Package(recipe.name, candidate.version, key, tag, sha256(bento), artifact, recipe.memory_mb)
 
 
 @stage
-def release(made: Package, strategy: str | None = None) -> None:
-    """Asks for the release, has each host serve the package, and watches the controller promote it.
+def release(package: Package, strategy: str | None = None) -> None:
+    """Requests the release, shows in a run of `warm` how each host warms it, and watches the controller promote it.
 
-    A run that was killed in the middle goes on with the request that it had entered.
+    If the run is killed, the next one continues with the request that it made.
     """
-    log, state = get_run_logger(), requests.state_of(made.recipe)
+    state = api.state_of(package.recipe)
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         log.info(line)
-        show(made)
+        _publish_release(package)
 
-    if not (state.challenger == made and state.kind == "release"):
-        plan = load_recipe(made.recipe).releasing
-        plan = plan.by(strategy) if strategy else plan
-        state = requests.release(made, plan, WHO, f"blessed candidate {made.version}")
-    if state.phase == "warming":
-        place(made, state)
-    try:
-        requests.watch(made, tell)
-    finally:
-        show(made)
-
-
-def show(made: Package) -> None:
-    """The release so far as an artifact: each event with its figures and the split after it."""
-    told = record.release(requests.ledger().read(made.recipe), made.version)["events"]
-    rows = [
-        {"at": datetime.fromtimestamp(e["at"], UTC).isoformat(" ", "seconds"), "event": e["event"], "who": e["who"],
-         "traffic": ", ".join(f"{arm} {weight} %" for arm, weight in e["split"]["weights"].items()),
-         "figures": "; ".join(f"{c['name']} {c['outcome']}: {c['detail']}" for c in e.get("checks", ())),
-         "why": e.get("why", "")}
-        for e in told
-    ]  # fmt: skip
-    create_table_artifact(rows, key=f"release-{made.recipe}", description=f"The release of version {made.version}")
+    if not (state.challenger == package and state.kind == "release"):
+        plan = load_recipe(package.recipe).release_plan
+        plan = plan.with_strategy(strategy) if strategy else plan
+        state = api.release(package, plan, WHO, f"blessed candidate {package.version}")
+    with _warm_runs(package, state.hosts if state.phase == "warming" else ()):
+        try:
+            api.watch(package, report)
+        finally:
+            _publish_release(package)
 
 
-def place(made: Package, state: State) -> None:
-    """Runs `serve` on each host's own queue, a few side by side, and reports the one that could not."""
+@contextmanager
+def _warm_runs(package: Package, hosts: tuple[str, ...]) -> Iterator[None]:
+    """A run of `warm` on each host's own queue; what it reported is logged when the release is over."""
     from flows import runs
 
-    log, hosts, at_once = get_run_logger(), state.hosts, state.plan.max_surge
-    for first in range(0, len(hosts), at_once):
-        batch = {
-            h: runs.start("serve/gpu", {"package": to_json(made)}, queue=h) for h in hosts[first : first + at_once]
+    ids = {host: runs.start("warm/gpu", {"package": to_json(package)}, queue=host) for host in hosts}
+    try:
+        yield
+    finally:
+        for host, id in ids.items():
+            log.info("host %s: %s", host, runs.wait(id, 10).message)
+
+
+def _publish_release(package: Package) -> None:
+    """The release so far as an artifact: each event with its checks and the split after it."""
+    release = history.release(api.open_ledger().read(package.recipe), package.version)
+    rows = [
+        {
+            "at": datetime.fromtimestamp(event["at"], UTC).isoformat(" ", "seconds"),
+            "event": event["event"],
+            "who": event["who"],
+            "traffic": str(from_json(Split, event["split"])),
+            "checks": "; ".join(f"{c['name']} {c['outcome']}: {c['detail']}" for c in event.get("checks", ())),
+            "why": event.get("why", ""),
         }
-        for host, id in batch.items():
-            run = runs.wait(id, settings().warm_seconds, still=lambda: _under_way(made))
-            if run.state == "completed":
-                log.info("host %s: %s", host, run.message)
-            elif _under_way(made):
-                requests.report_failure(made, state.attempt, f"{run.message} (on host {host})", f"host {host}")
-
-
-def _under_way(made: Package) -> bool:
-    state = requests.state_of(made.recipe)
-    return made in (state.champion, state.challenger)
+        for event in release["events"]
+    ]
+    description = f"The release of version {package.version}"
+    create_table_artifact(rows, key=f"release-{package.recipe}", description=description)
 
 
 @stage
-def observe(made: Package) -> None:
-    """Asks the gateway for golden answers, as a caller would, and keeps what is served as an artifact."""
+def smoke_test(package: Package) -> None:
+    """Sends the golden set to the gateway as a caller would, and saves what is served as an artifact."""
     from bentos import golden
-    from ratchet.fleet.shelf import Shelf
+    from models import registry
+    from ratchet.fleet.package_cache import PackageCache
 
-    folder = Shelf(settings()).unpack(made, act.fetch)  # this worker's machine need not be a host's
-    count = golden.replay(settings().gateway_url, folder / "src" / "model")
-    get_run_logger().info("the gateway answers %d golden inputs as expected", count)
+    # This worker's machine need not be a host's, so the package is fetched here.
+    folder = PackageCache(settings()).unpack(package, registry.fetch_package)
+    result = golden.replay(settings().gateway_url, folder / "src" / "model")
+    log.info("the gateway answers %d golden inputs as expected, p50 %.2f ms", result.count, result.p50_ms)
     create_markdown_artifact(
-        f"**{made.recipe}** version {made.version} serves at {settings().gateway_url}/{made.recipe}/\n\n"
-        f"- bento `{made.tag}`\n- SHA-256 `{made.digest}`\n- golden answers through the gateway: {count}",
-        key=f"served-{made.recipe}",
+        f"**{package.recipe}** version {package.version} is served at {settings().gateway_url}/{package.recipe}/\n\n"
+        f"- bento `{package.tag}`\n- SHA-256 `{package.digest}`\n- golden answers through the gateway: {result.count}",
+        key=f"served-{package.recipe}",
     )

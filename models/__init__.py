@@ -1,1 +1,1 @@
-"""LEARNT: zoo/ (Keras families), train, judge/, export, registry."""
+"""LEARNT: training, evaluation, export, variants and the registry."""

@@ -1,4 +1,4 @@
-"""Makes a candidate: fitted on a snapshot, exported, logged and registered in MLflow."""
+"""Makes a candidate: trained on a snapshot, exported, logged and registered in MLflow."""
 
 from __future__ import annotations
 
@@ -10,45 +10,65 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models import export, plots, registry, train
-from models.judge import calibration
-from models.ready import TENSORS, ready
+from models.evaluation import calibration
+from models.training_inputs import TENSORS, training_inputs
 from ratchet import contract as contracts
-from ratchet import lock, stage
+from ratchet import lock, memo
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.files import keep, kept, locked, sha256
-from ratchet.lake import snapshot as snapshots
+from ratchet.files import load, locked, save, sha256
 from ratchet.lake.ingest import lake
+from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Recipe, Training
 from ratchet.session import VOCABULARY
 from ratchet.settings import ROOT, settings
-from ratchet.words import Candidate, Snapshot, Variant, from_json, to_json
+from ratchet.types import Candidate, Snapshot, Variant, from_json, to_json
 
 KEY = "ratchet.key"
-CANDIDATE = "candidate.json"
-"""The word itself, an artifact of the version: a tag is too short for many batches."""
-FORMS, FORM, COLD = "forms.json", "ratchet.form", "ratchet.cold"
-"""An artifact: the forms of its export. Tags: the one that is packaged; and the key of the candidate of the same
-inputs that starts cold."""
+ARTIFACT = "candidate.json"
+"""The candidate as an artifact of its version; a tag would be too short for many batches."""
+VARIANTS, VARIANT = "variants.json", "ratchet.variant"
+"""An artifact with all variants, and a tag with the one that is packaged."""
+COLD_KEY = "ratchet.cold_key"
+"""A tag: the key of the candidate of the same inputs with a cold start."""
 _LOCKED = ("keras", "tensorflow", "numpy", "mlflow", "h5py")
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training: its inputs, its key, its folder, and the tags of its run and version."""
+
+    recipe: Recipe
+    training: Training
+    snapshot: Snapshot
+    key: str
+    folder: Path
+    tags: Mapping[str, str]
+
+    @property
+    def parameters(self) -> dict[str, float | int | str]:
+        own = {name: value for name, value in asdict(self.training).items() if name != "parameters"}
+        return own | dict(self.training.parameters)
 
 
 def key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
     """What makes a candidate a new one: snapshot, parameters, recipe version, and `train.VERSION`."""
-    told = json.loads(json.dumps(asdict(training)))
-    if not training.start:  # a version of before there were warm starts keeps its key
-        del told["start"]
-    return stage.key(
-        "train", train.VERSION, recipe=recipe.name, recipe_version=recipe.version,
-        snapshot=snapshot.fingerprint, training=told,
-    )  # fmt: skip
+    return memo.key(
+        "train",
+        train.VERSION,
+        recipe=recipe.name,
+        recipe_version=recipe.version,
+        snapshot=snapshot.fingerprint,
+        training=json.loads(json.dumps(asdict(training))),
+    )
 
 
 def folder(recipe: Recipe, training: Training, snapshot: Snapshot) -> Path:
@@ -56,136 +76,146 @@ def folder(recipe: Recipe, training: Training, snapshot: Snapshot) -> Path:
     return settings().home / "training" / key(recipe, training, snapshot)[:16]
 
 
-def make(recipe: Recipe, training: Training, snapshot: Snapshot, tell: Callable[[str], None]) -> tuple[Candidate, bool]:
-    """The candidate of these inputs, and whether it was trained now or stood in the registry already.
+def make(recipe: Recipe, training: Training, snapshot: Snapshot, report: Report) -> tuple[Candidate, bool]:
+    """The candidate of these inputs, and whether it was trained now or was in the registry already.
 
-    Killed at any point and called again, it goes on from the last finished epoch.
+    If it is killed at any point and called again, it resumes after the last finished epoch.
     """
     key_ = key(recipe, training, snapshot)
     source = _source(recipe, training)
-    if found := registry.find(recipe.name, KEY, key_):
-        if found.tags.get("ratchet.source", source) != source:
-            tell("the recipe's file, or the code that trains, changed under the same version: nothing is trained anew; "
-                 "raise the recipe's `version` to do it")  # fmt: skip
-        return read(found), False
+    if version := registry.find(recipe.name, KEY, key_):
+        if version.tags.get("ratchet.source", source) != source:
+            report(
+                "the recipe's file, or the code that trains, changed under the same version, so nothing is trained "
+                "again; raise the recipe's `version` to train it"
+            )
+        return read(version), False
     scratch = folder(recipe, training, snapshot)
-    with _alone(scratch, tell):
-        if found := registry.find(recipe.name, KEY, key_):
-            return read(found), False
-        return _make(recipe, training, snapshot, scratch, source, key_, tell), True
+    tags = {
+        "git.commit": lock.commit(),
+        "lock.sha256": lock.digest(),
+        "recipe.version": str(recipe.version),
+        "ratchet.source": source,
+        COLD_KEY: key(recipe, replace(training, initial_weights=""), snapshot),
+    }
+    with _exclusive(scratch, report):
+        if version := registry.find(recipe.name, KEY, key_):
+            return read(version), False
+        return _make(_Job(recipe, training, snapshot, key_, scratch, tags), report), True
 
 
 @contextmanager
-def _alone(scratch: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """A killed run may have left one at work on a cluster: two must not train the same in the same folder."""
-    lock_ = scratch.parent / ".locks" / scratch.name
-    with locked(lock_, wait=False) as had:
-        if had:
+def _exclusive(scratch: Path, report: Report) -> Iterator[None]:
+    """A killed run may have left a training behind on a cluster; two must not train in the same folder."""
+    path = scratch.parent / ".locks" / scratch.name
+    with locked(path, wait=False) as acquired:
+        if acquired:
             yield
             return
-    tell("another run trains the same; it is waited for")
-    with locked(lock_):
+    report("waiting for another run that trains the same")
+    with locked(path):
         yield
 
 
-def _make(
-    recipe: Recipe, training: Training, snapshot: Snapshot, scratch: Path, source: str, key_: str,
-    tell: Callable[[str], None],
-) -> Candidate:  # fmt: skip
-    parameters = {k: v for k, v in asdict(training).items() if k != "parameters"} | dict(training.parameters)
-    tags = {"git.commit": lock.commit(), "lock.sha256": lock.digest(), "recipe.version": str(recipe.version),
-            "ratchet.source": source, COLD: key(recipe, replace(training, start=""), snapshot)}  # fmt: skip
-    data = ready(recipe, training, snapshot, scratch)
-    with registry.open_run(recipe.name, key_, parameters, tags) as run:
-        size = f"{training.epochs} epochs of batches of {training.batch_size}"
-        warm = f", from the weights {training.start[:16]}" if training.start else ""
-        tell(f"training {training.family} on {len(data.sides['train'])} records, {size}{warm}")
-        registry.log_snapshot(snapshot, *data.train, lake(recipe.name) / "records")
+def _make(job: _Job, report: Report) -> Candidate:
+    recipe, training = job.recipe, job.training
+    inputs = training_inputs(recipe, training, job.snapshot, job.folder)
+    with registry.open_run(recipe.name, job.key, job.parameters, job.tags) as run:
+        size = f"{training.epochs} epochs in batches of {training.batch_size}"
+        warm = f", starting from the weights {training.initial_weights[:16]}" if inputs.initial else ""
+        report(f"training {training.family} on {len(inputs.sides['train'])} records, {size}{warm}")
+        registry.log_snapshot(job.snapshot, *inputs.train, lake(recipe.name) / "records")
 
-        def epoch(number: int, figures: Mapping[str, float]) -> None:
-            run.epoch(number, figures)
-            tell(_epoch(number, training, figures))
+        def on_epoch(number: int, metrics: Mapping[str, float]) -> None:
+            run.epoch(number, metrics)
+            report(_epoch(number, training, metrics))
 
-        fitted = train.fit(recipe, training, data.train, data.held, scratch, epoch, data.start)
-        calmed = temperature(recipe, fitted.model, *data.held)
-        test = data.sides["test"]
-        exported = export.export(recipe, fitted.model, data.words, test.inputs[:256], scratch, calmed)
-        candidate = _register(recipe, training, snapshot, fitted, exported, test, run, tags, key_, parameters)
-    shutil.rmtree(scratch, ignore_errors=True)
+        fitted = train.fit(recipe, training, inputs.train, inputs.validation, job.folder, on_epoch, inputs.initial)
+        scale = temperature(recipe, fitted.model, *inputs.validation)
+        test = inputs.sides["test"]
+        exported = export.export(recipe, fitted.model, inputs.vocabulary, test.inputs[:256], job.folder, scale)
+        candidate = _register(job, fitted, exported, test, run)
+    shutil.rmtree(job.folder, ignore_errors=True)
     return candidate
 
 
-def _epoch(number: int, training: Training, figures: Mapping[str, float]) -> str:
-    return f"epoch {number}/{training.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(figures.items()))
+def _epoch(number: int, training: Training, metrics: Mapping[str, float]) -> str:
+    values = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
+    return f"epoch {number}/{training.epochs}: {values}"
 
 
-def temperature(recipe: Recipe, model: Any, x: np.ndarray, labels: np.ndarray) -> float:
-    """What the validation side asks of the probabilities' scale; 1 where there are none."""
-    return calibration.temperature(labels, model.predict(x, verbose=0)) if recipe.classes else 1.0
+def temperature(recipe: Recipe, model: Any, features: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that calibrates the model on the validation side; 1 for a forecast."""
+    return calibration.temperature(labels, model.predict(features, verbose=0)) if recipe.classes else 1.0
 
 
 def _source(recipe: Recipe, training: Training) -> str:
-    """What a change under the same version is noticed by; it is no key, since a comment retrains nothing."""
-    files = [recipes.source(recipe.name), Path(train.__file__), Path(train.__file__).with_name("export.py")]
-    files += [ROOT / "ratchet" / f"{contracts.module(recipe.contract.kind)}.py", Path(calibration.__file__)]
-    files += [Path(train.__file__).parent / "zoo" / f"{name}.py" for name in (training.family, "ends")]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+    """A digest by which a change under the same version is noticed. It is no key: a comment retrains nothing."""
+    folder = Path(train.__file__).parent
+    files = [recipes.source(recipe.name), folder / "train.py", folder / "export.py", Path(calibration.__file__)]
+    files.append(ROOT / "ratchet" / f"{contracts.module(recipe.contract.kind)}.py")
+    files += [folder / "zoo" / f"{name}.py" for name in (training.family, "ends")]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _register(
-    recipe: Recipe,
-    training: Training,
-    snapshot: Snapshot,
-    fitted: train.Fitted,
-    exported: export.Exported,
-    test: snapshots.Split,
-    run: registry.Run,
-    tags: dict[str, str],
-    key_: str,
-    parameters: dict[str, float | int | str],
+    job: _Job, fitted: train.Fitted, exported: export.Exported, test: Examples, run: registry.Run
 ) -> Candidate:
-    folder, answers = exported.path.parent, exported.answers(test.inputs)
-    figure = f"test_{recipe.answers.metric}"
-    metrics = {figure: recipe.answers.figure(test.targets, answers), **dict(fitted.history[-1])}
-    run.metrics({figure: metrics[figure], "fit_seconds": fitted.seconds})
+    recipe, folder, outputs = job.recipe, exported.path.parent, exported.predict(test.inputs)
+    metric = f"test_{recipe.answers.metric}"
+    metrics = {metric: recipe.answers.score(test.targets, outputs), **dict(fitted.history[-1])}
+    run.metrics({metric: metrics[metric], "fit_seconds": fitted.seconds})
     run.figure(plots.curves(fitted.history), "learning_curves.png")
-    counts: tuple[tuple[int, ...], ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
     if recipe.classes:
-        counts = plots.counts(test.targets, answers.argmax(axis=1), len(recipe.classes))
-        run.figure(plots.confusion(counts, recipe.classes), "confusion_matrix.png")
+        confusion = plots.counts(test.targets, outputs.argmax(axis=1), len(recipe.classes))
+        run.figure(plots.confusion(confusion, recipe.classes), "confusion_matrix.png")
     candidate = Candidate(
-        recipe.name, "", "", run.id, training.family, fitted.weights, sha256(exported.path), snapshot, parameters,
-        metrics, fitted.seconds, tags["git.commit"], tags["lock.sha256"], fitted.history, counts,
-        export.digest(folder / VOCABULARY), machine=machine(),
-    )  # fmt: skip
-    inputs = test.inputs[:8] if recipe.show_inputs else recipe.contract.example()
-    version, model_id = run.register(
-        fitted.model,
-        [exported.path, *([folder / VOCABULARY] if candidate.vocabulary else [])],
-        recipe.contract.features(inputs, exported.words),
-        exported.answers(inputs),
-        lock.pinned("train", _LOCKED),
-        {
-            KEY: "",
-            "ratchet.weights": fitted.weights,
-            TENSORS: fitted.tensors,
-            "ratchet.onnx": candidate.onnx,
-            "ratchet.vocabulary": candidate.vocabulary,
-            "ratchet.contract": json.dumps(recipe.contract.to_json()),
-            "ratchet.snapshot": snapshot.fingerprint,
-            **tags,
-        },
+        recipe=recipe.name,
+        version="",
+        model_id="",
+        run_id=run.id,
+        experiment=run.experiment,
+        family=job.training.family,
+        weights=fitted.weights,
+        onnx=sha256(exported.path),
+        snapshot=job.snapshot,
+        parameters=job.parameters,
+        metrics=metrics,
+        seconds=fitted.seconds,
+        commit=job.tags["git.commit"],
+        lock=job.tags["lock.sha256"],
+        history=fitted.history,
+        confusion=confusion,
+        vocabulary=export.digest(folder / VOCABULARY),
+        machine=machine(),
     )
-    candidate = Candidate(**{**vars(candidate), "version": version, "model_id": model_id})
-    # The key comes last: a version that is found by it is whole.
-    keep(folder / CANDIDATE, to_json(candidate))
-    registry.upload(registry.artifact_path(run.experiment, model_id, CANDIDATE), folder / CANDIDATE)
-    registry.set_tag(recipe.name, version, KEY, key_)
+    tags = {
+        KEY: "",
+        registry.EXPERIMENT: run.experiment,
+        "ratchet.weights": fitted.weights,
+        TENSORS: fitted.tensors,
+        "ratchet.onnx": candidate.onnx,
+        "ratchet.vocabulary": candidate.vocabulary,
+        "ratchet.contract": json.dumps(recipe.contract.to_json()),
+        "ratchet.snapshot": job.snapshot.fingerprint,
+        **job.tags,
+    }
+    files = [exported.path, *([folder / VOCABULARY] if candidate.vocabulary else [])]
+    inputs = test.inputs[:8] if recipe.show_inputs else recipe.contract.example()
+    features = recipe.contract.features(inputs, exported.vocabulary)
+    requirements = lock.pinned("train", _LOCKED)
+    version, model_id = run.register(fitted.model, files, features, exported.predict(inputs), requirements, tags)
+    candidate = replace(candidate, version=version, model_id=model_id)
+    # The key comes last: a version that is found by its key is complete.
+    save(folder / ARTIFACT, to_json(candidate))
+    registry.upload(registry.path_of(candidate, ARTIFACT), folder / ARTIFACT)
+    registry.set_tag(recipe.name, version, KEY, job.key)
     return candidate
 
 
 def machine() -> str:
-    """What it was trained on, for people."""
+    """The machine that trains, for people."""
     import keras
 
     return (
@@ -194,81 +224,83 @@ def machine() -> str:
     )
 
 
-def twins(candidate: Candidate) -> list[Candidate]:
-    """The other candidates of the same data and parameters, which began from other weights."""
-    found = registry.version(candidate.recipe, candidate.version)
-    cold = found.tags.get(COLD) if found else None
-    others = registry.having(candidate.recipe, COLD, cold) if cold else []
+def siblings(candidate: Candidate) -> list[Candidate]:
+    """The other candidates with the same data and parameters, which have other initial weights."""
+    version = registry.version(candidate.recipe, candidate.version)
+    cold_key = version.tags.get(COLD_KEY) if version else None
+    others = registry.having(candidate.recipe, COLD_KEY, cold_key) if cold_key else []
     return [read(other) for other in others if other.version != candidate.version and other.tags.get(KEY)]
 
 
-def again(recipe: Recipe, candidate: Candidate, tell: Callable[[str], None]) -> str:
-    """Trains it anew from its snapshot and parameters; the SHA-256 of the weights. Nothing is registered.
+def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
+    """Trains it again from its snapshot and parameters and returns the SHA-256 of the weights; registers nothing.
 
-    Raises Refusal where the snapshot's records are no longer there.
+    Raises Refusal if the snapshot's records are gone.
     """
-    names = {f.name for f in fields(Training)}
-    own: dict[str, Any] = {k: v for k, v in candidate.parameters.items() if k not in names}
-    given: dict[str, Any] = {k: v for k, v in candidate.parameters.items() if k in names}
-    training = Training(**given, parameters=own)
+    names = {field.name for field in fields(Training)}
+    sizes: dict[str, Any] = {name: value for name, value in candidate.parameters.items() if name not in names}
+    own: dict[str, Any] = {name: value for name, value in candidate.parameters.items() if name in names}
+    training = Training(**own, parameters=sizes)
+
+    def on_epoch(number: int, metrics: Mapping[str, float]) -> None:
+        report(_epoch(number, training, metrics))
+
     with tempfile.TemporaryDirectory() as scratch:
-        data = ready(recipe, training, candidate.snapshot, Path(scratch))
-        fitted = train.fit(recipe, training, data.train, data.held, Path(scratch),
-                           lambda n, figures: tell(_epoch(n, training, figures)), data.start)  # fmt: skip
-    return fitted.weights
+        inputs = training_inputs(recipe, training, candidate.snapshot, Path(scratch))
+        return train.fit(
+            recipe, training, inputs.train, inputs.validation, Path(scratch), on_epoch, inputs.initial
+        ).weights
 
 
 def differs(candidate: Candidate) -> str:
-    """What is another now than when it was trained, for a sentence."""
-    found = [name for name, then, now in (("commit", candidate.commit, lock.commit()),
-                                          ("lock", candidate.lock, lock.digest())) if then != now]  # fmt: skip
-    return f"; the {' and the '.join(found)} changed since" if found else "; commit and lock are the same"
+    """What has changed since it was trained, as the end of a sentence."""
+    now = {"commit": (candidate.commit, lock.commit()), "lock": (candidate.lock, lock.digest())}
+    changed = [name for name, (then, current) in now.items() if then != current]
+    return f"; the {' and the '.join(changed)} changed since" if changed else "; commit and lock are the same"
 
 
 def read(version: registry.Version) -> Candidate:
-    """The word that was kept beside a version. Raises Refusal where there is none."""
+    """The candidate that was kept with a version. Raises Refusal if there is none."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / CANDIDATE
-        registry.download(registry.beside(version, CANDIDATE), path)
-        return replace(from_json(Candidate, kept(path) or {}), variants=variants_of(version))
+        path = Path(folder) / ARTIFACT
+        registry.download(registry.path_of(version, ARTIFACT), path)
+        return replace(from_json(Candidate, load(path) or {}), variants=variants_of(version))
 
 
 def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: Path) -> export.Exported:
-    """The form of its export that is packaged, fetched from MLflow.
+    """The packaged variant of its export, fetched from MLflow.
 
-    Raises Refusal when it is not the one that was made.
+    Raises Refusal if it is not the file that was made.
     """
     if isinstance(candidate, Candidate):
-        file, onnx = next(((v.file, v.onnx) for v in candidate.variants if v.packaged), (export.MODEL, candidate.onnx))
+        packaged = next((variant for variant in candidate.variants if variant.packaged), None)
+        file, onnx = (packaged.file, packaged.onnx) if packaged else (export.MODEL, candidate.onnx)
         vocabulary, contract = candidate.vocabulary, recipe.contract
     else:
-        form = json.loads(candidate.tags.get(FORM, "{}"))
-        file, onnx = form.get("file", export.MODEL), form.get("onnx", candidate.tags["ratchet.onnx"])
-        vocabulary, told = candidate.tags.get("ratchet.vocabulary", ""), candidate.tags.get("ratchet.contract")
-        contract = contracts.of(json.loads(told)) if told else recipe.contract  # its own: the recipe's may have changed
+        variant = json.loads(candidate.tags.get(VARIANT, "{}"))
+        file, onnx = variant.get("file", export.MODEL), variant.get("onnx", candidate.tags["ratchet.onnx"])
+        vocabulary = candidate.tags.get("ratchet.vocabulary", "")
+        contract = contracts.of(json.loads(candidate.tags["ratchet.contract"]))  # the recipe's may have changed
     folder = scratch / candidate.model_id / file.removesuffix(".onnx")
-    path = _fetched(candidate, file, onnx, folder / export.MODEL)
+    path = _fetch(candidate, file, onnx, folder / export.MODEL)
     if vocabulary:
-        _fetched(candidate, VOCABULARY, vocabulary, folder / VOCABULARY)
+        _fetch(candidate, VOCABULARY, vocabulary, folder / VOCABULARY)
     return export.Exported(path, contract)
 
 
 def variants_of(version: registry.Version) -> tuple[Variant, ...]:
-    """The forms of a version's export, once decided; else none."""
-    if FORM not in version.tags:
+    """The variants of a version's export; empty until one was chosen."""
+    if VARIANT not in version.tags:
         return ()
-    told = registry.read_json(registry.beside(version, FORMS))
-    return tuple(from_json(Variant, one) for one in told["variants"])
+    content = registry.read_json(registry.path_of(version, VARIANTS))
+    return tuple(from_json(Variant, variant) for variant in content["variants"])
 
 
-def _fetched(candidate: Candidate | registry.Version, name: str, want: str, path: Path) -> Path:
-    """The version's artifact of that name, at `path`, with that SHA-256."""
+def _fetch(candidate: Candidate | registry.Version, name: str, digest: str, path: Path) -> Path:
+    """The version's artifact of that name at `path`, after its SHA-256 was checked."""
     if not path.exists():
-        registry.download(registry.beside(candidate, name), path)
-    if sha256(path) != want:
-        raise Refusal(
-            f"the model of version {candidate.version} is not the one that was exported",
-            candidate.recipe,
-            "It was changed in MLflow's artifacts; restore it, or train it again",
-        )
+        registry.download(registry.path_of(candidate, name), path)
+    if sha256(path) != digest:
+        what = f"the model of version {candidate.version} is not the one that was exported"
+        raise Refusal(what, candidate.recipe, "It was changed in MLflow's artifacts; restore it, or train it again")
     return path

@@ -1,4 +1,4 @@
-"""Keras to ONNX, with plain names and its answers compared. Made once and kept."""
+"""Exports a Keras model to ONNX with plain names, and compares the outputs. An export is made once and kept."""
 
 from __future__ import annotations
 
@@ -9,55 +9,53 @@ from typing import Any
 
 import numpy as np
 
-from models.judge.calibration import LEAST, scaled
+from models.evaluation.calibration import MIN_PROBABILITY, scaled
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.recipe import Recipe
-from ratchet.session import Session, read_words, session, write_words
+from ratchet.session import Session, read_vocabulary, session, write_vocabulary
 
 MODEL = "model.onnx"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What answers without Keras: the ONNX file, and beside it the words that the contract's features need."""
+    """A model that needs no Keras: the ONNX file, with its vocabulary beside it."""
 
     path: Path
     contract: Contract
 
     @property
-    def words(self) -> tuple[str, ...]:
-        return read_words(self.path)
+    def vocabulary(self) -> tuple[str, ...]:
+        return read_vocabulary(self.path)
 
-    def answers(self, inputs: np.ndarray) -> np.ndarray:
-        """Answers [N, width] to inputs [N, ...] as the contract has them. Raises Refusal where they are others."""
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Outputs [N, width] for inputs [N, ...]. Raises Refusal if the inputs have another shape."""
         if not len(inputs) or inputs.shape[1:] != self.contract.shape:
-            what = (
-                f"inputs of shape {list(inputs.shape)} cannot be asked of a model that takes {self.contract.describe()}"
-            )
-            raise Refusal(what, self.path.parent.name, "Where the contract changed, give the recipe another name")
-        return self.asker()(inputs)
+            what = f"inputs of shape {list(inputs.shape)} do not fit a model of {self.contract.describe()}"
+            raise Refusal(what, self.path.parent.name, "If the contract changed, give the recipe another name")
+        return self.session()(inputs)
 
-    def asker(self, threads: int = 0, device: str = "cpu", memory_mb: int = 0) -> Session:
-        """One that is kept; see `ratchet.session`."""
+    def session(self, threads: int = 0, device: str = "cpu", memory_mb: int = 0) -> Session:
+        """An open model; see `ratchet.session`."""
         return session(self.path, self.contract, threads, device, memory_mb)
 
 
 def export(
-    recipe: Recipe, model: Any, words: Sequence[str], inputs: np.ndarray, folder: Path, temperature: float = 1.0
+    recipe: Recipe, model: Any, vocabulary: Sequence[str], inputs: np.ndarray, folder: Path, temperature: float = 1.0
 ) -> Exported:
-    """Writes the model as ONNX, its input and output named after their kinds, and the vocabulary beside it.
+    """Writes the model as ONNX with the vocabulary beside it; input and output are named after their kinds.
 
-    Its probabilities are scaled by the temperature, inside. Raises Refusal when its answers to `inputs` differ from
-    Keras's, scaled, by more than a tenth of the answers' tolerance.
+    Probabilities are scaled by the temperature inside the graph. Raises Refusal if the outputs for `inputs` differ
+    from Keras's scaled outputs by more than a tenth of the tolerance.
     """
     import onnx
 
     path = folder / MODEL
-    # Also the call that an export needs to have happened.
-    want = model.predict(recipe.contract.features(inputs, words), verbose=0)
-    want = scaled(want, temperature) if temperature != 1.0 else want
+    # An export also needs the model to have been called once.
+    expected = model.predict(recipe.contract.features(inputs, vocabulary), verbose=0)
+    expected = scaled(expected, temperature) if temperature != 1.0 else expected
     model.export(str(path), format="onnx", verbose=False)
     graph = onnx.load(path)
     _rename(graph, graph.graph.input[0].name, recipe.contract.kind)
@@ -66,35 +64,38 @@ def export(
     _rename(graph, graph.graph.output[0].name, recipe.answers.output)
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
-    if words:
-        write_words(path, words)
-    made = Exported(path, recipe.contract)
-    worst = float(np.abs(made.answers(inputs) - want).max())
+    if vocabulary:
+        write_vocabulary(path, vocabulary)
+    exported = Exported(path, recipe.contract)
+    worst = float(np.abs(exported.predict(inputs) - expected).max())
     if not worst <= recipe.answers.tolerance / 10:
-        raise Refusal(
-            f"the export answers differently by {worst:.2g}", path.name, "Change the layers that do not export"
-        )
-    return made
+        what = f"the export's outputs differ by {worst:.2g}"
+        raise Refusal(what, path.name, "Replace the layers that do not export")
+    return exported
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file that may not be there: empty where it is not."""
+    """SHA-256 of a file; empty if there is none."""
     return sha256(path) if path.exists() else ""
 
 
 def _scale(graph: Any, temperature: float) -> None:
-    """Puts the softmax of the logits over a temperature behind the output, like `calibration.scaled`."""
+    """Appends the softmax of the logits divided by a temperature, like `calibration.scaled`."""
     from onnx import helper, numpy_helper
 
     output = graph.graph.output[0]
-    constants = {"least": np.float32(LEAST), "temperature": np.float32(temperature)}
-    graph.graph.initializer.extend(numpy_helper.from_array(v, f"scaled_{k}") for k, v in constants.items())
-    graph.graph.node.extend([
-        helper.make_node("Max", [output.name, "scaled_least"], ["scaled_positive"]),
-        helper.make_node("Log", ["scaled_positive"], ["scaled_log"]),
-        helper.make_node("Div", ["scaled_log", "scaled_temperature"], ["scaled_logits"]),
-        helper.make_node("Softmax", ["scaled_logits"], ["scaled"], axis=-1),
-    ])  # fmt: skip
+    constants = {"minimum": np.float32(MIN_PROBABILITY), "temperature": np.float32(temperature)}
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(value, f"scaled_{name}") for name, value in constants.items()
+    )
+    graph.graph.node.extend(
+        [
+            helper.make_node("Max", [output.name, "scaled_minimum"], ["scaled_positive"]),
+            helper.make_node("Log", ["scaled_positive"], ["scaled_log"]),
+            helper.make_node("Div", ["scaled_log", "scaled_temperature"], ["scaled_logits"]),
+            helper.make_node("Softmax", ["scaled_logits"], ["scaled"], axis=-1),
+        ]
+    )
     output.name = "scaled"
 
 

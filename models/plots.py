@@ -1,4 +1,4 @@
-"""The pictures of a run, where people would rather look than read."""
+"""The plots of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Any:
-    """Loss and metric by epoch, on training and validation data."""
+    """Loss and metric by epoch on the training and validation sides."""
     names = [name for name in history[0] if f"val_{name}" in history[0]]
     names = [name for name in names if name != "loss" or "mean_squared_error" not in names]
     figure, axes = _figure(len(names), (4.5 * len(names), 3.6))
@@ -24,20 +24,20 @@ def curves(history: Sequence[Mapping[str, float]]) -> Any:
 
 
 def counts(labels: np.ndarray, answers: np.ndarray, classes: int) -> tuple[tuple[int, ...], ...]:
-    """Records of each true class (rows) that were answered as each class (columns)."""
-    found = np.zeros((classes, classes), int)
-    np.add.at(found, (labels, answers), 1)
-    return tuple(tuple(int(n) for n in row) for row in found)
+    """The number of records by true class (rows) and predicted class (columns)."""
+    table = np.zeros((classes, classes), int)
+    np.add.at(table, (labels, answers), 1)
+    return tuple(tuple(int(n) for n in row) for row in table)
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Any:
-    """Share of each true class (rows) that was answered as each class (columns)."""
+    """The share of each true class (rows) that was predicted as each class (columns)."""
     n, table = len(classes), np.asarray(counts, float)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     figure, (axis,) = _figure(1, (1.6 + 0.7 * n, 1.2 + 0.62 * n))
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axis.set(
-        xticks=range(n), yticks=range(n), xticklabels=classes, yticklabels=classes, xlabel="answered", ylabel="true"
+        xticks=range(n), yticks=range(n), xticklabels=classes, yticklabels=classes, xlabel="predicted", ylabel="true"
     )
     axis.tick_params(axis="x", rotation=45)
     for row, column in np.ndindex(n, n):
@@ -52,5 +52,5 @@ def _figure(columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)  # no window, whatever the environment says
+    FigureCanvasAgg(figure)  # no window, whatever the environment is
     return figure, np.atleast_1d(figure.subplots(1, columns))

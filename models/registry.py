@@ -1,7 +1,6 @@
-"""The only file that speaks MLflow: aliases and files over REST, runs and versions with its package.
+"""The only file that uses MLflow: aliases and artifacts over REST, runs and versions with its package.
 
-What runs often (status, the controller, a release on a host) uses the REST half and never waits for
-MLflow's imports.
+What runs often (status, the controller, a release on a host) uses REST alone and never waits for MLflow's imports.
 """
 
 from __future__ import annotations
@@ -22,17 +21,25 @@ from ratchet.errors import Refusal
 from ratchet.files import FORMAT
 from ratchet.local_http import LOCAL
 from ratchet.settings import settings
-from ratchet.words import Snapshot
+from ratchet.types import Package, Snapshot
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it MLflow's UI opens the experiment as GenAI."""
+"""Without this tag MLflow's UI opens the experiment in its GenAI mode."""
+EXPERIMENT = "ratchet.experiment"
+"""A tag of a version: the id of its experiment, which MLflow does not return with a version."""
 
 
-class Made(Protocol):
-    """What knows the run and the model that it came from."""
+class Registered(Protocol):
+    """A version, or the candidate that it was registered from."""
 
     @property
-    def run_id(self) -> str: ...
+    def recipe(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def experiment(self) -> str: ...
 
     @property
     def model_id(self) -> str: ...
@@ -47,62 +54,76 @@ class Version:
     tags: Mapping[str, str]
     aliases: tuple[str, ...]
 
+    @property
+    def experiment(self) -> str:
+        return self.tags.get(EXPERIMENT, "")
+
 
 def alias(recipe: str, name: str) -> str | None:
-    """The version that an alias names, or None. Raises Refusal when MLflow does not answer."""
-    answer = _call("GET", "registered-models/alias", {"name": recipe, "alias": name})
-    return None if answer is None else str(answer["model_version"]["version"])
+    """The version that an alias names, or None. Raises Refusal if MLflow does not answer."""
+    body = _call("GET", "registered-models/alias", {"name": recipe, "alias": name})
+    return None if body is None else str(body["model_version"]["version"])
 
 
 def set_alias(recipe: str, name: str, version: str | None) -> bool:
-    """Points an alias at a version, None takes it away; False when a person deleted that version."""
+    """Points an alias to a version, or removes it for None; False if a person deleted the version."""
     if version is not None:
-        sent = {"name": recipe, "alias": name, "version": version}
-        return _call("POST", "registered-models/alias", sent) is not None
+        parameters = {"name": recipe, "alias": name, "version": version}
+        return _call("POST", "registered-models/alias", parameters) is not None
     if alias(recipe, name) is not None:
         _call("DELETE", "registered-models/alias", {"name": recipe, "alias": name})
     return True
 
 
 def set_tag(recipe: str, version: str, key: str, value: str) -> bool:
-    """Sets a version's tag, a long text cut at MLflow's limit; False when there is no such version."""
-    sent = {"name": recipe, "version": version, "key": key, "value": value[:5000]}
-    return _call("POST", "model-versions/set-tag", sent) is not None
+    """Sets a version's tag, cut at MLflow's limit; False if there is no such version."""
+    parameters = {"name": recipe, "version": version, "key": key, "value": value[:5000]}
+    return _call("POST", "model-versions/set-tag", parameters) is not None
 
 
 def version(recipe: str, number: str) -> Version | None:
-    """A version with its tags and aliases, or None where there is none."""
-    if not re.fullmatch(r"[0-9]{1,9}", number):  # others end in a 500 of MLflow's
+    """A version with its tags and aliases, or None if there is none."""
+    if not re.fullmatch(r"[0-9]{1,9}", number):  # MLflow answers other values with 500
         return None
-    answer = _call("GET", "model-versions/get", {"name": recipe, "version": number})
-    if answer is None:
+    body = _call("GET", "model-versions/get", {"name": recipe, "version": number})
+    if body is None:
         return None
-    found = answer["model_version"]
-    tags = {t["key"]: t["value"] for t in found.get("tags", [])}
-    aliases = tuple(found.get("aliases", []))
-    model_id = found["source"].removeprefix("models:/")
-    return Version(recipe, str(found["version"]), model_id, found.get("run_id", ""), tags, aliases)
+    data = body["model_version"]
+    tags = {tag["key"]: tag["value"] for tag in data.get("tags", [])}
+    model_id, aliases = data["source"].removeprefix("models:/"), tuple(data.get("aliases", []))
+    return Version(recipe, str(data["version"]), model_id, data.get("run_id", ""), tags, aliases)
 
 
 def artifact_path(experiment: str, model_id: str, name: str) -> str:
-    """Where MLflow's artifact proxy has a file of a logged model."""
+    """The path of a logged model's file at MLflow's artifact proxy."""
     return f"{experiment}/models/{model_id}/artifacts/{name}"
 
 
-def beside(of: Made, name: str) -> str:
-    """The same, of a version's model."""
-    return artifact_path(experiment_of(of.run_id), of.model_id, name)
+def path_of(registered: Registered, name: str) -> str:
+    """The path of a version's artifact at MLflow's artifact proxy.
+
+    Raises Refusal for a version that Ratchet did not register.
+    """
+    if not registered.experiment:
+        which = f"version {registered.version} of {registered.recipe}"
+        raise Refusal("the version was not registered by Ratchet", which, "Use a version that the loop registered")
+    return artifact_path(registered.experiment, registered.model_id, name)
 
 
-def page(of: Made) -> str:
+def ui_url(registered: Registered) -> str:
     """Where MLflow's UI shows a version's model and all its artifacts."""
-    at = f"#/experiments/{experiment_of(of.run_id)}/models/{of.model_id}/artifacts"
-    shown = httpx.URL(settings().mlflow_url).copy_with(userinfo=b"")  # a password is nobody's to read
-    return f"{str(shown).rstrip('/')}/{at}?workflowType=machine_learning"
+    route = f"#/experiments/{registered.experiment}/models/{registered.model_id}/artifacts"
+    base = httpx.URL(settings().mlflow_url).copy_with(userinfo=b"")  # the URL may hold a password
+    return f"{str(base).rstrip('/')}/{route}?workflowType=machine_learning"
+
+
+def fetch_package(package: Package, path: Path) -> None:
+    """Fetches a package's `.bento`. Raises Refusal like `download`."""
+    download(package.artifact, path)
 
 
 def download(path: str, to: Path, limit: int = 2 << 30) -> None:
-    """Fetches an artifact to a file. Raises Refusal when it is not there or larger than `limit` bytes."""
+    """Fetches an artifact to a file. Raises Refusal if it is missing or larger than `limit` bytes."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with to.open("wb") as file:
         for chunk in _chunks(path, limit):
@@ -115,81 +136,80 @@ def read(path: str, limit: int = 64 << 20) -> str:
 
 
 def read_json(path: str) -> dict[str, Any]:
-    """A JSON artifact of ours. Raises Refusal like `download`, and on one of a format that is newer than this code."""
-    found: dict[str, Any] = json.loads(read(path))
-    if found["format"] > FORMAT:
-        raise Refusal(f"the artifact has format {found['format']}, and this Ratchet reads {FORMAT}", path, "Upgrade it")
-    return found
+    """A JSON artifact of ours. Raises Refusal like `download`, and on a format newer than this code."""
+    content: dict[str, Any] = json.loads(read(path))
+    if content["format"] > FORMAT:
+        what = f"the artifact has format {content['format']}, and this Ratchet reads {FORMAT}"
+        raise Refusal(what, path, "Upgrade Ratchet")
+    return content
 
 
 def _chunks(path: str, limit: int) -> Iterator[bytes]:
     try:
-        with httpx.stream("GET", _artifact(path), timeout=30, **LOCAL) as answer:
-            if answer.status_code != 200:
-                raise Refusal(f"MLflow answered {answer.status_code}", path, "See the version's artifacts in its UI")
+        with httpx.stream("GET", _artifact_url(path), timeout=30, **LOCAL) as response:
+            if response.status_code != 200:
+                what = f"MLflow answered {response.status_code}"
+                raise Refusal(what, path, "See the version's artifacts in its UI")
             size = 0
-            for chunk in answer.iter_bytes():
+            for chunk in response.iter_bytes():
                 size += len(chunk)
                 if size > limit:
                     raise Refusal(f"the artifact is larger than {limit >> 20} MB", path, "Build a smaller one")
                 yield chunk
     except httpx.HTTPError as error:
-        raise _silent(error) from error
+        raise _no_answer(error) from error
 
 
-def _artifact(path: str) -> str:
+def _artifact_url(path: str) -> str:
     return f"{settings().mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path)}"
 
 
-def _call(method: str, route: str, body: Mapping[str, str]) -> dict[str, Any] | None:
-    """An answer's JSON; None where MLflow says that there is no such thing (400 or 404)."""
+def _call(method: str, route: str, parameters: Mapping[str, str]) -> dict[str, Any] | None:
+    """The JSON of a response, or None if MLflow says that there is no such thing (400 or 404)."""
     url = f"{settings().mlflow_url}/api/2.0/mlflow/{route}"
-    sent: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+    arguments: dict[str, Any] = {"params": parameters} if method == "GET" else {"json": parameters}
     try:
-        answer = httpx.request(method, url, timeout=5, **LOCAL, **sent)
+        response = httpx.request(method, url, timeout=5, **LOCAL, **arguments)
     except httpx.HTTPError as error:
-        raise _silent(error) from error
+        raise _no_answer(error) from error
     try:
-        told: Any = answer.json()
+        body: Any = response.json()
     except ValueError:
-        told = None
-    if isinstance(told, dict) and told.get("error_code") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        body = None
+    if isinstance(body, dict) and body.get("error_code") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
         return None
-    if answer.status_code != 200 or not isinstance(told, dict):
-        raise Refusal(f"MLflow answered {answer.status_code} ({answer.text[:200]})", route, "See `ratchet logs mlflow`")
-    found: dict[str, Any] = told
-    return found
+    if response.status_code != 200 or not isinstance(body, dict):
+        raise _bad_status(response, route)
+    return dict(body)
 
 
-def _silent(error: Exception) -> Refusal:
+def _no_answer(error: Exception) -> Refusal:
     return Refusal(f"MLflow does not answer ({type(error).__name__})", settings().mlflow_url, "See `ratchet status`")
 
 
+def _bad_status(response: httpx.Response, which: str) -> Refusal:
+    what = f"MLflow answered {response.status_code} ({response.text[:200]})"
+    return Refusal(what, which, "See `ratchet logs mlflow`")
+
+
 def upload(path: str, content: Path | str) -> None:
-    """Puts a file, or a text, where `artifact_path` says."""
+    """Puts a file or a text to the path of an artifact."""
     try:
-        with content.open("rb") if isinstance(content, Path) else io.BytesIO(content.encode()) as sent:
-            answer = httpx.put(_artifact(path), content=sent, timeout=60, **LOCAL)
+        with content.open("rb") if isinstance(content, Path) else io.BytesIO(content.encode()) as file:
+            response = httpx.put(_artifact_url(path), content=file, timeout=60, **LOCAL)
     except httpx.HTTPError as error:
-        raise _silent(error) from error
-    if answer.status_code != 200:
-        raise Refusal(f"MLflow answered {answer.status_code} ({answer.text[:200]})", path, "See `ratchet logs mlflow`")
+        raise _no_answer(error) from error
+    if response.status_code != 200:
+        raise _bad_status(response, path)
 
 
 def has(path: str) -> bool:
-    """Whether an artifact is there."""
+    """Whether there is such an artifact."""
     try:
-        with httpx.stream("GET", _artifact(path), timeout=10, **LOCAL) as answer:
-            return answer.status_code == 200
+        with httpx.stream("GET", _artifact_url(path), timeout=10, **LOCAL) as response:
+            return response.status_code == 200
     except httpx.HTTPError as error:
-        raise _silent(error) from error
-
-
-def experiment_of(run_id: str) -> str:
-    answer = _call("GET", "runs/get", {"run_id": run_id})
-    if answer is None:
-        raise Refusal("MLflow has no such run", run_id, "See its UI")
-    return str(answer["run"]["info"]["experiment_id"])
+        raise _no_answer(error) from error
 
 
 def find(recipe: str, tag: str, value: str) -> Version | None:
@@ -200,29 +220,30 @@ def find(recipe: str, tag: str, value: str) -> Version | None:
 
 def having(recipe: str, tag: str, value: str) -> list[Version]:
     """All versions with that tag."""
-    return [found for number in _numbers(recipe, tag, value) if (found := version(recipe, number))]
+    versions = (version(recipe, number) for number in _numbers(recipe, tag, value))
+    return [each for each in versions if each]
 
 
 def _numbers(recipe: str, tag: str, value: str) -> list[str]:
-    answer = _call("GET", "model-versions/search", {"filter": f"name = '{recipe}' and tags.`{tag}` = '{value}'"})
-    return [str(v["version"]) for v in (answer or {}).get("model_versions", [])]
+    body = _call("GET", "model-versions/search", {"filter": f"name = '{recipe}' and tags.`{tag}` = '{value}'"})
+    return [str(data["version"]) for data in (body or {}).get("model_versions", [])]
 
 
 class Run:
-    """An open training run in MLflow. `open_run` gives one."""
+    """An open training run in MLflow, from `open_run`."""
 
     def __init__(self, recipe: str, run_id: str, experiment: str) -> None:
         self.recipe, self.id, self.experiment = recipe, run_id, experiment
 
-    def epoch(self, number: int, figures: Mapping[str, float]) -> None:
+    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
         import mlflow
 
-        mlflow.log_metrics(dict(figures), step=number)
+        mlflow.log_metrics(dict(metrics), step=number)
 
-    def metrics(self, figures: Mapping[str, float]) -> None:
+    def metrics(self, metrics: Mapping[str, float]) -> None:
         import mlflow
 
-        mlflow.log_metrics(dict(figures))
+        mlflow.log_metrics(dict(metrics))
 
     def tag(self, name: str, value: str) -> None:
         import mlflow
@@ -235,23 +256,31 @@ class Run:
         mlflow.log_figure(figure, name)
 
     def register(
-        self, model: Any, files: Sequence[Path], example: Any, answers: Any, requirements: list[str],
+        self,
+        model: Any,
+        files: Sequence[Path],
+        example: Any,
+        outputs: Any,
+        requirements: list[str],
         tags: Mapping[str, str],
-    ) -> tuple[str, str]:  # fmt: skip
-        """Logs the Keras model and the files of its export, then registers them as a version: (version, model id).
+    ) -> tuple[str, str]:
+        """Logs the Keras model and the files of its export, then registers a version: (version, model id).
 
-        The version comes last, so that one that is there is whole.
+        The version comes last, so that one that exists is complete.
         """
         import mlflow
         from mlflow.exceptions import MlflowException
         from mlflow.models import infer_signature
 
         client = mlflow.MlflowClient()
-        # MLflow's keras flavour writes the example before it makes its folder; this one logs `.keras` as well.
+        # MLflow's keras flavour writes the example before it creates its folder; this flavour logs `.keras` as well.
         logged = mlflow.tensorflow.log_model(
-            model, name="model", signature=infer_signature(example, answers), input_example=example,
+            model,
+            name="model",
+            signature=infer_signature(example, outputs),
+            input_example=example,
             pip_requirements=requirements,
-        )  # fmt: skip
+        )
         for file in files:
             upload(artifact_path(self.experiment, logged.model_id, file.name), file)
         try:
@@ -259,17 +288,18 @@ class Run:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        made = client.create_model_version(
-            self.recipe, source=f"models:/{logged.model_id}", run_id=self.id, model_id=logged.model_id, tags=dict(tags)
+        source = f"models:/{logged.model_id}"
+        registered = client.create_model_version(
+            self.recipe, source=source, run_id=self.id, model_id=logged.model_id, tags=dict(tags)
         )
-        return str(made.version), str(logged.model_id)
+        return str(registered.version), str(logged.model_id)
 
 
 @contextmanager
 def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
-    """A run of the recipe's experiment; one that a killed process left open under `key` goes on.
+    """A run of the recipe's experiment; a run that a killed process left open under `key` is continued.
 
-    Raises Refusal when MLflow does not answer.
+    Raises Refusal if MLflow does not answer.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -277,16 +307,15 @@ def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping
     mlflow.set_tracking_uri(settings().mlflow_url)
     client = mlflow.MlflowClient()
     try:
-        experiment = mlflow.set_experiment(recipe)
+        experiment = mlflow.set_experiment(recipe).experiment_id
         for name, value in EXPERIMENT_TAGS.items():
-            client.set_experiment_tag(experiment.experiment_id, name, value)
-        open_ = client.search_runs(
-            [experiment.experiment_id], f"tags.`ratchet.key` = '{key}' and attributes.status = 'RUNNING'", max_results=1
-        )
-        with mlflow.start_run(run_id=open_[0].info.run_id if open_ else None, log_system_metrics=True) as run:
+            client.set_experiment_tag(experiment, name, value)
+        unfinished = f"tags.`ratchet.key` = '{key}' and attributes.status = 'RUNNING'"
+        runs = client.search_runs([experiment], unfinished, max_results=1)
+        with mlflow.start_run(run_id=runs[0].info.run_id if runs else None, log_system_metrics=True) as run:
             mlflow.log_params(dict(parameters))
             mlflow.set_tags({"ratchet.key": key, **tags})
-            yield Run(recipe, run.info.run_id, experiment.experiment_id)
+            yield Run(recipe, run.info.run_id, experiment)
     except MlflowException as error:
         raise Refusal(f"MLflow refused ({str(error)[:300]})", recipe, "See `ratchet logs mlflow`") from error
 
@@ -302,7 +331,7 @@ def nested(name: str, parameters: Mapping[str, Any]) -> Iterator[Run]:
 
 
 def log_snapshot(snapshot: Snapshot, inputs: Any, targets: Any, table: Path) -> None:
-    """The data set input of the open run, with our fingerprint: MLflow's own sees the first 10,000 values."""
+    """Logs the open run's data set with our fingerprint; MLflow's own covers only the first 10,000 values."""
     import mlflow
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
 

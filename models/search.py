@@ -1,39 +1,62 @@
-"""Looks for better parameters in the space that a recipe declares. Trials that lag behind are ended early.
+"""Searches the space that a recipe declares for better parameters. Trials that lag behind are ended early.
 
 By Optuna: the tree-structured Parzen estimator (Bergstra and others, 2011) and the median rule (Golovin and others,
-2017). Killed and called again, it goes on with the trials that are left.
+2017). If it is killed and called again, it continues with the remaining trials.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from models import candidate as candidates
 from models import registry, train
-from models.ready import Ready, ready
-from ratchet import stage
+from models.training_inputs import TrainingInputs, training_inputs
+from ratchet import memo
 from ratchet.errors import Refusal
-from ratchet.recipe import Between, Recipe, Training
+from ratchet.recipe import Range, Recipe, Training
 from ratchet.settings import settings
-from ratchet.words import Snapshot
+from ratchet.types import Snapshot
 
 if TYPE_CHECKING:
     import optuna
 
 VERSION = 1
 """Raise it when the same space and trials should give another choice."""
-Tell = Callable[[str], None]
-_OWN = {f.name for f in fields(Training)}
+Report = Callable[[str], None]
+Space = Mapping[str, Range | tuple[int | float, ...]]
+_TRAINING_FIELDS = {field.name for field in fields(Training)}
 
 
-def search(recipe: Recipe, training: Training, snapshot: Snapshot, trials: int, tell: Tell) -> Training:
-    """The training that did best on the validation side, which neither the judge nor the test figures look at.
+@dataclass(frozen=True)
+class _Search:
+    recipe: Recipe
+    training: Training
+    snapshot: Snapshot
+    space: Space
+    study: optuna.Study
+    report: Report
 
-    Each trial is a nested run in MLflow. What the best one trained is kept, so that to make a candidate of it trains
-    nothing again. Raises Refusal where the recipe declares no space, or no trial ended.
+    @property
+    def finished(self) -> int:
+        """The number of finished trials; one that a killed process left open does not count."""
+        return sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in self.study.trials)
+
+    @property
+    def best(self) -> optuna.trial.FrozenTrial:
+        try:
+            return self.study.best_trial
+        except ValueError as error:
+            raise Refusal("no trial was trained to its end", self.recipe.name, "Allow more trials") from error
+
+
+def search(recipe: Recipe, training: Training, snapshot: Snapshot, trials: int, report: Report) -> Training:
+    """The training with the best metric on the validation side, which neither evaluation nor test metrics use.
+
+    Each trial is a nested run in MLflow. The epochs of the best trial are kept, so making a candidate of it trains
+    nothing again. Raises Refusal if the recipe declares no space, or no trial was trained to its end.
     """
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -43,104 +66,95 @@ def search(recipe: Recipe, training: Training, snapshot: Snapshot, trials: int, 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     (folder / "searches").mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
-        study_name=key, storage=JournalStorage(JournalFileBackend(str(folder / "searches" / f"{key[:16]}.log"))),
-        load_if_exists=True, direction="maximize" if recipe.answers.better > 0 else "minimize",
+        study_name=key,
+        storage=JournalStorage(JournalFileBackend(str(folder / "searches" / f"{key[:16]}.log"))),
+        load_if_exists=True,
+        direction="maximize" if recipe.answers.sign > 0 else "minimize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=1),
-    )  # fmt: skip
-    if _done(study) < trials:
-        data = ready(recipe, training, snapshot, folder / "searches" / key[:16])
+    )
+    this = _Search(recipe, training, snapshot, space, study, report)
+    if this.finished < trials:
+        inputs = training_inputs(recipe, training, snapshot, folder / "searches" / key[:16])
         with registry.open_run(recipe.name, key, {}, {"ratchet.search": ", ".join(space)}) as run:
-            while (number := _done(study)) < trials:
-                # A sampler begins anew with its seed: one for each trial, or a later call tries the same points.
+            while (number := this.finished) < trials:
+                # A new seed for every trial, since a sampler restarts with its seed in every call.
                 study.sampler = optuna.samplers.TPESampler(seed=training.seed + len(study.trials))
-                _trial(recipe, space, training, snapshot, data, study, f"trial {number + 1}/{trials}", tell)
-            run.metrics({f"val_{recipe.answers.metric}": _best(study, recipe).value or 0.0})
-    best = _best(study, recipe)
+                _trial(this, inputs, f"trial {number + 1}/{trials}")
+            run.metrics({f"val_{recipe.answers.metric}": this.best.value or 0.0})
+    best = this.best
     chosen = _with(training, best.params)
-    for one in study.trials:  # the best one's is what the candidate is made of
-        if (other := _with(training, one.params)) != chosen:
+    for trial in study.trials:  # the candidate is made from the folder of the best one
+        if (other := _with(training, trial.params)) != chosen:
             shutil.rmtree(candidates.folder(recipe, other, snapshot), ignore_errors=True)
-    tell(f"best of {trials}: {_told(best.params)}, validation {recipe.answers.metric} {best.value:.4f}")
+    report(f"best of {trials}: {_describe(best.params)}, validation {recipe.answers.metric} {best.value:.4f}")
     return chosen
 
 
-def _space(recipe: Recipe, training: Training) -> Mapping[str, Between | tuple[int | float, ...]]:
-    """What is tried: of one that starts warm nothing that shapes the network, whose weights are there."""
-    if not recipe.space:
-        raise Refusal("the recipe declares no space to search in", recipe.name, "Give it one: `space={...}`")
-    found = {name: where for name, where in recipe.space.items() if name in _OWN or not training.start}
-    if not found:
-        what = "the recipe's space only shapes the network, and a warm start keeps its shape"
+def _space(recipe: Recipe, training: Training) -> Space:
+    """The parameters that are searched: for a warm start none that shapes the network, whose weights exist."""
+    if not recipe.search_space:
+        raise Refusal("the recipe declares no search space", recipe.name, "Add one: `search_space={...}`")
+    warm = bool(training.initial_weights)
+    space = {name: values for name, values in recipe.search_space.items() if name in _TRAINING_FIELDS or not warm}
+    if not space:
+        what = "the recipe's search space only shapes the network, and a warm start keeps its shape"
         raise Refusal(what, recipe.name, "Search without a warm start")
-    return found
+    return space
 
 
 def _key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
-    space = {name: asdict(w) if isinstance(w, Between) else w for name, w in recipe.space.items()}
-    return stage.key("search", VERSION, candidate=candidates.key(recipe, training, snapshot), space=space)
+    space = {
+        name: asdict(values) if isinstance(values, Range) else values for name, values in recipe.search_space.items()
+    }
+    return memo.key("search", VERSION, candidate=candidates.key(recipe, training, snapshot), space=space)
 
 
-def _done(study: optuna.Study) -> int:
-    """Trials that ended; one that a killed process left open does not count."""
-    return sum(t.state.name in ("COMPLETE", "PRUNED") for t in study.trials)
-
-
-def _best(study: optuna.Study, recipe: Recipe) -> optuna.trial.FrozenTrial:
-    try:
-        return study.best_trial
-    except ValueError as error:
-        raise Refusal("no trial was trained to its end", recipe.name, "Allow more trials") from error
-
-
-def _trial(
-    recipe: Recipe, space: Mapping[str, Any], asked: Training, snapshot: Snapshot, data: Ready, study: optuna.Study,
-    name: str, tell: Tell,
-) -> None:  # fmt: skip
+def _trial(search: _Search, inputs: TrainingInputs, name: str) -> None:
     import optuna
 
+    recipe, study = search.recipe, search.study
     trial = study.ask()
-    training = _with(asked, {parameter: _suggested(trial, parameter, where) for parameter, where in space.items()})
-    metric, told = f"val_{recipe.answers.metric}", _told(trial.params)
+    parameters = {name: _suggest(trial, name, values) for name, values in search.space.items()}
+    training = _with(search.training, parameters)
+    metric, described = f"val_{recipe.answers.metric}", _describe(trial.params)
     with registry.nested(name, dict(trial.params)) as run:
 
-        def epoch(number: int, figures: Mapping[str, float]) -> None:
-            run.epoch(number, figures)
-            trial.report(figures[metric], number)
+        def on_epoch(number: int, metrics: Mapping[str, float]) -> None:
+            run.epoch(number, metrics)
+            trial.report(metrics[metric], number)
             if number < training.epochs and trial.should_prune():
                 raise optuna.TrialPruned
 
+        folder = candidates.folder(recipe, training, search.snapshot)
         try:
-            fitted = train.fit(recipe, training, data.train, data.held, candidates.folder(recipe, training, snapshot),
-                               epoch, data.start)  # fmt: skip
-        except optuna.TrialPruned:
+            fitted = train.fit(recipe, training, inputs.train, inputs.validation, folder, on_epoch, inputs.initial)
+        except (optuna.TrialPruned, Refusal) as end:  # a refusal, such as a loss that is not finite, ends the trial
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            run.tag("ratchet.trial", "pruned")
-            tell(f"{name}: {told}: ended early, it lagged behind")
+            run.tag("ratchet.trial", str(end) if isinstance(end, Refusal) else "pruned")
+            why = end.what if isinstance(end, Refusal) else "ended early, since it lags behind"
+            search.report(f"{name}: {described}: {why}")
             return
-        except Refusal as refusal:  # a loss that is not finite is an answer, too
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            run.tag("ratchet.trial", str(refusal))
-            tell(f"{name}: {told}: {refusal.what}")
-            return
-        figure = fitted.history[-1][metric]
-        study.tell(trial, figure)
-        tell(f"{name}: {told}: validation {recipe.answers.metric} {figure:.4f}")
+        value = fitted.history[-1][metric]
+        study.tell(trial, value)
+        search.report(f"{name}: {described}: validation {recipe.answers.metric} {value:.4f}")
 
 
-def _suggested(trial: optuna.Trial, name: str, where: Any) -> Any:
-    if isinstance(where, tuple):
-        return trial.suggest_categorical(name, where)
-    if isinstance(where.low, int) and isinstance(where.high, int):
-        return trial.suggest_int(name, where.low, where.high, log=where.log)
-    return trial.suggest_float(name, where.low, where.high, log=where.log)
+def _suggest(trial: optuna.Trial, name: str, values: Any) -> Any:
+    if isinstance(values, tuple):
+        return trial.suggest_categorical(name, values)
+    if isinstance(values.low, int) and isinstance(values.high, int):
+        return trial.suggest_int(name, values.low, values.high, log=values.log)
+    return trial.suggest_float(name, values.low, values.high, log=values.log)
 
 
-def _with(training: Training, found: Mapping[str, Any]) -> Training:
-    own = {name: value for name, value in found.items() if name in _OWN}
-    sizes = {name: value for name, value in found.items() if name not in _OWN}
+def _with(training: Training, parameters: Mapping[str, Any]) -> Training:
+    own = {name: value for name, value in parameters.items() if name in _TRAINING_FIELDS}
+    sizes = {name: value for name, value in parameters.items() if name not in _TRAINING_FIELDS}
     return replace(training, **own, parameters={**training.parameters, **sizes})
 
 
-def _told(found: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-                     for name, value in sorted(found.items()))  # fmt: skip
+def _describe(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in sorted(parameters.items())
+    )

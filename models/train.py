@@ -1,4 +1,4 @@
-"""Fits a network on a snapshot, seeded and resumable, and tells how it goes."""
+"""Fits a network on a snapshot, seeded and resumable."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from models import zoo
 from ratchet.errors import Refusal
-from ratchet.files import keep, kept
+from ratchet.files import load, save
 from ratchet.recipe import Recipe, Training
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same snapshot and parameters should give other weights."""
 
 Epoch = Callable[[int, Mapping[str, float]], None]
@@ -26,16 +26,16 @@ Epoch = Callable[[int, Mapping[str, float]], None]
 class Fitted:
     model: Any
     history: tuple[Mapping[str, float], ...]
-    """One mapping an epoch: loss and the recipe's metric, and both with `val_` in front."""
+    """One mapping per epoch: loss and the recipe's metric, and both with the prefix `val_`."""
     seconds: float
-    """Of all epochs, those before a kill included."""
+    """Time of all epochs, including those before a kill."""
     weights: str
     tensors: str
 
 
 @dataclass(frozen=True)
-class Start:
-    """A Keras model's file to go on from, and the digest that its weights must have."""
+class InitialWeights:
+    """The file of a Keras model, and the digest that its weights must have."""
 
     model: Path
     tensors: str
@@ -47,15 +47,15 @@ def fit(
     train: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     folder: Path,
-    tell: Epoch = lambda epoch, figures: None,
-    start: Start | None = None,
+    on_epoch: Epoch = lambda epoch, metrics: None,
+    initial: InitialWeights | None = None,
 ) -> Fitted:
-    """Trains from scratch, or goes on from the last finished epoch that `folder` holds.
+    """Trains the network, or resumes after the last finished epoch in `folder`.
 
-    `train` and `validation` are inputs as the network takes them, and targets: labels [N], with cross-entropy
-    for the loss, or values [N, horizon], with the mean squared error. The same arguments give the same weights.
-    `tell` hears of every epoch, those done before a kill included. `start` has the weights that `training.start`
-    names. Raises Refusal when the loss is no longer finite, or the model at `start` is another.
+    `train` and `validation` are features [N, ...] and targets: labels [N] with cross-entropy as the loss, or values
+    [N, horizon] with the mean squared error. The same arguments give the same weights. `on_epoch` is called for every
+    epoch, including those before a kill. `initial` holds the weights that `training.initial_weights` names. Raises
+    Refusal if the loss is no longer finite, or the initial weights do not have their digest.
     """
     import keras
 
@@ -64,8 +64,8 @@ def fit(
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed)
     model = zoo.network(recipe, training)
-    if start:
-        _go_on(model, start, recipe.name)
+    if initial:
+        _take_over(model, initial, recipe.name)
     losses = {
         "accuracy": keras.losses.SparseCategoricalCrossentropy,
         "mean_squared_error": keras.losses.MeanSquaredError,
@@ -78,64 +78,70 @@ def fit(
     started = time.monotonic()
     x, y = train
     model.optimizer.build(model.trainable_variables)
-    for number, figures in enumerate(history, 1):
-        tell(number, figures)
+    for number, earlier in enumerate(history, 1):
+        on_epoch(number, earlier)
     if history:
         model.load_weights(folder / f"epoch-{len(history)}.weights.h5")
         _load_optimizer(model, folder / f"epoch-{len(history)}.npz")
     for epoch in range(len(history), training.epochs):
-        # An order of its own for every epoch, so that a resumed run sees what an unbroken one sees.
+        # Every epoch has an order of its own, so that a resumed run sees the same batches as an uninterrupted one.
         order = np.random.default_rng([training.seed, epoch]).permutation(len(x))
-        figures = _epoch(model, x[order], y[order], validation, training.batch_size)
-        history.append(figures)
-        if not all(np.isfinite(v) for v in figures.values()):
-            raise Refusal(
-                f"the loss is not finite any more ({figures['loss']}) after epoch {epoch + 1}",
-                recipe.name,
-                "Lower the learning rate, or look at the data",
-            )
+        metrics = _epoch(model, x[order], y[order], validation, training.batch_size)
+        history.append(metrics)
+        if not all(np.isfinite(v) for v in metrics.values()):
+            what = f"the loss is no longer finite ({metrics['loss']}) after epoch {epoch + 1}"
+            raise Refusal(what, recipe.name, "Lower the learning rate, or inspect the data")
         _save(model, folder, history, before + time.monotonic() - started)
-        tell(epoch + 1, figures)
-    seconds = (kept(folder / "history.json") or {}).get("seconds", time.monotonic() - started)
+        on_epoch(epoch + 1, metrics)
+    seconds = (load(folder / "history.json") or {}).get("seconds", time.monotonic() - started)
     return Fitted(model, tuple(history), seconds, weights_digest(model), tensors_digest(model))
 
 
-def _go_on(model: Any, start: Start, recipe: str) -> None:
-    """Takes over the weights, which must be those that were named, of just this shape."""
+def _take_over(model: Any, initial: InitialWeights, recipe: str) -> None:
+    """Sets the initial weights, which must fit the model and have their digest."""
     import keras
 
     try:
-        model.set_weights(keras.models.load_model(start.model, compile=False, safe_mode=True).get_weights())
+        model.set_weights(keras.models.load_model(initial.model, compile=False, safe_mode=True).get_weights())
     except (ValueError, TypeError, OSError) as error:
         why = str(error).splitlines()[0][:200]
-        raise Refusal(f"it cannot go on from the champion's weights ({why})", recipe, "Start cold") from error
-    if tensors_digest(model) != start.tensors:
-        raise Refusal("the champion's weights in MLflow are not those that were trained", recipe, "Start cold")
+        what = f"the champion's weights do not fit the network ({why})"
+        raise Refusal(what, recipe, "Train without warm start") from error
+    if tensors_digest(model) != initial.tensors:
+        what = "the champion's weights in MLflow are not those that were trained"
+        raise Refusal(what, recipe, "Train without warm start")
 
 
 def _epoch(
-    model: Any, x: np.ndarray, y: np.ndarray, held: tuple[np.ndarray, np.ndarray], batch: int
+    model: Any, x: np.ndarray, y: np.ndarray, validation: tuple[np.ndarray, np.ndarray], batch: int
 ) -> dict[str, float]:
-    told = model.fit(
-        x, y, batch_size=batch, epochs=1, shuffle=False, validation_data=held, validation_batch_size=256, verbose=0
+    result = model.fit(
+        x,
+        y,
+        batch_size=batch,
+        epochs=1,
+        shuffle=False,
+        validation_data=validation,
+        validation_batch_size=256,
+        verbose=0,
     )
-    return {name: float(values[0]) for name, values in told.history.items()}
+    return {name: float(values[0]) for name, values in result.history.items()}
 
 
 def _history(folder: Path) -> tuple[list[Mapping[str, float]], float]:
-    """The figures of the epochs that are done, and the seconds that they took."""
-    found = kept(folder / "history.json") or {"epochs": []}
-    return list(found["epochs"]), float(found.get("seconds", 0.0))
+    """The metrics of the finished epochs, and the seconds that they took."""
+    content = load(folder / "history.json") or {"epochs": []}
+    return list(content["epochs"]), float(content.get("seconds", 0.0))
 
 
 def _save(model: Any, folder: Path, history: list[Mapping[str, float]], seconds: float) -> None:
-    """Weights and optimizer of this epoch first, then the history that names it; older ones go last."""
+    """Writes weights and optimizer of this epoch, then the history that names it; removes older files last."""
     n = len(history)
     model.save_weights(folder / f"epoch-{n}.weights.h5")
     part = folder / f".epoch-{n}.npz"
     np.savez(part, *[np.asarray(v) for v in model.optimizer.variables])
     part.replace(folder / f"epoch-{n}.npz")
-    keep(folder / "history.json", {"epochs": history, "seconds": seconds})
+    save(folder / "history.json", {"epochs": history, "seconds": seconds})
     for old in (folder / f"epoch-{n - 1}.weights.h5", folder / f"epoch-{n - 1}.npz"):
         old.unlink(missing_ok=True)
 
@@ -147,12 +153,12 @@ def _load_optimizer(model: Any, path: Path) -> None:
 
 
 def weights_digest(model: Any) -> str:
-    """SHA-256 over the architecture, how it was compiled and every named weight: the model's identity."""
+    """SHA-256 over the architecture, its compilation and every named weight: the model's identity."""
     return _digest(model, model.to_json().encode())
 
 
 def tensors_digest(model: Any) -> str:
-    """SHA-256 over every named weight alone: what a warm start takes over."""
+    """SHA-256 over every named weight alone, which a warm start takes over."""
     return _digest(model, b"")
 
 

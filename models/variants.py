@@ -1,6 +1,6 @@
-"""Smaller and faster forms of an export: half precision, and eight bits calibrated on the validation side.
+"""Makes variants of an export: half precision, and eight bits calibrated on the validation side.
 
-Which of them is packaged is decided once for a version, and kept in a tag of it.
+The packaged variant is chosen once for a version, and kept in a tag.
 """
 
 from __future__ import annotations
@@ -14,117 +14,126 @@ from typing import Any
 import numpy as np
 
 from models import candidate as candidates
-from models import export, measure, registry
+from models import export, latency, registry
+from models.evaluate import compare_variant
+from models.evaluation.variants import FULL, NO_WORSE, Timing
 from models.export import Exported
-from models.judge.variants import FULL, Took, as_good
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT, sha256
-from ratchet.lake.snapshot import benchmarked, load
+from ratchet.lake.snapshot import load, load_benchmark
 from ratchet.recipe import Recipe
-from ratchet.words import Candidate, Check, Variant, to_json
+from ratchet.types import Candidate, Check, Variant, to_json
 
-_CALIBRATED = 256
-"""Validation inputs whose ranges the eight bits are laid over."""
-_PRECISE = ("Conv", "MatMul", "Gemm")
-"""What is done in eight bits: it takes the time. Softmax, norms and gates lose more than they gain."""
-
-
-def kept(candidate: Candidate) -> tuple[Variant, ...] | None:
-    """Those of a version, once decided; none of one that was packaged before that; None where it is still to do."""
-    found = registry.version(candidate.recipe, candidate.version)
-    if found and candidates.FORM in found.tags:
-        return candidates.variants_of(found)
-    return () if found and "ratchet.package" in found.tags else None
+_CALIBRATION_INPUTS = 256
+"""Validation inputs whose ranges decide the scales of the eight bits."""
+_QUANTIZED = ("Conv", "MatMul", "Gemm")
+"""The operators that take the time. Softmax, normalisation and gates lose more precision than they gain speed."""
 
 
-def keep(candidate: Candidate, variants: tuple[Variant, ...]) -> None:
-    """The table beside the version, and in a tag of it the form that is packaged."""
-    told = {"format": FORMAT, "variants": [to_json(v) for v in variants]}
-    registry.upload(registry.beside(candidate, candidates.FORMS), json.dumps(told, indent=1))
-    (best,) = [v for v in variants if v.packaged]
-    form = {"name": best.name, "file": best.file, "onnx": best.onnx}
-    registry.set_tag(candidate.recipe, candidate.version, candidates.FORM, json.dumps(form))
+def chosen(candidate: Candidate) -> tuple[Variant, ...] | None:
+    """The variants of a version, or None if none was chosen yet."""
+    version = registry.version(candidate.recipe, candidate.version)
+    return candidates.variants_of(version) if version and candidates.VARIANT in version.tags else None
+
+
+def save(candidate: Candidate, variants: tuple[Variant, ...]) -> None:
+    """Keeps the variants with the version, and the packaged one in a tag."""
+    content = {"format": FORMAT, "variants": [to_json(variant) for variant in variants]}
+    registry.upload(registry.path_of(candidate, candidates.VARIANTS), json.dumps(content, indent=1))
+    (best,) = [variant for variant in variants if variant.packaged]
+    tag = {"name": best.name, "file": best.file, "onnx": best.onnx}
+    registry.set_tag(candidate.recipe, candidate.version, candidates.VARIANT, json.dumps(tag))
 
 
 def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, ...]:
-    """Each beside the version in MLflow, held against the full one on the benchmark; none is measured yet.
+    """Makes the variants, uploads them to MLflow and compares them with fp32 on the benchmark; measures no latency.
 
-    One that cannot be made is in the list, with the reason.
+    A variant that cannot be made is in the result with the reason.
     """
     full = candidates.exported(recipe, candidate, scratch)
-    held, _ = benchmarked(recipe)
-    want = full.answers(held.inputs)
-    exact = Check(f"no worse than {FULL}", 0.0, None, "pass", "the full one: others are held against it")
-    expected = {FULL: full.answers(measure.asked(full.contract)).tolist()}
-    found = [Variant(FULL, export.MODEL, candidate.onnx, full.path.stat().st_size / 1e6, exact)]
-    calibration = load(recipe, candidate.snapshot)["validation"].inputs[:_CALIBRATED]
-    ways: dict[str, Callable[[Path], None]] = {
-        "fp16": lambda to: _half(full, to),
-        "int8": lambda to: _eight(full, calibration, to),
+    benchmark, _ = load_benchmark(recipe)
+    outputs = full.predict(benchmark.inputs)
+    sample = latency.sample_inputs(full.contract)
+    reference = Check(NO_WORSE, 0.0, None, "passed", "the reference for the other variants")
+    variants = [Variant(FULL, export.MODEL, candidate.onnx, full.path.stat().st_size / 1e6, reference)]
+    expected = {FULL: full.predict(sample).tolist()}
+    calibration = load(recipe, candidate.snapshot)["validation"].inputs[:_CALIBRATION_INPUTS]
+    conversions: dict[str, Callable[[Path], None]] = {
+        "fp16": lambda path: _to_fp16(full, path),
+        "int8": lambda path: _to_int8(full, calibration, path),
     }
-    for name, way in ways.items():
+    for name, convert in conversions.items():
         path = full.path.with_name(f"model.{name}.onnx")
         try:
-            way(path)
-            form = Exported(path, full.contract)
-            mine, expected[name] = form.answers(held.inputs), form.answers(measure.asked(full.contract)).tolist()
-        except Exception as error:  # ONNX's tools raise whatever a graph leads them to
+            convert(path)
+            variant = Exported(path, full.contract)
+            own, expected[name] = variant.predict(benchmark.inputs), variant.predict(sample).tolist()
+        except Exception as error:  # ONNX's tools raise many types, depending on the graph
             why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            check = Check(f"no worse than {FULL}", None, None, "error", f"it could not be made ({why})")
-            found.append(Variant(name, "", "", 0.0, check))
+            check = Check(NO_WORSE, None, None, "error", f"it could not be made ({why})")
+            variants.append(Variant(name, "", "", 0.0, check))
             continue
-        registry.upload(registry.beside(candidate, path.name), path)
-        check = as_good(recipe.judging.margin, held.targets, mine, want)
-        found.append(Variant(name, path.name, sha256(path), path.stat().st_size / 1e6, check))
-    told = {"format": FORMAT, "answers": expected}
-    registry.upload(registry.beside(candidate, measure.EXPECTED), json.dumps(told))
-    return tuple(found)
+        registry.upload(registry.path_of(candidate, path.name), path)
+        check = compare_variant(recipe, benchmark.targets, own, outputs)
+        variants.append(Variant(name, path.name, sha256(path), path.stat().st_size / 1e6, check))
+    content = {"format": FORMAT, "outputs": expected}
+    registry.upload(registry.path_of(candidate, latency.EXPECTED), json.dumps(content))
+    return tuple(variants)
 
 
-def took(candidate: Candidate) -> tuple[str, dict[str, Took]]:
-    """What the `measure` run found: the host's name, and of each form its time and how far its answers are off."""
-    told = registry.read_json(registry.beside(candidate, measure.KEPT))
-    return str(told["host"]), {name: Took(float(one["milliseconds"]), float(one["off"]))
-                               for name, one in told["variants"].items()}  # fmt: skip
+def timings(candidate: Candidate) -> tuple[str, dict[str, Timing]]:
+    """The result of the latency benchmark: the host's name, and the timing of each variant."""
+    result = registry.read_json(registry.path_of(candidate, latency.RESULT))
+    return str(result["host"]), {
+        name: Timing(float(variant["latency_ms"]), float(variant["difference"]))
+        for name, variant in result["variants"].items()
+    }
 
 
-def _half(full: Exported, to: Path) -> None:
-    """Weights and sums in 16 bits; what comes in and goes out stays as it was."""
+def _to_fp16(full: Exported, path: Path) -> None:
+    """Weights and sums in 16 bits; input and output keep their types."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    onnx.save(convert_float_to_float16(onnx.load(full.path), keep_io_types=True), to)
+    onnx.save(convert_float_to_float16(onnx.load(full.path), keep_io_types=True), path)
 
 
-def _eight(full: Exported, inputs: np.ndarray, to: Path) -> None:
-    """Static, a scale a channel. Weights take seven bits of the eight, so that no processor's sums overflow.
+def _to_int8(full: Exported, inputs: np.ndarray, path: Path) -> None:
+    """Static, with a scale per channel. Weights use seven of the eight bits, so that no processor's sums overflow.
 
     Source: Jacob and others, Quantization and Training of Neural Networks, 2018 (arXiv:1712.05877).
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    features = full.contract.features(inputs, full.words)
+    features = full.contract.features(inputs, full.vocabulary)
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.left: Iterator[np.ndarray] = (features[i : i + 1] for i in range(len(features)))
+            self.batches: Iterator[np.ndarray] = (features[i : i + 1] for i in range(len(features)))
 
         def get_next(self) -> dict[str, Any] | None:
-            one = next(self.left, None)
-            return None if one is None else {full.contract.kind: one}
+            batch = next(self.batches, None)
+            return None if batch is None else {full.contract.kind: batch}
 
-    plain = full.path.with_name("plain.onnx")
-    quiet = logging.getLogger().level
+    prepared = full.path.with_name("prepared.onnx")
+    level = logging.getLogger().level
     try:
-        logging.getLogger().setLevel(logging.ERROR)  # it warns of every node that it leaves alone
-        quant_pre_process(str(full.path), str(plain), skip_symbolic_shape=True)
+        logging.getLogger().setLevel(logging.ERROR)  # it warns of every node that is not quantized
+        quant_pre_process(str(full.path), str(prepared), skip_symbolic_shape=True)
         quantize_static(
-            str(plain), str(to), Reader(), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=list(_PRECISE),
-        )  # fmt: skip
+            str(prepared),
+            str(path),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=list(_QUANTIZED),
+        )
     finally:
-        logging.getLogger().setLevel(quiet)
-        plain.unlink(missing_ok=True)
-    if not to.exists():
-        raise Refusal("no file came of it", to.name, "See the run's log")
+        logging.getLogger().setLevel(level)
+        prepared.unlink(missing_ok=True)
+    if not path.exists():
+        raise Refusal("the quantization wrote no file", path.name, "See the run's log")

@@ -1,4 +1,4 @@
-"""What an answer is: one of some classes, or the values that come next. Needs only NumPy."""
+"""What an answer is: one of some classes, or a forecast. Needs only NumPy."""
 
 from __future__ import annotations
 
@@ -8,65 +8,67 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-Short = int | tuple[float, ...]
-"""An answer in short: the number of its class, or the values."""
+Compact = int | tuple[float, ...]
+"""An answer that is cheap to keep and compare: the number of its class, or the values of a forecast."""
 
 
 class Answers(Protocol):
     output: ClassVar[str]
-    """What the model's output is called."""
+    """The name of the model's output."""
     metric: ClassVar[str]
-    """The figure on held-out data, by the name that Keras gives it."""
-    better: ClassVar[int]
-    """1 where a higher figure is the better one, -1 where a lower one is."""
+    """The headline metric, by Keras's name."""
+    sign: ClassVar[int]
+    """1 if a higher metric is better, -1 if a lower one is."""
 
     @property
     def width(self) -> int:
-        """Numbers in one answer."""
+        """The number of values in one output."""
         ...
 
     @property
     def tolerance(self) -> float:
-        """The largest difference of a number between two machines: they may add in another order."""
+        """The largest difference of a value between two machines, which may add in another order."""
         ...
 
-    def figure(self, targets: np.ndarray, outputs: np.ndarray) -> float:
-        """How well the outputs [N, width] hit the targets, by `metric`."""
+    def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+        """The metric of outputs [N, width]."""
+        ...
+
+    def losses(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """The loss [N] of each output [N, width], by which two models are compared record by record."""
         ...
 
     def tensors(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        """The endpoint's outputs by name."""
+        """The endpoint's output tensors by name."""
         ...
 
     def metadata(self) -> list[dict[str, Any]]:
-        """Them as the Open Inference Protocol describes tensors."""
+        """The output tensors as the Open Inference Protocol describes them."""
         ...
 
-    def told(self, outputs: np.ndarray) -> dict[str, Any]:
-        """Them as plain JSON."""
+    def to_json(self, outputs: np.ndarray) -> dict[str, Any]: ...
+
+    def compact(self, output: np.ndarray) -> Compact: ...
+
+    def agree(self, one: Compact, other: Compact) -> bool: ...
+
+    def describe(self, output: np.ndarray) -> str:
+        """One output in words."""
         ...
 
-    def short(self, output: np.ndarray) -> Short: ...
-
-    def same(self, one: Short, other: Short) -> bool: ...
-
-    def says(self, output: np.ndarray) -> str:
-        """One answer in words."""
-        ...
-
-    def carried(self, output: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """How much an answer [width] loses in each of others [N, width], to the same input in part; [N]."""
+    def attribution(self, output: np.ndarray, occluded: np.ndarray) -> np.ndarray:
+        """The weight [N] of each occluded region, from the output [width] and the outputs without it [N, width]."""
         ...
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Probabilities [N, classes]; the largest is the answer."""
+    """Probabilities [N, classes]; the class with the largest one is predicted."""
 
     names: tuple[str, ...]
     output: ClassVar[str] = "probabilities"
     metric: ClassVar[str] = "accuracy"
-    better: ClassVar[int] = 1
+    sign: ClassVar[int] = 1
 
     @property
     def width(self) -> int:
@@ -76,31 +78,37 @@ class Classes:
     def tolerance(self) -> float:
         return 1e-3
 
-    def figure(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+    def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float((outputs.argmax(axis=1) == targets).mean())
+
+    def losses(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """1 for a wrong class, 0 for the right one."""
+        return (outputs.argmax(axis=1) != targets).astype(float)
 
     def tensors(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
         return {self.output: outputs.astype(np.float32), "class": outputs.argmax(axis=1).astype(np.int64)}
 
     def metadata(self) -> list[dict[str, Any]]:
-        return [{"name": self.output, "datatype": "FP32", "shape": [-1, self.width]},
-                {"name": "class", "datatype": "INT64", "shape": [-1]}]  # fmt: skip
+        return [
+            {"name": self.output, "datatype": "FP32", "shape": [-1, self.width]},
+            {"name": "class", "datatype": "INT64", "shape": [-1]},
+        ]
 
-    def told(self, outputs: np.ndarray) -> dict[str, Any]:
+    def to_json(self, outputs: np.ndarray) -> dict[str, Any]:
         return {"label": [self.names[i] for i in outputs.argmax(axis=1)], "probabilities": outputs.tolist()}
 
-    def short(self, output: np.ndarray) -> Short:
+    def compact(self, output: np.ndarray) -> Compact:
         return int(output.argmax())
 
-    def same(self, one: Short, other: Short) -> bool:
+    def agree(self, one: Compact, other: Compact) -> bool:
         return one == other
 
-    def says(self, output: np.ndarray) -> str:
+    def describe(self, output: np.ndarray) -> str:
         return f"class {int(output.argmax())} ({output.max():.3f})"
 
-    def carried(self, output: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Of the probability of the class that was answered."""
-        return output.max() - others[:, int(output.argmax())]
+    def attribution(self, output: np.ndarray, occluded: np.ndarray) -> np.ndarray:
+        """The loss of probability of the predicted class."""
+        return output.max() - occluded[:, int(output.argmax())]
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ class Forecast:
     unit: str = ""
     output: ClassVar[str] = "forecast"
     metric: ClassVar[str] = "mean_squared_error"
-    better: ClassVar[int] = -1
+    sign: ClassVar[int] = -1
 
     @property
     def width(self) -> int:
@@ -122,8 +130,12 @@ class Forecast:
     def tolerance(self) -> float:
         return self.close / 100
 
-    def figure(self, targets: np.ndarray, outputs: np.ndarray) -> float:
-        return float(((outputs - targets) ** 2).mean())
+    def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+        return float(self.losses(targets, outputs).mean())
+
+    def losses(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """The mean squared error over the horizon."""
+        return ((outputs - targets) ** 2).mean(axis=1)
 
     def tensors(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
         return {self.output: outputs.astype(np.float32)}
@@ -131,26 +143,26 @@ class Forecast:
     def metadata(self) -> list[dict[str, Any]]:
         return [{"name": self.output, "datatype": "FP32", "shape": [-1, self.width]}]
 
-    def told(self, outputs: np.ndarray) -> dict[str, Any]:
+    def to_json(self, outputs: np.ndarray) -> dict[str, Any]:
         return {self.output: outputs.tolist()}
 
-    def short(self, output: np.ndarray) -> Short:
-        return tuple(round(float(v), 4) for v in output)
+    def compact(self, output: np.ndarray) -> Compact:
+        return tuple(round(float(value), 4) for value in output)
 
-    def same(self, one: Short, other: Short) -> bool:
-        """Whether they differ by no more than `close`, on average over the horizon."""
+    def agree(self, one: Compact, other: Compact) -> bool:
+        """Whether they differ by at most `close`, on average over the horizon."""
         return float(np.abs(np.subtract(one, other)).mean()) <= self.close
 
-    def says(self, output: np.ndarray) -> str:
+    def describe(self, output: np.ndarray) -> str:
         return f"{output[0]:.2f} first and {output.mean():.2f} {self.unit} on average"
 
-    def carried(self, output: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """How far the values move, on average over the horizon."""
-        return np.abs(others - output).mean(axis=1)
+    def attribution(self, output: np.ndarray, occluded: np.ndarray) -> np.ndarray:
+        """The mean absolute change over the horizon."""
+        return np.abs(occluded - output).mean(axis=1)
 
 
 def of(contract: Mapping[str, Any], classes: Sequence[str]) -> Answers:
-    """The answers that go with a contract's JSON: classes where there are some, else what comes next."""
+    """The answers that go with a contract's JSON: classes if there are any, else a forecast."""
     if classes:
         return Classes(tuple(classes))
     return Forecast(int(contract["horizon"]), float(contract["close"]), str(contract["unit"]))

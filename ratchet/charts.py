@@ -1,6 +1,6 @@
-"""Small charts as SVG, for a page that needs nothing from elsewhere. Pure; whatever is named is escaped.
+"""Small charts as SVG, for a page that loads nothing from elsewhere. Pure; all text is escaped.
 
-Colours are the page's: series have the classes `s0`, `s1`..., areas `a0`, `a1`..., the frame `grid`, text `tick`.
+The page defines the colours: series have the classes `s0`, `s1`..., areas `a0`, `a1`..., the frame `grid`, text `tick`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 _W, _H, _LEFT, _BOTTOM, _TOP = 320, 180, 40, 24, 10
+Weighted = tuple[Sequence[int], float]
+"""A region of an input, and its attribution."""
 
 
 def lines(series: Mapping[str, Sequence[float]]) -> Markup:
-    """Each series by its number from 1; all share both axes."""
-    series = {name: [v for v in s if math.isfinite(v)] for name, s in series.items()}  # a run may diverge
-    values = [v for s in series.values() for v in s]
+    """Each series over its index from 1; all share both axes."""
+    series = {name: [v for v in values if math.isfinite(v)] for name, values in series.items()}  # a run may diverge
+    values = [v for points in series.values() for v in points]
     low, high = min(values, default=0.0), max(values, default=0.0)
     pad = (high - low) * 0.08 or 0.05
     low, high, count = low - pad, high + pad, max(map(len, series.values()), default=0)
@@ -28,66 +30,68 @@ def lines(series: Mapping[str, Sequence[float]]) -> Markup:
         return _TOP + (high - v) / (high - low) * (_H - _TOP - _BOTTOM)
 
     parts = []
-    for v in _round(low, high):
-        parts += [_line("grid", _LEFT, y(v), _W, y(v)), _text("tick end", _LEFT - 5, y(v) + 3, f"{v:g}")]
+    for tick in _ticks(low, high):
+        parts += [_line("grid", _LEFT, y(tick), _W, y(tick)), _text("tick end", _LEFT - 5, y(tick) + 3, f"{tick:g}")]
     parts += [_text("tick mid", x(i), _H - 6, str(i + 1)) for i in range(0, count, max(1, (count + 7) // 8))]
-    for n, (name, s) in enumerate(series.items()):
-        points = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(s))
+    for n, (name, points) in enumerate(series.items()):
+        coordinates = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(points))
         line = Markup('<polyline class="s{} line" points="{}"><title>{}</title></polyline>')
-        parts.append(line.format(n, points, name))
-        parts += [_dot(n, x(i), y(v), 2.4) for i, v in enumerate(s)]
+        parts.append(line.format(n, coordinates, name))
+        parts += [_dot(n, x(i), y(v), 2.4) for i, v in enumerate(points)]
     return _svg(_W, _H, f"Line chart of {', '.join(series)}", parts)
 
 
 def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
-    """Share of each row in each column, darker for more; rows are true, columns answered."""
+    """The share of each row in each column, darker for a larger share; rows are true, columns predicted classes."""
     n, cell, left, top, parts = len(names), 34, 92, 8, []
     for row, line in enumerate(counts):
         y, total = top + row * cell, sum(line) or 1
         parts.append(_text("tick end", left - 6, y + cell / 2 + 4, names[row]))
         for column, count in enumerate(line):
             x, share = left + column * cell, count / total
-            told = f"{names[row]} answered as {names[column]}: {count} of {total}"
+            title = f"{names[row]} predicted as {names[column]}: {count} of {total}"
             kind = "right" if row == column else "wrong"
-            parts.append(_rect(kind, x, y, cell - 2, cell - 2, told, 0.05 + 0.95 * share))
+            parts.append(_rect(kind, x, y, cell - 2, cell - 2, title, 0.05 + 0.95 * share))
             if share >= 0.005:
                 style = "cell strong" if share > 0.5 else "cell"
                 parts.append(_text(style, x + cell / 2 - 1, y + cell / 2 + 3, f"{share * 100:.0f}"))
-    turned = Markup('<text class="tick end" transform="translate({},{}) rotate(-40)">{}</text>')
-    parts += [turned.format(left + i * cell + cell / 2, top + n * cell + 10, name) for i, name in enumerate(names)]
+    label = Markup('<text class="tick end" transform="translate({},{}) rotate(-40)">{}</text>')
+    parts += [label.format(left + i * cell + cell / 2, top + n * cell + 10, name) for i, name in enumerate(names)]
     return _svg(left + n * cell, top + n * cell + 70, "Confusion matrix, in percent of each true class", parts)
 
 
 def bars(counts: Mapping[str, float]) -> Markup:
-    """One horizontal bar a name."""
+    """One horizontal bar for each name."""
     most, parts, step = max(counts.values(), default=0) or 1, [], 20
     for n, (name, count) in enumerate(counts.items()):
         width, y = 220 * count / most, n * step + 4
-        parts += [_text("tick end", 96, y + 10, name), _rect("bar", 102, y, width, 13, f"{name}: {count:,}"),
-                  _text("tick", 106 + width, y + 10, f"{count:,.0f}")]  # fmt: skip
+        parts.append(_text("tick end", 96, y + 10, name))
+        parts.append(_rect("bar", 102, y, width, 13, f"{name}: {count:,}"))
+        parts.append(_text("tick", 106 + width, y + 10, f"{count:,.0f}"))
     return _svg(380, len(counts) * step + 6, "Bar chart", parts)
 
 
 def shares(moments: Sequence[tuple[float, Mapping[str, float]]], until: float) -> Markup:
-    """Percent of the traffic of each name, from each moment until the next; stacked, names in the order of coming."""
+    """Percent of the traffic by name, from each moment until the next; stacked in the order of first appearance."""
     names = list(dict.fromkeys(name for _, weights in moments for name in weights))
-    began, width, height, parts = moments[0][0] if moments else until, 380, 80, []
-    span = max(until - began, 1.0)
+    start, width, height, parts = moments[0][0] if moments else until, 380, 80, []
+    span = max(until - start, 1.0)
     ends = [*(at for at, _ in moments[1:]), until]
     for (at, weights), end in zip(moments, ends, strict=True) if moments else ():
-        x, across, base = (at - began) / span * width, max((end - at) / span * width, 0.6), float(height)
+        x, across, base = (at - start) / span * width, max((end - at) / span * width, 0.6), float(height)
         for n, name in enumerate(names):
             tall = height * weights.get(name, 0) / 100
             base -= tall
             if tall:
                 parts.append(_rect(f"a{n % 4}", x, base, across, tall, f"{name}: {weights[name]:g} %"))
-    places = ("tick", "tick mid", "tick mid", "tick mid", "tick end")
-    parts += [_text(p, width * i / 4, height + 15, f"+{_duration(span * i / 4)}") for i, p in enumerate(places)]
+    styles = ("tick", "tick mid", "tick mid", "tick mid", "tick end")
+    for i, style in enumerate(styles):
+        parts.append(_text(style, width * i / 4, height + 15, f"+{_duration(span * i / 4)}"))
     return _svg(width, height + 20, "Share of the traffic over time", parts)
 
 
-def interval(figure: float, low: float, high: float, threshold: float) -> Markup:
-    """A figure with its interval against a threshold."""
+def interval(value: float, low: float, high: float, threshold: float) -> Markup:
+    """A value with its interval and a threshold."""
     first, last = min(low, threshold), max(high, threshold)
     pad = (last - first) * 0.1 or 1.0
     first, last = first - pad, last + pad
@@ -95,13 +99,13 @@ def interval(figure: float, low: float, high: float, threshold: float) -> Markup
     def x(v: float) -> float:
         return (v - first) / (last - first) * 140
 
-    parts = [_line("limit", x(threshold), 1, x(threshold), 17), _line("span", x(low), 9, x(high), 9),
-             _dot(0, x(figure), 9, 3.5)]  # fmt: skip
-    return _svg(140, 18, f"{figure:.4g}, from {low:.4g} to {high:.4g}, against {threshold:.4g}", parts)
+    limit = _line("limit", x(threshold), 1, x(threshold), 17)
+    parts = [limit, _line("span", x(low), 9, x(high), 9), _dot(0, x(value), 9, 3.5)]
+    return _svg(140, 18, f"{value:.4g}, from {low:.4g} to {high:.4g}; the threshold is {threshold:.4g}", parts)
 
 
 def forest(rows: Sequence[tuple[str, float, float, float]], limit: float | None) -> Markup:
-    """A figure with its interval (low, high) on each line, all on one axis; and the limit that holds for all."""
+    """A value with its interval (low, high) on each line, all on one axis, and the limit for all."""
     left, step, width = 118, 20, 380
     ends = [v for _, _, low, high in rows for v in (low, high)] + ([] if limit is None else [limit])
     first, last = min(ends, default=0.0), max(ends, default=1.0)
@@ -112,91 +116,96 @@ def forest(rows: Sequence[tuple[str, float, float, float]], limit: float | None)
         return left + (v - first) / (last - first) * (width - left - 12)
 
     bottom, parts = len(rows) * step + 6, []
-    for v in _round(first, last):
-        parts += [_line("grid", x(v), 2, x(v), bottom), _text("tick mid", x(v), bottom + 13, f"{v:g}")]
+    for tick in _ticks(first, last):
+        parts += [_line("grid", x(tick), 2, x(tick), bottom), _text("tick mid", x(tick), bottom + 13, f"{tick:g}")]
     if limit is not None:
         parts.append(_line("limit", x(limit), 2, x(limit), bottom))
-    for n, (name, figure, low, high) in enumerate(rows):
+    for n, (name, value, low, high) in enumerate(rows):
         y = n * step + 14
-        parts += [
-            _text("tick end", left - 8, y + 3, name),
-            _line("span", x(low), y, x(high), y),
-            _dot(0, x(figure), y, 4),
-        ]
-    return _svg(width, bottom + 20, f"Figures with their intervals: {', '.join(r[0] for r in rows)}", parts)
+        parts.append(_text("tick end", left - 8, y + 3, name))
+        parts += [_line("span", x(low), y, x(high), y), _dot(0, x(value), y, 4)]
+    return _svg(width, bottom + 20, f"Values with their intervals: {', '.join(row[0] for row in rows)}", parts)
 
 
-def carried(picture: str, height: int, width: int, parts: Sequence[tuple[Sequence[int], float]]) -> Markup:
-    """An image (a data URI), and over it each part (top, bottom, left, right), stronger the more it carried."""
-    most, scale = max((abs(w) for _, w in parts), default=0.0) or 1.0, 168 / max(height, width)
-    made = [Markup('<image class="sharp" href="{}" width="{:g}" height="{:g}"/>').format(
-        picture if picture.startswith("data:image/png;base64,") else "", width * scale, height * scale)]  # fmt: skip
-    for (top, bottom, left, right), weight in parts:
-        kind = "for" if weight >= 0 else "against"
+def image_attribution(picture: str, height: int, width: int, weighted: Sequence[Weighted]) -> Markup:
+    """An image (a data URI) under its regions (top, bottom, left, right), opaque in proportion to their attribution."""
+    most, scale = _largest(weighted), 168 / max(height, width)
+    href = picture if picture.startswith("data:image/png;base64,") else ""
+    image = Markup('<image class="sharp" href="{}" width="{:g}" height="{:g}"/>')
+    parts = [image.format(href, width * scale, height * scale)]
+    for (top, bottom, left, right), weight in weighted:
         sides = left * scale, top * scale, (right - left) * scale, (bottom - top) * scale
-        made.append(_rect(kind, *sides, f"{weight:+.3f}", 0.72 * abs(weight) / most))
-    return _svg(width * scale, height * scale, "Which parts of the image carried the answer", made)
+        parts.append(_rect(_sign(weight), *sides, f"{weight:+.3f}", 0.72 * abs(weight) / most))
+    return _svg(width * scale, height * scale, "Attribution of the prediction to regions of the image", parts)
 
 
-def marked(text: str, parts: Sequence[tuple[Sequence[int], float]], shown: int = 420) -> Markup:
-    """The beginning of a text, each part (first character, end) marked, stronger the more it carried."""
-    most, made, at = max((abs(w) for _, w in parts), default=0.0) or 1.0, [], 0
-    for (start, stop), weight in parts:
+def text_attribution(text: str, weighted: Sequence[Weighted], shown: int = 420) -> Markup:
+    """The beginning of a text with each region (start, stop) marked in proportion to its attribution."""
+    most, parts, at = _largest(weighted), [], 0
+    mark = Markup('<mark class="{}" style="--much:{:.0f}%" title="{:+.3f}">{}</mark>')
+    for (start, stop), weight in weighted:
         if stop > shown:
             break
-        share, kind = 100 * abs(weight) / most, "for" if weight >= 0 else "against"
-        made += [Markup("{}").format(text[at:start]),
-                 Markup('<mark class="{}" style="--much:{:.0f}%" title="{:+.3f}">{}</mark>').format(
-                     kind, share, weight, text[start:stop])]  # fmt: skip
+        parts.append(Markup("{}").format(text[at:start]))
+        parts.append(mark.format(_sign(weight), 100 * abs(weight) / most, weight, text[start:stop]))
         at = stop
     rest = text[at:shown] + (" …" if len(text) > shown else "")
-    return Markup("").join([*made, Markup("{}").format(rest)])
+    return Markup("").join([*parts, Markup("{}").format(rest)])
 
 
-def foretold(
-    window: Sequence[float], forecast: Sequence[float], came: Sequence[float],
-    parts: Sequence[tuple[Sequence[int], float]],
-) -> Markup:  # fmt: skip
-    """A window, its forecast and what came; each part (first step, end) shaded, darker the more it moved."""
-    count, wide, tall = len(window) + len(forecast), 480, 150
-    values = [*window, *forecast, *came]
+def series_attribution(
+    window: Sequence[float], forecast: Sequence[float], actual: Sequence[float], weighted: Sequence[Weighted]
+) -> Markup:
+    """A window, its forecast and the actual values; each region (start, stop) is shaded by its attribution."""
+    count, width, height = len(window) + len(forecast), 480, 150
+    values = [*window, *forecast, *actual]
     low, high = min(values, default=0.0), max(values, default=1.0)
     low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
-    most = max((abs(w) for _, w in parts), default=0.0) or 1.0
+    most = _largest(weighted)
 
     def x(i: float) -> float:
-        return _LEFT + i / max(count - 1, 1) * (wide - _LEFT - 8)
+        return _LEFT + i / max(count - 1, 1) * (width - _LEFT - 8)
 
     def y(v: float) -> float:
-        return _TOP + (high - v) / (high - low) * (tall - _TOP - 8)
+        return _TOP + (high - v) / (high - low) * (height - _TOP - 8)
 
-    made = [_rect("for", x(a), _TOP, x(b) - x(a), tall - _TOP - 8, f"{w:+.3f}", 0.5 * abs(w) / most)
-            for (a, b), w in parts]  # fmt: skip
-    made += [_text("tick end", _LEFT - 5, y(v) + 3, f"{v:.3g}") for v in (low, (low + high) / 2, high)]
+    parts = []
+    for (start, stop), weight in weighted:
+        span = x(start), _TOP, x(stop) - x(start), height - _TOP - 8
+        parts.append(_rect("for", *span, f"{weight:+.3f}", 0.5 * abs(weight) / most))
+    parts += [_text("tick end", _LEFT - 5, y(v) + 3, f"{v:.3g}") for v in (low, (low + high) / 2, high)]
     last = max(len(window) - 1, 0)
-    lines_ = (("fourth", 0, window), ("s1", last, [*window[-1:], *came]), ("s0", last, [*window[-1:], *forecast]))
-    for kind, begin, series in lines_:
-        points = " ".join(f"{x(begin + i):.1f},{y(v):.1f}" for i, v in enumerate(series))
-        made.append(Markup('<polyline class="{} line" points="{}"/>').format(kind, points))
-    return _svg(wide, tall, "A window, its forecast, and what came", made)
+    curves = (("fourth", 0, window), ("s1", last, [*window[-1:], *actual]), ("s0", last, [*window[-1:], *forecast]))
+    for kind, first, curve in curves:
+        points = " ".join(f"{x(first + i):.1f},{y(v):.1f}" for i, v in enumerate(curve))
+        parts.append(Markup('<polyline class="{} line" points="{}"/>').format(kind, points))
+    return _svg(width, height, "A window, its forecast, and the actual values", parts)
 
 
 def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
-    """Share that was right over confidence, a dot a bin, larger for more records; on the line it means what it says."""
+    """Accuracy over confidence, one dot per bin, larger for more records; on the line the model is calibrated."""
     side, most = _H - _TOP - _BOTTOM, max((n for _, _, n in bins), default=1)
 
-    def place(sure: float, right: float) -> tuple[float, float]:
-        return _LEFT + sure * side, _TOP + (1 - right) * side
+    def place(confidence: float, accuracy: float) -> tuple[float, float]:
+        return _LEFT + confidence * side, _TOP + (1 - accuracy) * side
 
     parts = [_line("grid", *place(0, at), *place(1, at)) for at in (0.0, 0.25, 0.5, 0.75, 1.0)]
     parts += [_text("tick end", _LEFT - 5, place(0, at)[1] + 3, f"{at:g}") for at in (0.0, 0.5, 1.0)]
     parts += [_text("tick mid", place(at, 0)[0], _H - 6, f"{at:g}") for at in (0.0, 0.5, 1.0)]
     parts.append(_line("limit", *place(0, 0), *place(1, 1)))
-    parts += [_dot(0, *place(sure, right), 2 + 5 * math.sqrt(n / most)) for sure, right, n in bins]
-    return _svg(_LEFT + side + 10, _H, "Share that was right over confidence", parts)
+    parts += [_dot(0, *place(confidence, accuracy), 2 + 5 * math.sqrt(n / most)) for confidence, accuracy, n in bins]
+    return _svg(_LEFT + side + 10, _H, "Accuracy over confidence", parts)
 
 
-def _round(low: float, high: float) -> list[float]:
+def _largest(weighted: Sequence[Weighted]) -> float:
+    return max((abs(weight) for _, weight in weighted), default=0.0) or 1.0
+
+
+def _sign(weight: float) -> str:
+    return "for" if weight >= 0 else "against"
+
+
+def _ticks(low: float, high: float) -> list[float]:
     """About four round numbers from low to high."""
     power = 10.0 ** math.floor(math.log10((high - low) / 4))
     step = next((m * power for m in (1, 2, 5) if (high - low) / (m * power) <= 5), 10 * power)
@@ -211,8 +220,8 @@ def _duration(seconds: float) -> str:
 
 
 def _svg(width: float, height: float, label: str, parts: Sequence[Markup]) -> Markup:
-    made = Markup('<svg viewBox="0 0 {:g} {:g}" style="max-width:{:g}px" role="img" aria-label="{}">{}</svg>')
-    return made.format(width, height, width * 1.5, label, Markup("").join(parts))
+    svg = Markup('<svg viewBox="0 0 {:g} {:g}" style="max-width:{:g}px" role="img" aria-label="{}">{}</svg>')
+    return svg.format(width, height, width * 1.5, label, Markup("").join(parts))
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
@@ -224,9 +233,9 @@ def _dot(series: int, x: float, y: float, radius: float) -> Markup:
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float, title: str, opacity: float = 1.0) -> Markup:
-    made = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}">'
-                  "<title>{}</title></rect>")  # fmt: skip
-    return made.format(kind, x, y, width, height, opacity, title)
+    rect = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}">')
+    head = rect.format(kind, x, y, width, height, opacity)
+    return head + Markup("<title>{}</title></rect>").format(title)
 
 
 def _text(kind: str, x: float, y: float, text: str) -> Markup:

@@ -1,6 +1,6 @@
-"""What an input is, held at ingest and at the endpoint by the same lines. One module for each kind of input.
+"""What an input is. The same code holds it at ingest and at the endpoint; each kind of input has one module.
 
-Travels inside every bento, so it needs only NumPy.
+This file travels inside every bento, so it needs only NumPy.
 """
 
 from __future__ import annotations
@@ -17,77 +17,77 @@ from ratchet.errors import Refusal
 
 
 class Contract(Protocol):
-    """An input of one kind. A batch of them is an array whose first axis is N."""
+    """An input of one kind. A batch of inputs is an array whose first axis is N."""
 
     kind: ClassVar[str]
     column: ClassVar[str]
-    """Where the lake keeps it, and what the endpoint calls it."""
+    """The lake's column of it, and the endpoint's name for it."""
     datatype: ClassVar[str]
-    """As the Open Inference Protocol calls it."""
-    many: ClassVar[str]
-    """The key of a JSON body that holds several."""
+    """The datatype of the Open Inference Protocol."""
+    json_key: ClassVar[str]
+    """The key of a JSON body that holds several inputs."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one input."""
+        """The shape of one input."""
         ...
 
     def to_json(self) -> dict[str, Any]: ...
 
     def describe(self) -> str:
-        """An input in words, for people who send some."""
+        """An input in words, for people who send one."""
         ...
 
-    def hold(self, value: Any, which: str) -> bytes:
-        """A record's value, as a source file gave it, as the bytes that stand for it. Raises Refusal."""
+    def encode(self, value: Any, which: str) -> bytes:
+        """A record's value, as its source file has it, as the bytes that the lake keeps. Raises Refusal."""
         ...
 
     def digest(self, data: bytes, at: datetime | None) -> str:
-        """SHA-256 of the record's input alone. Decides split and duplicates."""
+        """SHA-256 of a record's input alone. It decides the side and finds duplicates."""
         ...
 
     def read(self, values: Any, which: str = "the input") -> np.ndarray:
-        """A batch of inputs that came as JSON. Raises Refusal on anything that is not exactly that."""
+        """A batch of inputs from JSON. Raises Refusal on anything that does not match the contract exactly."""
         ...
 
     def unpack(self, data: bytes, count: int, which: str = "the input") -> np.ndarray:
-        """A batch of `count` inputs that came as a binary tensor. Raises Refusal like `read`."""
+        """A batch of `count` inputs from a binary tensor. Raises Refusal like `read`."""
         ...
 
     def pack(self, inputs: np.ndarray) -> bytes:
-        """A batch as a binary tensor."""
+        """A batch of inputs as a binary tensor."""
         ...
 
-    def learn(self, inputs: np.ndarray) -> tuple[str, ...]:
-        """The words that `features` needs to know, from the training side; none where it needs none."""
+    def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
+        """The vocabulary that `features` needs, from the training side; empty for a kind that needs none."""
         ...
 
-    def features(self, inputs: np.ndarray, words: Sequence[str] = ()) -> np.ndarray:
-        """A batch as the network takes it."""
+    def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
+        """A batch of inputs as the network receives it."""
         ...
 
-    def vary(self, inputs: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-        """Others of the same kind, a little different from these: to ask where callers are few."""
+    def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Inputs that differ a little from these, for synthetic requests."""
         ...
 
-    def made(self, count: int, chance: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
-        """A batch of made-up inputs that are nobody's, as like real ones as can be."""
+    def synthesize(self, count: int, rng: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
+        """A batch of synthetic inputs, as similar to real ones as possible, that contain nobody's data."""
         ...
 
-    def parts(self, one: np.ndarray, most: int) -> list[tuple[int, ...]]:
-        """Where at most so many parts of an input [1, ...] are; none where it has but one."""
+    def regions(self, input: np.ndarray, most: int) -> list[tuple[int, ...]]:
+        """At most `most` regions of an input [1, ...] that can be occluded one by one."""
         ...
 
-    def without(self, one: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
-        """The input [1, ...] with that part hidden."""
+    def occlude(self, input: np.ndarray, region: tuple[int, ...]) -> np.ndarray:
+        """The input [1, ...] with that region hidden."""
         ...
 
-    def show(self, one: np.ndarray) -> str:
+    def render(self, input: np.ndarray) -> str:
         """An input [1, ...] for people to look at: a PNG as a data URI, the text, or JSON of the values."""
         ...
 
     def example(self) -> np.ndarray:
-        """A batch of one that holds to the contract and is nobody's."""
+        """A batch of one input that satisfies the contract and is nobody's."""
         ...
 
 
@@ -104,12 +104,12 @@ def module(kind: str) -> str:
     return _KINDS[kind][0]
 
 
-def of(told: Mapping[str, Any]) -> Contract:
-    """The contract from its JSON; what has no kind is from before there were others than images."""
-    name, kind = _KINDS[told.get("kind", "image")]
-    fields = {k: v for k, v in told.items() if k != "kind"}
-    found: Contract = getattr(importlib.import_module(f"ratchet.{name}"), kind)(**fields)
-    return found
+def of(data: Mapping[str, Any]) -> Contract:
+    """The contract from its JSON."""
+    name, class_name = _KINDS[data["kind"]]
+    fields = {key: value for key, value in data.items() if key != "kind"}
+    contract: Contract = getattr(importlib.import_module(f"ratchet.{name}"), class_name)(**fields)
+    return contract
 
 
 def input_digest(array: np.ndarray) -> str:
@@ -119,28 +119,31 @@ def input_digest(array: np.ndarray) -> str:
 
 
 def record_digest(input_digest: str, label: str) -> str:
-    """SHA-256 of input and label. Decides identity and the snapshot's fingerprint."""
+    """SHA-256 of input and label. It identifies a record, and the fingerprint of a snapshot is made of it."""
     return hashlib.sha256(f"{input_digest}:{label}".encode()).hexdigest()
 
 
-def numbers_alone(values: Any, which: str, want: str) -> None:
-    """Raises Refusal where nested lists hold anything else: NumPy would make all as long as the longest text."""
-    kinds = set(map(type, values))
-    if kinds == {list}:
+def require_numbers(values: Any, which: str, expected: str) -> None:
+    """Raises Refusal if nested lists hold anything but numbers.
+
+    NumPy would make every element as long as the longest text.
+    """
+    types = set(map(type, values))
+    if types == {list}:
         for part in values:
-            numbers_alone(part, which, want)
-    elif not kinds <= {int, float}:
-        raise Refusal("there is something in it that is no number", which, f"Send {want}")
+            require_numbers(part, which, expected)
+    elif not types <= {int, float}:
+        raise Refusal("not every element is a number", which, f"Send {expected}")
 
 
-def as_array(values: Any, which: str, want: str) -> np.ndarray:
-    """Nested lists as an array. Raises Refusal where they are ragged, hold nothing, or hold no numbers."""
+def as_array(values: Any, which: str, expected: str) -> np.ndarray:
+    """Nested lists as an array. Raises Refusal if they are ragged, empty, or hold anything but numbers."""
     try:
         if isinstance(values, list):
-            numbers_alone(values, which, want)
+            require_numbers(values, which, expected)
         array = np.asarray(values)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise Refusal("the array is ragged or holds no numbers", which, f"Send {want}") from error
+        raise Refusal("the array is ragged or holds something else than numbers", which, f"Send {expected}") from error
     if array.size == 0:
-        raise Refusal("there is nothing in it", which, f"Send {want}")
+        raise Refusal("the array is empty", which, f"Send {expected}")
     return array

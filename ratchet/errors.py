@@ -1,4 +1,4 @@
-"""The one way to say no."""
+"""The one type of a refusal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class Refusal(Exception):
     """What happened, to which thing, and what to do next.
 
-    Rendered the same way by the command, the flow's state and the HTTP answer.
+    The command, the flow's state and the HTTP response all render it in the same way.
 
     >>> str(Refusal("the file is empty", "a.csv", "Give a file with records"))
     'the file is empty: a.csv. Give a file with records.'
@@ -20,5 +20,5 @@ class Refusal(Exception):
         return f"{self.what}: {self.which}. {self.next}."
 
     def to_json(self) -> dict[str, str]:
-        """The body of an HTTP answer; `error` is a string, as the Open Inference Protocol asks."""
+        """The body of an HTTP response. `error` is a string, as the Open Inference Protocol requires."""
         return {"error": self.what, "which": self.which, "next": self.next}

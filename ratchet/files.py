@@ -1,4 +1,4 @@
-"""Files that outlive a process: replaced whole or not at all."""
+"""Files that outlive a process: replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from ratchet.errors import Refusal
 
 FORMAT = 1
-"""Raise it when what is kept changes its shape, and keep a reader for the one before."""
+"""Raise it when a kept file changes its shape, and keep a reader for the format before."""
 
 
 def replace(path: Path, content: str) -> None:
-    """Writes beside, syncs, renames: a reader sees the old content or the new."""
+    """Writes beside the file, syncs and renames: a reader sees the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     with part.open("w") as file:
@@ -32,31 +32,29 @@ def replace_json(path: Path, content: Any) -> None:
     replace(path, json.dumps(content, indent=1))
 
 
-def keep(path: Path, content: Mapping[str, Any]) -> None:
-    """Replaces a file of ours that `kept` reads back."""
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces a file of ours that `load` reads back."""
     replace_json(path, {"format": FORMAT, **content})
 
 
-def kept(path: Path) -> dict[str, Any] | None:
-    """What `keep` wrote; None where there is no file. Raises Refusal on a newer format, or a broken file."""
+def load(path: Path) -> dict[str, Any] | None:
+    """What `save` wrote, or None if there is no file. Raises Refusal on a newer format or a broken file."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        format = found.pop("format")
+        content: dict[str, Any] = json.loads(path.read_text())
+        format = content.pop("format")
     except FileNotFoundError:
         return None
     except PermissionError as error:
-        raise Refusal(
-            "the file may not be read", path, "Give this user the right to, or use a home of your own"
-        ) from error
+        raise Refusal("the file may not be read", path, "Give this user the right to, or use another home") from error
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise Refusal(f"the file cannot be read ({error})", path, "Restore it from a copy, or remove it") from error
     if format > FORMAT:
         raise Refusal(f"the file has format {format}, and this Ratchet reads up to {FORMAT}", path, "Upgrade Ratchet")
-    return found
+    return content
 
 
 def replace_link(path: Path, target: str) -> None:
-    """Points a symbolic link elsewhere, in one step."""
+    """Points a symbolic link to another target in one step."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.unlink(missing_ok=True)
     part.symlink_to(target)
@@ -69,7 +67,7 @@ def sha256(path: Path) -> str:
 
 
 def sha256_of_folder(path: Path) -> str:
-    """Over the names below it and the SHA-256 of each file, in order."""
+    """Over the names below the folder and the SHA-256 of each file, in order."""
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(os.fsencode(file.relative_to(path)) + b"\0" + bytes.fromhex(sha256(file)))
@@ -78,12 +76,12 @@ def sha256_of_folder(path: Path) -> str:
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock that ends with the process; yields whether it was had."""
+    """Holds a lock that ends with the process; yields whether it was acquired."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            had = True
+            acquired = True
         except BlockingIOError:
-            had = False
-        yield had
+            acquired = False
+        yield acquired

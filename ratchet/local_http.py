@@ -1,4 +1,4 @@
-"""How the stack asks its own servers with httpx: `httpx.get(url, timeout=2, **LOCAL)`."""
+"""The httpx options for requests to the stack's own servers: `httpx.get(url, timeout=2, **LOCAL)`."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import ssl
 from typing import Any
 
 LOCAL: dict[str, Any] = {"trust_env": False, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
-"""No proxy, and no certificates: httpx loads them anew for every client, which takes 28 ms."""
+"""No proxy, and no certificates: httpx loads those again for every client, which takes 28 ms."""

@@ -1,4 +1,4 @@
-"""What the lock says: versions, and its digest."""
+"""The lock file: the locked versions, and its digest."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from ratchet.settings import ROOT
 
 @functools.cache
 def requirements(group: str) -> str:
-    """The versions of a dependency group, one a line, without hashes. Raises Refusal when uv cannot tell."""
-    done = subprocess.run(
-        [sys.executable, "-m", "uv", "export", "--frozen", "--no-hashes", "--no-emit-project", "--no-annotate",
-         "--no-header", "--only-group", group, "--project", str(ROOT), "--quiet", "--offline"],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    if done.returncode:
-        raise Refusal(
-            f"the lock could not be exported ({done.stderr.strip()[-200:]})", ROOT / "uv.lock", "Run `uv lock`"
-        )
-    return done.stdout
+    """The locked versions of a dependency group, one per line, without hashes. Raises Refusal if uv fails."""
+    flags = ("--frozen", "--no-hashes", "--no-emit-project", "--no-annotate", "--no-header", "--quiet", "--offline")
+    command = [sys.executable, "-m", "uv", "export", *flags, "--only-group", group, "--project", str(ROOT)]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if process.returncode:
+        what = f"the lock could not be exported ({process.stderr.strip()[-200:]})"
+        raise Refusal(what, ROOT / "uv.lock", "Run `uv lock`")
+    return process.stdout
 
 
 def pinned(group: str, names: Iterable[str]) -> list[str]:
@@ -38,7 +35,7 @@ def digest() -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, with `-dirty` where files differ; recorded, never a key."""
+    """The checkout's commit, with `-dirty` if files differ. It is recorded and is never part of a key."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
         dirty = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The type of a recipe: all that the loop must know of one model."""
+"""The type of a recipe: all that the loop needs to know about one model."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ratchet import answers
+from ratchet import answers, slices
 from ratchet.contract import Contract
+from ratchet.criteria import Criteria, ForecastCriteria
 from ratchet.errors import Refusal
-from ratchet.judging import CHANGES, SLICES, ForecastJudging, Judging
-from ratchet.releasing import STRATEGIES, Bound, Releasing, Step
+from ratchet.perturbations import PERTURBATIONS
+from ratchet.release_plan import STRATEGIES, Bound, ReleasePlan, Step
 from ratchet.settings import settings
 
 __all__ = [
-    "CHANGES", "SLICES", "STRATEGIES", "Between", "Bound", "DataSet", "Feed", "ForecastJudging", "Judging", "Recipe",
-    "Releasing", "Step", "Suite", "Training", "families", "load", "names", "source",
+    "STRATEGIES", "Bound", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Range", "Recipe", "ReleasePlan", "Step",
+    "Suite", "Training", "families", "load", "names", "source",
 ]  # fmt: skip
-"""A recipe imports from here alone, and from the module of its kind of input."""
+"""A recipe imports from here and from the module of its kind of input, and from nowhere else."""
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Records `start`..`stop` of the recipe's own data set: of a pair of files, or of one that holds labels, too."""
+    """Records `start`..`stop` of the recipe's data set: from a pair of files, or from one that also holds labels."""
 
     inputs: str
     labels: str = ""
     start: int = 0
     stop: int | None = None
     every: int = 0
-    """Of these, each n-th alone where n is positive; all but those where it is negative."""
+    """If positive, only every n-th of these records; if negative, all but those."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Files, or folders, with pinned SHA-256 of their uncompressed bytes, and where they may be found.
+    """Files or folders with the pinned SHA-256 of their uncompressed bytes, and where they may be found.
 
-    Looked for in the folder that `RATCHET_<SETTING>` names, then `folders`, then downloaded from `url`.
-    `setting` ends in `_dir`: settings of that name reach the workers.
+    They are looked for in the folder that `RATCHET_<SETTING>` names, then in `folders`, and are then downloaded from
+    `url`. The name of `setting` ends in `_dir`: settings with such a name are passed on to the workers.
     """
 
     setting: str
@@ -48,9 +49,9 @@ class DataSet:
     url: str
     files: Mapping[str, str]
     debian: str = ""
-    """A Debian package that puts the files into one of `folders`."""
+    """A Debian package that installs the files into one of `folders`."""
     prepare: Callable[[Path], Iterable[Mapping[str, Any]]] | None = None
-    """Makes records of a file that is in no format of ours: the columns of a Parquet file, in the order of `Feed`."""
+    """Reads the records of a file whose format Ratchet does not know, as rows of a Parquet file in `Feed`'s order."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9_]+_dir", self.setting):
@@ -63,23 +64,23 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Suite:
-    """What a batch must be to be admitted."""
+    """What a batch must satisfy to be admitted."""
 
     min_rows: int = 100
     min_class_share: float = 0.02
-    """Of the batch, for every class."""
+    """Minimum share of the batch for every class."""
     max_duplicates: float = 0.01
-    """Share of records whose input stands in the batch, or in an admitted one, already."""
+    """Maximum share of records whose input is already in the batch or in an admitted one."""
     max_age_days: float = 365.0
     max_gaps: float = 0.01
-    """Of a series: share of values that do not follow one step after the value before."""
+    """Maximum share of a series' values that do not follow one step after the value before."""
 
 
 FAMILIES = ("cnn", "rnn", "transformer")
 
 
 def families(kind: str) -> tuple[str, ...]:
-    """Those that take this kind of input."""
+    """The families that accept this kind of input."""
     return FAMILIES if kind == "image" else FAMILIES[1:]
 
 
@@ -91,17 +92,17 @@ class Training:
     batch_size: int = 32
     learning_rate: float = 0.001
     seed: int = 20240229
-    start: str = ""
-    """SHA-256 of the weights of a version that it goes on from; empty where it starts cold."""
+    initial_weights: str = ""
+    """SHA-256 of the weights of the version that training starts from; empty for a cold start."""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size) < 1 or not self.learning_rate > 0:
-            raise ValueError("epochs and batch_size are at least 1, and learning_rate is above 0")
+            raise ValueError("epochs and batch_size must be at least 1, and learning_rate above 0")
 
 
 @dataclass(frozen=True)
-class Between:
-    """Numbers from low to high, whole ones where both are; `log` where their scale is to be searched."""
+class Range:
+    """Numbers from `low` to `high`, integers if both are; `log` searches them on a logarithmic scale."""
 
     low: float
     high: float
@@ -110,10 +111,10 @@ class Between:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One model. `version` is part of every stage's key: raise it when the meaning changes.
+    """One model. `version` is part of the key of every stage: raise it when the meaning changes.
 
-    `network`, where given, is a function of the shape of one input as the network takes it and the width
-    of an answer that imports keras inside and returns an uncompiled model; it replaces the family.
+    `network` replaces the family: a function of the shape of one input as the network receives it and of the number
+    of outputs, which imports keras inside and returns an uncompiled model.
     """
 
     name: str
@@ -121,89 +122,93 @@ class Recipe:
     purpose: str
     contract: Contract
     classes: tuple[str, ...] = ()
-    """Empty where the answer is a forecast."""
+    """Empty for a forecast."""
     groups: tuple[str, ...] = ()
-    """Of people, that a record's `group` may name; where there are none, no group is kept."""
+    """Groups of people that a record's `group` may name; if empty, no group is kept."""
     data: DataSet
     batches: tuple[Feed, ...]
-    """The recipe's own batches, in order: the first is what the first run trains on."""
+    """The recipe's own batches in order; the first run trains on the first."""
     benchmark: Feed
-    """Never trained on; one of its records that arrives in a batch goes to quarantine."""
+    """Never trained on. A record of it that arrives in a batch goes to quarantine."""
     suite: Suite = Suite()
     training: Training = Training()
-    judging: Judging | ForecastJudging = field(default_factory=Judging)
-    releasing: Releasing = field(default_factory=Releasing)
+    criteria: Criteria | ForecastCriteria = field(default_factory=Criteria)
+    release_plan: ReleasePlan = field(default_factory=ReleasePlan)
     record_inputs: bool = False
-    """Whether a bento may remember raw inputs for a while, to replay them to a challenger."""
+    """Whether a bento may keep raw inputs for a while, to replay them to a challenger."""
     show_inputs: bool = False
-    """Whether raw inputs may stand in artifacts, the golden set among them; where not, made ones do."""
+    """Whether raw inputs may appear in artifacts, such as the golden set; if not, synthetic ones do."""
     memory_mb: int = 1024
-    """What a process of its service may take: of a GPU where it runs on one (more than 700 then), else of the host."""
+    """Memory limit of one process of the service: on a GPU (then above 700), or on a host without one."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
-    space: Mapping[str, Between | tuple[int | float, ...]] = field(default_factory=dict)
-    """What a search may try, by the names of `Training` or of its family's parameters: a range, or some values."""
+    search_space: Mapping[str, Range | tuple[int | float, ...]] = field(default_factory=dict)
+    """What a search may try, by the names of `Training` or of the family's parameters: a range, or some values."""
 
     def __post_init__(self) -> None:
-        kind, judging = self.contract.kind, self.judging
-        if (kind == "series") == bool(self.classes) or (kind == "series") != isinstance(judging, ForecastJudging):
-            raise ValueError("a series has no classes and a ForecastJudging; others have classes and a Judging")
-        if not isinstance(self.groups, tuple) or not all(isinstance(g, str) and g for g in self.groups):
-            raise ValueError(f"groups are a tuple of names, not {self.groups!r}")
-        if len(set(self.groups)) != len(self.groups):
-            raise ValueError(f"a group is named twice: {self.groups!r}")
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"a class is named twice: {self.classes!r}")
-        if self.network is None and self.training.family not in families(kind):
-            known = ", ".join(families(kind))
-            raise ValueError(f"{kind} has no family {self.training.family!r}; it has {known}")
-        for name in judging.slices:
-            if name not in SLICES[kind]:
-                raise ValueError(f"{kind} has no slice {name!r}; it has {', '.join(SLICES[kind])}")
-        if isinstance(judging, Judging):
-            for name in (*judging.stays, *judging.drifts):
-                if name not in CHANGES[kind]:
-                    raise ValueError(f"{kind} has no change {name!r}; it has {', '.join(CHANGES[kind])}")
-            if (judging.examples or judging.raises) and kind != "text":
-                raise ValueError("only texts have examples, or words that are added")
-            if judging.fairness and len(self.groups) < 2:
-                raise ValueError("fairness is asked between groups: name at least two in `groups`")
-            gaps = judging.fairness.values() if isinstance(judging.fairness, Mapping) else (None,)
-            if not all(isinstance(most, int | float) and 0 <= most <= 1 for most in gaps):
-                raise ValueError(f"fairness is a gap of 0 to 1 for each class, not {judging.fairness!r}")
-            for name in (*judging.examples.values(), *judging.raises.values(), *judging.fairness):
-                if name not in self.classes:
-                    raise ValueError(f"there is no class {name!r}; there are {', '.join(self.classes)}")
+        kind = self.contract.kind
+        forecasts = isinstance(self.criteria, ForecastCriteria)
+        if (kind == "series") != forecasts or forecasts == bool(self.classes):
+            raise ValueError("a series has ForecastCriteria and no classes; other kinds have Criteria and classes")
+        if not isinstance(self.groups, tuple) or not all(isinstance(group, str) and group for group in self.groups):
+            raise ValueError(f"groups must be a tuple of names, not {self.groups!r}")
+        for field_, named in (("groups", self.groups), ("classes", self.classes)):
+            if len(set(named)) != len(named):
+                raise ValueError(f"a name stands twice in {field_}: {named!r}")
+        if self.network is None:
+            _known("family", [self.training.family], families(kind))
+        _known("slice", self.criteria.slices, slices.names(kind, bool(self.classes)))
+        if isinstance(self.criteria, Criteria):
+            self._check_criteria(self.criteria)
+
+    def _check_criteria(self, criteria: Criteria) -> None:
+        kind = self.contract.kind
+        _known("perturbation", [*criteria.invariance, *criteria.robustness], PERTURBATIONS[kind])
+        if (criteria.examples or criteria.directional) and kind != "text":
+            raise ValueError("`examples` and `directional` are for texts alone")
+        if criteria.fairness and len(self.groups) < 2:
+            raise ValueError("fairness is a difference between groups: name at least two in `groups`")
+        gaps = criteria.fairness.values() if isinstance(criteria.fairness, Mapping) else (None,)
+        if not all(isinstance(gap, int | float) and 0 <= gap <= 1 for gap in gaps):
+            raise ValueError(f"fairness is a difference of 0 to 1 for each class, not {criteria.fairness!r}")
+        _known("class", [*criteria.examples.values(), *criteria.directional.values(), *criteria.fairness], self.classes)
 
     @property
     def answers(self) -> answers.Answers:
         return answers.of(self.contract.to_json(), self.classes)
 
 
+def _known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            raise ValueError(f"there is no {what} {name!r}; choose from: {', '.join(known) or 'none'}")
+
+
 def names() -> list[str]:
-    """Every recipe found, without importing any. Raises Refusal when a folder of theirs is missing."""
-    files = (f for folder in _folders() for f in sorted(folder.glob("*.py")))
-    return sorted({f.stem.replace("_", "-") for f in files if not f.stem.startswith("_")})
+    """Every recipe, without importing any. Raises Refusal if a recipe folder is missing."""
+    files = (file for folder in _folders() for file in sorted(folder.glob("*.py")))
+    return sorted({file.stem.replace("_", "-") for file in files if not file.stem.startswith("_")})
 
 
 def _folders() -> tuple[Path, ...]:
     for folder in settings().recipe_folders:
         if not folder.is_dir():
-            raise Refusal("there is no such folder", folder, "Mend RATCHET_RECIPES")
+            raise Refusal("there is no such folder", folder, "Correct RATCHET_RECIPES")
     return settings().recipe_folders
 
 
 def source(name: str) -> Path:
-    """The file of a recipe. Raises Refusal when there is none."""
+    """The file of a recipe. Raises Refusal if there is none."""
     stem = name.replace("-", "_")
     if re.fullmatch(r"[a-z][a-z0-9-]*", name):
         for folder in _folders():
             if (folder / f"{stem}.py").is_file():
                 return folder / f"{stem}.py"
-    raise Refusal("there is no such recipe", name, f"Known are: {', '.join(names()) or 'none'}")
+    raise Refusal("there is no such recipe", name, f"Choose one of: {', '.join(names()) or 'none'}")
 
 
 def load(name: str) -> Recipe:
-    """The recipe `name`; only its file is imported. Raises Refusal when it is missing or holds none."""
+    """The recipe `name`; only its file is imported. Raises Refusal if it is missing or holds no recipe."""
     path = source(name)
     spec = importlib.util.spec_from_file_location(f"recipes.{path.stem}", path)
     assert spec is not None
@@ -212,15 +217,15 @@ def load(name: str) -> Recipe:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise Refusal(f"the recipe cannot be read ({error})", path, "Mend the file") from error
+        raise Refusal(f"the recipe cannot be read ({error})", path, "Correct the file") from error
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe) or recipe.name != name:
-        raise Refusal(f"the file holds no `recipe = Recipe(name={name!r}, ...)`", path, "Mend the file")
+        raise Refusal(f"the file holds no `recipe = Recipe(name={name!r}, ...)`", path, "Correct the file")
     return recipe
 
 
-def unread(name: str) -> str:
-    """Why the recipe cannot be read; empty where it can."""
+def load_error(name: str) -> str:
+    """Why the recipe cannot be read; empty if it can."""
     try:
         load(name)
     except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""Every setting: one environment variable `RATCHET_<NAME>` each, loopback and local by default."""
+"""The settings: each is an environment variable `RATCHET_<NAME>`; the defaults bind to loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ADDRESS = r"^(\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$"
 
 
 def url_of(address: str, port: int) -> str:
-    """Where to ask what listens there; everywhere is loopback, too."""
+    """The URL of a server that listens there; one that listens everywhere is reached on loopback."""
     if ipaddress.ip_address(address).is_unspecified:
         address = "::1" if ":" in address else "127.0.0.1"
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
@@ -37,11 +37,9 @@ class Settings(BaseSettings):
     home: Path = Field(ROOT / ".ratchet", description="Where all state lives.")
     prefect_port: int = Field(4200, ge=1, le=65535, description="The Prefect server and its UI.")
     mlflow_port: int = Field(5000, ge=1, le=65535, description="The MLflow server and its UI.")
-    gateway_port: int = Field(8080, ge=1, le=65535, description="The gateway, where callers ask.")
+    gateway_port: int = Field(8080, ge=1, le=65535, description="The gateway, which callers send requests to.")
     envoy_admin_port: int = Field(9901, ge=1, le=65535, description="Envoy's admin interface.")
-    bento_ports: str = Field(
-        "3100-3199", pattern=r"^\d+-\d+$", examples=["3100-3199"], description="Ports that bentos may take."
-    )
+    bento_ports: str = Field("3100-3199", pattern=r"^\d+-\d+$", examples=["3100-3199"], description="Ports for bentos.")
     host_name: str = Field(
         default_factory=lambda: socket.gethostname().lower(),
         pattern=r"^[a-z0-9][a-z0-9.-]*$",
@@ -52,56 +50,59 @@ class Settings(BaseSettings):
         "127.0.0.1",
         pattern=_ADDRESS,
         examples=["192.168.1.7"],
-        description="Where the gateway reaches this host's bentos.",
+        description="The address at which the gateway reaches this host's bentos.",
     )
     device: Literal["cpu", "gpu"] = Field(
-        "cpu", description="What bentos must run on here; a GPU that is missing is an error."
+        "cpu", description="The device that bentos run on here; a missing GPU is an error."
     )
     gpus: str = Field(
         "",
         pattern=r"^$|^\d+(,\d+)*$",
         examples=["0,1"],
-        description="The GPUs that bentos take, a process of each arm on each; empty is all where the device is `gpu`.",
+        description="The GPUs for bentos, one process per revision on each; empty means all if the device is `gpu`.",
     )
     memory_mb: int = Field(
-        0, ge=0, description="Memory that bentos may take together, on each GPU or on a host without; 0 is no limit."
+        0, ge=0, description="Memory for all bentos, on each GPU or on a host without one; 0 is no limit."
     )
     gateway_listen: str = Field(
-        "127.0.0.1", pattern=_ADDRESS, examples=["192.168.1.7"], description="Where callers reach the gateway."
+        "127.0.0.1",
+        pattern=_ADDRESS,
+        examples=["192.168.1.7"],
+        description="The address at which callers reach the gateway.",
     )
     servers_listen: str = Field(
         "127.0.0.1",
         pattern=_ADDRESS,
-        description="Where other machines reach Prefect and MLflow: this machine's address on a private network.",
+        description="The address at which other machines reach Prefect and MLflow, on a private network.",
     )
     recipes: str = Field("", description=f"More recipe folders, separated by `{os.pathsep}`.")
-    prefect_at: str = Field("", description="URL of the Prefect server; empty is on this machine.")
-    mlflow_at: str = Field("", description="URL of the MLflow server; empty is on this machine.")
+    prefect_at: str = Field("", description="URL of the Prefect server; empty means on this machine.")
+    mlflow_at: str = Field("", description="URL of the MLflow server; empty means on this machine.")
     ledger_url: str = Field(
         "",
         pattern=r"^$|^sqlite:///|^postgresql\+psycopg://[^/]+/[^/?]+",
-        description="SQLAlchemy URL of the ledger; empty is SQLite under the home. With Postgres, MLflow's and "
-        "Prefect's databases are there too, under the ledger's name with `_mlflow` and `_prefect` after it.",
+        description="SQLAlchemy URL of the ledger; empty means SQLite under the home. With Postgres, MLflow and "
+        "Prefect use databases beside it, with the suffixes `_mlflow` and `_prefect`.",
     )
-    ingest_memory_mb: int = Field(1024, ge=64, description="Memory that reading one source file may take.")
-    ingest_disk_mb: int = Field(1024, ge=1, description="Disk that reading one source may take, and the largest file.")
-    tick_seconds: float = Field(0.5, gt=0, description="How often the controller looks.")
-    warm_seconds: float = Field(300, gt=0, description="How long a release may wait for its bento.")
+    ingest_memory_mb: int = Field(1024, ge=64, description="Memory limit for reading one source file.")
+    ingest_disk_mb: int = Field(1024, ge=1, description="Disk limit for reading one source, and its size limit.")
+    tick_seconds: float = Field(0.5, gt=0, description="Seconds between two ticks of the controller.")
+    warm_seconds: float = Field(300, gt=0, description="Time limit in seconds for a bento to become ready on one host.")
     dask_address: str = Field(
-        "", description="A Dask cluster that families train on side by side; its workers see the same home."
+        "", description="A Dask cluster that trains families in parallel; its workers share this home."
     )
     ray_address: str = Field(
-        "", description="A Ray cluster that families train on side by side; its workers see the same home."
+        "", description="A Ray cluster that trains families in parallel; its workers share this home."
     )
-    measure_host: str = Field(
-        "", description="The host that measures the forms of a model before its verdict; unless named, the first."
+    benchmark_host: str = Field(
+        "", description="The host that runs the latency benchmark of a model's variants; empty means the first."
     )
-    turn_seconds: float = Field(30, gt=0, description="How long the gateway may take to turn.")
-    start_seconds: float = Field(180, gt=0, description="How long a process of the stack may take to be healthy.")
+    shift_seconds: float = Field(30, gt=0, description="Time limit in seconds for the gateway to apply a new split.")
+    start_seconds: float = Field(180, gt=0, description="Time limit in seconds for a process to become healthy.")
 
     @field_validator("bento_ports")
     @classmethod
-    def _in_order(cls, ports: str) -> str:
+    def _ports_in_order(cls, ports: str) -> str:
         first, last = map(int, ports.split("-"))
         if not 1 <= first <= last <= 65535:
             raise ValueError("the ports are not in order")
@@ -109,9 +110,9 @@ class Settings(BaseSettings):
 
     @field_validator("servers_listen")
     @classmethod
-    def _has_a_name(cls, address: str) -> str:
+    def _specific_address(cls, address: str) -> str:
         if ipaddress.ip_address(address).is_unspecified:
-            raise ValueError("other machines must know where: give this machine's address")
+            raise ValueError("other machines need a specific address: give this machine's")
         return address
 
     @property
@@ -135,12 +136,12 @@ class Settings(BaseSettings):
         return self.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
 
     def host(self, name: str) -> Settings:
-        """The settings of a further host on this machine: a home below this one, the same servers and ledger."""
+        """The settings of another host on this machine: a home below this one, and the same servers and ledger."""
         servers = {"prefect_at": self.prefect_url, "mlflow_at": self.mlflow_url, "ledger_url": self.ledger}
         return self.model_copy(update={**servers, "home": self.home / "hosts" / name, "host_name": name})
 
     @property
-    def mark(self) -> str:
+    def marker(self) -> str:
         """The private marker in the environment of every process that this home's supervisor starts."""
         return hashlib.sha256(str(self.home.resolve()).encode()).hexdigest()[:16]
 
@@ -153,26 +154,24 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """This process's settings, read once. Raises Refusal naming the variable that is wrong."""
     try:
-        found = Settings()
+        config = Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = "RATCHET_" + str(first["loc"][0]).upper()
-        given = name if name == "RATCHET_LEDGER_URL" else f"{name}={first['input']}"  # that may hold a password
-        likes = Settings.model_fields[str(first["loc"][0])].examples or ()
-        next = f"Give one such as {likes[0]}, or unset it" if likes else "Mend or unset it"
-        what = "the setting is wrong" + ("" if likes else f" ({first['msg']})")
+        given = name if name == "RATCHET_LEDGER_URL" else f"{name}={first['input']}"  # the URL may hold a password
+        examples = Settings.model_fields[str(first["loc"][0])].examples or ()
+        next = f"Give a value such as {examples[0]}, or unset it" if examples else "Correct or unset it"
+        what = "the setting is wrong" + ("" if examples else f" ({first['msg']})")
         raise Refusal(what, given, next) from None
-    # Relative paths would name another place in a worker's temporary folder.
-    folders = os.pathsep.join(str(Path(p).expanduser().resolve()) for p in found.recipes.split(os.pathsep) if p)
-    return found.model_copy(update={"home": found.home.expanduser().resolve(), "recipes": folders})
+    # A relative path would mean another folder in a worker's temporary directory.
+    folders = os.pathsep.join(str(Path(p).expanduser().resolve()) for p in config.recipes.split(os.pathsep) if p)
+    return config.model_copy(update={"home": config.home.expanduser().resolve(), "recipes": folders})
 
 
-def known(variable: str) -> bool:
-    """Whether Ratchet looks at this environment variable: a setting, a data set's folder, a name, or its own marks."""
+def is_known(variable: str) -> bool:
+    """Whether Ratchet reads this environment variable: a setting, a data folder, a user's name, or its own marker."""
     name = variable.removeprefix("RATCHET_").lower()
-    return (
-        name in Settings.model_fields or name == "who" or name.endswith("_dir") or name.startswith(("private_", "arm"))
-    )
+    return name in Settings.model_fields or name == "who" or name.endswith("_dir") or name.startswith("private_")
 
 
 TELEMETRY_OFF = {

@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): 70,000 grey images of clothing, ten classes."""
 
 from ratchet.images import ImageContract
-from ratchet.recipe import Between, DataSet, Feed, Judging, Recipe
+from ratchet.recipe import Criteria, DataSet, Feed, Range, Recipe
 
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -9,7 +9,7 @@ _TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 recipe = Recipe(
     name="fashion-mnist",
     version=1,
-    purpose="Tells which of ten kinds of clothing a 28x28 grey image shows. For demonstration, not for judging people.",
+    purpose="Predicts which of ten kinds of clothing a 28x28 grey image shows. For demonstration only.",
     contract=ImageContract(height=28, width=28),
     classes=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     data=DataSet(
@@ -30,19 +30,19 @@ recipe = Recipe(
         Feed(*_TRAIN, start=50_000, stop=60_000),
     ),
     benchmark=Feed(*_TEST, start=0, stop=10_000),
-    # Shirts, T-shirts and coats change places from one training to the next: a class may lose a fifth, not more.
-    judging=Judging(
+    # Every training confuses shirts, T-shirts and coats differently: a class may lose up to a fifth.
+    criteria=Criteria(
         slices=("class", "brightness"),
         slice_margin=0.2,
         calibration=0.05,
-        stays={"shift": 0.8, "noise": 0.95},
-        drifts={"darker": 0.1, "blurred": 0.2},
+        invariance={"shift": 0.8, "noise": 0.95},
+        robustness={"darker": 0.1, "blurred": 0.2},
         near_duplicates=0.02,
-        disputed=0.12,
+        label_errors=0.12,
         membership=0.15,
-        milliseconds=5.0,
-        megabytes=5.0,
+        latency_ms=5.0,
+        size_mb=5.0,
     ),
     show_inputs=True,
-    space={"learning_rate": Between(0.0003, 0.003, log=True), "filters": (16, 32, 48), "dense": (32, 64, 128)},
+    search_space={"learning_rate": Range(0.0003, 0.003, log=True), "filters": (16, 32, 48), "dense": (32, 64, 128)},
 )

@@ -1,7 +1,7 @@
 """Hourly temperatures of San Francisco for a year (NOAA, as in vega-datasets): the next day from the last week.
 
 They are normals of thirty years, so smooth that a linear model of the last week is as good as any network that was
-tried here; `linear` below says how much worse than that one may be.
+tried; `linear` below says how much worse than that model a forecast may be.
 """
 
 import csv
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ratchet.recipe import Between, Bound, DataSet, Feed, ForecastJudging, Recipe, Releasing, Suite, Training
+from ratchet.recipe import Bound, DataSet, Feed, ForecastCriteria, Range, Recipe, ReleasePlan, Suite, Training
 from ratchet.series import SeriesContract
 
 _FORTNIGHT = 14 * 86400
@@ -20,26 +20,26 @@ _FILE = "vega_datasets-0.9.0-py3-none-any.whl"
 
 
 def _hours(path: Path) -> Iterator[dict[str, Any]]:
-    """Local time is taken as it stands; the hour that summer time leaves out is a gap.
+    """Local time is read as UTC; the hour that daylight saving time skips is a gap.
 
-    One fortnight of six is set aside for the benchmark, at the end, so that it knows every season.
+    One fortnight of six comes last, as the benchmark, so that it covers every season.
     """
-    held = []
+    benchmark = []
     with zipfile.ZipFile(path) as wheel, wheel.open("vega_datasets/_data/sf-temps.csv") as file:
         for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")):
             at = datetime.strptime(row["date"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
             record = {"time": at, "value": float(row["temp"])}
             if int(at.timestamp()) // _FORTNIGHT % 6 == 2:
-                held.append(record)
+                benchmark.append(record)
             else:
                 yield record
-    yield from held
+    yield from benchmark
 
 
 recipe = Recipe(
     name="sf-temperature",
     version=1,
-    purpose="Forecasts San Francisco's temperature for the next 24 hours, to plan by. Not for safety of life.",
+    purpose="Forecasts San Francisco's temperature for the next 24 hours, for planning. Not for the safety of life.",
     contract=SeriesContract(low=-20.0, high=130.0, unit="°F", window=168, horizon=24, close=0.5),
     data=DataSet(
         setting="sf_temperature_dir",
@@ -53,8 +53,10 @@ recipe = Recipe(
     benchmark=Feed(_FILE, start=7415),
     suite=Suite(max_age_days=365.0 * 60),
     training=Training(family="rnn", parameters={"units": 64}, epochs=6, batch_size=32),
-    judging=ForecastJudging(squared_error=0.02, margin=0.15, linear=0.3, follows=0.9, milliseconds=5.0, megabytes=2.0),
-    releasing=Releasing(disagreed=Bound(0.15, 0.15)),
+    criteria=ForecastCriteria(
+        squared_error=0.02, margin=0.15, linear=0.3, directional=0.9, latency_ms=5.0, size_mb=2.0
+    ),
+    release_plan=ReleasePlan(disagreed=Bound(0.15, 0.15)),
     show_inputs=True,
-    space={"learning_rate": Between(0.0003, 0.003, log=True), "units": (32, 64, 96)},
+    search_space={"learning_rate": Range(0.0003, 0.003, log=True), "units": (32, 64, 96)},
 )

@@ -1,4 +1,4 @@
 """WHICH: what should serve, and how the fleet gets there.
 
-Pure: machine (step), reconcile (plan). Acting: controller, act, ledger.
+Pure: machine, transitions, evidence, reconcile. Acting: controller, agent, ledger.
 """

@@ -1,7 +1,7 @@
-"""One of each host, supervised: makes the host run what the ledger says, and tells what runs there.
+"""The supervised agent of a host: makes the host run what the ledger says, and reports what runs there.
 
-Imports neither Prefect nor MLflow's package. Slow work (fetching a bento, asking its golden set) has a
-thread of its own, so that the host is never taken for dead meanwhile.
+It imports neither Prefect nor MLflow's package. It alone warms a revision: fetches the package, checks its digest,
+starts it, and verifies it by its golden set. Slow work has threads of its own, so the host never seems dead.
 """
 
 from __future__ import annotations
@@ -15,201 +15,230 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bentos import golden
+from models import registry
 from ratchet.errors import Refusal
-from ratchet.files import keep, locked
+from ratchet.files import locked, save
 from ratchet.fleet import processes
 from ratchet.fleet.host import Host
 from ratchet.settings import ROOT, Settings, settings
-from ratchet.words import Arm, Package, to_json
-from releases import machine, reconcile, requests, ticking
-from releases.act import fetch
+from ratchet.types import Endpoint, Package, to_json
+from releases import api, machine, reconcile, ticker
+from releases.api import StateCache
 from releases.ledger import Ledger
-from releases.requests import Followed
 from releases.state import Keep, Serve, State
 
 log = logging.getLogger("agent")
-_ALONE = 3
-"""Ticks without a supervisord before all is started anew: `ratchet down` ends its agent sooner."""
-_ANEW = 60.0
-"""Seconds before that is tried again."""
+_UNSUPERVISED_TICKS = 3
+"""Ticks without a supervisord before everything is started again; `ratchet down` ends its agent sooner."""
+_RESTART_SECONDS = 60.0
+"""Time until that is tried again."""
 _DETACHED = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nimport commands\ncommands.main()"
-_AGAIN = 5.0
-"""Seconds before what failed is tried again."""
+_RETRY_SECONDS = 5.0
+"""Time until something that failed is tried again."""
+_MODEL_FOLDER = "src/model"
 
 
 @dataclass
-class _Tried:
-    """What became of starting or asking an arm."""
+class _Attempt:
+    """Starting or verifying a revision: the work, the process that it concerns, and when it began."""
 
-    work: Future[None]
-    process: Arm | None
+    work: Future[Any]
+    endpoint: Endpoint | None
     at: float
 
     def fault(self) -> str:
         error = self.work.exception() if self.work.done() else None
         return str(error) if isinstance(error, Refusal) else f"it failed ({error!r})" if error else ""
 
+    def verification(self) -> golden.Verification | None:
+        result = self.work.result() if self.work.done() and not self.work.exception() else None
+        return result if isinstance(result, golden.Verification) else None
+
 
 @dataclass
 class Agent:
     config: Settings
-    book: Ledger
+    ledger: Ledger
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
-    _started: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
-    _proved: dict[tuple[str, str, int], _Tried] = field(default_factory=dict)
-    _headed: set[int] = field(default_factory=set)
-    """Masters that had a worker when they were last looked at."""
-    _alone: int = 0
-    _began_anew: float = 0.0
+    _starts: dict[tuple[str, str, int], _Attempt] = field(default_factory=dict)
+    _verifications: dict[tuple[str, str, int], _Attempt] = field(default_factory=dict)
+    _with_worker: set[int] = field(default_factory=set)
+    """Masters that had a worker in the last tick."""
+    _unsupervised: int = 0
+    _restarted_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self.host, self.followed = Host(self.config), Followed(self.book)
-        self.told = ticking.Once(log)
+        self.host, self.states = Host(self.config), StateCache(self.ledger)
+        self.log_once = ticker.LogOnce(log)
 
     def tick(self, now: float) -> int:
-        """Looks once at everything and begins what is missing; returns the number of things begun."""
-        self._alone = self._alone + 1 if self.host.supervisor.pid() is None else 0
-        if self._alone > _ALONE and now - self._began_anew > _ANEW:
-            self._begin_anew(now)
-        arms = self._beheaded([self._judged(a) for a in self.host.arms()], now)
-        gateway, attempts, changed = self.book.heard("gateway"), {}, 0
+        """Compares everything once and starts what is missing; returns the number of operations."""
+        self._unsupervised = self._unsupervised + 1 if self.host.supervisor.pid() is None else 0
+        if self._unsupervised > _UNSUPERVISED_TICKS and now - self._restarted_at > _RESTART_SECONDS:
+            self._restart_everything(now)
+        endpoints = self._end_masters_without_worker([self._with_result(e) for e in self.host.endpoints()], now)
+        gateway, attempts, operations = self.ledger.statuses("gateway"), {}, 0
         wanted: set[tuple[str, str]] = set()
-        for recipe in self.book.recipes():
-            places = gateway[recipe].body["places"] if recipe in gateway else {}
-            declared = {arm: [(h, p) for h, p in ends] for arm, ends in places.items()}
+        for recipe in self.ledger.recipes():
+            addresses = gateway[recipe].body["addresses"] if recipe in gateway else {}
+            declared = {revision: [(h, p) for h, p in ends] for revision, ends in addresses.items()}
             try:
-                state, _ = self.followed.state(recipe)
+                state, _ = self.states.state(recipe)
                 attempts[recipe] = state.attempt
-                wants = machine.wants(state)
-                wanted |= {(recipe, a.package.arm) for a in wants if isinstance(a, Serve | Keep)}
-                mine = [a for a in arms if a.recipe == recipe]
-                for operation in reconcile.host_plan(wants, mine, declared, state.champion):
-                    if isinstance(operation, reconcile.Start) and (
-                        self._waits(operation.package, state)
-                        or self.host.crowded(operation.package, lambda: requests.leaving(self.followed))
-                    ):
-                        continue
-                    changed += self._perform(operation, recipe, state.attempt, now)
+                actions = machine.actions(state)
+                wanted |= {(recipe, a.package.revision) for a in actions if isinstance(a, Serve | Keep)}
+                own = [endpoint for endpoint in endpoints if endpoint.recipe == recipe]
+                for operation in reconcile.host_plan(actions, own, declared, state.champion):
+                    if not self._must_wait(operation, state):
+                        operations += self._perform(operation, recipe, state.attempt, now)
             except Refusal as refusal:
-                self.told(recipe, str(refusal))
+                self.log_once(recipe, str(refusal))
             except Exception:
-                # One recipe's fault must not keep the others from being looked after, nor this host from speaking.
+                # The fault of one recipe must not keep the agent from the others, nor from reporting.
                 log.exception("%s: this tick failed", recipe)
         self._forget(wanted, attempts)
-        told = [{**to_json(a), "pids": ()} for a in (*arms, *self._unstarted(arms))]
-        self.book.say(f"host:{self.config.host_name}", {"attempts": attempts, "arms": told}, now)
-        keep(self.config.home / "agent.json", {"at": now})
+        reported = [{**to_json(e), "pids": ()} for e in (*endpoints, *self._not_started(endpoints))]
+        self.ledger.publish(f"host:{self.config.host_name}", {"attempts": attempts, "endpoints": reported}, now)
+        save(self.config.home / "agent.json", {"at": now})
         self.host.supervisor.rotate()
-        return changed
+        return operations
 
-    def _beheaded(self, arms: list[Arm], now: float) -> list[Arm]:
-        """Ends each master whose worker died, and tells of both as begun anew now.
+    def _end_masters_without_worker(self, endpoints: list[Endpoint], now: float) -> list[Endpoint]:
+        """Ends each master whose worker died, and reports both as restarted now.
 
-        It would take requests for up to 10 s, until it begins another worker, and answer none. Without it they are
-        refused and go elsewhere at once, and it is back sooner.
+        The master would accept requests for up to 10 s, until it starts another worker, and answer none. Without it
+        they are refused and go elsewhere at once, and it is back sooner.
         """
-        mine = {pid: arm for arm in arms if arm.state == "running" for pid in arm.pids}
-        ended = [arm for pid, arm in mine.items() if pid in self._headed and not arm.workers]
-        for arm in ended:
-            self.told(arm.recipe, f"the worker of {arm.arm} died: its master is ended, too")
-            self.host.kill(arm)
-        self._headed = {pid for pid, arm in mine.items() if arm.workers}
-        return [replace(a, ready=False, since=now) if a in ended else a for a in arms]
+        masters = {pid: e for e in endpoints if e.state == "running" for pid in e.pids}
+        ended = [e for pid, e in masters.items() if pid in self._with_worker and not e.workers]
+        for endpoint in ended:
+            self.log_once(endpoint.recipe, f"the worker of {endpoint.revision} died, so its master is ended")
+            self.host.kill(endpoint)
+        self._with_worker = {pid for pid, e in masters.items() if e.workers}
+        return [replace(e, ready=False, since=now) if e in ended else e for e in endpoints]
 
-    def _waits(self, package: Package, state: State) -> bool:
-        """Whether other hosts warm this challenger first; to roll back, all do at once."""
+    def _must_wait(self, operation: reconcile.HostOperation, state: State) -> bool:
+        """Whether a start waits for other hosts to warm first, or for a draining revision to free its memory."""
+        if not isinstance(operation, reconcile.Start):
+            return False
+        package = operation.package
+        return self._must_wait_for_hosts(package, state) or self.host.must_wait_for_room(
+            package, lambda: api.draining(self.states)
+        )
+
+    def _must_wait_for_hosts(self, package: Package, state: State) -> bool:
+        """Whether `max_surge` other hosts warm this challenger first; for a rollback all hosts warm at once."""
         if (state.phase, state.kind, package) != ("warming", "release", state.challenger):
             return False
-        said = self.book.heard("host")
-        living = {h for h in requests.hosts(self.book) if h in state.hosts}
-        cold = frozenset(h for h in living if not requests.serves(said[h], package.recipe, package.arm))
+        statuses = self.ledger.statuses("host")
+        living = {host for host in api.living_hosts(self.ledger) if host in state.hosts}
+        cold = frozenset(h for h in living if not api.serves(statuses[h], package.recipe, package.revision))
         return not reconcile.may_warm(self.config.host_name, state.hosts, cold, state.plan.max_surge)
 
-    def _begin_anew(self, now: float) -> None:
-        """supervisord itself was killed: all that it started lives on, but nobody would start it again.
+    def _restart_everything(self, now: float) -> None:
+        """supervisord itself was killed: all that it started lives on, but nobody would restart it.
 
-        What a person would do is begun in a process that is no child of this one: it ends this agent, and
-        adopts the bentos that live. Until it does, this agent goes on, and tries again.
+        This starts the command that a person would use, in a process that is no child of this one. It ends this
+        agent and adopts the living bentos. Until then this agent continues, and tries again.
         """
-        log.info("supervisord is gone: all is started anew")
-        self._began_anew = now
-        environment = {k: v for k, v in os.environ.items() if k != processes.PROGRAM}
+        log.info("supervisord is gone, so everything is started again")
+        self._restarted_at = now
+        environment = {name: value for name, value in os.environ.items() if name != processes.PROGRAM}
         arguments = ["up"]
-        if (self.config.home / "host.json").exists():  # a further host, below the home of the stack
+        if (self.config.home / "host.json").exists():  # another host, whose home is below the stack's
             arguments = ["host", "start", "--name", environment.pop("RATCHET_HOST_NAME")]
             environment["RATCHET_HOME"] = str(self.config.home.parent.parent)
-        with (self.config.home / "logs" / "agent.log").open("a") as told:
-            subprocess.run([sys.executable, "-c", _DETACHED, *arguments],
-                           env=environment, stdout=told, stderr=told, cwd=ROOT)  # fmt: skip
+        command = [sys.executable, "-c", _DETACHED, *arguments]
+        with (self.config.home / "logs" / "agent.log").open("a") as output:
+            subprocess.run(command, env=environment, stdout=output, stderr=output, cwd=ROOT)
 
-    def _unstarted(self, arms: list[Arm]) -> list[Arm]:
+    def _not_started(self, endpoints: list[Endpoint]) -> list[Endpoint]:
         """What could not be started, with its fault."""
-        there = {(a.recipe, a.arm) for a in arms}
+        known = {(e.recipe, e.revision) for e in endpoints}
+        host, address = self.config.host_name, self.config.address
         return [
-            Arm(recipe, arm, self.config.host_name, self.config.address, 0, "failed", False, fault=tried.fault())
-            for (recipe, arm, _), tried in self._started.items() if tried.fault() and (recipe, arm) not in there
-        ]  # fmt: skip
+            Endpoint(recipe, revision, host, address, 0, "failed", False, fault=attempt.fault())
+            for (recipe, revision, _), attempt in self._starts.items()
+            if attempt.fault() and (recipe, revision) not in known
+        ]
 
     def _forget(self, wanted: set[tuple[str, str]], attempts: dict[str, int]) -> None:
-        """What was tried for an attempt that is over, or with an arm that nobody wants."""
-        self._started = {k: t for k, t in self._started.items() if k[:2] in wanted and attempts.get(k[0]) == k[2]}
-        self._proved = {k: t for k, t in self._proved.items() if k[:2] in wanted}
+        """Forgets what belongs to an attempt that is over, or to a revision that nobody wants."""
+        self._starts = {k: a for k, a in self._starts.items() if k[:2] in wanted and attempts.get(k[0]) == k[2]}
+        self._verifications = {k: a for k, a in self._verifications.items() if k[:2] in wanted}
 
-    def _judged(self, arm: Arm) -> Arm:
-        """With what this host found out about it. A process that began anew is asked anew."""
-        tried = self._proved.get((arm.recipe, arm.arm, arm.port))
-        if tried is None or not _same(tried.process, arm):
-            return arm
-        return replace(arm, proven=tried.work.done() and not tried.fault(), fault=tried.fault())
+    def _with_result(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint with the result of its verification. A process that restarted is verified again."""
+        attempt = self._verifications.get((endpoint.recipe, endpoint.revision, endpoint.port))
+        if attempt is None or not _same_process(attempt.endpoint, endpoint):
+            return endpoint
+        result = attempt.verification()
+        if result is None:
+            return replace(endpoint, fault=attempt.fault())
+        return replace(endpoint, verified=True, golden=result.count, p50_ms=result.p50_ms)
 
     def _perform(self, operation: reconcile.HostOperation, recipe: str, attempt: int, now: float) -> int:
         match operation:
             case reconcile.Start(package):
-                return self._begin(self._started, (recipe, package.arm, attempt), now, None, self._start, package)
-            case reconcile.Prove(package, arm):
-                return self._begin(self._proved, (recipe, arm.arm, arm.port), now, arm, self._prove, package, arm)
-            case reconcile.Stop(arm):
-                self.told(recipe, f"stops {arm}")
-                self.host.stop(recipe, arm, wait=False)
-            case reconcile.EndOrphan(arm):
-                self.told(recipe, f"ends processes of {arm.arm} that nobody supervised")
-                self.host.end_orphans(arm)
+                key = recipe, package.revision, attempt
+                return self._submit(self._starts, key, now, None, self._start, package)
+            case reconcile.Verify(package, endpoint):
+                key = recipe, endpoint.revision, endpoint.port
+                return self._submit(self._verifications, key, now, endpoint, self._verify, package, endpoint)
+            case reconcile.Stop(revision):
+                self.log_once(recipe, f"stopping {revision}")
+                self.host.stop(recipe, revision, wait=False)
+            case reconcile.EndOrphan(endpoint):
+                self.log_once(recipe, f"ending unsupervised processes of {endpoint.revision}")
+                self.host.end_orphans(endpoint)
             case reconcile.Point(package):
-                self.host.shelf.point_current(package)
+                self.host.packages.point_current(package)
                 return 0
         return 1
 
-    def _begin(self, kept: dict[Any, _Tried], key: Any, now: float, process: Arm | None, work: Any, *of: Any) -> int:
-        """Unless it is under way, or failed on this very process or a moment ago."""
-        tried = kept.get(key)
-        if tried and (not tried.work.done() or (now - tried.at < _AGAIN and _same(tried.process, process))):
+    def _submit(
+        self, attempts: dict[Any, _Attempt], key: Any, now: float, endpoint: Endpoint | None, work: Any, *arguments: Any
+    ) -> int:
+        """Submits the work, unless it is running, or was just tried on this very process."""
+        attempt = attempts.get(key)
+        if attempt and not attempt.work.done():
             return 0
-        kept[key] = _Tried(self._pool.submit(work, *of), process, now)
+        if attempt and now - attempt.at < _RETRY_SECONDS and _same_process(attempt.endpoint, endpoint):
+            return 0
+        attempts[key] = _Attempt(self._pool.submit(work, *arguments), endpoint, now)
         return 1
 
     def _start(self, package: Package) -> None:
-        self.told(package.recipe, f"starts {package.tag}")
-        self.host.start(package, fetch)
+        self.log_once(package.recipe, f"starting {package.tag}")
+        self.host.start(package, registry.fetch_package)
 
-    def _prove(self, package: Package, arm: Arm) -> None:
-        folder = self.host.shelf.folder(package) / "src" / "model"
-        count = golden.prove(self.host.url(arm.port), folder, self.config.device)
-        log.info("%s: %s at port %d gave %d golden answers", package.recipe, package.tag, arm.port, count)
+    def _verify(self, package: Package, endpoint: Endpoint) -> golden.Verification:
+        folder = self.host.packages.folder(package) / _MODEL_FOLDER
+        result = golden.verify(self.host.url(endpoint.port), folder, self.config.device)
+        log.info(
+            "%s: %s at port %d answered %d golden inputs as expected, p50 %.2f ms",
+            package.recipe,
+            package.tag,
+            endpoint.port,
+            result.count,
+            result.p50_ms,
+        )
+        return result
 
 
-def _same(one: Arm | None, other: Arm | None) -> bool:
-    """The same process; the machine's clock may have been set a little meanwhile."""
+def _same_process(one: Endpoint | None, other: Endpoint | None) -> bool:
+    """Whether both are the same process; the clock may have been adjusted a little in between."""
     return one is other or (one is not None and other is not None and abs(one.since - other.since) < 1)
 
 
 def main() -> None:
     config = settings()
     agent = Agent(config, Ledger(config.ledger))
-    with locked(config.home / "agent.lock"):  # one of a home, however it was started
+    with locked(config.home / "agent.lock"):  # one agent per home, however it was started
         log.info("the agent of host %s looks after %s", config.host_name, config.home)
-        ticking.run(agent.tick, config.tick_seconds, log)
+        ticker.run(agent.tick, config.tick_seconds, log)
 
 
 if __name__ == "__main__":
-    ticking.logs()
+    ticker.configure_logging()
     main()

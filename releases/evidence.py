@@ -1,13 +1,13 @@
-"""Is the new arm worse? One sequential test for every check, valid however often it is looked at. Pure.
+"""Is the candidate worse than the baseline? One sequential test for every check, valid at any number of looks. Pure.
 
-Every check is a rate, so one test serves them all: the confidence sequence of the beta-binomial
-mixture (Robbins 1970, Ann. Math. Statist. 41:1397; Howard, Ramdas, McAuliffe, Sekhon 2021, Ann.
-Statist. 49:1055). With s bad ones in n and the mixture Beta(1/2, 1/2),
+Every check is a rate, so one test serves them all: the confidence sequence of the beta-binomial mixture (Robbins
+1970, Ann. Math. Statist. 41:1397; Howard, Ramdas, McAuliffe, Sekhon 2021, Ann. Statist. 49:1055). For s bad ones
+of n and the mixture Beta(1/2, 1/2),
 
     M_n(p) = B(1/2 + s, 1/2 + n - s) / (B(1/2, 1/2) p^s (1 - p)^(n - s))
 
-is a martingale of mean 1 where p is the true rate. By Ville's inequality the rates with
-M_n(p) < 1/alpha then hold the true one at every n at once, with probability 1 - alpha.
+is a martingale of mean 1 if p is the true rate. By Ville's inequality the rates with M_n(p) < 1/alpha contain the
+true one at every n at once, with probability 1 - alpha.
 """
 
 from __future__ import annotations
@@ -17,187 +17,216 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import inf, lgamma, log, log1p
 
-from ratchet.recipe import Bound, Releasing
-from ratchet.words import Check, Outcome
+from ratchet.recipe import Bound, ReleasePlan
+from ratchet.types import Check, Outcome
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What one arm did: requests, those that failed or timed out, those that it refused as the caller's fault, and how
-    many were answered within each time.
-    """
+    """What one revision did: requests, those that failed or timed out, those answered with 4xx, and its latencies."""
 
     requests: int = 0
     failed: int = 0
     refused: int = 0
-    within: tuple[tuple[float, int], ...] = ()
-    """(seconds, answers that took at most so long), rising; the last is at infinity."""
+    cumulative: tuple[tuple[float, int], ...] = ()
+    """(seconds, responses that took at most so long), rising; the last is at infinity."""
 
     @property
     def answered(self) -> int:
-        return self.within[-1][1] if self.within else 0
+        return self.cumulative[-1][1] if self.cumulative else 0
 
     def slower(self, seconds: float) -> int:
-        """Answers that took longer than `seconds`, one of the times of `within`."""
-        return self.answered - next((n for at, n in self.within if at >= seconds), 0)
+        """Responses that took longer than `seconds`, one of the times in `cumulative`."""
+        return self.answered - next((count for at, count in self.cumulative if at >= seconds), 0)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a step has gathered so far about both arms."""
+    """All that a step has gathered so far about both revisions."""
 
-    champion: Tally = Tally()
-    challenger: Tally = Tally()
-    live: tuple[Tally, Tally] = (Tally(), Tally())
-    """Of champion and challenger: what callers alone saw, without Ratchet's own requests."""
+    baseline: Tally = Tally()
+    candidate: Tally = Tally()
+    callers: tuple[Tally, Tally] = (Tally(), Tally())
+    """Of baseline and candidate: callers' requests alone, without Ratchet's own."""
     compared: int = 0
     disagreed: int = 0
-    """Inputs that both arms answered, and those that they answered differently."""
+    """Inputs that both revisions answered, and those that they answered differently."""
     labelled: tuple[int, int] = (0, 0)
     wrong: tuple[int, int] = (0, 0)
-    """Of champion and challenger: answers whose label came back, and those that were wrong."""
+    """Of baseline and candidate: predictions whose label came back, and those that were wrong."""
     recorded: int = 0
     synthetic: int = 0
-    """How many of the challenger's requests were replayed, and how many made up."""
+    """Ratchet's own requests to the candidate that were replayed, and those that were synthetic."""
     errors: tuple[str, ...] = ()
-    """Figures that could not be read."""
+    """Metrics that could not be read."""
 
 
-def log_evidence(bad: int, of: int, rate: float) -> float:
-    """log M_n: how strongly the count speaks against this rate."""
-    mixture = lgamma(0.5 + bad) + lgamma(0.5 + of - bad) - lgamma(1.0 + of) - 2 * lgamma(0.5)
-    return mixture - bad * log(rate) - (of - bad) * log1p(-rate)
+def log_evidence(bad: int, total: int, rate: float) -> float:
+    """log M_n: how strongly the count contradicts this rate."""
+    mixture = lgamma(0.5 + bad) + lgamma(0.5 + total - bad) - lgamma(1.0 + total) - 2 * lgamma(0.5)
+    return mixture - bad * log(rate) - (total - bad) * log1p(-rate)
 
 
 @lru_cache(8192)
-def interval(bad: int, of: int, alpha: float) -> tuple[float, float]:
-    """Where the true rate lies, at every count at once but for `alpha`."""
-    if of == 0:
+def interval(bad: int, total: int, alpha: float) -> tuple[float, float]:
+    """The interval of the true rate, valid at every count at once with probability 1 - alpha."""
+    if total == 0:
         return 0.0, 1.0
-    rate = bad / of
+    rate = bad / total
 
-    def outside(p: float) -> bool:
-        return log_evidence(bad, of, p) >= -log(alpha)
+    def excluded(p: float) -> bool:
+        return log_evidence(bad, total, p) >= -log(alpha)
 
-    return (0.0 if bad == 0 else _edge(outside, 1e-15, rate)), (1.0 if bad == of else _edge(outside, 1 - 1e-15, rate))
+    low = 0.0 if bad == 0 else _edge(excluded, 1e-15, rate)
+    high = 1.0 if bad == total else _edge(excluded, 1 - 1e-15, rate)
+    return low, high
 
 
-def _edge(outside: Callable[[float], bool], out: float, inside: float) -> float:
-    if not outside(out):
-        return out
+def _edge(excluded: Callable[[float], bool], outside: float, inside: float) -> float:
+    if not excluded(outside):
+        return outside
     for _ in range(48):
-        middle = (out + inside) / 2
-        out, inside = (middle, inside) if outside(middle) else (out, middle)
-    return out
+        middle = (outside + inside) / 2
+        outside, inside = (middle, inside) if excluded(middle) else (outside, middle)
+    return outside
 
 
-CHECKS = ("failed", "refused", "slower than half", "slower than most", "disagreed", "wrong")
-
-
+CHECKS = ("failed", "refused", "latency p50", "latency p99", "disagreed", "wrong")
 _STALE = 0.25
-"""How far the share of the champion's answers that lie above its median may move before that is taken anew."""
+"""How far the share of the baseline's responses above its median may move before the latencies are measured again."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The champion's own p50 and p99 in seconds, as upper edges of its buckets, and the share of answers above p50."""
+class Latencies:
+    """The baseline's p50 and p99 in seconds, as upper edges of its buckets, and its share of responses above p50."""
 
-    half: float
-    most: float
-    above: float
-    again: int = 0
-    """How often it was taken anew before: each time the latencies get half of the chance of a false alarm."""
+    p50: float
+    p99: float
+    above_p50: float
+    resets: int = 0
+    """How often they were measured again: each time the latency checks get half of the remaining error budget."""
 
 
-def alpha(plan: Releasing) -> float:
-    """Each interval's share of the error budget: two a check, failures twice (all, callers'), at every step."""
+def alpha(plan: ReleasePlan) -> float:
+    """Each interval's share of the error budget: two per check, failures twice (all, callers'), at every step."""
     return plan.false_alarm / (2 * (len(CHECKS) + 1) * (len(plan.steps) + 1))
 
 
-def pace(champion: Tally, least: int = 50, again: int = 0) -> Pace | None:
-    """None before `least` answers."""
-    if champion.answered < least:
+def latencies(baseline: Tally, minimum: int = 50, resets: int = 0) -> Latencies | None:
+    """None before `minimum` responses."""
+    if baseline.answered < minimum:
         return None
-    half, most = (next(at for at, n in champion.within if n >= q * champion.answered) for q in (0.5, 0.99))
-    return Pace(half, most, champion.slower(half) / champion.answered, again)
+    p50, p99 = (
+        next(at for at, count in baseline.cumulative if count >= quantile * baseline.answered)
+        for quantile in (0.5, 0.99)
+    )
+    return Latencies(p50, p99, baseline.slower(p50) / baseline.answered, resets)
 
 
-def stale(champion: Tally, slow: Pace, plan: Releasing) -> bool:
-    """Whether the champion itself is much slower or faster by now than when its p50 was taken.
+def stale(baseline: Tally, latencies: Latencies, plan: ReleasePlan) -> bool:
+    """Whether the baseline itself is much slower or faster now than when its p50 was measured.
 
-    Then both arms are on the same side of it, whatever the challenger does. The champion alone decides
-    it, so that starting anew does not favour either arm.
+    Both revisions are then on the same side of it, whatever the candidate does. The baseline alone decides this, so
+    measuring again favours neither revision.
     """
-    if slow.half == inf:
+    if latencies.p50 == inf:
         return False
-    low, high = interval(champion.slower(slow.half), champion.answered, alpha(plan))
-    return low > slow.above + _STALE or high < slow.above - _STALE
+    low, high = interval(baseline.slower(latencies.p50), baseline.answered, alpha(plan))
+    return low > latencies.above_p50 + _STALE or high < latencies.above_p50 - _STALE
 
 
-def checks(evidence: Evidence, plan: Releasing, slow: Pace | None, even: bool = True) -> tuple[Check, ...]:
-    """Each check's figure with its confidence interval.
+def checks(evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, even: bool = True) -> tuple[Check, ...]:
+    """Each check's value with its confidence interval.
 
-    `slow` is the champion's pace from before these figures; `even` says that the challenger
-    carries no more load than the champion, without which their latencies cannot be compared.
+    `latencies` are the baseline's from before this evidence. `even` says that the candidate carries no more load
+    than the baseline, without which their latencies cannot be compared.
     """
-    old, new, a = evidence.champion, evidence.challenger, alpha(plan)
-    found = [_compare("failed", (new.failed, new.requests), (old.failed, old.requests), plan.failed, a)]
-    mine, others = evidence.live[1], evidence.live[0]
-    callers = _compare("failed", (mine.failed, mine.requests), (others.failed, others.requests), plan.failed, a)
-    if callers.outcome == "fail":  # however many of Ratchet's own went well
-        found = [replace(callers, detail=f"{callers.detail}, of callers' own")]
-    # Ratchet's own requests are never refused, and dilute the arms differently. Callers alone may be too few to tell.
-    no = _compare("refused", (mine.refused, mine.requests), (others.refused, others.requests), plan.refused, a)
-    found.append(replace(no, outcome="not asked") if no.outcome == "inconclusive" else no)
-    edges = (slow.half, slow.most) if slow else (inf, inf)
-    for name, bound, edge in zip(CHECKS[2:4], (plan.slow_half, plan.slow_most), edges, strict=True):
-        if not even:
-            found.append(Check(name, None, None, "not asked", "the arms carry different loads"))
-            continue
-        if slow is None or edge == inf:
-            found.append(Check(name, None, None, "inconclusive", "the champion answered too little to compare with"))
-            continue
-        if stale(old, slow, plan):
-            found.append(Check(name, None, None, "inconclusive", "the champion's own speed changed: measured anew"))
-            continue
-        share = a / 2 ** (slow.again + 1)  # of all that may come: together no more than `a`
-        told = _compare(name, (new.slower(edge), new.answered), (old.slower(edge), old.answered), bound, share)
-        found.append(replace(told, detail=f"over {1000 * edge:.2g} ms: {told.detail}"))
-    found.append(_compare("disagreed", (evidence.disagreed, evidence.compared), None, plan.disagreed, a))
-    wrong = _compare("wrong", (evidence.wrong[1], evidence.labelled[1]), (evidence.wrong[0], evidence.labelled[0]),
-                     plan.wrong, a)  # fmt: skip
-    # Labels come late and seldom: they stop a release as soon as they can, and it does not wait for them.
-    found.append(replace(wrong, outcome="not asked") if wrong.outcome == "inconclusive" else wrong)
+    budget = alpha(plan)
+    wrong_baseline, wrong_candidate = zip(evidence.wrong, evidence.labelled, strict=True)
+    found = [
+        _failures(evidence, plan, budget),
+        _refusals(evidence, plan, budget),
+        *_latency_checks(evidence, plan, latencies, even, budget),
+        _compare("disagreed", (evidence.disagreed, evidence.compared), None, plan.disagreed, budget),
+        # Labels come late and rarely: they end a release as soon as they can, and it does not wait for them.
+        _optional(_compare("wrong", wrong_candidate, wrong_baseline, plan.wrong, budget)),
+    ]
     own = f"{evidence.recorded} recorded, {evidence.synthetic} synthetic"
-    found.append(Check("Ratchet's own requests", None, None, "not asked", own))
-    found += [Check("figures", None, None, "error", error) for error in evidence.errors]
-    return tuple(found)
+    found.append(Check("Ratchet's own requests", None, None, "skipped", own))
+    return (*found, *(Check("metrics", None, None, "error", error) for error in evidence.errors))
+
+
+def _failures(evidence: Evidence, plan: ReleasePlan, budget: float) -> Check:
+    """Of all requests; but failures of callers' requests count alone, however well Ratchet's own went."""
+    pairs = (evidence.candidate, evidence.baseline), (evidence.callers[1], evidence.callers[0])
+    everything, callers = (
+        _compare("failed", (new.failed, new.requests), (old.failed, old.requests), plan.failed, budget)
+        for new, old in pairs
+    )
+    if callers.outcome == "failed":
+        return replace(callers, detail=f"{callers.detail}, of callers' requests")
+    return everything
+
+
+def _refusals(evidence: Evidence, plan: ReleasePlan, budget: float) -> Check:
+    """Of callers' requests alone: Ratchet's own are never refused. They may be too few to decide anything."""
+    old, new = evidence.callers
+    pairs = (new.refused, new.requests), (old.refused, old.requests)
+    return _optional(_compare("refused", *pairs, plan.refused, budget))
+
+
+def _optional(check: Check) -> Check:
+    """A check that need not become conclusive."""
+    return replace(check, outcome="skipped") if check.outcome == "inconclusive" else check
+
+
+def _latency_checks(
+    evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, even: bool, budget: float
+) -> list[Check]:
+    old, new = evidence.baseline, evidence.candidate
+    limits = (latencies.p50, latencies.p99) if latencies else (inf, inf)
+    found = []
+    for name, bound, limit in zip(CHECKS[2:4], (plan.latency_p50, plan.latency_p99), limits, strict=True):
+        if not even:
+            found.append(Check(name, None, None, "skipped", "the revisions carry different loads"))
+        elif latencies is None or limit == inf:
+            found.append(Check(name, None, None, "inconclusive", "the baseline has too few responses to compare with"))
+        elif stale(old, latencies, plan):
+            why = "the baseline's own latency changed, so it is measured again"
+            found.append(Check(name, None, None, "inconclusive", why))
+        else:
+            share = budget / 2 ** (latencies.resets + 1)  # over all resets that may come, no more than the budget
+            pairs = (new.slower(limit), new.answered), (old.slower(limit), old.answered)
+            check = _compare(name, *pairs, bound, share)
+            found.append(replace(check, detail=f"above {1000 * limit:.2g} ms: {check.detail}"))
+    return found
 
 
 def _compare(name: str, new: tuple[int, int], old: tuple[int, int] | None, bound: Bound, alpha: float) -> Check:
     low, high = interval(*new, alpha)
     old_low, old_high = interval(*old, alpha) if old else (0.0, 0.0)
-    outcome: Outcome = "inconclusive"
+    result: Outcome = "inconclusive"
     if low > old_high + bound.tolerance:
-        outcome = "fail"
+        result = "failed"
     elif high <= old_low + bound.margin:
-        outcome = "pass"
-    detail = f"{new[0]} of {new[1]}" + (f", the champion {old[0]} of {old[1]}" if old else "")
-    figure = new[0] / new[1] if new[1] else None
-    return Check(name, figure, old_high + bound.tolerance, outcome, detail, low, high)
+        result = "passed"
+    detail = f"{new[0]} of {new[1]}" + (f", baseline {old[0]} of {old[1]}" if old else "")
+    value = new[0] / new[1] if new[1] else None
+    return Check(name, value, old_high + bound.tolerance, result, detail, low, high)
 
 
 def outcome(found: Iterable[Check]) -> Outcome:
-    """Of all checks: only `pass` advances a release, only `fail` ends it."""
-    outcomes = {c.outcome for c in found}
-    for worst in ("fail", "error", "inconclusive"):
+    """Of all checks: only `passed` advances a release, and only `failed` ends it."""
+    outcomes = {check.outcome for check in found}
+    worst: Outcome
+    for worst in ("failed", "error", "inconclusive"):
         if worst in outcomes:
-            return worst  # type: ignore[return-value]
-    return "pass"
+            return worst
+    return "passed"
 
 
-def sicker(evidence: Evidence, plan: Releasing) -> bool | None:
-    """Where both arms fail more than `plan.sick`: whether the challenger is the sicker. None where not both do."""
-    old, new, a = evidence.champion, evidence.challenger, alpha(plan)
-    rates = [interval(t.failed, t.requests, a)[0] for t in (old, new)]
-    return rates[1] >= rates[0] if min(rates) > plan.sick else None
+def candidate_is_worse(evidence: Evidence, plan: ReleasePlan) -> bool | None:
+    """If both revisions fail more than `plan.unhealthy`: whether the candidate fails more. None if not both do."""
+    budget = alpha(plan)
+    old, new = (interval(t.failed, t.requests, budget)[0] for t in (evidence.baseline, evidence.candidate))
+    return new >= old if min(old, new) > plan.unhealthy else None

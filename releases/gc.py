@@ -9,47 +9,55 @@ from pathlib import Path
 
 from ratchet.fleet.host import Host
 from ratchet.settings import Settings
-from ratchet.words import Package
+from ratchet.types import Package
 from releases import machine
 from releases.state import State
 
 
 @dataclass(frozen=True)
-class Litter:
+class Garbage:
     path: Path
     bytes: int
 
 
 def needed(state: State) -> frozenset[str]:
-    """The arms that serve, may serve again without a fetch, or finish what they have. Pure."""
-    kept: tuple[Package | None, ...] = (state.champion, state.challenger, state.warm, machine.rollback_target(state))
-    return frozenset(p.arm for p in (*kept, *state.draining) if p)
+    """The revisions that serve, may serve again without a fetch, or finish their requests. Pure."""
+    packages: tuple[Package | None, ...] = (
+        state.champion,
+        state.challenger,
+        state.warm,
+        machine.rollback_target(state),
+        *state.draining,
+    )
+    return frozenset(package.revision for package in packages if package)
 
 
-def find(homes: Iterable[Settings], states: Mapping[str, State], before: float) -> list[Litter]:
-    """What was last changed before that time and nothing needs. A bento that was removed can be fetched again."""
-    found = []
-    for home in homes:
-        for path in (*_bentos(home, states), *(home.home / "training").glob("*"), *(home.home / "logs").glob("*.1")):
+def find(homes: Iterable[Settings], states: Mapping[str, State], before: float) -> list[Garbage]:
+    """What was last changed before that time and is not needed. A removed bento can be fetched again."""
+    garbage = []
+    for config in homes:
+        home = config.home
+        candidates = (*_bentos(config, states), *(home / "training").glob("*"), *(home / "logs").glob("*.1"))
+        for path in candidates:
             if not path.is_symlink() and path.stat().st_mtime < before:
-                found.append(Litter(path, _size(path)))
-    return found
+                garbage.append(Garbage(path, _size(path)))
+    return garbage
 
 
-def _bentos(home: Settings, states: Mapping[str, State]) -> Iterator[Path]:
-    running = {(a.recipe, a.arm) for a in Host(home).arms()}
+def _bentos(config: Settings, states: Mapping[str, State]) -> Iterator[Path]:
+    running = {(endpoint.recipe, endpoint.revision) for endpoint in Host(config).endpoints()}
     for recipe, state in states.items():
-        kept = needed(state) | {arm for name, arm in running if name == recipe}
-        for path in (home.home / "bentos" / recipe).glob("v*"):
-            if not any(path.name.startswith(f"{arm}-") for arm in kept):
+        kept = needed(state) | {revision for name, revision in running if name == recipe}
+        for path in (config.home / "bentos" / recipe).glob("v*"):
+            if not any(path.name.startswith(f"{revision}-") for revision in kept):
                 yield path
 
 
-def remove(litter: Iterable[Litter]) -> None:
-    for each in litter:
+def remove(garbage: Iterable[Garbage]) -> None:
+    for each in garbage:
         shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink()
 
 
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
-    return sum(f.lstat().st_size for f in files if f.is_file())
+    return sum(file.lstat().st_size for file in files if file.is_file())

@@ -1,4 +1,4 @@
-"""The right answers that come back later: read from a file, and held against what both arms answered."""
+"""Labels that come back later: read from a file, and compared with both revisions' predictions."""
 
 from __future__ import annotations
 
@@ -10,72 +10,70 @@ from typing import Any
 
 from ratchet.errors import Refusal
 
-MOST = 100_000
+MAX_LABELS = 100_000
 """Rows of one file."""
-_REMEMBERED = 8192
+_MAX_KEPT = 8192
 
 
 def read(lines: Iterable[str], classes: Sequence[str], source: Path | str) -> dict[str, int]:
-    """Rows of `request id,class` as number of the class by id; a first row `request,label` is a heading.
+    """The number of the class by request id, from rows of `request id,class`; a first row may be `request,label`.
 
-    Raises Refusal naming the first row that is not such a one; then none counts.
+    Raises Refusal naming the first row of another form; then no label counts.
     """
-    found: dict[str, int] = {}
-    number = {name: i for i, name in enumerate(classes)}
+    labels: dict[str, int] = {}
+    numbers = {name: number for number, name in enumerate(classes)}
     try:
         for line, row in enumerate(csv.reader(lines), 1):
             if not row or (line == 1 and row == ["request", "label"]):
                 continue
+            which = f"{source}, line {line}"
             if len(row) != 2 or not re.fullmatch(r"\S{1,64}", row[0].strip()):
-                raise Refusal(
-                    "the row is not `request id,class`, with an id of at most 64 characters",
-                    f"{source}, line {line}",
-                    "Mend the file",
-                )
-            if row[1].strip() not in number:
-                raise Refusal(f"there is no class {row[1].strip()!r}", f"{source}, line {line}",
-                              f"Classes are: {', '.join(classes)}")  # fmt: skip
-            found[row[0].strip()] = number[row[1].strip()]
-            if len(found) > MOST:
-                raise Refusal(f"there are more than {MOST} labels", source, "Split the file")
+                what = "the row is not `request id,class` with an id of at most 64 characters"
+                raise Refusal(what, which, "Correct the file")
+            id, class_ = row[0].strip(), row[1].strip()
+            if class_ not in numbers:
+                raise Refusal(f"there is no class {class_!r}", which, f"Choose one of: {', '.join(classes)}")
+            labels[id] = numbers[class_]
+            if len(labels) > MAX_LABELS:
+                raise Refusal(f"there are more than {MAX_LABELS} labels", source, "Split the file")
     except (csv.Error, UnicodeDecodeError) as error:
         raise Refusal(f"the file cannot be read ({error})", source, "Give a CSV in UTF-8") from error
-    if not found:
-        raise Refusal("there is no label in it", source, "Give rows of `request id,class`")
-    return found
+    if not labels:
+        raise Refusal("the file holds no label", source, "Give rows of `request id,class`")
+    return labels
 
 
 class Labelled:
-    """Of champion and challenger: answers whose label came back, and those that were wrong. Each counts once."""
+    """Of baseline and candidate: predictions whose label came back, and those that were wrong. Each counts once."""
 
     def __init__(self) -> None:
-        self.of, self.wrong = [0, 0], [0, 0]
-        self._given: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        self.total, self.wrong = [0, 0], [0, 0]
+        self._answers: tuple[dict[str, int], dict[str, int]] = ({}, {})
         self._labels: dict[str, int] = {}
         self._counted: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
-    def answered(self, side: int, request: str, answer: int) -> None:
+    def add_answer(self, side: int, request: str, answer: int) -> None:
         if request in self._labels:
             self._count(side, request, answer)
         else:
-            _remember(self._given[side], request, answer)
+            _keep(self._answers[side], request, answer)
 
-    def came(self, labels: Mapping[str, int]) -> None:
+    def add_labels(self, labels: Mapping[str, int]) -> None:
         for request in labels.keys() - self._labels.keys():
-            _remember(self._labels, request, labels[request])
+            _keep(self._labels, request, labels[request])
             for side in (0, 1):
-                answer = self._given[side].pop(request, None)
+                answer = self._answers[side].pop(request, None)
                 if answer is not None:
                     self._count(side, request, answer)
 
     def _count(self, side: int, request: str, answer: int) -> None:
-        if request not in self._counted[side]:  # a caller may send one id many times, and that tells nothing new
-            _remember(self._counted[side], request, answer)
-            self.of[side] += 1
+        if request not in self._counted[side]:  # a caller may use an id many times, which is no new evidence
+            _keep(self._counted[side], request, answer)
+            self.total[side] += 1
             self.wrong[side] += answer != self._labels[request]
 
 
-def _remember(kept: dict[str, Any], key: str, value: Any) -> None:
+def _keep(kept: dict[str, Any], key: str, value: Any) -> None:
     kept[key] = value
-    if len(kept) > _REMEMBERED:
+    if len(kept) > _MAX_KEPT:
         kept.pop(next(iter(kept)))

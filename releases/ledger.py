@@ -1,7 +1,7 @@
-"""What happened and is under way: one table of events, appended, and a lease beside it.
+"""The ledger, what happened and is in progress: one table of events that is only appended, and leases beside it.
 
-Inserting the next `seq` is the compare-and-set; the state is the fold of the rows; the history is
-the same rows. SQLite by default, any SQLAlchemy URL otherwise.
+Inserting the next `seq` is the compare-and-set, the state is the fold of the rows, and the history is the same
+rows. It is SQLite by default, and any SQLAlchemy URL otherwise.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import sqlalchemy as sa
 
 from ratchet.errors import Refusal
 
-FORMAT = 2
-"""Of an entry. `entries.py` reads the one before."""
+FORMAT = 1
+"""Of an entry. Raise it when an event changes its shape, and make `event_codec` read the format before."""
 _META = sa.MetaData()
 _EVENTS = sa.Table(
     "events", _META,
@@ -33,8 +33,8 @@ _LEASES = sa.Table(
     "leases", _META, sa.Column("name", sa.String(100), primary_key=True),
     sa.Column("holder", sa.String(200), nullable=False), sa.Column("expires", sa.Float, nullable=False),
 )  # fmt: skip
-_SAID = sa.Table(
-    "said", _META, sa.Column("name", sa.String(100), primary_key=True),
+_STATUSES = sa.Table(
+    "statuses", _META, sa.Column("name", sa.String(100), primary_key=True),
     sa.Column("at", sa.Float, nullable=False), sa.Column("body", sa.JSON, nullable=False),
 )  # fmt: skip
 
@@ -61,15 +61,15 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Said:
-    """The last word of one process, replaced by its next."""
+class Status:
+    """What one process published last; its next status replaces it."""
 
     at: float
     body: Mapping[str, Any]
 
 
-class Lost(Exception):
-    """Somebody else wrote this `seq` first: fold again and decide anew."""
+class Conflict(Exception):
+    """Somebody else wrote this `seq` first: fold again and decide again."""
 
 
 @dataclass(frozen=True)
@@ -85,31 +85,32 @@ class Ledger:
                 # WAL: readers (status, flows) never block the controller.
                 sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=WAL"))
             else:
-                # A network that swallows everything, or a machine that is gone, must not hold a tick for ever.
+                # A network that drops packets, or a machine that is gone, must not delay a tick forever.
                 patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5,
                             "keepalives_interval": 2, "keepalives_count": 3}  # fmt: skip
                 engine = sa.create_engine(self.url, pool_pre_ping=True, connect_args=patience)
             try:
                 _META.create_all(engine)
             except sa.exc.DBAPIError:
-                _META.create_all(engine)  # another process made the tables in between
+                _META.create_all(engine)  # another process created the tables in between
         except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
             raise self._refused(error) from error
         return engine
 
     def _refused(self, error: Exception) -> Refusal:
         what = f"the ledger cannot be opened ({str(error).splitlines()[0]})"
-        own = "See that RATCHET_HOME is a folder that you may write, or mend RATCHET_LEDGER_URL"
-        return Refusal(what, self._place, own if self.url.startswith("sqlite") else "Mend RATCHET_LEDGER_URL")
+        if self.url.startswith("sqlite"):
+            return Refusal(what, self._location, "Make RATCHET_HOME writable, or correct RATCHET_LEDGER_URL")
+        return Refusal(what, self._location, "Correct RATCHET_LEDGER_URL")
 
     @property
-    def _place(self) -> str:
-        """Without its password."""
+    def _location(self) -> str:
+        """The URL without its password."""
         return sa.engine.url.make_url(self.url).render_as_string() if "://" in self.url else "RATCHET_LEDGER_URL"
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
-        """A transaction. Raises Refusal when the database is not there; IntegrityError is the caller's."""
+        """A transaction. Raises Refusal if the database does not answer; IntegrityError is left to the caller."""
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -121,14 +122,14 @@ class Ledger:
     def append(
         self, recipe: str, seq: int, kind: str, who: str, body: Mapping[str, Any], at: float | None = None
     ) -> Entry:
-        """Writes entry `seq`, which must be the next. Raises Lost when it is there already."""
+        """Writes entry `seq`, which must be the next one. Raises Conflict if it exists already."""
         entry = Entry(recipe, seq, time.time() if at is None else at, kind, who, body)
         row = {**vars(entry), "body": dict(body)}
         try:
             with self._begin() as connection:
                 connection.execute(_EVENTS.insert(), row)
         except sa.exc.IntegrityError as error:
-            raise Lost from error
+            raise Conflict from error
         return entry
 
     def read(self, recipe: str, after: int = 0) -> list[Entry]:
@@ -137,48 +138,49 @@ class Ledger:
         with self._begin() as connection:
             rows = connection.execute(query).mappings().all()
         if rows and max(r["format"] for r in rows) > FORMAT:
-            raise Refusal("the ledger was written by a newer Ratchet", self._place, "Upgrade this one")
+            raise Refusal("the ledger was written by a newer Ratchet", self._location, "Upgrade this one")
         return [Entry(**r) for r in rows]
 
     def recipes(self) -> list[str]:
         with self._begin() as connection:
             return list(connection.scalars(sa.select(_EVENTS.c.recipe).distinct().order_by(_EVENTS.c.recipe)))
 
-    def say(self, name: str, body: Mapping[str, Any], at: float) -> None:
-        """Replaces what `name` said last: where it is, what it sees. No history is kept of it."""
+    def publish(self, name: str, body: Mapping[str, Any], at: float) -> None:
+        """Replaces the status of `name`. No history of it is kept."""
         row = {"at": at, "body": dict(body)}
         with self._begin() as connection:
-            if connection.execute(_SAID.update().where(_SAID.c.name == name).values(**row)).rowcount:
+            if connection.execute(_STATUSES.update().where(_STATUSES.c.name == name).values(**row)).rowcount:
                 return
         with suppress(sa.exc.IntegrityError), self._begin() as connection:
-            connection.execute(_SAID.insert(), {"name": name, **row})
+            connection.execute(_STATUSES.insert(), {"name": name, **row})
 
-    def heard(self, kind: str) -> dict[str, Said]:
-        """What those named `kind:NAME` said last, by NAME."""
-        query = _SAID.select().where(_SAID.c.name.startswith(f"{kind}:", autoescape=True))
+    def statuses(self, kind: str) -> dict[str, Status]:
+        """The statuses named `kind:NAME`, by NAME."""
+        query = _STATUSES.select().where(_STATUSES.c.name.startswith(f"{kind}:", autoescape=True))
         with self._begin() as connection:
             rows = connection.execute(query).mappings().all()
-        return {r["name"].partition(":")[2]: Said(r["at"], r["body"]) for r in rows}
+        return {r["name"].partition(":")[2]: Status(r["at"], r["body"]) for r in rows}
 
-    def forget(self, name: str) -> None:
+    def unpublish(self, name: str) -> None:
         with self._begin() as connection:
-            connection.execute(_SAID.delete().where(_SAID.c.name == name))
+            connection.execute(_STATUSES.delete().where(_STATUSES.c.name == name))
 
     def label(self, recipe: str, labels: Mapping[str, int], at: float) -> None:
-        """Keeps what the right class was, by request id, for `LABELS_KEPT`; one that came before is replaced."""
-        mine = _LABELS.c.recipe == recipe
+        """Keeps the number of the right class by request id for `LABELS_KEPT`; an earlier label is replaced."""
+        own = _LABELS.c.recipe == recipe
         rows = [{"recipe": recipe, "request": id, "at": at, "label": label} for id, label in labels.items()]
-        gone = _LABELS.delete().where(_LABELS.c.recipe == sa.bindparam("r"), _LABELS.c.request == sa.bindparam("i"))
+        previous = _LABELS.delete().where(_LABELS.c.recipe == sa.bindparam("r"), _LABELS.c.request == sa.bindparam("i"))
         try:
             with self._begin() as connection:
-                connection.execute(_LABELS.delete().where(mine, _LABELS.c.at < at - LABELS_KEPT))
-                connection.execute(gone, [{"r": recipe, "i": id} for id in labels])
+                connection.execute(_LABELS.delete().where(own, _LABELS.c.at < at - LABELS_KEPT))
+                connection.execute(previous, [{"r": recipe, "i": id} for id in labels])
                 connection.execute(_LABELS.insert(), rows)
         except sa.exc.IntegrityError as error:
-            raise Refusal("another tells labels of the same requests at this moment", recipe, "Run it again") from error
+            what = "another process writes labels of the same requests at this moment"
+            raise Refusal(what, recipe, "Run it again") from error
 
     def labels(self, recipe: str, since: float) -> dict[str, int]:
-        """Those that came at `since` or later, by request id."""
+        """The labels that came at `since` or later, by request id."""
         query = sa.select(_LABELS.c.request, _LABELS.c.label).where(_LABELS.c.recipe == recipe, _LABELS.c.at >= since)
         with self._begin() as connection:
             return {row.request: row.label for row in connection.execute(query)}
@@ -186,10 +188,10 @@ class Ledger:
     def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
         """Takes or renews the lease `name` for `seconds`; False while another holds it."""
         now = time.time() if now is None else now
-        mine = sa.or_(_LEASES.c.holder == holder, _LEASES.c.expires < now)
+        available = sa.or_(_LEASES.c.holder == holder, _LEASES.c.expires < now)
         with self._begin() as connection:
             renewed = connection.execute(
-                _LEASES.update().where(_LEASES.c.name == name, mine).values(holder=holder, expires=now + seconds)
+                _LEASES.update().where(_LEASES.c.name == name, available).values(holder=holder, expires=now + seconds)
             )
             if renewed.rowcount:
                 return True
@@ -201,7 +203,7 @@ class Ledger:
         return True
 
     def release(self, name: str, holder: str) -> None:
-        """Gives the lease back."""
+        """Returns the lease."""
         with self._begin() as connection:
             connection.execute(_LEASES.delete().where(_LEASES.c.name == name, _LEASES.c.holder == holder))
 
@@ -213,36 +215,37 @@ class Ledger:
 
 
 @contextmanager
-def held(book: Ledger, name: str, holder: str, seconds: float = 30.0) -> Iterator[Callable[[], None]]:
-    """Holds a lease with a heartbeat while the block runs; a crash frees it after `seconds`.
+def hold_lease(ledger: Ledger, name: str, holder: str, seconds: float = 30.0) -> Iterator[Callable[[], None]]:
+    """Holds a lease with a heartbeat while the block runs; after a crash it expires in `seconds`.
 
-    Yields a function that raises Refusal when the lease was lost, to call before what must not be
-    done twice. Raises Refusal when another holds it, also after waiting once for a dead holder's to expire.
+    Yields a function that raises Refusal if the lease was lost, to be called before anything that must not be done
+    twice. Raises Refusal if another process holds the lease, after waiting once for a dead holder's lease to expire.
     """
     until = time.time() + seconds + 1
-    while not book.lease(name, holder, seconds):
+    while not ledger.lease(name, holder, seconds):
         if time.time() > until:
-            raise Refusal(f"{book.holder(name)} is at it", name, "Wait for it to end")
+            raise Refusal(f"{ledger.holder(name)} is working on it", name, "Wait for it to end")
         time.sleep(1)
-    done, last = threading.Event(), [time.time()]
+    stopped, last = threading.Event(), [time.time()]
 
-    def still() -> None:
+    def require_lease() -> None:
         if time.time() - last[0] > seconds:
-            raise Refusal("this run stood still for so long that another may have begun", name, "Run it again")
+            what = "this run was suspended for so long that another one may have started"
+            raise Refusal(what, name, "Run it again")
 
-    def beat() -> None:
-        while not done.wait(seconds / 5):
-            with suppress(Refusal):  # busy: the next beat is in time
-                if book.lease(name, holder, seconds):
+    def renew() -> None:
+        while not stopped.wait(seconds / 5):
+            with suppress(Refusal):  # the ledger is busy: the next heartbeat is in time
+                if ledger.lease(name, holder, seconds):
                     last[0] = time.time()
                 else:
                     last[0] = 0.0  # another took it
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=renew, daemon=True)
     thread.start()
     try:
-        yield still
+        yield require_lease
     finally:
-        done.set()
+        stopped.set()
         thread.join()
-        book.release(name, holder)
+        ledger.release(name, holder)

@@ -1,13 +1,12 @@
 """The release machine: `step(state, event) -> (state, actions)`. Pure; the clock is in the events.
 
-A release warms the challenger on every host, tries it step by step, turns the gateway to it, is
-`promoted`, keeps the old champion warm for a bake time, and drains it. Whatever fails first, the
-champion keeps or gets back all traffic. Actions say what should be so, not what to do about it: doing
-one twice does no more than once, and `reconcile` finds what is missing, so that any tick can be the
-first after a crash.
+A release warms the challenger on every host, tries it step by step, shifts the traffic to it, is `promoted`, keeps
+the old champion warm for the bake time, and drains it. Whatever fails first, the champion keeps all traffic or gets
+it back. Actions declare what should hold, not what to do: performing one twice has no further effect, and
+`reconcile` computes what is missing, so any tick can be the first after a crash.
 
-    idle ─requested▶ warming ─healthy▶ trial ─passed, step by step▶ turning ─promoted▶ baking ─baked▶ idle
-      ◀──────failed──────┴───────────────┴─────────────────────────────┘   failed: turning back ─▶ idle
+    idle ─requested▶ warming ─healthy▶ trial ─passed, step by step▶ shifting ─promoted▶ baking ─baked▶ idle
+      ◀──────failed──────┴───────────────┴─────────────────────────────┘   failed: shifting back ─▶ idle
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ratchet.errors import Refusal
-from ratchet.words import Package, Split
+from ratchet.types import Package, Split
 from releases.state import (
     Action,
+    Aliases,
     Baked,
     Drained,
     Event,
@@ -29,20 +29,20 @@ from releases.state import (
     Outcome,
     Passed,
     Promoted,
-    Record,
-    Recorded,
     Requested,
     Route,
     Serve,
     State,
     Steered,
+    Sync,
+    Synced,
 )
 
 
 def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
-    """The state after an event, and what should be so in it. An event out of place changes nothing."""
+    """The state after an event, and the actions that hold in it. An event out of place changes nothing."""
     after = _after(state, event)
-    return after, wants(after)
+    return after, actions(after)
 
 
 def fold(events: Iterable[Event]) -> State:
@@ -52,108 +52,115 @@ def fold(events: Iterable[Event]) -> State:
     return state
 
 
-def wants(state: State) -> tuple[Action, ...]:
-    """What should be so in this state."""
-    # A flow places what it releases, host by host; what a person asks for must work with no flow alive.
-    by_flow = (state.phase, state.kind, state.by_hand) == ("warming", "release", False)
-    placed = None if by_flow else state.challenger
-    serve = {p.arm: p for p in (state.champion, placed, state.warm) if p}
-    keep = {p.arm: p for p in (state.challenger, *state.draining) if p and p.arm not in serve}
-    actions: list[Action] = [*map(Serve, serve.values()), *map(Keep, keep.values()), Route(split(state))]
-    aliases = _aliases(state)
-    if state.outcomes or aliases != state.aliases:
-        actions.append(Record(*aliases, state.outcomes))
-    return tuple(actions)
+def actions(state: State) -> tuple[Action, ...]:
+    """What should hold in this state."""
+    serve = {p.revision: p for p in (state.champion, state.challenger, state.warm) if p}
+    keep = {p.revision: p for p in state.draining if p.revision not in serve}
+    found: list[Action] = [*map(Serve, serve.values()), *map(Keep, keep.values()), Route(split(state))]
+    wanted = aliases(state)
+    if state.outcomes or wanted != state.aliases:
+        found.append(Sync(wanted, state.outcomes))
+    return tuple(found)
 
 
 def split(state: State) -> Split:
-    """Who should have which share of the traffic."""
-    old, new, warm = (p.arm if p else "" for p in (state.champion, state.challenger, state.warm))
-    if state.phase == "turning":
-        return Split({new: 100}, spare=old if state.kind == "release" else "")
+    """The split of the traffic that should hold."""
+    old, new, warm = (p.revision if p else "" for p in (state.champion, state.challenger, state.warm))
+    if state.phase == "shifting":
+        return Split({new: 100}, fallback=old if state.kind == "release" else "")
     if state.phase == "halted":
         return Split({state.keep: 100})
     if state.phase == "trial":
         weights = {old: 100 - state.trial.weight, new: state.trial.weight}
         mirror = (new, state.trial.mirror) if state.trial.mirror else ("", 0)
-        return Split({arm: weight for arm, weight in weights.items() if weight}, *mirror)
-    if state.phase == "baking" and not state.plan.bake_mirror:
-        return Split({old: 100}, spare=warm)
+        return Split({revision: weight for revision, weight in weights.items() if weight}, *mirror)
     if state.phase == "baking":
-        return Split({old: 100}, warm, state.plan.bake_mirror, spare=warm)
+        mirror = (warm, state.plan.bake_mirror) if state.plan.bake_mirror else ("", 0)
+        return Split({old: 100}, *mirror, fallback=warm)
     return Split({old: 100} if old else {})
 
 
 def refusal(state: State, event: Requested | Steered) -> Refusal | None:
-    """Why this request cannot be taken now, or None."""
-    return _steering(state, event) if isinstance(event, Steered) else _releasing(state, event)
+    """Why this request cannot be accepted now, or None."""
+    return _refuse_steering(state, event) if isinstance(event, Steered) else _refuse_request(state, event)
 
 
-def _releasing(state: State, event: Requested) -> Refusal | None:
-    name, package = event.package.recipe, event.package
+def _refuse_request(state: State, event: Requested) -> Refusal | None:
+    recipe, package = event.package.recipe, event.package
     if state.frozen and event.kind == "release":
-        return Refusal(f"releases are frozen ({state.frozen})", name, f"Thaw it: `ratchet thaw {name}`")
-    at_once = event.kind == "rollback" and state.phase == "baking"
+        return Refusal(f"releases are frozen ({state.frozen})", recipe, f"Thaw them: `ratchet thaw {recipe}`")
+    interrupts = event.kind == "rollback" and state.phase == "baking"
     if state.champion and state.champion.key == package.key:
-        return Refusal(f"version {package.version} serves already, in this very package", name, "Nothing need be done")
-    if state.phase != "idle" and not at_once:
-        return Refusal(_busy(state), name, _instead(state, name))
-    if package.arm in state.rolled_back and not event.by_hand:
-        return Refusal(f"version {package.version} was rolled back", name, "It is released again only by hand")
+        what = f"version {package.version} already serves in this package"
+        return Refusal(what, recipe, "Nothing needs to be done")
+    if state.phase != "idle" and not interrupts:
+        return Refusal(_busy(state), recipe, _alternative(state, recipe))
+    if package.revision in state.rolled_back and not event.by_hand:
+        what = f"version {package.version} was rolled back"
+        return Refusal(what, recipe, f"Release it by hand: `ratchet release {recipe} {package.version}`")
     if not event.hosts:
-        return Refusal("no host is heard of", name, "Run `ratchet up`, or see `ratchet status`")
+        return Refusal("no host is alive", recipe, "Run `ratchet up`, or see `ratchet status`")
     return None
 
 
 def _busy(state: State) -> str:
     if state.phase == "baking" and state.champion:
-        return f"version {state.champion.version} still bakes, with the old one warm"
+        return f"version {state.champion.version} is in its bake time"
     version = state.challenger.version if state.challenger else "?"
-    return f"a {state.kind} of version {version} is under way ({state.phase})"
+    return f"a {state.kind} of version {version} is in progress ({state.phase})"
 
 
-def _instead(state: State, name: str) -> str:
+def _alternative(state: State, recipe: str) -> str:
     if state.phase == "baking":
-        return f"Wait, or end its bake time: `ratchet release promote {name}`"
+        return f"Wait, or end its bake time: `ratchet release promote {recipe}`"
     if state.kind == "rollback":
         return "Wait for it: `ratchet status`"
-    return f"Wait (`ratchet status`), or end it: `ratchet release abort {name}`"
+    return f"Wait (`ratchet status`), or abort it: `ratchet release abort {recipe}`"
 
 
-_STEERABLE = {"pause": ("warming", "trial", "baking"), "resume": ("warming", "trial", "baking"),
-              "promote": ("trial", "baking", "halted")}  # fmt: skip
+_STEERABLE = {
+    "pause": ("warming", "trial", "baking"),
+    "resume": ("warming", "trial", "baking"),
+    "promote": ("trial", "baking", "halted"),
+}
 
 
-def _steering(state: State, event: Steered) -> Refusal | None:
+def _refuse_steering(state: State, event: Steered) -> Refusal | None:
     look = "See `ratchet status`"
     if state.phase not in _STEERABLE.get(event.order, (state.phase,)):
-        what = "no release is under way" if state.phase == "idle" else f"the release is {state.phase}"
+        what = "no release is in progress" if state.phase == "idle" else f"the release is {state.phase}"
         return Refusal(f"{what}, so there is nothing to {event.order}", "the recipe", look)
     if event.order == "resume" and not state.paused:
-        return Refusal("it is not paused", "the release", look)
+        return Refusal("the release is not paused", "the recipe", look)
     if event.order == "freeze" and state.frozen:
-        return Refusal(f"it is frozen already ({state.frozen})", "the recipe", "Thaw it first for another reason")
+        return Refusal(f"releases are already frozen ({state.frozen})", "the recipe", "Thaw them first")
     if event.order == "thaw" and not state.frozen:
-        return Refusal("it is not frozen", "the recipe", look)
+        return Refusal("releases are not frozen", "the recipe", look)
     return None
 
 
 def rollback_target(state: State) -> Package | None:
-    """The newest former champion that was never rolled back from."""
+    """The newest former champion that was never rolled back."""
     for package in reversed(state.former):
-        if package.arm not in state.rolled_back and state.champion and package.arm != state.champion.arm:
+        is_champion = state.champion and package.revision == state.champion.revision
+        if package.revision not in state.rolled_back and state.champion and not is_champion:
             return package
     return None
 
 
-def _aliases(state: State) -> tuple[str | None, str | None]:
-    previous = rollback_target(state)
-    return (state.champion.version if state.champion else None, previous.version if previous else None)
+def aliases(state: State) -> Aliases:
+    """The aliases that MLflow should have: `@challenger` only for a version on its way to become champion."""
+    champion, previous = state.champion, rollback_target(state)
+    challenger = state.challenger if state.kind == "release" else None
+    if challenger and champion and challenger.version == champion.version:
+        challenger = None
+    versions = [package.version if package else None for package in (champion, challenger, previous)]
+    return versions[0], versions[1], versions[2]
 
 
 def _after(state: State, event: Event) -> State:
     if isinstance(event, Healthy | Passed | Failed | Halted | Promoted | Baked) and event.attempt != state.attempt:
-        return state  # late, of an attempt that is over
+        return state  # late: its attempt is over
     match event:
         case Requested() | Steered() if refusal(state, event):
             return state
@@ -162,40 +169,51 @@ def _after(state: State, event: Event) -> State:
         case Steered():
             return _steered(state, event)
         case Healthy() if state.phase == "warming":
-            return _tried(replace(state, began=event.hosts), 0, event.at)
+            return _to_step(replace(state, started=event.hosts), 0, event.at)
         case Passed() if state.phase == "trial" and event.step == state.step and not state.paused:
-            return _tried(state, state.step + 1, event.at)
+            return _to_step(state, state.step + 1, event.at)
         case Failed():
             return _failed(state, event)
         case Halted() if state.phase == "trial":
-            return replace(state, phase="halted", keep=event.arm, why=event.why, paused=False)
-        case Promoted() if state.phase == "turning":
+            return replace(state, phase="halted", keep=event.revision, why=event.why, paused=False)
+        case Promoted() if state.phase == "shifting":
             return _promoted(state, event.at)
         case Baked() if state.phase == "baking" and state.champion:
-            # Told once more, so that the record in MLflow has the bake time, too.
-            again = Outcome(state.champion.version, "promoted", state.why)
-            return replace(_left(state, state.warm), outcomes=(*state.outcomes, again))
+            # The same outcome again, so that the history in MLflow includes the bake time.
+            outcome = Outcome(state.champion.version, "promoted", state.why)
+            return replace(_to_idle(state, state.warm), outcomes=(*state.outcomes, outcome))
         case Drained():
-            return replace(state, draining=tuple(p for p in state.draining if p.arm != event.arm))
-        case Recorded():
-            return replace(state, aliases=(event.champion, event.previous), outcomes=state.outcomes[event.outcomes :])
+            return replace(state, draining=tuple(p for p in state.draining if p.revision != event.revision))
+        case Synced():
+            return replace(state, aliases=event.aliases, outcomes=state.outcomes[event.outcomes :])
     return state
 
 
 def _requested(state: State, event: Requested) -> State:
-    # With no champion there is nothing to compare with; a rollback is to one that was.
-    bare = state.champion is None or event.kind == "rollback"
-    plan = replace(event.plan, steps=(), bake_seconds=0.0) if bare else event.plan
+    # Without a champion there is nothing to compare with, and a rollback is to a former champion.
+    immediate = state.champion is None or event.kind == "rollback"
+    plan = replace(event.plan, steps=(), bake_seconds=0.0) if immediate else event.plan
     batches = -(-len(event.hosts) // plan.max_surge) if event.kind == "release" else 1
-    left = _left(_left(state, state.warm), state.challenger)
-    was_warm = state.phase == "baking" and state.warm and state.warm.arm == event.package.arm
+    idle = _to_idle(_to_idle(state, state.warm), state.challenger)
+    revision = event.package.revision
+    is_warm = bool(state.phase == "baking" and state.warm and state.warm.revision == revision)
+    seconds = event.shift_seconds if is_warm else event.warm_seconds * batches
     return replace(
-        left, phase="turning" if was_warm else "warming", kind=event.kind, by_hand=event.by_hand,
-        attempt=state.attempt + 1, challenger=event.package, plan=plan, hosts=event.hosts, step=0, why=event.why,
-        draining=tuple(p for p in left.draining if p.arm != event.package.arm), began={},
-        turn_seconds=event.turn_seconds,
-        deadline=event.at + (event.turn_seconds if was_warm else event.warm_seconds * batches),
-    )  # fmt: skip
+        idle,
+        phase="shifting" if is_warm else "warming",
+        kind=event.kind,
+        by_hand=event.by_hand,
+        attempt=state.attempt + 1,
+        challenger=event.package,
+        plan=plan,
+        hosts=event.hosts,
+        step=0,
+        why=event.why,
+        draining=tuple(p for p in idle.draining if p.revision != revision),
+        started={},
+        shift_seconds=event.shift_seconds,
+        deadline=event.at + seconds,
+    )
 
 
 def _steered(state: State, event: Steered) -> State:
@@ -209,60 +227,76 @@ def _steered(state: State, event: Steered) -> State:
         case "resume":
             return replace(state, paused=False, deadline=max(state.deadline, event.at + state.plan.step_seconds))
         case "promote" if state.phase == "baking":
-            return _left(state, state.warm)
-    return replace(state, phase="turning", paused=False, deadline=event.at + state.turn_seconds)
+            return _to_idle(state, state.warm)
+    return replace(state, phase="shifting", paused=False, deadline=event.at + state.shift_seconds)
 
 
-def _tried(state: State, number: int, at: float) -> State:
-    """At this step of the trial, or past the last."""
+def _to_step(state: State, number: int, at: float) -> State:
+    """At this step of the trial, or past the last one."""
     if number < len(state.plan.steps):
         return replace(state, phase="trial", step=number, deadline=at + state.plan.step_seconds)
-    return replace(state, phase="turning", deadline=at + state.turn_seconds)
+    return replace(state, phase="shifting", deadline=at + state.shift_seconds)
 
 
 def _failed(state: State, event: Failed) -> State:
     if state.phase == "baking":
-        # The old champion, still warm, gets everything.
+        # The old champion is still warm and gets all traffic.
         return replace(
-            state, phase="turning", kind="rollback", by_hand=False, attempt=state.attempt + 1, challenger=state.warm,
-            warm=None, why=event.why, paused=False, deadline=event.at + state.turn_seconds,
-        )  # fmt: skip
+            state,
+            phase="shifting",
+            kind="rollback",
+            by_hand=False,
+            attempt=state.attempt + 1,
+            challenger=state.warm,
+            warm=None,
+            why=event.why,
+            paused=False,
+            deadline=event.at + state.shift_seconds,
+        )
     if state.challenger is None:
         return state
-    if state.champion and (state.phase, state.kind, state.by_hand) == ("turning", "rollback", False):
-        # Back was the way out of a bad champion, and it is closed: the one that answers keeps the traffic.
-        return replace(state, phase="halted", keep=state.champion.arm, why=f"both arms are sick: {event.why}")
-    # What had its chance is not tried again by the next run; a host that could not start it says little of it.
+    if state.champion and (state.phase, state.kind, state.by_hand) == ("shifting", "rollback", False):
+        # The way back from a bad champion is closed: the one that answers keeps the traffic.
+        why = f"both revisions are unhealthy: {event.why}"
+        return replace(state, phase="halted", keep=state.champion.revision, why=why)
+    # A version that had its trial is not tried again by the next run; a host that cannot start it says little of it.
     tried = state.phase in ("trial", "halted")
     outcome = Outcome(state.challenger.version, "rolled back" if tried else "failed", event.why)
-    # Of a mended package of the version that serves on, nothing is told: it is the version that has a tag.
+    # The outcome is a tag of the version. A new package of the champion's version has none: the version still serves.
     serves = state.champion is not None and state.champion.version == outcome.version
     return replace(
-        _left(state, state.challenger), why=event.why, outcomes=(*state.outcomes, *(() if serves else (outcome,))),
-        rolled_back=state.rolled_back | ({state.challenger.arm} if tried else set()),
-    )  # fmt: skip
+        _to_idle(state, state.challenger),
+        why=event.why,
+        outcomes=state.outcomes if serves else (*state.outcomes, outcome),
+        rolled_back=state.rolled_back | ({state.challenger.revision} if tried else set()),
+    )
 
 
-def _left(state: State, package: Package | None) -> State:
-    """Idle, with the package on its way out."""
+def _to_idle(state: State, package: Package | None) -> State:
+    """Idle, with the package draining."""
     idle = replace(state, phase="idle", challenger=None, warm=None, paused=False, keep="")
-    busy = {state.champion.arm if state.champion else "", *(p.arm for p in state.draining)}
-    return replace(idle, draining=(*state.draining, package)) if package and package.arm not in busy else idle
+    busy = {state.champion.revision if state.champion else "", *(p.revision for p in state.draining)}
+    if package is None or package.revision in busy:
+        return idle
+    return replace(idle, draining=(*state.draining, package))
 
 
 def _promoted(state: State, at: float) -> State:
     new, old = state.challenger, state.champion
     assert new
     outcomes = [*state.outcomes, Outcome(new.version, "promoted", state.why)]
-    rolled_back = state.rolled_back - {new.arm}
+    rolled_back = state.rolled_back - {new.revision}
     if old and state.kind == "rollback":
-        rolled_back |= {old.arm}
+        rolled_back |= {old.revision}
         if old.version != new.version:
             outcomes.append(Outcome(old.version, "rolled back", state.why))
     after = replace(
-        state, champion=new, rolled_back=rolled_back, outcomes=tuple(outcomes),
+        state,
+        champion=new,
+        rolled_back=rolled_back,
+        outcomes=tuple(outcomes),
         former=(*state.former, old) if old else state.former,
-    )  # fmt: skip
+    )
     if old and state.plan.bake_seconds and state.kind == "release":
         return replace(after, phase="baking", challenger=None, warm=old, deadline=at + state.plan.bake_seconds)
-    return _left(after, old)
+    return _to_idle(after, old)

@@ -1,6 +1,6 @@
-"""Makes the fleet what is wanted, as data: one plan for a host, one for the traffic. Pure; someone else acts.
+"""Computes what is missing, as data: one plan for a host, one for the traffic. Pure; someone else acts.
 
-On a fleet that is right both plan nothing.
+For a fleet that is as it should be, both plans are empty.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ratchet.words import Arm, Package, Place, Split
+from ratchet.types import Endpoint, HostPort, Package, Split
 from releases.state import Action, Fleet, Keep, Route, Serve
 
 
@@ -18,21 +18,21 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Prove:
-    """Ask the arm its golden set."""
+class Verify:
+    """Send the endpoint its golden set."""
 
     package: Package
-    arm: Arm
+    endpoint: Endpoint
 
 
 @dataclass(frozen=True)
 class Stop:
-    arm: str
+    revision: str
 
 
 @dataclass(frozen=True)
 class EndOrphan:
-    arm: Arm
+    endpoint: Endpoint
 
 
 @dataclass(frozen=True)
@@ -42,114 +42,130 @@ class Point:
     package: Package
 
 
-HostOperation = Start | Prove | Stop | EndOrphan | Point
+HostOperation = Start | Verify | Stop | EndOrphan | Point
 
 
 def host_plan(
-    wanted: Iterable[Action], arms: Iterable[Arm], declared: Mapping[str, Iterable[Place]], champion: Package | None
+    actions: Iterable[Action],
+    endpoints: Iterable[Endpoint],
+    declared: Mapping[str, Iterable[HostPort]],
+    champion: Package | None,
 ) -> list[HostOperation]:
-    """What is missing on one host. `arms` are one recipe's there, each with a process on every GPU; `declared` is what
-    the gateway knows.
+    """What is missing on one host.
+
+    `endpoints` are one recipe's endpoints there, one for each GPU; `declared` are the addresses that the gateway knows.
     """
-    wanted, arms = tuple(wanted), tuple(arms)
-    serve = {a.package.arm: a.package for a in wanted if isinstance(a, Serve)}
-    keep = {a.package.arm: a.package for a in wanted if isinstance(a, Keep)} | serve
-    up = {(a.arm, a.gpu) for a in arms if a.state in ("running", "starting")}
-    known = {name: {(a.arm, a.gpu) for a in arms if a.arm == name} for name in serve}
-    operations: list[HostOperation] = [Start(p) for name, p in serve.items() if not known[name] or known[name] - up]
-    operations += [
-        Prove(keep[a.arm], a) for a in arms if a.arm in keep and a.ready and not a.proven and a.state != "orphan"
-    ]
-    ready = {(a.arm, a.gpu) for a in arms if a.ready and a.proven and a.state != "orphan"}
-    busy = {a.arm for a in arms if a.state != "orphan" and a.place in declared.get(a.arm, ())}
-    for arm in arms:
-        if arm.place in declared.get(arm.arm, ()):
-            continue  # it may be sent a request at any moment
-        if arm.state == "orphan" and (arm.arm not in keep or (arm.arm, arm.gpu) in ready):
-            operations.append(EndOrphan(arm))
-    gone = {a.arm for a in arms if a.state != "orphan" and a.arm not in keep and a.arm not in busy}
-    operations += [Stop(name) for name in sorted(gone)]
+    actions, endpoints = tuple(actions), tuple(endpoints)
+    serve = {action.package.revision: action.package for action in actions if isinstance(action, Serve)}
+    keep = {action.package.revision: action.package for action in actions if isinstance(action, Keep)} | serve
+    supervised = [endpoint for endpoint in endpoints if endpoint.state != "orphan"]
+    up = {_key(endpoint) for endpoint in endpoints if endpoint.state in ("running", "starting")}
+    operations: list[HostOperation] = []
+    for revision, package in serve.items():
+        known = {_key(endpoint) for endpoint in endpoints if endpoint.revision == revision}
+        if not known or known - up:
+            operations.append(Start(package))
+    for endpoint in supervised:
+        if endpoint.revision in keep and endpoint.ready and not endpoint.verified:
+            operations.append(Verify(keep[endpoint.revision], endpoint))
+    replaced = {_key(endpoint) for endpoint in supervised if endpoint.ready and endpoint.verified}
+    for endpoint in endpoints:
+        if endpoint.state != "orphan" or endpoint.host_port in declared.get(endpoint.revision, ()):
+            continue  # what the gateway knows may get a request at any moment
+        if endpoint.revision not in keep or _key(endpoint) in replaced:
+            operations.append(EndOrphan(endpoint))
+    busy = {e.revision for e in supervised if e.host_port in declared.get(e.revision, ())}
+    unwanted = {endpoint.revision for endpoint in supervised} - keep.keys() - busy
+    operations += [Stop(revision) for revision in sorted(unwanted)]
     if champion:
         operations.append(Point(champion))
     return operations
 
 
-def may_warm(host: str, order: Iterable[str], cold: frozenset[str], at_once: int) -> bool:
-    """Whether it is this host's turn to warm a challenger: fewer than `at_once` of those before it are still cold."""
+def _key(endpoint: Endpoint) -> tuple[str, str]:
+    return (endpoint.revision, endpoint.gpu)
+
+
+def may_warm(host: str, order: Iterable[str], cold: frozenset[str], max_surge: int) -> bool:
+    """Whether this host may warm a challenger now: fewer than `max_surge` of the hosts before it are still cold."""
     order = tuple(order)
-    return host in order and sum(h in cold for h in order[: order.index(host)]) < at_once
+    return host in order and sum(other in cold for other in order[: order.index(host)]) < max_surge
 
 
 @dataclass(frozen=True)
-class Declare:
-    """The gateway should know these arms, and no other; who has traffic stays."""
+class SetEndpoints:
+    """The gateway should know these revisions and no others; those with traffic are among them."""
 
-    places: Mapping[str, tuple[Place, ...]]
+    addresses: Mapping[str, tuple[HostPort, ...]]
 
 
 @dataclass(frozen=True)
-class Turn:
-    """The traffic should be split so."""
+class SetSplit:
+    """The gateway should split the traffic in this way."""
 
     split: Split
 
 
 @dataclass(frozen=True)
-class Close:
-    """Take the recipe off the gateway: it has no champion, and its first release failed."""
+class Finalize:
+    """The gateway should forget the recipe: it has no champion, and its first release failed."""
 
 
-TrafficOperation = Declare | Turn | Close
+TrafficOperation = SetEndpoints | SetSplit | Finalize
 
 
-def traffic_plan(wanted: Iterable[Action], fleet: Fleet) -> TrafficOperation | None:
-    """The next thing that the gateway should do, one at a time: turn, know an arm, forget another."""
-    wanted = tuple(wanted)
-    split = next((a.split for a in wanted if isinstance(a, Route)), Split())
+def traffic_plan(actions: Iterable[Action], fleet: Fleet) -> TrafficOperation | None:
+    """The next operation of the gateway, one at a time: shift traffic, add a revision, remove another."""
+    actions = tuple(actions)
+    split = next((action.split for action in actions if isinstance(action, Route)), Split())
     if not fleet.alive:
         return None
     if not split.weights:
-        return Close() if fleet.split.weights or fleet.places else None
-    now = _named(fleet.split)
-    if split != fleet.split and _can_turn(split, fleet):
-        return Turn(split)
-    serve = [a.package.arm for a in wanted if isinstance(a, Serve)]
-    target = {arm: places for arm in serve if (places := _places(arm, fleet))}
-    for arm, places in fleet.places.items():  # what has or may have a request stays known
-        if arm in now or fleet.active.get(arm):
-            target.setdefault(arm, places)
-    known = {arm: _grown(arm, places, fleet) for arm, places in target.items()}
-    return Declare(known) if known != dict(fleet.places) else None
+        return Finalize() if fleet.split.weights or fleet.addresses else None
+    if split != fleet.split and _can_shift(split, fleet):
+        return SetSplit(split)
+    serve = [action.package.revision for action in actions if isinstance(action, Serve)]
+    wanted = {revision: addresses for revision in serve if (addresses := _addresses(revision, fleet))}
+    routed = _routed(fleet.split)
+    for revision, addresses in fleet.addresses.items():  # one that has or may get a request stays
+        if revision in routed or fleet.active.get(revision):
+            wanted.setdefault(revision, addresses)
+    complete = {revision: _with_old(revision, addresses, fleet) for revision, addresses in wanted.items()}
+    return SetEndpoints(complete) if complete != dict(fleet.addresses) else None
 
 
-def _can_turn(split: Split, fleet: Fleet) -> bool:
-    """Whether each arm that gets the greater part, or is new, is healthy, and the gateway knows the others."""
-    grown = {arm for arm, weight in split.weights.items() if weight > fleet.split.weights.get(arm, 0) <= 50}
-    return all(fleet.healthy.get(arm) for arm in grown) and {split.mirror, split.spare} - {""} <= fleet.places.keys()
+def _can_shift(split: Split, fleet: Fleet) -> bool:
+    """Whether each revision that gets the larger part, or is new, is healthy, and the gateway knows the others."""
+    growing = {
+        revision for revision, weight in split.weights.items() if weight > fleet.split.weights.get(revision, 0) <= 50
+    }
+    others = {split.mirror, split.fallback} - {""}
+    return all(fleet.healthy.get(revision) for revision in growing) and others <= fleet.addresses.keys()
 
 
-def _named(split: Split) -> set[str]:
-    return {arm for arm, weight in split.weights.items() if weight} | ({split.mirror, split.spare} - {""})
+def _routed(split: Split) -> set[str]:
+    return {revision for revision, weight in split.weights.items() if weight} | ({split.mirror, split.fallback} - {""})
 
 
-def _places(arm: str, fleet: Fleet) -> tuple[Place, ...]:
-    """On each GPU of each host the proven process that is supervised, else what the gateway knows and may live yet.
+def _addresses(revision: str, fleet: Fleet) -> tuple[HostPort, ...]:
+    """For each GPU of each host the verified process that is supervised, else what the gateway knows and may live.
 
-    Whether one that is known answers at the moment is for the gateway's health checks.
+    Whether a known endpoint answers at the moment is for the gateway's health checks to find out.
     """
-    known = fleet.places.get(arm, ())
-    chosen: set[Place] = set()
-    living = [a for a in fleet.arms if a.arm == arm and a.state not in ("failed", "stopped")]
-    for at in {(a.host, a.gpu) for a in living}:
-        mine = [a for a in living if (a.host, a.gpu) == at]
-        best = [a for a in mine if a.ready and a.proven and a.state != "orphan"]
-        chosen |= {a.place for a in best or mine if best or a.place in known or (a.state == "orphan" and a.ready)}
+    known = fleet.addresses.get(revision, ())
+    chosen: set[HostPort] = set()
+    living = [e for e in fleet.endpoints if e.revision == revision and e.state not in ("failed", "stopped")]
+    for place in {(e.host, e.gpu) for e in living}:
+        own = [e for e in living if (e.host, e.gpu) == place]
+        best = [e for e in own if e.ready and e.verified and e.state != "orphan"]
+        kept = [e for e in own if e.host_port in known or (e.state == "orphan" and e.ready)]
+        chosen |= {e.host_port for e in best or kept}
     return tuple(sorted(chosen)) or known
 
 
-def _grown(arm: str, places: tuple[Place, ...], fleet: Fleet) -> tuple[Place, ...]:
-    """`places`, and those known before until one of the new passes the gateway's health checks."""
-    before = fleet.places.get(arm, ())
-    if any(place in fleet.healthy.get(arm, ()) for place in places) or not set(before) - set(places):
-        return places
-    return tuple(sorted({*before, *places}))
+def _with_old(revision: str, addresses: tuple[HostPort, ...], fleet: Fleet) -> tuple[HostPort, ...]:
+    """`addresses`, and the old ones until one of the new passes the gateway's health checks."""
+    old = fleet.addresses.get(revision, ())
+    if any(address in fleet.healthy.get(revision, ()) for address in addresses) or not set(old) - set(addresses):
+        return addresses
+    return tuple(sorted({*old, *addresses}))

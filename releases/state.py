@@ -1,4 +1,4 @@
-"""The words of the release machine: what happened, what state that leaves, what should then be so. Data only."""
+"""The data of the release machine: events, the state that they leave, and the actions that then hold."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ratchet.recipe import Releasing, Step
-from ratchet.words import Arm, Check, Package, Place, Split
+from ratchet.recipe import ReleasePlan, Step
+from ratchet.types import Check, Endpoint, HostPort, Package, Split
 
-Phase = Literal["idle", "warming", "trial", "turning", "baking", "halted"]
+Phase = Literal["idle", "warming", "trial", "shifting", "baking", "halted"]
 Kind = Literal["release", "rollback"]
 Order = Literal["pause", "resume", "promote", "freeze", "thaw"]
+Aliases = tuple[str | None, str | None, str | None]
+"""The versions of `@champion`, `@challenger` and `@previous`."""
 
 
 @dataclass(frozen=True)
 class Requested:
-    """Somebody wants `package` to be champion on `hosts`, those that were heard of, by this plan."""
+    """Somebody wants `package` to become champion on `hosts`, the living ones, by this plan."""
 
     package: Package
     kind: Kind
     why: str
     by_hand: bool
     hosts: tuple[str, ...]
-    plan: Releasing
+    plan: ReleasePlan
     warm_seconds: float
-    turn_seconds: float
+    shift_seconds: float
     at: float = 0.0
 
 
 @dataclass(frozen=True)
 class Healthy:
-    """Every host that is to serve the challenger does, and it answered its golden set there."""
+    """Every host that should serve the challenger does, and it answered its golden set there."""
 
     attempt: int
     hosts: Mapping[str, float]
-    """When its process began on each."""
+    """When its process started on each host."""
     at: float = 0.0
 
 
 @dataclass(frozen=True)
 class Passed:
-    """The evidence of one step suffices."""
+    """The evidence of one step is sufficient."""
 
     attempt: int
     step: int
@@ -51,7 +53,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class Failed:
-    """The version on trial, or baking, must not go on."""
+    """The version on trial, or baking, must not continue."""
 
     attempt: int
     why: str
@@ -61,10 +63,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class Halted:
-    """Both arms are sick; `arm` is the better one and keeps the traffic. A person is needed."""
+    """Both revisions are unhealthy; `revision` is the better one and keeps the traffic. A person must decide."""
 
     attempt: int
-    arm: str
+    revision: str
     why: str
     checks: tuple[Check, ...] = ()
     at: float = 0.0
@@ -72,7 +74,7 @@ class Halted:
 
 @dataclass(frozen=True)
 class Promoted:
-    """The gateway sends all traffic to the version: the moment a release has happened."""
+    """The gateway sends all traffic to the version: the moment at which a release has happened."""
 
     attempt: int
     version: str
@@ -90,37 +92,36 @@ class Baked:
 
 @dataclass(frozen=True)
 class Drained:
-    """The gateway no longer knows the arm, and it has no request under way."""
+    """The gateway no longer knows the revision, and no request of it is in flight."""
 
-    arm: str
+    revision: str
     at: float = 0.0
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """MLflow took the aliases and the outcomes."""
+class Synced:
+    """MLflow has the aliases and the first `outcomes` outcomes."""
 
-    champion: str | None
-    previous: str | None
+    aliases: Aliases
     outcomes: int
     at: float = 0.0
 
 
 @dataclass(frozen=True)
 class Steered:
-    """A hand on the wheel: `pause`, `resume`, `promote` at once, `freeze` or `thaw`."""
+    """A person's order: `pause`, `resume`, `promote` now, `freeze` or `thaw`."""
 
     order: Order
     why: str
     at: float = 0.0
 
 
-Event = Requested | Healthy | Passed | Failed | Halted | Promoted | Baked | Drained | Recorded | Steered
+Event = Requested | Healthy | Passed | Failed | Halted | Promoted | Baked | Drained | Synced | Steered
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a version, still to be written to MLflow."""
+    """What became of a version, until it is written to MLflow."""
 
     version: str
     outcome: str
@@ -133,33 +134,33 @@ class State:
     kind: Kind = "release"
     by_hand: bool = False
     attempt: int = 0
-    """How many releases and rollbacks began; an event of an earlier one changes nothing."""
+    """The number of releases and rollbacks so far; an event of an earlier one changes nothing."""
     champion: Package | None = None
     challenger: Package | None = None
     warm: Package | None = None
     """The old champion while the new one bakes."""
     draining: tuple[Package, ...] = ()
-    plan: Releasing = field(default_factory=Releasing)
+    plan: ReleasePlan = field(default_factory=ReleasePlan)
     hosts: tuple[str, ...] = ()
-    """Those that the challenger was to be warmed on."""
+    """The hosts that the challenger should be warmed on."""
     step: int = 0
     deadline: float = 0.0
-    turn_seconds: float = 0.0
+    shift_seconds: float = 0.0
     paused: bool = False
     frozen: str = ""
-    """Why no release may begin, or nothing."""
+    """Why no release may start; empty if one may."""
     keep: str = ""
-    """Halted: the arm that has the traffic."""
-    began: Mapping[str, float] = field(default_factory=dict)
-    """When the challenger's process began on each host where it was shown healthy."""
+    """Halted: the revision that has the traffic."""
+    started: Mapping[str, float] = field(default_factory=dict)
+    """When the challenger's process started on each host where it was shown healthy."""
     former: tuple[Package, ...] = ()
     """Every champion before this one, oldest first."""
     rolled_back: frozenset[str] = frozenset()
-    """Arms that were rolled back from."""
+    """Revisions that were rolled back."""
     why: str = ""
     outcomes: tuple[Outcome, ...] = ()
-    aliases: tuple[str | None, str | None] = (None, None)
-    """Champion and previous as MLflow last took them."""
+    aliases: Aliases = (None, None, None)
+    """The aliases that MLflow accepted last."""
 
     @property
     def trial(self) -> Step:
@@ -175,49 +176,48 @@ class Serve:
 
 @dataclass(frozen=True)
 class Keep:
-    """Hosts may run the package: a flow is placing it, or it finishes what it has."""
+    """Hosts may still run the package, which finishes its requests."""
 
     package: Package
 
 
 @dataclass(frozen=True)
 class Route:
-    """The gateway should split the traffic so."""
+    """The gateway should split the traffic in this way."""
 
     split: Split
 
 
 @dataclass(frozen=True)
-class Record:
-    """MLflow should say so."""
+class Sync:
+    """MLflow should have these aliases and outcomes."""
 
-    champion: str | None
-    previous: str | None
+    aliases: Aliases
     outcomes: tuple[Outcome, ...]
 
 
-Action = Serve | Keep | Route | Record
+Action = Serve | Keep | Route | Sync
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """One recipe's part of the fleet, as hosts and gateway tell it."""
+    """One recipe's part of the fleet, as hosts and gateway report it."""
 
-    arms: tuple[Arm, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
     """Those of living hosts."""
     hosts: frozenset[str] = frozenset()
-    """Those heard of lately."""
+    """Living hosts: those that reported lately."""
     current: frozenset[str] = frozenset()
-    """Those of them that knew of the present attempt when they told."""
+    """Living hosts that knew of the present attempt when they reported."""
     alive: bool = True
     """Whether the gateway answers."""
     split: Split = field(default_factory=Split)
     """What the gateway has in force."""
-    places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
-    """Arm to endpoints, as declared to the gateway."""
-    healthy: Mapping[str, frozenset[Place]] = field(default_factory=dict)
-    """Arm to endpoints that pass the gateway's health checks."""
+    addresses: Mapping[str, tuple[HostPort, ...]] = field(default_factory=dict)
+    """The addresses of each revision that were declared to the gateway."""
+    healthy: Mapping[str, frozenset[HostPort]] = field(default_factory=dict)
+    """The addresses of each revision that pass the gateway's health checks."""
     active: Mapping[str, int] = field(default_factory=dict)
-    """Arm to requests under way."""
-    away: float = 0.0
-    """Seconds of this attempt in which callers' requests for the version on trial, or baking, went to the other arm."""
+    """Requests in flight by revision."""
+    fallback_seconds: float = 0.0
+    """Time of this attempt in which the other revision answered requests for the version on trial, or baking."""

@@ -30,7 +30,7 @@ os.environ.update(settings_module.TELEMETRY_OFF)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that run stacks come first: they take longest, and there is a core for each of two."""
+    """The files that run stacks come first: they take max_characters, and there is a core for each of two."""
     first = ["test_fleet.py", "test_loop.py", "test_three.py", "test_remote.py", "test_crashes.py", "test_search.py",
              "test_killed.py"]  # fmt: skip
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
@@ -126,9 +126,9 @@ from dataclasses import replace
 from pathlib import Path
 from bentos import build
 from models import export, train
-from ratchet import dossier
+from ratchet import model_card
 from ratchet import recipe as recipes
-from ratchet.words import Candidate, Lineage, Snapshot, Verdict
+from ratchet.types import Candidate, Lineage, Snapshot, EvaluationReport
 scratch = Path(sys.argv[1])
 recipe = recipes.load("small-fashion")
 data = np.load(scratch / "pictures.npz")
@@ -144,8 +144,8 @@ labels = {"package": build.package_key(recipe, digest), "model": recipe.name, "v
 golden = x[2500:2516]
 snapshot = Snapshot(recipe.name, 0, "s", 3000, ("b",), {})
 candidate = Candidate(recipe.name, "1", "m", "r", "cnn", "w", digest, snapshot, {}, {}, 1.0, "c", "l", fitted.history)
-told = dossier.render(recipe, Lineage(candidate, Verdict(recipe.name, "1", None, True, "built for tests", "b", ())))
-tag, bento = build.build(recipe, "1", [made.path], golden, made.answers(golden), labels, told, scratch)
+told = model_card.render(recipe, Lineage(candidate, EvaluationReport(recipe.name, "1", None, True, "built for tests", "b", ())))
+tag, bento = build.build(recipe, "1", [made.path], golden, made.predict(golden), labels, told, scratch)
 print(tag); print(bento)
 """
     env = {**os.environ, "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_HOME": str(scratch / "home")}

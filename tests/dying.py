@@ -13,7 +13,7 @@ import os
 import sys
 from typing import Any
 
-from releases import act, agent, ticking
+from releases import act, agent
 from releases.ledger import Ledger
 
 PLACES: dict[str, Any] = {"perform": act, "append": Ledger, "say": Ledger, "_perform": agent.Agent,
@@ -36,7 +36,7 @@ def main(module: str, name: str, when: str, number: int) -> None:
         return found
 
     setattr(place, name, dying)
-    ticking.logs()
+    ticker.configure_logging()
     importlib.import_module(module).main()
 
 

@@ -30,12 +30,12 @@ from ratchet.fleet import processes
 from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
-from ratchet.words import Arm, Package, from_json, version_of
-from releases import requests
+from ratchet.types import Endpoint, Package, from_json, version_of
+from releases import api
+from releases.api import StateCache
 from releases.ledger import Ledger
-from releases.observe import named
-from releases.requests import Followed
 from releases.state import State
+from releases.transitions import next_event
 from tests.conftest import HERE, ROOT, free_ports
 
 NAME = "small-fashion"
@@ -87,16 +87,16 @@ class Running:
         return Settings(**{name: value for name, value in told.items() if value})  # type: ignore[arg-type]
 
     @property
-    def book(self) -> Ledger:
+    def ledger(self) -> Ledger:
         return Ledger(self.config.ledger)
 
     def state(self) -> State:
-        return Followed(self.book).state(NAME)[0]
+        return StateCache(self.ledger).state(NAME)[0]
 
     def stage(self) -> str:
         """The phase, or the step that is on trial."""
         state = self.state()
-        return named(state.trial) if state.phase == "trial" else state.phase
+        return str(state.trial) if state.phase == "trial" else state.phase
 
     def champion(self) -> str | None:
         found = self.state().champion
@@ -104,9 +104,15 @@ class Running:
 
     def endpoints(self) -> list[tuple[str, str, bool]]:
         """Host and version of each bento that runs, and whether the gateway finds it healthy."""
-        healthy, book = Gateway(self.config).get_routes().healthy, self.book
-        arms = [from_json(Arm, a) for name in requests.hosts(book) for a in book.heard("host")[name].body["arms"]]
-        return sorted((a.host, version_of(a.arm), a.place in healthy.get((NAME, a.arm), ())) for a in arms)
+        healthy, ledger = Gateway(self.config).get_routes().healthy, self.ledger
+        revisions = [
+            from_json(Endpoint, a)
+            for name in api.living_hosts(ledger)
+            for a in ledger.statuses("host")[name].body["revisions"]
+        ]
+        return sorted(
+            (a.host, version_of(a.revision), a.host_port in healthy.get((NAME, a.revision), ())) for a in revisions
+        )
 
     def running(self) -> list[str]:
         """The version of each bento that runs, on whichever host."""
@@ -118,7 +124,7 @@ class Running:
 
     def repacked(self, edit: Callable[[Path], None], of: str = "1") -> Package:
         """The real bento of a version with `edit` done to its files, kept and registered in MLflow as a new version."""
-        known = next(e.body["package"] for e in self.book.read(NAME)
+        known = next(e.body["package"] for e in self.ledger.read(NAME)
                      if e.kind == "requested" and e.body["package"]["version"] == of)  # fmt: skip
         api = f"{self.mlflow}/api/2.0/mlflow"
         found = httpx.get(f"{api}/model-versions/get", params={"name": NAME, "version": of}).json()["model_version"]
@@ -155,14 +161,14 @@ import dataclasses, json, sys
 from commands._stack import stack
 stack()
 from ratchet.errors import Refusal
-from ratchet.recipe import Releasing, load
-from ratchet.words import Package, from_json
-from releases import requests
+from ratchet.recipe import ReleasePlan, load
+from ratchet.types import Package, from_json
+from releases import api
 package, plan = from_json(Package, sys.argv[1]), json.loads(sys.argv[2])
-whole = from_json(Releasing, {**dataclasses.asdict(load(package.recipe).releasing), **plan})
+whole = from_json(ReleasePlan, {**dataclasses.asdict(load(package.recipe).release_plan), **plan})
 try:
-    requests.release(package, whole, "tester", "a test", by_hand=True)
-    requests.watch(package, lambda line: print(line, flush=True))
+    api.release(package, whole, "tester", "a test", by_hand=True)
+    api.watch(package, lambda line: print(line, flush=True))
 except Refusal as refusal:
     sys.exit(str(refusal))
 """
@@ -177,7 +183,7 @@ except Refusal as refusal:
         return Supervisor(Settings(home=self.home))
 
     def marked(self) -> list[psutil.Process]:
-        return processes.marked(Settings(home=self.home).mark)
+        return processes.marked(Settings(home=self.home).marker)
 
     def process(self, name: str) -> psutil.Process:
         return psutil.Process(next(p.pid for p in self.supervisor.list() if p.name == name))
@@ -266,7 +272,7 @@ def running(home: Path, cold: bool = False, **more: str) -> Iterator[Running]:
         told = stack.ratchet("down")
         assert "nothing is running" in told
         assert stack.marked() == []
-        assert not [p for host in (home / "hosts").glob("*") for p in processes.marked(Settings(home=host).mark)]
+        assert not [p for host in (home / "hosts").glob("*") for p in processes.marked(Settings(home=host).marker)]
 
 
 def until(there: Callable[[], object], seconds: float = 30, every: float = 0.2) -> float:
@@ -297,7 +303,7 @@ class Load:
     codes: Counter[int]
     versions: Counter[str]
     outage: float = 0.0
-    """The longest time in seconds without a good answer to anybody."""
+    """The max_characters time in seconds without a good answer to anybody."""
     last: float = field(default_factory=time.monotonic)
 
     def answered(self) -> None:

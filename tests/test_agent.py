@@ -20,30 +20,30 @@ from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.fleet import processes
 from ratchet.fleet.host import Host
-from ratchet.fleet.shelf import Shelf
+from ratchet.fleet.package_cache import PackageCache
 from ratchet.fleet.stack import Stack
-from ratchet.recipe import Releasing
+from ratchet.recipe import ReleasePlan
 from ratchet.settings import Settings
-from ratchet.words import Arm, Package, from_json
+from ratchet.types import Endpoint, Package, from_json
+from releases.api import StateCache
 from releases.ledger import Ledger
-from releases.requests import Followed
 from releases.state import Drained, Event, Healthy, Promoted, Requested
 from tests.bentos import until
 from tests.conftest import ROOT, Built, free_ports
 from tests.dying import CODE
 
-ONCE = Releasing().by("all_at_once")
+ONCE = ReleasePlan().with_strategy("all_at_once")
 
 
 @dataclass
 class Scene:
     config: Settings
     packages: dict[str, Package]
-    proven: str = "12"
+    verified: str = "12"
     """The versions that must have answered their golden set."""
 
     @property
-    def book(self) -> Ledger:
+    def ledger(self) -> Ledger:
         return Ledger(self.config.ledger)
 
     @property
@@ -52,24 +52,26 @@ class Scene:
 
     def enter(self, *events: Event) -> None:
         for event in events:
-            Followed(self.book).append("small-fashion", event, "tester")
+            StateCache(self.ledger).append("small-fashion", event, "tester")
 
     def asked(self, version: str) -> Requested:
         return Requested(self.packages[version], "rollback", "a test", True, ("a",), ONCE, 60, 30, time.time())
 
-    def arms(self) -> list[Arm]:
-        said = self.book.heard("host").get("a")
-        return [from_json(Arm, a) for a in said.body["arms"]] if said else []
+    def revisions(self) -> list[Endpoint]:
+        said = self.ledger.statuses("host").get("a")
+        return [from_json(Endpoint, a) for a in said.body["revisions"]] if said else []
 
     def serves(self, since: float, *versions: str) -> bool:
         """The host said after that time that exactly these run, and answered their golden set."""
-        said = self.book.heard("host").get("a")
+        said = self.ledger.statuses("host").get("a")
         if said is None or said.at < since:
             return False
-        told = self.arms()
-        wanted = {p.arm for p in self.packages.values() if p.version in self.proven}
-        arms = sorted(a.arm for a in told if a.ready and a.state == "running" and (a.proven or a.arm not in wanted))
-        return arms == sorted(self.packages[v].arm for v in versions) and len(told) == len(versions)
+        told = self.revisions()
+        wanted = {p.revision for p in self.packages.values() if p.version in self.verified}
+        revisions = sorted(
+            a.revision for a in told if a.ready and a.state == "running" and (a.verified or a.revision not in wanted)
+        )
+        return revisions == sorted(self.packages[v].revision for v in versions) and len(told) == len(versions)
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
         own = {f"RATCHET_{n.upper()}": str(v) for n, v in self.config.model_dump().items() if v != ""}
@@ -97,7 +99,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path, built: Built) -> Iterator[Scene]:
-    """A host whose shelf holds two packages of one real bento; version 1 is champion."""
+    """A host whose cache holds two packages of one real bento; version 1 is champion."""
     (port,) = free_ports(1)
     config = Settings(home=tmp_path / "home", host_name="a", bento_ports=f"{port}-{port + 20}")
     found = Scene(config, {})
@@ -105,7 +107,7 @@ def scene(tmp_path: Path, built: Built) -> Iterator[Scene]:
         package = Package(
             "small-fashion", version, f"key{version}", f"small-fashion:v{version}-k", sha256(built.bento), ""
         )
-        packed = Shelf(config).folder(package).with_suffix(".bento")
+        packed = PackageCache(config).folder(package).with_suffix(".bento")
         packed.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(built.bento, packed)
         found.packages[version] = package
@@ -116,7 +118,7 @@ def scene(tmp_path: Path, built: Built) -> Iterator[Scene]:
         yield found
     finally:
         stack.close()
-        assert processes.marked(config.mark) == []
+        assert processes.marked(config.marker) == []
 
 
 def test_an_agent_killed_at_any_action_leaves_nothing_half_started(scene: Scene) -> None:
@@ -125,7 +127,7 @@ def test_an_agent_killed_at_any_action_leaves_nothing_half_started(scene: Scene)
                        ("_perform", "before"), ("_perform", "after"), ("say", "before"), ("say", "after")):  # fmt: skip
         scene.die(name, when, 1)
     scene.live_until("1")
-    assert (scene.config.home / "bentos" / "small-fashion" / "current").resolve() == Shelf(scene.config).folder(
+    assert (scene.config.home / "bentos" / "small-fashion" / "current").resolve() == PackageCache(scene.config).folder(
         scene.packages["1"]
     )
     masters = [p for p in scene_programs(scene) if p.startswith("bento-")]
@@ -138,17 +140,19 @@ def test_an_agent_killed_while_it_stops_a_bento_stops_it_all_the_same(scene: Sce
     scene.live_until("1", "2")
     scene.enter(Healthy(2, {"a": 1.0}), Promoted(2, "2"))
     scene.live_until("1", "2")  # version 1 finishes what it has until the ledger says that it is drained
-    scene.book.say(
-        "gateway:small-fashion", {"places": {"v1-k": [a.place for a in scene.arms() if a.arm == "v1-k"]}}, 1.0
+    scene.ledger.publish(
+        "gateway:small-fashion",
+        {"addresses": {"v1-k": [a.host_port for a in scene.revisions() if a.revision == "v1-k"]}},
+        1.0,
     )
     scene.enter(Drained("v1-k"))
-    scene.proven = "2"
+    scene.verified = "2"
     scene.live_until("1", "2")  # and the gateway does not know it any more
-    scene.book.say("gateway:small-fashion", {"places": {}}, 2.0)
+    scene.ledger.publish("gateway:small-fashion", {"addresses": {}}, 2.0)
     for when in ("before", "after"):
         scene.die("_perform", when, 1)
     scene.live_until("2")
-    assert [a.arm for a in Host(scene.config).arms()] == ["v2-k"]
+    assert [a.revision for a in Host(scene.config).revisions()] == ["v2-k"]
 
 
 def scene_programs(scene: Scene) -> list[str]:
@@ -160,28 +164,32 @@ def test_each_gpu_has_a_process_of_its_own_that_is_started_again(scene: Scene) -
     process, began = scene.run("releases.agent"), time.time()
 
     def serves(since: float) -> bool:
-        said = scene.book.heard("host").get("a")
-        arms = {(a.arm, a.gpu) for a in scene.arms() if a.ready and a.proven}
-        return bool(said and said.at > since) and arms == {("v1-k", "0"), ("v1-k", "1")}
+        said = scene.ledger.statuses("host").get("a")
+        revisions = {(a.revision, a.gpu) for a in scene.revisions() if a.ready and a.verified}
+        return bool(said and said.at > since) and revisions == {("v1-k", "0"), ("v1-k", "1")}
 
     try:
         until(lambda: serves(began), 60)
-        found = {p.pid: p.environ() for p in processes.marked(scene.config.mark) if "RATCHET_ARM" in p.environ()}
+        found = {
+            p.pid: p.environ()
+            for p in processes.marked(scene.config.marker)
+            if "RATCHET_PRIVATE_REVISION" in p.environ()
+        }
         assert {e["CUDA_VISIBLE_DEVICES"] for e in found.values()} == {"0", "1"}
-        assert len({a.port for a in scene.arms()}) == 2
-        first = next(a.port for a in scene.arms() if a.gpu == "0")
-        for pid in [pid for pid, e in found.items() if e["RATCHET_ARM_GPU"] == "1"]:
+        assert len({a.port for a in scene.revisions()}) == 2
+        first = next(a.port for a in scene.revisions() if a.gpu == "0")
+        for pid in [pid for pid, e in found.items() if e["RATCHET_PRIVATE_GPU"] == "1"]:
             os.kill(pid, signal.SIGKILL)
         killed = time.time()
         until(lambda: not serves(killed), 10)
         until(lambda: serves(killed), 60)
-        assert [a.port for a in scene.arms() if a.gpu == "0"] == [first]
+        assert [a.port for a in scene.revisions() if a.gpu == "0"] == [first]
     finally:
         process.kill()
         process.wait()
     Host(scene.config).stop("small-fashion", "v1-k")
-    assert Host(scene.config).arms() == []
-    assert not [p for p in processes.marked(scene.config.mark) if "RATCHET_ARM" in p.environ()]
+    assert Host(scene.config).revisions() == []
+    assert not [p for p in processes.marked(scene.config.marker) if "RATCHET_PRIVATE_REVISION" in p.environ()]
 
 
 def test_a_master_whose_worker_died_takes_no_request_that_it_cannot_answer(scene: Scene) -> None:
@@ -208,7 +216,7 @@ def test_what_does_not_fit_into_the_memory_is_refused_before_it_is_started(scene
         Refusal, match="takes 1000 MB, and does not fit into 1500 MB beside bento-small-fashion-v1-k 1000"
     ):
         host.start(two, never)
-    assert [a.arm for a in host.arms()] == ["v1-k"]
+    assert [a.revision for a in host.revisions()] == ["v1-k"]
     assert host.crowded(two, lambda: {("small-fashion", "v1-k")}), "it fits as soon as that one has gone"
     assert not host.crowded(two, lambda: {("small-fashion", "v0-k")})
     host.start(one, never)  # what is there fits
@@ -216,4 +224,4 @@ def test_what_does_not_fit_into_the_memory_is_refused_before_it_is_started(scene
 
 
 def never(package: Package, path: Path) -> None:
-    raise AssertionError("it is on the shelf")
+    raise AssertionError("it is on the cache")

@@ -79,7 +79,7 @@ def test_a_server_whose_master_was_killed_gives_its_port_back(stack: Running) ->
 def test_after_supervisord_is_killed_all_begins_anew_and_adopts_the_bento_that_still_answers(stack: Running) -> None:
     version, before = stack.champion(), stack.supervisor.pid()
     with load(stack.gateway) as seen:
-        (bento,) = stack.book.heard("host").popitem()[1].body["arms"]
+        (bento,) = stack.ledger.statuses("host").popitem()[1].body["revisions"]
         kill(psutil.Process(before))
         assert stack.ask().status_code == 200, "the gateway answers on"
         # Each of these is told in the bento's log, which must not be a pipe to the dead.
@@ -96,7 +96,7 @@ def test_after_supervisord_is_killed_all_begins_anew_and_adopts_the_bento_that_s
 
         took = until(settled, 120, 1.0)
     print(f"supervisord was killed: whole again {took:.0f} s after its next began; callers saw {dict(seen.codes)}, "
-          f"the longest without an answer {seen.outage:.1f} s")  # fmt: skip
+          f"the max_characters without an answer {seen.outage:.1f} s")  # fmt: skip
     assert set(seen.versions) <= {version, "?"}
     told = (stack.home / "logs" / "agent.log").read_text().partition("supervisord is gone")[2]
     assert told.index("golden answers") < told.index("that nobody supervised"), (

@@ -1,4 +1,4 @@
-"""The sequential test: valid however often one looks, quick on a bad arm, patient with a good one."""
+"""The sequential test: valid however often one looks, quick on a bad revision, patient with a good one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.recipe import Releasing
+from ratchet.recipe import ReleasePlan
 from releases import evidence
 from releases.evidence import Evidence, Tally, interval
 
-PLAN = Releasing()
+PLAN = ReleasePlan()
 TIMES = (*(0.0001 * 2 ** (n / 2) for n in range(36)), float("inf"))
 counts = st.integers(0, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -49,10 +49,10 @@ def test_the_true_rate_leaves_the_interval_no_more_often_than_promised(rate: flo
     assert left <= 47, f"{left} of {runs}"
 
 
-def tally(chance: random.Random, requests: int, failing: float, milliseconds: float) -> Tally:
-    """An arm whose answers take about so long, as a bento's histogram tells it."""
+def tally(chance: random.Random, requests: int, failing: float, latency_ms: float) -> Tally:
+    """A revision whose answers take about so long, as a bento's histogram tells it."""
     failed = sum(chance.random() < failing for _ in range(requests))
-    took = [chance.lognormvariate(0, 0.25) * milliseconds / 1000 for _ in range(requests - failed)]
+    took = [chance.lognormvariate(0, 0.25) * latency_ms / 1000 for _ in range(requests - failed)]
     return Tally(requests, failed, 0, tuple((at, sum(t <= at for t in took)) for at in TIMES))
 
 
@@ -75,15 +75,15 @@ def trial(
         old, new = tally(chance, 20, 0.0, 0.8), tally(chance, 20, failing, 0.8 * times)
         found = Evidence(grown(found.champion, old), grown(found.challenger, new), compared=n, disagreed=disagreed)
         checks = evidence.checks(found, PLAN, slow)
-        if (outcome := evidence.outcome(checks)) in ("pass", "fail"):
+        if (outcome := evidence.outcome(checks)) in ("passed", "failed"):
             return outcome, n, ", ".join(c.name for c in checks if c.outcome == outcome)
     return "inconclusive", limit, ""
 
 
-def test_a_good_arm_passes_and_is_not_stopped_by_looking_often() -> None:
+def test_a_good_revision_passes_and_is_not_stopped_by_looking_often() -> None:
     ends = [trial(seed) for seed in range(40)]
-    assert {e[0] for e in ends} == {"pass"}
-    print("a good arm passes after", sorted(n for _, n, _ in ends))
+    assert {e[0] for e in ends} == {"passed"}
+    print("a good revision passes after", sorted(n for _, n, _ in ends))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_a_good_arm_passes_and_is_not_stopped_by_looking_often() -> None:
         ({"times": 2.0}, "slower", 120), ({"differing": 0.9}, "disagreed", 40),
     ],
 )  # fmt: skip
-def test_a_bad_arm_is_stopped_for_the_right_reason(worse: dict[str, float], check: str, within: int) -> None:
+def test_a_bad_revision_is_stopped_for_the_right_reason(worse: dict[str, float], check: str, within: int) -> None:
     """`within` is how many of the challenger's requests it takes in nine of ten releases."""
     ends = [trial(seed, **worse) for seed in range(30)]
-    assert all(outcome == "fail" and check in why for outcome, _, why in ends), ends
+    assert all(outcome == "failed" and check in why for outcome, _, why in ends), ends
     took = sorted(n for _, n, _ in ends)
     print(worse, "caught after", took[len(took) // 2], "in the middle,", took[26], "in nine of ten")
     assert took[26] <= within
@@ -105,14 +105,14 @@ def test_a_bad_arm_is_stopped_for_the_right_reason(worse: dict[str, float], chec
 def test_nothing_is_never_a_pass() -> None:
     checks = evidence.checks(Evidence(), PLAN, None)
     assert evidence.outcome(checks) == "inconclusive"
-    assert {c.outcome for c in checks if c.name == "wrong"} == {"not asked"}
+    assert {c.outcome for c in checks if c.name == "wrong"} == {"skipped"}
 
 
 def test_figures_that_cannot_be_read_are_an_error_and_no_pass() -> None:
     good = tally(random.Random(1), 5000, 0.0, 0.8)
     found = Evidence(good, good, compared=5000, disagreed=10)
     slow = evidence.pace(good)
-    assert evidence.outcome(evidence.checks(found, PLAN, slow)) == "pass"
+    assert evidence.outcome(evidence.checks(found, PLAN, slow)) == "passed"
     broken = Evidence(good, good, compared=5000, disagreed=10, errors=("the bento's page is gone",))
     assert evidence.outcome(evidence.checks(broken, PLAN, slow)) == "error"
 
@@ -124,15 +124,15 @@ def test_late_labels_stop_a_release_and_never_hold_it_up() -> None:
             Evidence(good, good, compared=5000, disagreed=10, labelled=labelled, wrong=wrong), PLAN, evidence.pace(good)
         )
     )
-    assert asked((5, 5), (0, 1)) == "pass"
-    assert asked((500, 500), (50, 250)) == "fail"
+    assert asked((5, 5), (0, 1)) == "passed"
+    assert asked((500, 500), (50, 250)) == "failed"
 
 
-def test_where_both_arms_are_sick_the_better_is_told() -> None:
+def test_where_both_revisions_are_sick_the_better_is_told() -> None:
     well, ill, worse = Tally(1000, 0), Tally(1000, 400), Tally(1000, 900)
-    assert evidence.sicker(Evidence(well, worse), PLAN) is None
-    assert evidence.sicker(Evidence(ill, worse), PLAN) is True
-    assert evidence.sicker(Evidence(worse, ill), PLAN) is False
+    assert evidence.worse(Evidence(well, worse), PLAN) is None
+    assert evidence.worse(Evidence(ill, worse), PLAN) is True
+    assert evidence.worse(Evidence(worse, ill), PLAN) is False
 
 
 def test_what_callers_alone_see_ends_a_release_however_many_probes_went_well() -> None:
@@ -140,25 +140,25 @@ def test_what_callers_alone_see_ends_a_release_however_many_probes_went_well() -
     well = Tally(4000, 0)
     found = Evidence(well, Tally(4012, 12), live=(Tally(240, 0), Tally(12, 12)), compared=4000)
     (failed,) = [c for c in evidence.checks(found, PLAN, None) if c.name == "failed"]
-    assert failed.outcome == "fail"
+    assert failed.outcome == "failed"
     assert "12 of 12" in failed.detail
     (all_well,) = [c for c in evidence.checks(Evidence(well, well, compared=4000), PLAN, None) if c.name == "failed"]
-    assert all_well.outcome == "pass"
+    assert all_well.outcome == "passed"
 
 
-def test_latencies_are_not_asked_where_the_arms_carry_different_loads() -> None:
+def test_latencies_are_not_asked_where_the_revisions_carry_different_loads() -> None:
     good = tally(random.Random(1), 2000, 0.0, 0.8)
     found = evidence.checks(Evidence(good, good, compared=2000), PLAN, evidence.pace(good), even=False)
-    assert [c.outcome for c in found if c.name.startswith("slower")] == ["not asked"] * 2
+    assert [c.outcome for c in found if c.name.startswith("slower")] == ["skipped"] * 2
 
 
 def test_where_the_champion_itself_became_slower_meanwhile_its_speed_is_taken_anew() -> None:
-    slow = evidence.pace(Tally(within=((0.003, 120), (0.02, 200))))
+    slow = evidence.pace(Tally(cumulative=((0.003, 120), (0.02, 200))))
     assert slow == evidence.Pace(0.003, 0.02, 0.4)
-    old, new = Tally(238, within=((0.003, 38), (0.02, 238))), Tally(239, within=((0.003, 0), (0.02, 239)))
+    old, new = Tally(238, cumulative=((0.003, 38), (0.02, 238))), Tally(239, cumulative=((0.003, 0), (0.02, 239)))
     found = {c.name: c.outcome for c in evidence.checks(Evidence(old, new, compared=400), PLAN, slow)}
     assert found["slower than half"] == "inconclusive", "both lie above its median: it tells nothing of the new one"
-    assert not evidence.stale(Tally(within=((0.003, 140), (0.02, 238))), slow, PLAN)
+    assert not evidence.stale(Tally(cumulative=((0.003, 140), (0.02, 238))), slow, PLAN)
 
 
 def test_more_refusals_of_callers_than_the_champion_gives_fail() -> None:
@@ -168,7 +168,7 @@ def test_more_refusals_of_callers_than_the_champion_gives_fail() -> None:
         found = Evidence(Tally(5000), Tally(5000), live=(old, new), compared=900)
         return next(c.outcome for c in evidence.checks(found, PLAN, None) if c.name == "refused")
 
-    assert refused(Tally(1000, 0, 100), Tally(1000, 0, 250)) == "fail"
-    assert refused(Tally(3000, 0, 900), Tally(3000, 0, 890)) == "pass"
-    assert refused(Tally(40, 0, 0), Tally(40, 0, 40)) == "fail", "every caller is turned away"
-    assert refused(Tally(40, 0, 12), Tally(400, 0, 120)) == "not asked", "too few to tell, and no reason to wait"
+    assert refused(Tally(1000, 0, 100), Tally(1000, 0, 250)) == "failed"
+    assert refused(Tally(3000, 0, 900), Tally(3000, 0, 890)) == "passed"
+    assert refused(Tally(40, 0, 0), Tally(40, 0, 40)) == "failed", "every caller is turned away"
+    assert refused(Tally(40, 0, 12), Tally(400, 0, 120)) == "skipped", "too few to tell, and no reason to wait"

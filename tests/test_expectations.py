@@ -13,7 +13,7 @@ from expectations import checkpoint, statistics
 from expectations.suite import Expectation, suite
 from ratchet.lake import ingest
 from ratchet.recipe import Recipe
-from ratchet.words import SuiteResult
+from ratchet.types import SuiteResult
 
 Pictures = tuple[np.ndarray, np.ndarray]
 
@@ -27,13 +27,13 @@ def check(recipe: Recipe, tmp_path: Path, images: np.ndarray, labels: np.ndarray
 
 
 def failed(result: SuiteResult) -> set[str]:
-    return {e.column for e in result.expected if not e.passed}
+    return {e.column for e in result.expectations if not e.passed}
 
 
 def test_a_good_batch_passes_and_data_docs_are_built(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
     result = check(small, tmp_path, *pictures)
     assert result.passed, result.why
-    assert (result.rows, len(result.expected)) == (3000, 12)
+    assert (result.rows, len(result.expectations)) == (3000, 12)
     assert "small-fashion" in Path(result.docs).read_text()
 
 
@@ -43,7 +43,7 @@ def test_blank_and_constant_images_are_named(small: Recipe, pictures: Pictures, 
     images[8] = 255
     result = check(small, tmp_path, images, pictures[1])
     assert failed(result) == {"deviation"}
-    bad = next(e for e in result.expected if not e.passed)
+    bad = next(e for e in result.expectations if not e.passed)
     assert len(bad.records) == 2
     assert "2 of 3000" in result.why
 

@@ -13,7 +13,7 @@ import pytest
 from ratchet.fleet import processes
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
-from releases import requests
+from releases import api
 from tests.bentos import put
 from tests.stack import NAME, Running, answers, kill, load, running, until
 
@@ -108,7 +108,7 @@ def test_one_that_turns_bad_after_its_promotion_is_taken_back_in_the_bake_time(s
         until(lambda: stack.running() == ["1"], 60)
         before = seen.failed
         until(lambda: seen.codes[200] > 100)
-    failed = next(e.body for e in reversed(stack.book.read(NAME)) if e.kind == "failed")
+    failed = next(e.body for e in reversed(stack.ledger.read(NAME)) if e.kind == "failed")
     assert "in the bake time" in failed["why"]
     assert seen.failed == before, "after it was taken back nobody was failed"
     print(f"taken back after {took:.1f} s; callers saw {dict(seen.codes)}")
@@ -156,7 +156,7 @@ def test_a_canary_under_load_over_three_hosts_loses_no_request(fleet: Running) -
     assert seen.failed == 0, seen
     assert sum(seen.codes.values()) > 1000
     assert set(seen.versions) == {"1", package.version}
-    entries = fleet.book.read(NAME)
+    entries = fleet.ledger.read(NAME)
     began = next(e.seq for e in entries if e.kind == "requested" and e.body["package"]["version"] == package.version)
     kinds = [e.kind for e in entries if e.seq >= began]
     assert kinds.count("passed") == 3
@@ -165,7 +165,7 @@ def test_a_canary_under_load_over_three_hosts_loses_no_request(fleet: Running) -
 
 def end(fleet: Running, host: str) -> None:
     """What a power cut does to it: everything at once."""
-    found = processes.marked(Settings(home=fleet.home / "hosts" / host).mark)
+    found = processes.marked(Settings(home=fleet.home / "hosts" / host).marker)
     pid = Supervisor(Settings(home=fleet.home / "hosts" / host)).pid()
     for process in ([psutil.Process(pid)] if pid else []) + found:
         kill(process)
@@ -185,7 +185,7 @@ def test_a_host_killed_during_a_release_is_left_out_and_comes_back_to_the_champi
         killer.join()
         until(lambda: fleet.state().phase == "idle", 60)
         until(lambda: fleet.serving() == [package.version] * 2, 30)
-        assert "gpu-3" not in requests.hosts(fleet.book)
+        assert "gpu-3" not in api.living_hosts(fleet.ledger)
         # Its supervisor still holds the old bento's program: it must not serve again.
         fleet.ratchet("host", "start", "--name", "gpu-3")
         until(lambda: fleet.running() == [package.version] * 3, 60)

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ratchet.files import keep, kept
+from ratchet.files import load, save
 from ratchet.fleet.gateway import Count, Gateway
 from ratchet.settings import Settings
-from ratchet.words import Split
+from ratchet.types import Split
 from tests.bentos import Bento, enveloped, until
 from tests.conftest import free_ports
 
@@ -32,14 +32,14 @@ def ask(gateway: Gateway, times: int = 1) -> Counter[str]:
 
 
 def split(gateway: Gateway, wanted: Split) -> None:
-    gateway.turn("r", wanted)
+    gateway.set_split("r", wanted)
     until(lambda: gateway.get_routes().splits.get("r") == wanted)
 
 
 def test_traffic_is_split_mirrored_counted_and_turned_back(gateway: Gateway) -> None:
     old, new = Bento("old"), Bento("new", status=500)
     with old.served() as a, new.served() as b:
-        gateway.declare("r", {"v1-a": (a,), "v2-b": (b,)})
+        gateway.set_endpoints("r", {"v1-a": (a,), "v2-b": (b,)})
         until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
         split(gateway, Split({"v1-a": 100}, "v2-b", 50))
         assert ask(gateway, 100) == {"old": 100}, "what a shadow answers is thrown away"
@@ -53,7 +53,7 @@ def test_traffic_is_split_mirrored_counted_and_turned_back(gateway: Gateway) -> 
         counts = gateway.get_routes().counts
         assert (counts["r", "v1-a"].requests, counts["r", "v1-a"].failed) == (100 + told["old"], 0)
         split(gateway, Split({"v1-a": 100}))
-        gateway.declare("r", {"v1-a": (a,)})
+        gateway.set_endpoints("r", {"v1-a": (a,)})
         until(lambda: ("r", "v2-b") not in gateway.get_routes().healthy)
         assert ask(gateway, 20) == {"old": 20}
 
@@ -61,7 +61,7 @@ def test_traffic_is_split_mirrored_counted_and_turned_back(gateway: Gateway) -> 
 def test_requests_under_way_are_told(gateway: Gateway) -> None:
     slow = Bento("slow", seconds=1.0)
     with slow.served() as a:
-        gateway.declare("r", {"v1-a": (a,)})
+        gateway.set_endpoints("r", {"v1-a": (a,)})
         until(lambda: gateway.get_routes().healthy.get(("r", "v1-a")))
         split(gateway, Split({"v1-a": 100}))
         thread = threading.Thread(target=ask, args=(gateway,))
@@ -75,7 +75,7 @@ def test_an_endpoint_that_dies_costs_no_request_while_another_lives(gateway: Gat
     one, two = Bento("one"), Bento("two")
     with two.served() as b:
         with one.served() as a:
-            gateway.declare("r", {"v1-a": (a, b)})
+            gateway.set_endpoints("r", {"v1-a": (a, b)})
             until(lambda: len(gateway.get_routes().healthy.get(("r", "v1-a"), ())) == 2)
             split(gateway, Split({"v1-a": 100}))
             assert set(ask(gateway, 20)) == {"one", "two"}
@@ -85,11 +85,11 @@ def test_an_endpoint_that_dies_costs_no_request_while_another_lives(gateway: Gat
 
 
 @pytest.mark.parametrize("wanted", [Split({"v1-a": 50, "v2-b": 50}), Split({"v2-b": 100}, "v1-a", 10, "v1-a")])
-def test_an_arm_that_dies_costs_no_request_while_another_may_answer(gateway: Gateway, wanted: Split) -> None:
+def test_a_revision_that_dies_costs_no_request_while_another_may_answer(gateway: Gateway, wanted: Split) -> None:
     old, new = Bento("old"), Bento("new")
     with old.served() as a:
         with new.served() as b:
-            gateway.declare("r", {"v1-a": (a,), "v2-b": (b,)})
+            gateway.set_endpoints("r", {"v1-a": (a,), "v2-b": (b,)})
             until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
             split(gateway, wanted)
             before = ask(gateway, 40)
@@ -98,7 +98,7 @@ def test_an_arm_that_dies_costs_no_request_while_another_may_answer(gateway: Gat
             assert (counted.requests, counted.failed) == (before["new"], 0)
         assert ask(gateway, 40) == {"old": 40}, "at once, before the gateway finds it dead"
         held = gateway.get_routes().counts["r", "v2-b"]
-        assert held.requests >= held.failed > 0, "it is held against the arm that failed"
+        assert held.requests >= held.failed > 0, "it is held against the revision that failed"
         until(lambda: not gateway.get_routes().healthy["r", "v2-b"])
         assert ask(gateway, 40) == {"old": 40}, "and after it"
 
@@ -109,20 +109,20 @@ def at_once(gateway: Gateway, number: int) -> Counter[str]:
         return sum(pool.map(lambda _: ask(gateway), range(number)), Counter())
 
 
-def test_a_crowd_that_an_arm_breaks_off_is_answered_by_the_other(gateway: Gateway) -> None:
+def test_a_crowd_that_a_revision_breaks_off_is_answered_by_the_other(gateway: Gateway) -> None:
     old, new = Bento("old"), Bento("new")
     with old.served() as a, new.served() as b:
-        gateway.declare("r", {"v1-a": (a,), "v2-b": (b,)})
+        gateway.set_endpoints("r", {"v1-a": (a,), "v2-b": (b,)})
         until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
-        split(gateway, Split({"v2-b": 100}, spare="v1-a"))
+        split(gateway, Split({"v2-b": 100}, fallback="v1-a"))
         new.dead = True
         assert at_once(gateway, 24) == {"old": 24}
 
 
-def test_another_host_of_the_arm_is_asked_before_the_other_arm(gateway: Gateway) -> None:
+def test_another_host_of_the_revision_is_asked_before_the_other_revision(gateway: Gateway) -> None:
     one, two, new = Bento("one"), Bento("two"), Bento("new")
     with one.served() as a, two.served() as b, new.served() as c:
-        gateway.declare("r", {"v1-a": (a, b), "v2-b": (c,)})
+        gateway.set_endpoints("r", {"v1-a": (a, b), "v2-b": (c,)})
         until(lambda: len(gateway.get_routes().healthy.get(("r", "v1-a"), ())) == 2)
         until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {c})
         split(gateway, Split({"v1-a": 99, "v2-b": 1}))
@@ -132,12 +132,12 @@ def test_another_host_of_the_arm_is_asked_before_the_other_arm(gateway: Gateway)
         assert told["one"] == 0
 
 
-def test_a_callers_fault_is_counted_once_for_the_arm_that_it_was_meant_for(gateway: Gateway) -> None:
+def test_a_callers_fault_is_counted_once_for_the_revision_that_it_was_meant_for(gateway: Gateway) -> None:
     old, new = Bento("old", status=400), Bento("new", status=400)
     with old.served() as a, new.served() as b:
-        gateway.declare("r", {"v1-a": (a,), "v2-b": (b,)})
+        gateway.set_endpoints("r", {"v1-a": (a,), "v2-b": (b,)})
         until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
-        split(gateway, Split({"v2-b": 100}, spare="v1-a"))
+        split(gateway, Split({"v2-b": 100}, fallback="v1-a"))
         ask(gateway, 10)
         until(lambda: gateway.get_routes().counts["r", "v2-b"] == Count(10, 0, 10))
         new.dead = True
@@ -147,9 +147,9 @@ def test_a_callers_fault_is_counted_once_for_the_arm_that_it_was_meant_for(gatew
         assert counted.refused <= counted.requests
 
 
-def test_with_no_arm_left_callers_get_a_sentence(gateway: Gateway) -> None:
+def test_with_no_revision_left_callers_get_a_sentence(gateway: Gateway) -> None:
     with Bento("one").served() as a:
-        gateway.declare("r", {"v1-a": (a,)})
+        gateway.set_endpoints("r", {"v1-a": (a,)})
         until(lambda: gateway.get_routes().healthy.get(("r", "v1-a")))
         split(gateway, Split({"v1-a": 100}))
     answer = httpx.post(f"{gateway.settings.gateway_url}/r/predict", json={})
@@ -164,18 +164,18 @@ def test_with_no_arm_left_callers_get_a_sentence(gateway: Gateway) -> None:
 def test_what_was_declared_survives_and_the_first_releases_file_is_read(tmp_path: Path) -> None:
     gateway = Gateway(Settings(home=tmp_path))
     gateway.reconcile()
-    gateway.declare("r", {"v1-a": (("127.0.0.1", 1),)})
-    gateway.turn("r", Split({"v1-a": 100}, "v1-a", 5))
+    gateway.set_endpoints("r", {"v1-a": (("127.0.0.1", 1),)})
+    gateway.set_split("r", Split({"v1-a": 100}, "v1-a", 5))
     assert Gateway(Settings(home=tmp_path)).declared() == (
         {"r": Split({"v1-a": 100}, "v1-a", 5)}, {"r": {"v1-a": (("127.0.0.1", 1),)}},
     )  # fmt: skip
-    gateway.turn("r", Split({"v1-a": 100}, "v1-a", 5, "v1-a"))
-    written = kept(gateway.folder / "state.json")
+    gateway.set_split("r", Split({"v1-a": 100}, "v1-a", 5, "v1-a"))
+    written = load(gateway.folder / "state.json")
     assert written
     assert written["splits"] == {"r": [{"v1-a": 100}, "v1-a", 5]}, "as who came before reads it"
-    assert gateway.declared()[0]["r"].spare == "v1-a"
-    del written["spares"]
+    assert gateway.declared()[0]["r"].fallback == "v1-a"
+    del written["fallbacks"]
     keep(gateway.folder / "state.json", written)
-    assert gateway.declared()[0]["r"].spare == "", "and as it wrote it"
+    assert gateway.declared()[0]["r"].fallback == "", "and as it wrote it"
     keep(gateway.folder / "state.json", {"routes": {"r": [["1", 100]]}, "backends": {"r": [["1", [["h", 1]]]]}})
-    assert gateway.declared() == ({}, {}), "arms had other names: the controller declares anew"
+    assert gateway.declared() == ({}, {}), "revisions had other names: the controller declares anew"

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from bentos import golden
-from models.measure import asked, measured
+from models.latency import asked, measured
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.fleet import processes
 from ratchet.fleet.host import Host
 from ratchet.settings import Settings
-from ratchet.words import Package
+from ratchet.types import Package
 from tests.bentos import ready
 from tests.conftest import Built
 
@@ -54,18 +54,18 @@ def place(host: Host, built: Built, memory_mb: int) -> dict[str, int]:
     return dict(zip(host.gpus, host.start(package, fetch), strict=True))
 
 
-def test_an_arm_answers_its_golden_set_from_a_process_on_each_gpu(host: Host, built: Built) -> None:
+def test_a_revision_answers_its_golden_set_from_a_process_on_each_gpu(host: Host, built: Built) -> None:
     before, ports = in_use(), place(host, built, 1024)
     assert tuple(ports) == GPUS
     for port in ports.values():
         assert ready(port, 90).status_code == 200
-        assert golden.prove(host.url(port), built.model, "gpu") == 16
-    arms = host.arms()
-    assert [arm.gpu for arm in arms] == list(ports)
-    for arm in arms:
-        seen = [processes.environment(p, "CUDA_VISIBLE_DEVICES") for p in processes.marked(host.settings.mark)
-                if processes.environment(p, "RATCHET_ARM_PORT") == str(arm.port)]  # fmt: skip
-        assert set(seen) == {arm.gpu}
+        assert golden.verify(host.url(port), built.model, "gpu") == 16
+    revisions = host.revisions()
+    assert [revision.gpu for revision in revisions] == list(ports)
+    for revision in revisions:
+        seen = [processes.environment(p, "CUDA_VISIBLE_DEVICES") for p in processes.marked(host.settings.marker)
+                if processes.environment(p, "RATCHET_PRIVATE_PORT") == str(revision.port)]  # fmt: skip
+        assert set(seen) == {revision.gpu}
     held = in_use() - before
     print(f"one process holds {held} MiB of its GPU, and may hold 1024")
     assert 100 < held <= 1024
@@ -85,16 +85,16 @@ def test_a_bento_that_gets_too_little_of_its_gpu_is_not_ready_and_its_host_says_
 
 
 def test_a_form_is_measured_on_the_gpu_and_answers_as_where_it_was_made(built: Built) -> None:
-    found = measured(built.exported, "gpu", GPUS[0], 1024)
+    found = measure(built.exported, "gpu", GPUS[0], 1024)
     want = built.exported.answers(asked(built.exported.contract))
     off = float(np.abs(np.array(found.answers) - want).max())
-    print(f"{found.milliseconds:.3f} ms an answer on the GPU, off by {off:.2g}")
+    print(f"{found.latency_ms:.3f} ms an answer on the GPU, off by {off:.2g}")
     assert off <= 1e-4, "a tenth of what a golden set allows"
 
 
 def test_a_form_is_not_measured_on_another_device_than_the_one_asked_for(built: Built) -> None:
     with pytest.raises(Refusal, match="it cannot be used"):
-        measured(built.exported, "gpu", "-1")  # CUDA sees none
+        measure(built.exported, "gpu", "-1")  # CUDA sees none
 
 
 def test_batches_of_every_size_are_answered_as_where_the_model_was_made(host: Host, built: Built) -> None:
@@ -106,7 +106,7 @@ def test_batches_of_every_size_are_answered_as_where_the_model_was_made(host: Ho
         for size in (1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 130, 500):
             inputs = built.images[:size]
             started = time.perf_counter()
-            found = golden.ask(client, kept, inputs)
+            found = golden.infer(client, kept, inputs)
             took.append((time.perf_counter() - started) * 1000)
-            assert np.abs(found - built.exported.answers(inputs)).max() <= kept.answers.tolerance
+            assert np.abs(found - built.exported.predict(inputs)).max() <= kept.answers.tolerance
     print(f"the first answer to each size: {np.median(took):.1f} ms, at most {max(took):.1f} ms")

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ratchet.lake import ingest, quarantine, sources, table
-from ratchet.recipe import Judging, Recipe
+from ratchet.recipe import Criteria, Recipe
 from ratchet.texts import TextContract
 
 
@@ -45,7 +45,7 @@ def test_a_group_is_kept_where_the_recipe_names_it_and_refused_where_it_does_not
     kept = table.read(ingest.lake(small.name) / "landing", ["group"])
     assert kept is not None
     assert sorted(map(str, kept["group"].to_pylist())) == ["None", "a", "b"]
-    (refused,) = [r for r in quarantine.show(ingest.lake(small.name), batch.id) if "group" in str(r)]
+    (refused,) = [r for r in quarantine.render(ingest.lake(small.name), batch.id) if "group" in str(r)]
     assert "'c' is none of a, b" in str(refused)
 
 
@@ -90,4 +90,4 @@ def test_a_recipe_whose_fairness_cannot_be_asked_is_refused_when_it_is_read(
     small: Recipe, groups: tuple[str, ...], fairness: dict[str, float], why: str
 ) -> None:
     with pytest.raises(ValueError, match=why):
-        replace(small, groups=groups, judging=Judging(fairness=fairness))
+        replace(small, groups=groups, criteria=Criteria(fairness=fairness))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from ratchet.errors import Refusal
-from ratchet.files import keep, kept, replace_json, sha256
+from ratchet.files import load, save, replace_json, sha256
 from ratchet.fleet.host import Host
-from ratchet.fleet.shelf import Shelf
+from ratchet.fleet.package_cache import PackageCache
 from ratchet.settings import settings
-from ratchet.words import Package, to_json
+from ratchet.types import Package, to_json
 
 
 def packed(path: Path, *members: tuple[str, bytes | None]) -> Package:
@@ -40,70 +40,70 @@ def from_file(path: Path) -> Callable[[Package, Path], None]:
 
 def test_a_package_is_unpacked_once_and_serves_by_a_relative_path(home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), ("src/model/meta.json", b"{}"))
-    shelf = Shelf(settings())
-    folder = shelf.unpack(package, from_file(tmp_path / "a.bento"))
+    cache = PackageCache(settings())
+    folder = cache.unpack(package, from_file(tmp_path / "a.bento"))
     assert (folder / "src" / "model" / "meta.json").read_bytes() == b"{}"
-    shelf.point_current(package)
+    cache.point_current(package)
     current = home / "bentos" / "small-fashion" / "current"
     assert (current / home.name / "bentos" / "small-fashion" / "current" / "bento.yaml").read_bytes() == b"x"
 
     def never(package: Package, path: Path) -> None:
         raise AssertionError("it is here already")
 
-    assert shelf.unpack(package, never) == folder
+    assert cache.unpack(package, never) == folder
 
 
-def test_arms_that_were_kept_before_there_were_several_gpus_are_known(home: Path) -> None:
+def test_revisions_that_were_kept_before_there_were_several_gpus_are_known(home: Path) -> None:
     package = Package("small-fashion", "1", "key", "small-fashion:v1", "digest", "somewhere")
-    keep(home / "arms" / "bento-small-fashion-v1.json", {"package": to_json(package), "port": 3107})
-    (arm,) = Host(settings()).arms()
-    assert (arm.arm, arm.gpu, arm.port, arm.state) == ("v1", "", 3107, "stopped")
+    keep(home / "revisions" / "bento-small-fashion-v1.json", {"package": to_json(package), "port": 3107})
+    (revision,) = Host(settings()).revisions()
+    assert (revision.revision, revision.gpu, revision.port, revision.state) == ("v1", "", 3107, "stopped")
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out"])
 def test_a_package_that_reaches_out_of_its_folder_is_refused(name: str, home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), (name, b"x"))
     with pytest.raises(Refusal, match="neither a file nor a folder of it"):
-        Shelf(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+        PackageCache(settings()).unpack(package, from_file(tmp_path / "a.bento"))
     assert not list(home.rglob("out"))
 
 
 def test_a_package_with_a_link_is_refused(home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), ("link", None))
     with pytest.raises(Refusal, match="neither a file nor a folder of it"):
-        Shelf(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+        PackageCache(settings()).unpack(package, from_file(tmp_path / "a.bento"))
 
 
 def test_bytes_that_are_not_those_of_the_digest_are_refused_and_not_kept(home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"))
     (tmp_path / "a.bento").write_bytes(b"something else")
     with pytest.raises(Refusal, match="its SHA-256 is"):
-        Shelf(settings()).unpack(package, from_file(tmp_path / "a.bento"))
+        PackageCache(settings()).unpack(package, from_file(tmp_path / "a.bento"))
     assert not list((home / "bentos").rglob("*.bento"))
 
 
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
-    assert kept(tmp_path / "a.json") is None
+    assert load(tmp_path / "a.json") is None
     keep(tmp_path / "a.json", {"x": [1, 2]})
-    assert kept(tmp_path / "a.json") == {"x": [1, 2]}
+    assert load(tmp_path / "a.json") == {"x": [1, 2]}
 
 
 @pytest.mark.parametrize("content", [{"x": 1}, [1], {"format": 99}])
 def test_a_file_that_a_newer_ratchet_wrote_or_that_is_broken_is_refused(content: object, tmp_path: Path) -> None:
     replace_json(tmp_path / "a.json", content)
     with pytest.raises(Refusal):
-        kept(tmp_path / "a.json")
+        load(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(Refusal, match="cannot be read"):
-        kept(tmp_path / "a.json")
+        load(tmp_path / "a.json")
 
 
-def test_an_arms_file_that_is_broken_does_not_hide_the_others(home: Path) -> None:
+def test_an_revisions_file_that_is_broken_does_not_hide_the_others(home: Path) -> None:
     package = Package("small-fashion", "1", "key", "small-fashion:v1", "digest", "somewhere")
-    keep(home / "arms" / "bento-small-fashion-v1.json", {"package": to_json(package), "ports": {"": 3107}})
-    (home / "arms" / "bento-small-fashion-v2.json").write_text("garbage")
-    assert [a.arm for a in Host(settings()).arms()] == ["v1"]
-    assert (home / "arms" / "bento-small-fashion-v2.json").read_text() == "garbage", "a look changes nothing"
-    (home / "arms" / "bento-small-fashion-v3.json").write_text('{"format": 99}')
+    keep(home / "revisions" / "bento-small-fashion-v1.json", {"package": to_json(package), "ports": {"": 3107}})
+    (home / "revisions" / "bento-small-fashion-v2.json").write_text("garbage")
+    assert [a.revision for a in Host(settings()).revisions()] == ["v1"]
+    assert (home / "revisions" / "bento-small-fashion-v2.json").read_text() == "garbage", "a look changes nothing"
+    (home / "revisions" / "bento-small-fashion-v3.json").write_text('{"format": 99}')
     with pytest.raises(Refusal, match="Upgrade Ratchet"):
-        Host(settings()).arms()
+        Host(settings()).revisions()

@@ -17,7 +17,7 @@ from ratchet import recipe as recipes
 from ratchet import settings as settings_module
 from ratchet.errors import Refusal
 from ratchet.images import ImageContract
-from ratchet.recipe import Judging, Training
+from ratchet.recipe import Criteria, Training
 from ratchet.settings import Settings
 from tests.conftest import ROOT
 
@@ -154,8 +154,8 @@ def test_a_data_setting_that_workers_would_not_see_is_refused(
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Judging(accuracy=6.7), "accuracy is a share, from 0 to 1, not 6.7"),
-        (lambda: Judging(near_duplicates=-0.1), "near_duplicates is a share"),
+        (lambda: Criteria(accuracy=6.7), "accuracy is a share, from 0 to 1, not 6.7"),
+        (lambda: Criteria(near_duplicates=-0.1), "near_duplicates is a share"),
         (lambda: Training(learning_rate=-1.0), "learning_rate is above 0"),
         (lambda: Training(epochs=0), "epochs and batch_size are at least 1"),
         (lambda: ImageContract(-1, 28), "at least 1x1 pixels, not -1x28"),

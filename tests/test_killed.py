@@ -17,17 +17,17 @@ import httpx
 import pytest
 
 from ratchet.fleet.gateway import Gateway
-from ratchet.recipe import Releasing
+from ratchet.recipe import ReleasePlan
 from ratchet.settings import Settings
-from ratchet.words import Arm, Package, Split, to_json
+from ratchet.types import Endpoint, Package, Split, to_json
+from releases.api import StateCache
 from releases.ledger import Ledger
-from releases.requests import Followed
 from releases.state import Failed, Requested, State
 from tests.bentos import Bento, enveloped, until
 from tests.conftest import ROOT, free_ports
 from tests.dying import CODE
 
-BAKED = Releasing(steps=(), bake_seconds=600.0)
+BAKED = ReleasePlan(steps=(), bake_seconds=600.0)
 TICK = "0.1"
 
 
@@ -41,32 +41,32 @@ def package(version: str, recipe: str = "r") -> Package:
 
 @dataclass
 class Scene:
-    """A gateway with two arms behind it, both on one host that says so; and a controller, now and then."""
+    """A gateway with two revisions behind it, both on one host that says so; and a controller, now and then."""
 
     config: Settings
     gateway: Gateway
-    places: dict[str, tuple[str, int]]
+    addresses: dict[str, tuple[str, int]]
     recipe: str = "r"
 
     @property
     def state(self) -> State:
-        return Followed(self.book).state(self.recipe)[0]
+        return StateCache(self.ledger).state(self.recipe)[0]
 
     @property
-    def book(self) -> Ledger:
+    def ledger(self) -> Ledger:
         return Ledger(self.config.ledger)
 
-    def say(self) -> None:
+    def publish(self) -> None:
         """What the host's agent would."""
-        arms = [Arm(recipe, arm, "a", *place, "running", True, 1.0, True)
-                for recipe in ("r", *FIRST) for arm, place in self.places.items()]  # fmt: skip
-        attempts = {recipe: Followed(self.book).state(recipe)[0].attempt for recipe in ("r", *FIRST)}
-        self.book.say("host:a", {"attempts": attempts, "arms": [to_json(a) for a in arms]}, time.time())
+        revisions = [Endpoint(recipe, revision, "a", *place, "running", True, 1.0, True)
+                for recipe in ("r", *FIRST) for revision, place in self.addresses.items()]  # fmt: skip
+        attempts = {recipe: StateCache(self.ledger).state(recipe)[0].attempt for recipe in ("r", *FIRST)}
+        self.ledger.publish("host:a", {"attempts": attempts, "revisions": [to_json(a) for a in revisions]}, time.time())
 
-    def release(self, version: str, plan: Releasing) -> None:
-        self.say()
+    def release(self, version: str, plan: ReleasePlan) -> None:
+        self.publish()
         asked = Requested(package(version, self.recipe), "release", "a test", True, ("a",), plan, 60, 30, time.time())
-        Followed(self.book).append(self.recipe, asked, "tester")
+        StateCache(self.ledger).append(self.recipe, asked, "tester")
 
     def other(self) -> tuple[Package, str]:
         """The champion, and the version that is not."""
@@ -76,7 +76,7 @@ class Scene:
 
     def fail(self) -> None:
         failed = Failed(self.state.attempt, "it rots", (), time.time())
-        Followed(self.book).append(self.recipe, failed, "tester")
+        StateCache(self.ledger).append(self.recipe, failed, "tester")
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
         names = ("home", "gateway_port", "envoy_admin_port", "ledger_url")
@@ -90,10 +90,10 @@ class Scene:
         state, now = self.state, self.gateway.get_routes()
         if state.champion is None:
             return False
-        _, places = self.gateway.declared()
+        _, addresses = self.gateway.declared()
         return (
             state.phase in ("idle", "halted") and not state.draining
-            and now.splits.get("r") == Split({state.champion.arm: 100}) and set(places["r"]) == {state.champion.arm}
+            and now.splits.get("r") == Split({state.champion.revision: 100}) and set(addresses["r"]) == {state.champion.revision}
         )  # fmt: skip
 
     def live_to_the_end(self) -> None:
@@ -147,9 +147,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
         def agent() -> None:
             while not over.wait(0.2):
-                found.say()
+                found.publish()
 
-        found.release("1", Releasing().by("all_at_once"))
+        found.release("1", ReleasePlan().with_strategy("all_at_once"))
         thread = threading.Thread(target=agent)
         thread.start()
         try:
@@ -169,7 +169,7 @@ def test_a_release_whose_controller_is_killed_at_any_action_ends_with_one_champi
     scene: Scene, name: str, number: int, when: str
 ) -> None:
     _, new = scene.other()
-    scene.release(new, Releasing().by("all_at_once"))
+    scene.release(new, ReleasePlan().with_strategy("all_at_once"))
     with callers(f"{scene.config.gateway_url}/r/predict") as seen:
         assert scene.die(name, when, number), "it never came to that action"
         scene.live_to_the_end()
@@ -187,7 +187,8 @@ def test_a_release_that_fails_in_its_bake_time_is_taken_back_whoever_is_killed(
     baking = scene.run("releases.controller")
     until(
         lambda: (
-            scene.gateway.get_routes().splits["r"] == Split({f"v{new}-k": 100}, old.arm, BAKED.bake_mirror, old.arm)
+            scene.gateway.get_routes().splits["r"]
+            == Split({f"v{new}-k": 100}, old.revision, BAKED.bake_mirror, old.revision)
         ),
         30,
     )
@@ -204,8 +205,8 @@ def test_a_release_that_fails_in_its_bake_time_is_taken_back_whoever_is_killed(
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_first_release_that_fails_leaves_nothing_on_the_gateway_whoever_is_killed(scene: Scene, when: str) -> None:
     first = dataclasses.replace(scene, recipe=f"first-{when}")
-    first.release("1", Releasing().by("all_at_once"))
-    assert first.die("perform", "after", 1), "it never declared the arm"
+    first.release("1", ReleasePlan().with_strategy("all_at_once"))
+    assert first.die("perform", "after", 1), "it never declared the revision"
     first.fail()
     assert first.die("perform", when, 1), "it never closed"
     process = first.run("releases.controller")

@@ -19,7 +19,6 @@ from ratchet import answers, contract
 from ratchet.answers import Classes, Forecast
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
-from ratchet.explain import explain
 from ratchet.images import ImageContract
 from ratchet.lake import sources
 from ratchet.lake.split import SIDES, in_time
@@ -27,7 +26,7 @@ from ratchet.lake.windows import windows
 from ratchet.series import SeriesContract
 from ratchet.texts import FIRST, MAIL, NOTHING, NUMBER, UNKNOWN, URL, TextContract, tokens
 
-TEXT = TextContract(longest=200, length=8, words=20, seldom=2)
+TEXT = TextContract(max_characters=200, max_tokens=8, vocabulary_size=20, min_texts=2)
 SERIES = SeriesContract(low=-10.0, high=50.0, window=6, horizon=3, block=24)
 ALL: tuple[Contract, ...] = (ImageContract(5, 4), TEXT, SERIES)
 texts = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -47,7 +46,7 @@ def test_a_contract_without_a_kind_is_an_images() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_what_is_made_or_varied_holds_to_the_contract_and_travels(kind: Contract, seed: int) -> None:
     chance = np.random.default_rng(seed)
-    made = kind.made(3, chance)
+    made = kind.synthesize(3, chance)
     for inputs in (made, kind.vary(made, chance), kind.example()):
         assert (kind.unpack(kind.pack(inputs), len(inputs)) == inputs).all()
         assert (kind.read(inputs.tolist()) == inputs).all()
@@ -57,12 +56,12 @@ def test_what_is_made_or_varied_holds_to_the_contract_and_travels(kind: Contract
 @pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
 @given(seed=st.integers(0, 2**32), most=st.integers(1, 64))
 def test_what_hides_a_part_is_an_input_too_and_changes_nothing_else(kind: Contract, seed: int, most: int) -> None:
-    one = kind.made(1, np.random.default_rng(seed))
-    places = kind.parts(one, most)
-    assert len(set(places)) == len(places) <= most
-    for at in places:
-        (other,) = kind.without(one, at)
-        assert (kind.read(kind.without(one, at).tolist()) == kind.without(one, at)).all()
+    one = kind.synthesize(1, np.random.default_rng(seed))
+    addresses = kind.regions(one, most)
+    assert len(set(addresses)) == len(addresses) <= most
+    for at in addresses:
+        (other,) = kind.occlude(one, at)
+        assert (kind.read(kind.occlude(one, at).tolist()) == kind.occlude(one, at)).all()
         if kind.kind == "text":
             assert other == one[0][: at[0]] + one[0][at[1] :]
         elif kind.kind == "series":
@@ -104,13 +103,13 @@ def test_what_carried_an_answer_is_found() -> None:
 
 
 def test_a_text_of_one_word_has_no_part_that_could_be_left_out() -> None:
-    assert TEXT.parts(np.array(["hello"], object), 64) == []
+    assert TEXT.regions(np.array(["hello"], object), 64) == []
 
 
 @given(st.lists(st.lists(st.sampled_from("abcde"), min_size=3, max_size=9).map(" ".join), min_size=2, max_size=9))
 def test_a_made_text_holds_no_word_that_fewer_texts_than_asked_hold(found: list[str]) -> None:
-    for made in TEXT.made(2, np.random.default_rng(0), np.array(found, object)).tolist():
-        rare = [w for w in made.split() if sum(w in t.split() for t in found) < TEXT.seldom]
+    for made in TEXT.synthesize(2, np.random.default_rng(0), np.array(found, object)).tolist():
+        rare = [w for w in made.split() if sum(w in t.split() for t in found) < TEXT.min_texts]
         assert not rare or set(made.split()) <= {"hello", "world"}
 
 
@@ -124,7 +123,7 @@ def test_a_text_is_the_same_by_json_and_by_bytes(found: list[str]) -> None:
 @pytest.mark.parametrize("value", [None, 7, "", "  \n", "a\0b", "\ud800", "x" * 201, ["a"], b"\xff"])
 def test_what_is_no_text_is_refused(value: object) -> None:
     with pytest.raises(Refusal) as caught:
-        TEXT.hold(value, "it") if isinstance(value, bytes) else TEXT.read([value])
+        TEXT.encode(value, "it") if isinstance(value, bytes) else TEXT.read([value])
     assert caught.value.next
 
 
@@ -137,7 +136,7 @@ def test_no_bytes_are_read_as_texts_but_whole_ones(data: bytes, count: int) -> N
 
 
 def test_words_are_learnt_from_many_texts_and_a_rare_one_is_unknown() -> None:
-    words = TEXT.learn(np.array(["buy now", "Buy later, Secretname", "now or later"], object))
+    words = TEXT.learn_vocabulary(np.array(["buy now", "Buy later, Secretname", "now or later"], object))
     assert set(words) == {"buy", "now", "later"}
     (ids,) = TEXT.features(np.array(["BUY secretname now"], object), words).tolist()
     assert ids == [NOTHING] * 5 + [FIRST + words.index("buy"), UNKNOWN, FIRST + words.index("now")]
@@ -152,7 +151,7 @@ def test_no_token_holds_white_space_so_one_a_line_is_a_vocabulary(text: str) -> 
 def test_the_vocabulary_does_not_depend_on_the_order_of_the_texts(found: list[str], random: object) -> None:
     mixed = list(found)
     random.shuffle(mixed)  # type: ignore[attr-defined]
-    assert TEXT.learn(np.array(found, object)) == TEXT.learn(np.array(mixed, object))
+    assert TEXT.learn_vocabulary(np.array(found, object)) == TEXT.learn_vocabulary(np.array(mixed, object))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +168,7 @@ def test_a_window_with_a_number_that_is_none_is_refused() -> None:
         with pytest.raises(Refusal):
             SERIES.read([[1.0] * 5 + [bad]])
         with pytest.raises(Refusal):
-            SERIES.hold(bad, "it")
+            SERIES.encode(bad, "it")
 
 
 def rows(values: list[float], start: datetime, gaps: frozenset[int] = frozenset()) -> pa.Table:
@@ -255,7 +254,7 @@ def test_answers_have_the_tensors_that_their_metadata_names(told: answers.Answer
     assert [m["name"] for m in told.metadata()] == list(tensors)
     for meta in told.metadata():
         assert tuple(meta["shape"][1:]) == tensors[meta["name"]].shape[1:]
-    assert told.same(told.short(outputs[0]), told.short(outputs[0]))
+    assert told.agree(told.compact(outputs[0]), told.compact(outputs[0]))
     json.dumps(told.told(outputs))
 
 
@@ -269,15 +268,15 @@ def test_an_output_that_is_asked_for_many_times_is_refused() -> None:
 
 def test_made_texts_of_short_ones_are_of_their_common_words() -> None:
     short = np.array(["good day", "bad night", "good night", "bad day"] * 3, object)
-    words = {w for text in TEXT.made(4, np.random.default_rng(0), short).tolist() for w in text.split()}
+    words = {w for text in TEXT.synthesize(4, np.random.default_rng(0), short).tolist() for w in text.split()}
     assert words <= {"good", "bad", "day", "night"}
     assert len(words) > 1
 
 
 def test_two_forecasts_are_the_same_within_what_is_close() -> None:
     told = Forecast(2, 0.5)
-    assert told.same((1.0, 1.0), (1.4, 1.5))
-    assert not told.same((1.0, 1.0), (2.0, 1.4))
+    assert told.agree((1.0, 1.0), (1.4, 1.5))
+    assert not told.agree((1.0, 1.0), (2.0, 1.4))
 
 
 def test_the_protocol_takes_texts_as_json_and_as_bytes() -> None:

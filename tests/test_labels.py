@@ -62,10 +62,10 @@ def test_one_id_sent_many_times_tells_no_more_than_once() -> None:
 
 
 def test_the_ledger_keeps_labels_for_a_while(home: object) -> None:
-    book = Ledger(settings().ledger)
-    book.label("small-fashion", {"a": 1, "b": 0}, 100.0)
-    book.label("small-fashion", {"b": 1}, 200.0)
-    assert book.labels("small-fashion", 0) == {"a": 1, "b": 1}
-    assert book.labels("small-fashion", 150) == {"b": 1}
-    book.label("small-fashion", {"c": 0}, 150 + LABELS_KEPT)
-    assert book.labels("small-fashion", 0) == {"b": 1, "c": 0}
+    ledger = Ledger(settings().ledger)
+    ledger.label("small-fashion", {"a": 1, "b": 0}, 100.0)
+    ledger.label("small-fashion", {"b": 1}, 200.0)
+    assert ledger.labels("small-fashion", 0) == {"a": 1, "b": 1}
+    assert ledger.labels("small-fashion", 150) == {"b": 1}
+    ledger.label("small-fashion", {"c": 0}, 150 + LABELS_KEPT)
+    assert ledger.labels("small-fashion", 0) == {"b": 1, "c": 0}

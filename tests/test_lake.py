@@ -122,7 +122,7 @@ def test_accepted_plus_quarantined_is_what_came_in(small: Recipe, pictures: Pict
     images, labels = pictures[0][:60], pictures[1][:60].astype(int)
     labels[3] = 10
     labels[4] = -1
-    held, _ = snapshot.benchmarked(small)
+    held, _ = snapshot.load_benchmark(small)
     images = np.concatenate([images, held.inputs[:5]])
     labels = np.concatenate([labels, held.targets[:5]])
     batch = ingest.land(small, npz(tmp_path / "a.npz", images, labels), "test")

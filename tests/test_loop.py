@@ -17,7 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from ratchet.words import Package, to_json
+from ratchet.types import Package, to_json
 from releases import machine
 from tests.conftest import HERE, ROOT
 from tests.stack import BIN, NAME, Outside, Running, answers, kill, load, outside, running, until
@@ -126,7 +126,7 @@ def test_the_mlflow_run_holds_what_was_promised(stack: Running) -> None:
     assert "version 1: blessed, released" in stack.ratchet("dossier", NAME, "1", "--markdown")
     assert "there is no such version: version 99" in stack.ratchet("dossier", NAME, "99", ok=False)
     tags = versions(stack)["1"]
-    assert tags["ratchet.verdict"] == "blessed"
+    assert tags["ratchet.evaluation"] == "blessed"
     assert tags["ratchet.release"] == "promoted"
 
 
@@ -183,7 +183,7 @@ def test_tritons_client_classifies_the_benchmark_through_the_gateway(stack: Runn
 
 
 def test_a_crowd_is_queued_and_not_turned_away(stack: Running) -> None:
-    """The health check must not wait behind it, or the gateway would take the arm for dead."""
+    """The health check must not wait behind it, or the gateway would take the revision for dead."""
 
     async def one(client: httpx.AsyncClient) -> list[int]:
         body = {"images": [[[0] * 28] * 28]}
@@ -235,9 +235,9 @@ def test_a_new_batch_gives_a_new_version_by_the_native_command_with_no_request_l
     assert seen.failed == 0, seen
     assert set(seen.versions) == {"1", "2"}
     assert (stack.alias("champion"), stack.alias("previous")) == ("2", "1")
-    passed = [e.body for e in stack.book.read(NAME) if e.kind == "passed"]
+    passed = [e.body for e in stack.ledger.read(NAME) if e.kind == "passed"]
     assert [p["step"] for p in passed] == [0, 1, 2], "the comparison, the shadow, the half"
-    assert all(c["outcome"] in ("pass", "not asked") for p in passed for c in p["checks"])
+    assert all(c["outcome"] in ("passed", "skipped") for p in passed for c in p["checks"])
     until(lambda: stack.running() == ["2"], 60)
 
 
@@ -245,8 +245,8 @@ def test_a_verdict_against_is_registered_and_never_served(stack: Running) -> Non
     """Barely trained on the same data, it is a candidate of its own, and a bad one."""
     told = stack.ratchet("loop", NAME, "--epochs", "1", "--batch-size", "5000", ok=False)
     assert "the verdict is against it" in told
-    assert versions(stack)["3"]["ratchet.verdict"] == "not blessed"
-    assert "accuracy" in versions(stack)["3"]["ratchet.verdict_why"]
+    assert versions(stack)["3"]["ratchet.evaluation"] == "not blessed"
+    assert "accuracy" in versions(stack)["3"]["ratchet.evaluation_why"]
     assert "version 3: not blessed, not on trial yet" in stack.ratchet("dossier", NAME, "3", "--markdown")
     assert stack.champion() == "2"
 
@@ -365,7 +365,7 @@ def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack:
     move_champion(stack, package.version)
 
     def asked() -> int:
-        return sum(e.kind == "requested" and e.body["package"] == to_json(package) for e in stack.book.read(NAME))
+        return sum(e.kind == "requested" and e.body["package"] == to_json(package) for e in stack.ledger.read(NAME))
 
     until(lambda: asked() == 2, 60)
     until(lambda: stack.alias("champion") == "1", 60)
@@ -446,9 +446,9 @@ def test_families_compete_and_the_best_on_the_validation_side_goes_to_the_judge(
     assert "validation accuracy" in done.stdout, done.stderr
     new = {v: tags for v, tags in versions(stack).items() if v not in before}
     assert len(new) == 2
-    (loser,) = (v for v, tags in new.items() if tags["ratchet.verdict"] == "not judged")
+    (loser,) = (v for v, tags in new.items() if tags["ratchet.evaluation"] == "not judged")
     (winner,) = set(new) - {loser}
-    assert f"version {winner} (cnn) did better" in new[loser]["ratchet.verdict_why"]
+    assert f"version {winner} (cnn) did better" in new[loser]["ratchet.evaluation_why"]
 
 
 def test_a_rollback_to_a_version_that_was_deleted_in_mlflow_stands(stack: Running) -> None:

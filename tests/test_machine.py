@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ratchet.recipe import Releasing, Step
-from ratchet.words import Arm, Check, Package, Split
-from releases import entries, machine, reconcile
+from ratchet.recipe import ReleasePlan, Step
+from ratchet.types import Check, Endpoint, Package, Split
+from releases import event_codec, machine, reconcile
 from releases.machine import step
-from releases.observe import away, observe
 from releases.state import (
     Baked,
     Drained,
@@ -22,25 +20,26 @@ from releases.state import (
     Fleet,
     Halted,
     Healthy,
+    HostPort,
     Keep,
     Kind,
     Outcome,
     Passed,
-    Place,
     Promoted,
-    Record,
-    Recorded,
     Requested,
     Route,
     Serve,
     State,
     Steered,
+    Sync,
+    Synced,
 )
+from releases.transitions import next_event, on_fallback
 
-PLAN = Releasing(steps=(Step(), Step(mirror=20), Step(50)), bake_seconds=100.0, step_seconds=50.0)
-ONCE = PLAN.by("all_at_once")
-PASS = (Check("failed", 0.0, 0.1, "pass", "0 of 1000"),)
-FAIL = (Check("failed", 0.5, 0.1, "fail", "500 of 1000"),)
+PLAN = ReleasePlan(steps=(Step(), Step(mirror=20), Step(50)), bake_seconds=100.0, step_seconds=50.0)
+ONCE = PLAN.with_strategy("all_at_once")
+PASS = (Check("failed", 0.0, 0.1, "passed", "0 of 1000"),)
+FAIL = (Check("failed", 0.5, 0.1, "failed", "500 of 1000"),)
 
 
 def package(version: str) -> Package:
@@ -50,11 +49,11 @@ def package(version: str) -> Package:
 versions = st.sampled_from("1234")
 times = st.floats(0, 1000)
 attempts = st.integers(1, 6)
-plans = st.sampled_from([PLAN, PLAN.by("blue_green"), ONCE])
+plans = st.sampled_from([PLAN, PLAN.with_strategy("blue_green"), ONCE])
 
 
 def requested(
-    version: str, kind: Kind = "release", by_hand: bool = False, plan: Releasing = ONCE, at: float = 0.0
+    version: str, kind: Kind = "release", by_hand: bool = False, plan: ReleasePlan = ONCE, at: float = 0.0
 ) -> Requested:
     return Requested(package(version), kind, "because", by_hand, ("a", "b"), plan, 60, 10, at)
 
@@ -68,7 +67,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Promoted, attempts, versions, times),
     st.builds(Baked, attempts, st.just(PASS), times),
     st.builds(Drained, versions.map(lambda v: f"v{v}"), times),
-    st.builds(Recorded, st.none() | versions, st.none() | versions, st.integers(0, 3), times),
+    st.builds(Synced, st.tuples(*[st.none() | versions] * 3), st.integers(0, 3), times),
     st.builds(
         Steered, st.sampled_from(["pause", "resume", "promote", "freeze", "thaw"]), st.just("a hand"), times
     ),
@@ -76,29 +75,31 @@ events: st.SearchStrategy[Event] = st.one_of(
 
 
 def wanted_split(state: State) -> Split:
-    (route,) = [a for a in machine.wants(state) if isinstance(a, Route)]
+    (route,) = [a for a in machine.actions(state) if isinstance(a, Route)]
     return route.split
 
 
 @given(st.lists(events, max_size=60))
 @settings(max_examples=2000, deadline=None)
-def test_no_history_leaves_traffic_on_an_arm_that_was_not_shown_healthy(history: list[Event]) -> None:
+def test_no_history_leaves_traffic_on_a_revision_that_was_not_shown_healthy(history: list[Event]) -> None:
     state = State()
     shown: set[str] = set()
     for event in history:
         if isinstance(event, Healthy) and state.phase == "warming" and event.attempt == state.attempt:
             assert state.challenger
-            shown.add(state.challenger.arm)
-        if isinstance(event, Halted) and state.champion and event.arm not in shown:
-            continue  # `observe` names one of the two arms
+            shown.add(state.challenger.revision)
+        if isinstance(event, Halted) and state.champion and event.revision not in shown:
+            continue  # `observe` names one of the two revisions
         state, actions = step(state, event)
         split = wanted_split(state)
         assert sum(split.weights.values()) in (0, 100)
-        named = {*split.weights, split.mirror, split.spare} - {""}
+        named = {*split.weights, split.mirror, split.fallback} - {""}
         assert named <= shown
-        assert named <= {a.package.arm for a in actions if isinstance(a, Serve)}, "what has traffic is kept running"
-        assert not named & {p.arm for p in state.draining}
-        assert len(split.weights) <= 1 or state.phase == "trial", "one arm has all traffic but on trial"
+        assert named <= {a.package.revision for a in actions if isinstance(a, Serve)}, (
+            "what has traffic is kept running"
+        )
+        assert not named & {p.revision for p in state.draining}
+        assert len(split.weights) <= 1 or state.phase == "trial", "one revision has all traffic but on trial"
 
 
 @given(st.lists(events, max_size=60), events)
@@ -106,9 +107,9 @@ def test_no_history_leaves_traffic_on_an_arm_that_was_not_shown_healthy(history:
 def test_an_event_twice_does_no_more_than_once(history: list[Event], event: Event) -> None:
     once = machine.fold([*history, event])
     twice = machine.fold([*history, event, event])
-    if not isinstance(event, Recorded | Requested | Steered):
+    if not isinstance(event, Synced | Requested | Steered):
         assert once == twice
-    assert once.champion == twice.champion or isinstance(event, Recorded)
+    assert once.champion == twice.champion or isinstance(event, Synced)
     assert once.former == twice.former
 
 
@@ -118,7 +119,7 @@ def test_every_history_ends_when_the_events_stop(history: list[Event]) -> None:
     """With nothing but the clock and an empty fleet, a release ends in champion, challenger or halted."""
     state = machine.fold([*history, Steered("resume", "go on")])
     for _ in range(12):
-        event = observe(state, Fleet(hosts=frozenset("ab")), now=1e9)
+        event = next_event(state, Fleet(hosts=frozenset("ab")), now=1e9)
         if event is None:
             break
         state = step(state, event)[0]
@@ -130,31 +131,8 @@ def test_every_history_ends_when_the_events_stop(history: list[Event]) -> None:
 @settings(max_examples=500, deadline=None)
 def test_events_come_back_from_the_ledger_as_they_went(history: list[Event]) -> None:
     for event in history:
-        kind, body = entries.to_body(event)
-        assert entries.from_body(kind, body, event.at, 2, State()) == event
-
-
-def test_a_ledger_of_the_first_format_is_read() -> None:
-    """As the first release of Ratchet wrote it: two releases and a rollback."""
-    one, two = ({"package": vars(package(v)), "kind": "release", "why": "w", "by_hand": False, "warm_seconds": 9.0,
-                 "turn_seconds": 9.0} for v in "12")  # fmt: skip
-    back = {**one, "kind": "rollback", "by_hand": True}
-    told: list[tuple[str, Mapping]] = [
-        ("requested", one), ("healthy", {"version": "1", "told": {"golden": 32}}), ("promoted", {"version": "1"}),
-        ("recorded", {"champion": "1", "previous": None, "outcomes": 1}),
-        ("requested", two), ("healthy", {"version": "2", "told": {}}), ("promoted", {"version": "2"}),
-        ("drained", {"version": "1"}), ("requested", back), ("failed", {"version": "2", "why": "late"}),
-        ("healthy", {"version": "1", "told": {}}), ("promoted", {"version": "1"}),
-    ]  # fmt: skip
-    state = State()
-    for kind, body in told:
-        event = entries.from_body(kind, body, 1.0, 1, state)
-        state = step(state, event)[0] if event else state
-    assert state.champion == package("1")
-    assert state.former == (package("1"), package("2"))
-    assert state.rolled_back == {"v2"}
-    assert (state.phase, state.draining) == ("idle", (package("2"),))
-    assert [o.outcome for o in state.outcomes] == ["promoted", "promoted", "rolled back"]
+        kind, body = event_codec.to_body(event)
+        assert event_codec.from_body(kind, body, event.at) == event
 
 
 def through(state: State, *made: Event) -> State:
@@ -166,10 +144,10 @@ def through(state: State, *made: Event) -> State:
 def promoted(state: State, version: str, kind: Kind = "release", by_hand: bool = False) -> State:
     n = state.attempt + 1
     state = through(state, requested(version, kind, by_hand), Healthy(n, {"a": 1.0, "b": 1.0}), Promoted(n, version))
-    return through(state, *(Drained(p.arm) for p in state.draining))
+    return through(state, *(Drained(p.revision) for p in state.draining))
 
 
-def on_trial(plan: Releasing = PLAN) -> State:
+def on_trial(plan: ReleasePlan = PLAN) -> State:
     state = promoted(State(), "1")
     return through(state, requested("2", plan=plan), Healthy(2, {"a": 1.0, "b": 1.0}))
 
@@ -200,7 +178,7 @@ def test_a_second_release_is_refused_while_one_is_under_way_or_bakes() -> None:
     for phase in ("trial", "baking"):
         refused = machine.refusal(state, requested("3"))
         assert refused is not None
-        assert ("under way" if phase == "trial" else "bakes") in refused.what
+        assert ("in progress" if phase == "trial" else "bake time") in refused.what
         state = through(state, *(Passed(2, n, PASS) for n in range(3)), Promoted(2, "2"))
 
 
@@ -216,10 +194,10 @@ def test_a_version_whose_requests_the_other_answers_does_not_pass_for_well() -> 
     at_half = through(trial, Passed(2, 0, PASS), Passed(2, 1, PASS))
     hangs, stalls = {"v1": frozenset({("h", 1)}), "v2": frozenset()}, {"v1": frozenset(), "v2": frozenset()}
     for state, served in ((trial, False), (at_half, True), (baking, True)):
-        assert away(state, replace(fleet(), healthy=hangs)) == served
-        assert not away(state, replace(fleet(), healthy=stalls)), "then it is not this version's fault alone"
+        assert on_fallback(state, replace(fleet(), healthy=hangs)) == served
+        assert not on_fallback(state, replace(fleet(), healthy=stalls)), "then it is not this version's fault alone"
     for state in (at_half, baking):
-        found = observe(state, replace(fleet(), away=6.0), PASS, None, 1e9)
+        found = next_event(state, replace(fleet(), fallback_seconds=6.0), PASS, None, 1e9)
         assert isinstance(found, Failed)
         assert "healthy on no host for 6 s" in found.why
 
@@ -233,7 +211,7 @@ def test_who_is_refused_is_told_what_to_do_in_that_very_phase() -> None:
         assert f"ratchet release {order} r" in refused.next
     refused = machine.refusal(baking, replace(requested("2"), package=replace(package("2"))))
     assert refused is not None
-    assert "serves already" in refused.what
+    assert "already serves" in refused.what
     frozen = step(trial, Steered("freeze", "holidays"))[0]
     again = machine.refusal(frozen, Steered("freeze", "another"))
     assert again is not None
@@ -259,11 +237,11 @@ def test_a_canary_takes_its_steps_one_by_one_and_only_on_its_own_evidence() -> N
     state = through(state, Steered("resume", "go"), Passed(2, 1, PASS))
     assert wanted_split(state) == Split({"v1": 50, "v2": 50})
     state = through(state, Passed(2, 2, PASS))
-    assert wanted_split(state) == Split({"v2": 100}, spare="v1")
+    assert wanted_split(state) == Split({"v2": 100}, fallback="v1")
     state = through(state, Promoted(2, "2", 1000.0))
     assert (state.phase, state.deadline) == ("baking", 1100.0)
     assert wanted_split(state) == Split({"v2": 100}, "v1", PLAN.bake_mirror, "v1")
-    assert {a.package.version for a in machine.wants(state) if isinstance(a, Serve)} == {"1", "2"}
+    assert {a.package.version for a in machine.actions(state) if isinstance(a, Serve)} == {"1", "2"}
     assert through(state, Baked(2)).draining == (package("1"),)
 
 
@@ -274,14 +252,14 @@ def test_whatever_fails_first_the_champion_keeps_all_traffic() -> None:
         failed = through(state, *forward[:n], Failed(2, "it crashed"))
         assert failed.champion == package("1")
         assert wanted_split(failed) == Split({"v1": 100})
-        assert Keep(package("2")) in machine.wants(failed), "it finishes what it has"
+        assert Keep(package("2")) in machine.actions(failed), "it finishes what it has"
         outcome = "rolled back" if 0 < n < len(forward) else "failed"
         assert failed.outcomes[-1] == Outcome("2", outcome, "it crashed")
         assert (failed.rolled_back == {"v2"}) == (outcome == "rolled back"), "what had its chance waits for a hand"
 
 
 def test_a_failure_in_the_bake_time_turns_back_to_the_warm_champion_at_once() -> None:
-    state = through(on_trial(ONCE.by("canary")), Promoted(2, "2"))
+    state = through(on_trial(ONCE), Promoted(2, "2"))
     assert state.phase == "idle", "all at once has no bake time"
     state = through(on_trial(), *(Passed(2, n, PASS) for n in range(3)), Promoted(2, "2"))
     state = through(state, Failed(2, "it rots"))
@@ -291,11 +269,11 @@ def test_a_failure_in_the_bake_time_turns_back_to_the_warm_champion_at_once() ->
     assert Outcome("2", "rolled back", "it rots") in state.outcomes
 
 
-def test_both_arms_sick_keeps_the_better_one_and_waits_for_a_person() -> None:
+def test_both_revisions_sick_keeps_the_better_one_and_waits_for_a_person() -> None:
     state = through(on_trial(), Halted(2, "v1", "both fail", FAIL))
     assert (state.phase, wanted_split(state)) == ("halted", Split({"v1": 100}))
-    assert observe(state, Fleet(hosts=frozenset("ab")), FAIL, True, 1e9) is None
-    assert wanted_split(through(state, Steered("promote", "I know"))) == Split({"v2": 100}, spare="v1")
+    assert next_event(state, Fleet(hosts=frozenset("ab")), FAIL, True, 1e9) is None
+    assert wanted_split(through(state, Steered("promote", "I know"))) == Split({"v2": 100}, fallback="v1")
     assert through(state, Failed(2, "aborted")).phase == "idle"
 
 
@@ -306,77 +284,94 @@ def test_a_crash_of_the_champion_is_no_reason_to_release() -> None:
 
 def test_the_aliases_are_asked_for_until_mlflow_takes_them() -> None:
     state = promoted(promoted(State(), "1"), "2")
-    (record,) = [a for a in machine.wants(state) if isinstance(a, Record)]
-    assert (record.champion, record.previous) == ("2", "1")
-    state = step(state, Recorded("2", "1", len(record.outcomes)))[0]
-    assert not [a for a in machine.wants(state) if isinstance(a, Record)]
+    (sync,) = [a for a in machine.actions(state) if isinstance(a, Sync)]
+    assert sync.aliases == ("2", None, "1")
+    state = step(state, Synced(sync.aliases, len(sync.outcomes)))[0]
+    assert not [a for a in machine.actions(state) if isinstance(a, Sync)]
 
 
-def arm(version: str, host: str, since: float = 1.0, **more: object) -> Arm:
-    at = Arm("r", f"v{version}", host, "127.0.0.1", int(version) + 10 * ord(host), "running", True, since, True)
+def test_challenger_is_the_version_on_trial_and_nobody_afterwards() -> None:
+    state = through(promoted(State(), "1"), requested("2", plan=PLAN))
+    assert machine.aliases(state) == ("1", "2", None)
+    assert machine.aliases(through(state, Healthy(2, {"a": 1.0}))) == ("1", "2", None)
+    assert machine.aliases(through(state, Failed(2, "it crashed"))) == ("1", None, None)
+    assert machine.aliases(promoted(promoted(State(), "1"), "2")) == ("2", None, "1")
+    back = through(promoted(promoted(State(), "1"), "2"), requested("1", "rollback", True))
+    assert machine.aliases(back) == ("2", None, "1"), "a rollback is no challenger"
+
+
+def revision(version: str, host: str, since: float = 1.0, **more: object) -> Endpoint:
+    at = Endpoint("r", f"v{version}", host, "127.0.0.1", int(version) + 10 * ord(host), "running", True, since, True)
     return replace(at, **more)  # type: ignore[arg-type]
 
 
-def fleet(*arms: Arm, **more: object) -> Fleet:
+def fleet(*revisions: Endpoint, **more: object) -> Fleet:
     hosts = frozenset("ab")
-    return replace(Fleet(tuple(arms), hosts, hosts), **more)  # type: ignore[arg-type]
+    return replace(Fleet(tuple(revisions), hosts, hosts), **more)  # type: ignore[arg-type]
 
 
-def test_what_observe_finds_on_a_trial() -> None:
+def test_the_next_event_of_a_trial_follows_from_fleet_and_evidence() -> None:
     state = replace(on_trial(), deadline=100.0)
-    both = fleet(*(arm(v, h) for v in "12" for h in "ab"))
+    both = fleet(*(revision(v, h) for v in "12" for h in "ab"))
     inconclusive = (replace(PASS[0], outcome="inconclusive"),)
-    assert observe(state, both, (), None, 1.0) is None, "no figures are no pass"
-    assert observe(state, both, inconclusive, None, 1.0) is None
-    assert observe(state, both, (replace(PASS[0], outcome="error"),), None, 1.0) is None
-    assert observe(state, both, PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
-    failed = observe(state, both, FAIL, None, 1.0)
+    assert next_event(state, both, (), None, 1.0) is None, "no figures are no pass"
+    assert next_event(state, both, inconclusive, None, 1.0) is None
+    assert next_event(state, both, (replace(PASS[0], outcome="error"),), None, 1.0) is None
+    assert next_event(state, both, PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
+    failed = next_event(state, both, FAIL, None, 1.0)
     assert isinstance(failed, Failed)
     assert failed.why == "failed: 500 of 1000, at the comparison"
-    late = observe(state, both, inconclusive, None, 101.0)
+    late = next_event(state, both, inconclusive, None, 101.0)
     assert isinstance(late, Failed)
     assert "too little evidence in time" in late.why
-    assert observe(state, both, FAIL, True, 1.0) == Halted(2, "v1", "both arms fail", FAIL, 1.0)
-    again = fleet(arm("1", "a"), arm("2", "a", since=5.0), arm("2", "b"))
-    assert observe(state, again, PASS, None, 1.0) == Failed(2, "its process died on host a", PASS, 1.0)
-    rebooted = fleet(arm("1", "a", since=5.0), arm("2", "a", since=5.0), arm("1", "b"), arm("2", "b"))
-    assert observe(state, rebooted, PASS, None, 1.0) == Passed(2, 0, PASS, 1.0), "the host began anew, with all on it"
-    one = fleet(arm("2", "a"), hosts=frozenset("a"))
-    assert observe(state, one, PASS, None, 1.0) == Passed(2, 0, PASS, 1.0), "half of its hosts is no majority lost"
-    lost = observe(state, fleet(hosts=frozenset()), PASS, None, 1.0)
+    assert next_event(state, both, FAIL, True, 1.0) == Halted(2, "v1", "both revisions are unhealthy", FAIL, 1.0)
+    again = fleet(revision("1", "a"), revision("2", "a", since=5.0), revision("2", "b"))
+    assert next_event(state, again, PASS, None, 1.0) == Failed(2, "its process died on host a", PASS, 1.0)
+    rebooted = fleet(
+        revision("1", "a", since=5.0), revision("2", "a", since=5.0), revision("1", "b"), revision("2", "b")
+    )
+    assert next_event(state, rebooted, PASS, None, 1.0) == Passed(2, 0, PASS, 1.0), (
+        "the host began anew, with all on it"
+    )
+    one = fleet(revision("2", "a"), hosts=frozenset("a"))
+    assert next_event(state, one, PASS, None, 1.0) == Passed(2, 0, PASS, 1.0), "half of its hosts is no majority lost"
+    lost = next_event(state, fleet(hosts=frozenset()), PASS, None, 1.0)
     assert isinstance(lost, Failed)
     assert "majority" in lost.why
 
 
 def test_a_release_waits_for_every_host_that_it_asked_and_not_for_the_dead() -> None:
     state = through(promoted(State(), "1"), requested("2", plan=PLAN))
-    assert observe(state, fleet(arm("2", "a")), now=1.0) is None
-    stale = fleet(arm("2", "a"), arm("2", "b"), current=frozenset("a"))
-    assert observe(state, stale, now=1.0) is None, "that host may be about to stop it"
-    assert isinstance(observe(state, fleet(arm("2", "a"), arm("2", "b")), now=1.0), Healthy)
-    alone = fleet(arm("2", "a"), hosts=frozenset("a"))
-    assert isinstance(observe(state, alone, now=1.0), Healthy)
-    assert isinstance(observe(state, fleet(hosts=frozenset()), now=1.0), Failed)
-    broken = fleet(arm("2", "a", fault="its SHA-256 is another"), arm("2", "b"))
-    assert observe(state, broken, now=1.0) == Failed(2, "its SHA-256 is another (on host a)", (), 1.0)
+    assert next_event(state, fleet(revision("2", "a")), now=1.0) is None
+    stale = fleet(revision("2", "a"), revision("2", "b"), current=frozenset("a"))
+    assert next_event(state, stale, now=1.0) is None, "that host may be about to stop it"
+    assert isinstance(next_event(state, fleet(revision("2", "a"), revision("2", "b")), now=1.0), Healthy)
+    alone = fleet(revision("2", "a"), hosts=frozenset("a"))
+    assert isinstance(next_event(state, alone, now=1.0), Healthy)
+    assert isinstance(next_event(state, fleet(hosts=frozenset()), now=1.0), Failed)
+    broken = fleet(revision("2", "a", fault="its SHA-256 is another"), revision("2", "b"))
+    assert next_event(state, broken, now=1.0) == Failed(2, "its SHA-256 is another (on host a)", (), 1.0)
 
 
 def test_a_host_with_several_gpus_is_warm_when_each_has_a_process_that_is() -> None:
     state = through(promoted(State(), "1"), requested("2", plan=PLAN))
-    two = [arm("2", "a"), replace(arm("2", "b"), gpu="0"), replace(arm("2", "b"), gpu="1", since=3.0)]
-    assert observe(state, fleet(*two), now=1.0) == Healthy(2, {"a": two[0].since, "b": 3.0}, 1.0)
-    assert observe(state, fleet(*two[:2], replace(two[2], ready=False)), now=1.0) is None
+    two = [revision("2", "a"), replace(revision("2", "b"), gpu="0"), replace(revision("2", "b"), gpu="1", since=3.0)]
+    assert next_event(state, fleet(*two), now=1.0) == Healthy(2, {"a": two[0].since, "b": 3.0}, 1.0)
+    assert next_event(state, fleet(*two[:2], replace(two[2], ready=False)), now=1.0) is None
     state = through(state, Healthy(2, {"a": two[0].since, "b": 3.0}))
-    old = [arm("1", "a"), arm("1", "b")]
-    assert observe(state, fleet(*two, *old), PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
+    old = [revision("1", "a"), revision("1", "b")]
+    assert next_event(state, fleet(*two, *old), PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
     again = fleet(*two[:2], replace(two[2], since=9.0), *old)
-    assert observe(state, again, PASS, None, 1.0) == Failed(2, "its process died on host b", PASS, 1.0)
+    assert next_event(state, again, PASS, None, 1.0) == Failed(2, "its process died on host b", PASS, 1.0)
 
 
 def test_what_a_killed_supervisord_left_behind_does_not_make_a_new_process_a_dead_one() -> None:
-    state = replace(on_trial(), hosts=("a",), began={"a": 1.0})
-    left, new = replace(arm("1", "a"), state="orphan"), [arm("1", "a", since=9.0), arm("2", "a", since=9.0)]
-    assert observe(state, fleet(left, *new, hosts=frozenset("a")), PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
+    state = replace(on_trial(), hosts=("a",), started={"a": 1.0})
+    left, new = (
+        replace(revision("1", "a"), state="orphan"),
+        [revision("1", "a", since=9.0), revision("2", "a", since=9.0)],
+    )
+    assert next_event(state, fleet(left, *new, hosts=frozenset("a")), PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
 
 
 def test_a_mended_package_that_fails_says_nothing_of_the_version_that_serves() -> None:
@@ -413,12 +408,12 @@ class ASimulatedFleet(RuleBasedStateMachine):
     """
 
     @initialize()
-    def begin(self) -> None:
+    def start_empty(self) -> None:
         self.state = State()
-        self.arms: dict[tuple[str, str, int], Arm] = {}
-        self.split, self.places = Split(), dict[str, tuple[Place, ...]]()
-        self.told: dict[str, tuple[int, tuple[Arm, ...]]] = {}
-        self.known: dict[str, tuple[State, dict[str, tuple[Place, ...]]]] = {}
+        self.revisions: dict[tuple[str, str, int], Endpoint] = {}
+        self.split, self.addresses = Split(), dict[str, tuple[HostPort, ...]]()
+        self.told: dict[str, tuple[int, tuple[Endpoint, ...]]] = {}
+        self.known: dict[str, tuple[State, dict[str, tuple[HostPort, ...]]]] = {}
         self.gone: set[str] = set()
         self.now, self.port = 0.0, 3100
         self.shown: set[str] = set()
@@ -430,11 +425,11 @@ class ASimulatedFleet(RuleBasedStateMachine):
         if event:
             if isinstance(event, Healthy):
                 assert self.state.challenger
-                self.shown.add(self.state.challenger.arm)
+                self.shown.add(self.state.challenger.revision)
             self.state = step(self.state, event)[0]
 
     @rule(version=versions, plan=plans, asked=st.sets(hosts, min_size=1))
-    def somebody_releases(self, version: str, plan: Releasing, asked: set[str]) -> None:
+    def somebody_releases(self, version: str, plan: ReleasePlan, asked: set[str]) -> None:
         self.enter(replace(requested(version, "release", True, plan, self.now), hosts=tuple(sorted(asked))))
 
     @rule()
@@ -450,42 +445,34 @@ class ASimulatedFleet(RuleBasedStateMachine):
     def somebody_aborts(self) -> None:
         self.enter(Failed(self.state.attempt, "aborted", (), self.now))
 
-    @rule(host=hosts)
-    def a_flow_places(self, host: str) -> None:
-        challenger = self.state.challenger
-        if challenger and self.state.phase == "warming" and not self.find(host, challenger.arm):
-            self.start(host, challenger)
-
     @rule(rounds=st.integers(1, 4))
     def all_goes_well_for_a_while(self, rounds: int) -> None:
         for _ in range(rounds):
-            for host in self.state.hosts:
-                self.a_flow_places(host)
             self.round()
 
     @rule(host=hosts, version=versions)
     def a_bento_dies_and_comes_back(self, host: str, version: str) -> None:
-        for key, a in self.arms.items():
+        for key, a in self.revisions.items():
             if key[:2] == (host, f"v{version}") and a.state != "orphan":  # nobody would begin that one again
-                self.arms[key] = replace(a, state="starting", ready=False, since=self.now)
+                self.revisions[key] = replace(a, state="starting", ready=False, since=self.now)
 
     @rule(host=hosts, version=versions)
     def a_bento_does_not_stay_alive(self, host: str, version: str) -> None:
-        for key, a in self.arms.items():
+        for key, a in self.revisions.items():
             if key[:2] == (host, f"v{version}"):
-                self.arms[key] = replace(a, state="failed", ready=False)
+                self.revisions[key] = replace(a, state="failed", ready=False)
 
     @rule(version=versions, gpu=st.sampled_from(["0", "1"]))
     def the_bento_of_one_gpu_fails(self, version: str, gpu: str) -> None:
-        for key, a in self.arms.items():
-            if (a.arm, a.gpu) == (f"v{version}", gpu):
-                self.arms[key] = replace(a, state="failed", ready=False)
+        for key, a in self.revisions.items():
+            if (a.revision, a.gpu) == (f"v{version}", gpu):
+                self.revisions[key] = replace(a, state="failed", ready=False)
 
     @rule(host=hosts)
     def a_supervisor_dies(self, host: str) -> None:
-        for key, a in self.arms.items():
+        for key, a in self.revisions.items():
             if key[0] == host and a.state == "running":
-                self.arms[key] = replace(a, state="orphan")
+                self.revisions[key] = replace(a, state="orphan")
 
     @rule(host=hosts)
     def a_host_goes_or_comes(self, host: str) -> None:
@@ -503,26 +490,30 @@ class ASimulatedFleet(RuleBasedStateMachine):
     def the_figures_are(self, checks: tuple[Check, ...]) -> None:
         self.checks = checks
 
-    def find(self, host: str, name: str) -> list[Arm]:
-        return [a for key, a in self.arms.items() if key[:2] == (host, name) and a.state in ("running", "starting")]
+    def find(self, host: str, name: str) -> list[Endpoint]:
+        return [
+            a for key, a in self.revisions.items() if key[:2] == (host, name) and a.state in ("running", "starting")
+        ]
 
     def start(self, host: str, wanted: Package) -> None:
-        self.arms = {k: a for k, a in self.arms.items() if not (k[:2] == (host, wanted.arm) and a.state == "failed")}
-        there = {a.gpu for a in self.find(host, wanted.arm)}
+        self.revisions = {
+            k: a for k, a in self.revisions.items() if not (k[:2] == (host, wanted.revision) and a.state == "failed")
+        }
+        there = {a.gpu for a in self.find(host, wanted.revision)}
         for gpu in [g for g in GPUS[host] if g not in there]:
             self.port += 1
-            made = Arm("r", wanted.arm, host, "127.0.0.1", self.port, "starting", False, self.now, gpu=gpu)
-            self.arms[host, wanted.arm, self.port] = made
+            made = Endpoint("r", wanted.revision, host, "127.0.0.1", self.port, "starting", False, self.now, gpu=gpu)
+            self.revisions[host, wanted.revision, self.port] = made
 
     @rule()
     def become_ready(self) -> None:
-        for key, a in self.arms.items():
+        for key, a in self.revisions.items():
             if a.state == "starting":
-                self.arms[key] = replace(a, state="running", ready=True)
+                self.revisions[key] = replace(a, state="running", ready=True)
 
     @rule(host=hosts)
     def a_host_learns(self, host: str) -> None:
-        self.known[host] = (self.state, dict(self.places))
+        self.known[host] = (self.state, dict(self.addresses))
 
     @rule(host=hosts, stop=st.integers(0, 6))
     def a_host_ticks_and_dies(self, host: str, stop: int) -> None:
@@ -531,24 +522,26 @@ class ASimulatedFleet(RuleBasedStateMachine):
 
     def host_ticks(self, host: str, stop: int) -> None:
         state, declared = self.known.get(host, (State(), {}))
-        mine = [a for k, a in self.arms.items() if k[0] == host]
-        for operation in reconcile.host_plan(machine.wants(state), mine, declared, state.champion)[:stop]:
+        mine = [a for k, a in self.revisions.items() if k[0] == host]
+        for operation in reconcile.host_plan(machine.actions(state), mine, declared, state.champion)[:stop]:
             self.done += not isinstance(operation, reconcile.Point)
             match operation:
                 case reconcile.Start(wanted):
                     self.start(host, wanted)
-                case reconcile.Prove(_, a):
-                    self.arms[host, a.arm, a.port] = replace(a, proven=True)
+                case reconcile.Verify(_, a):
+                    self.revisions[host, a.revision, a.port] = replace(a, verified=True)
                 case reconcile.Stop(name):
-                    for key in [k for k in self.arms if k[:2] == (host, name)]:
-                        self.ends(self.arms.pop(key))
+                    for key in [k for k in self.revisions if k[:2] == (host, name)]:
+                        self.ends(self.revisions.pop(key))
                 case reconcile.EndOrphan(a):
-                    self.ends(self.arms.pop((host, a.arm, a.port)))
-        self.told[host] = (state.attempt, tuple(a for k, a in self.arms.items() if k[0] == host))
+                    self.ends(self.revisions.pop((host, a.revision, a.port)))
+        self.told[host] = (state.attempt, tuple(a for k, a in self.revisions.items() if k[0] == host))
 
-    def ends(self, a: Arm) -> None:
-        if self.gateway and self.split.weights.get(a.arm):
-            assert a.place not in self.places.get(a.arm, ()), "nothing that the gateway sends requests is stopped"
+    def ends(self, a: Endpoint) -> None:
+        if self.gateway and self.split.weights.get(a.revision):
+            assert a.host_port not in self.addresses.get(a.revision, ()), (
+                "nothing that the gateway sends requests is stopped"
+            )
 
     @rule(stop=st.integers(0, 2))
     def a_controller_ticks_and_dies(self, stop: int) -> None:
@@ -557,40 +550,40 @@ class ASimulatedFleet(RuleBasedStateMachine):
     def tick(self, stop: int = 2) -> None:
         seen = self.fleet()
         if stop:
-            event = observe(self.state, seen, self.checks, None, self.now)
+            event = next_event(self.state, seen, self.checks, None, self.now)
             if isinstance(event, Halted | Passed | Failed | Healthy | Promoted | Baked):
                 assert event.attempt == self.state.attempt
             self.enter(event)
         if stop > 1 and self.gateway:
-            operation = reconcile.traffic_plan(machine.wants(self.state), seen)
+            operation = reconcile.traffic_plan(machine.actions(self.state), seen)
             self.done += operation is not None
             match operation:
-                case reconcile.Declare(places):
-                    self.places = dict(places)
-                case reconcile.Turn(split):
-                    assert {*split.weights, split.mirror, split.spare} - {""} <= self.places.keys(), (
+                case reconcile.SetEndpoints(addresses):
+                    self.addresses = dict(addresses)
+                case reconcile.SetSplit(split):
+                    assert {*split.weights, split.mirror, split.fallback} - {""} <= self.addresses.keys(), (
                         "the gateway knows them"
                     )
                     self.split = split
-                case reconcile.Close():
-                    self.split, self.places = Split(), {}
+                case reconcile.Finalize():
+                    self.split, self.addresses = Split(), {}
 
     def fleet(self) -> Fleet:
         living = frozenset(h for h in self.told if h not in self.gone)
-        arms = tuple(a for h in living for a in self.told[h][1])
-        up = {a.place for k, a in self.arms.items() if a.ready and k[0] not in self.gone}
-        healthy = {name: frozenset(places) & up for name, places in self.places.items()}
+        revisions = tuple(a for h in living for a in self.told[h][1])
+        up = {a.host_port for k, a in self.revisions.items() if a.ready and k[0] not in self.gone}
+        healthy = {name: frozenset(addresses) & up for name, addresses in self.addresses.items()}
         current = frozenset(h for h in living if self.told[h][0] == self.state.attempt)
-        return Fleet(arms, living, current, self.gateway, self.split, self.places, healthy, {})
+        return Fleet(revisions, living, current, self.gateway, self.split, self.addresses, healthy, {})
 
     @invariant()
     def traffic_is_on_what_was_shown_healthy(self) -> None:
-        assert {*self.split.weights, self.split.mirror, self.split.spare} - {""} <= self.shown
+        assert {*self.split.weights, self.split.mirror, self.split.fallback} - {""} <= self.shown
 
     @invariant()
-    def traffic_is_where_the_ledger_names_an_arm(self) -> None:
-        named = {p.arm for p in (self.state.champion, self.state.challenger, self.state.warm) if p}
-        assert {*self.split.weights, self.split.spare} - {""} <= named | {p.arm for p in self.state.draining}
+    def traffic_is_where_the_ledger_names_an_revision(self) -> None:
+        named = {p.revision for p in (self.state.champion, self.state.challenger, self.state.warm) if p}
+        assert {*self.split.weights, self.split.fallback} - {""} <= named | {p.revision for p in self.state.draining}
 
     def teardown(self) -> None:
         """When the faults stop, the fleet comes to rest as the ledger says, and then nothing is planned."""
@@ -604,11 +597,11 @@ class ASimulatedFleet(RuleBasedStateMachine):
         assert self.done == 0, "a fleet that is right is left alone"
         assert self.state.phase in ("idle", "halted")
         if self.state.champion and self.state.phase == "idle":
-            assert self.split == Split({self.state.champion.arm: 100})
-            whole = {(h, self.state.champion.arm, gpu) for h in HOSTS for gpu in GPUS[h]}
-            assert {(a.host, a.arm, a.gpu) for a in self.arms.values()} == whole
-            assert len(self.arms) == len(whole)
-            assert set(self.places[self.state.champion.arm]) == {a.place for a in self.arms.values()}
+            assert self.split == Split({self.state.champion.revision: 100})
+            whole = {(h, self.state.champion.revision, gpu) for h in HOSTS for gpu in GPUS[h]}
+            assert {(a.host, a.revision, a.gpu) for a in self.revisions.values()} == whole
+            assert len(self.revisions) == len(whole)
+            assert set(self.addresses[self.state.champion.revision]) == {a.host_port for a in self.revisions.values()}
 
     def round(self) -> None:
         for host in HOSTS:

@@ -59,9 +59,9 @@ from ratchet.series import SeriesContract
 from ratchet.texts import TextContract
 assert keras.backend.backend() == sys.argv[1]
 chance = np.random.default_rng(0)
-kinds = ((ImageContract(28, 28), 10), (TextContract(length=16, words=50), 2), (SeriesContract(0, 99), 24))
+kinds = ((ImageContract(28, 28), 10), (TextContract(max_tokens=16, vocabulary_size=50), 2), (SeriesContract(0, 99), 24))
 for contract, width in kinds:
-    x = contract.features(contract.made(32, chance), ("hello", "world"))
+    x = contract.features(contract.synthesize(32, chance), ("hello", "world"))
     forecasts = contract.kind == "series"
     y = chance.uniform(0, 99, (32, width)).astype(np.float32) if forecasts else np.arange(32) % width
     for name in families(contract.kind):

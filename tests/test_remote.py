@@ -159,7 +159,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             finally:
                 for machine in machines:
                     machine.ratchet("host", "stop", "--name", machine.name)
-                    assert not processes.marked(Settings(home=base / machine.name / "hosts" / machine.name).mark)
+                    assert not processes.marked(Settings(home=base / machine.name / "hosts" / machine.name).marker)
 
 
 def test_hosts_on_other_machines_serve_what_is_released(fleet: Fleet) -> None:
@@ -184,7 +184,9 @@ def test_a_machine_that_is_cut_off_is_left_out_and_serves_again_when_it_is_back(
         assert seen.failed == failed, "once it is left out, nobody is sent there"
         lost.cable("up")
         until(lambda: lost.name in fleet.serving(), 60)
-    print(f"a machine was cut off: callers saw {dict(seen.codes)}; longest without an answer {seen.outage:.1f} s")
+    print(
+        f"a machine was cut off: callers saw {dict(seen.codes)}; max_characters without an answer {seen.outage:.1f} s"
+    )
     assert seen.failed <= 4, "at most what was under way on it"
 
 

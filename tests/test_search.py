@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 names = {{"__name__": "small_fashion", "__file__": "{0}"}}
 exec(compile(Path("{0}").read_text(), "{0}", "exec"), names)
-recipe = replace(names["recipe"], releasing=names["recipe"].releasing.by("all_at_once"))
+recipe = replace(names["recipe"], release_plan=names["recipe"].release_plan.with_strategy("all_at_once"))
 """
 SEARCH = """
 from dataclasses import replace
@@ -115,10 +115,10 @@ def test_a_killed_search_goes_on_with_the_trials_that_are_left(stack: Running) -
 SLIM = """
 from dataclasses import replace
 from models import candidate, registry, variants
-from releases import requests
-version = registry.version("small-fashion", requests.state_of("small-fashion").champion.version)
+from releases import api
+version = registry.version("small-fashion", api.state_of("small-fashion").champion.version)
 found = candidate.read(version)
-assert all(v.milliseconds for v in found.variants), "the host measured every form"
+assert all(v.latency_ms for v in found.variants), "the host measured every form"
 variants.keep(found, tuple(replace(v, packaged=v.name == "int8") for v in found.variants))
 """
 

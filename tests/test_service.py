@@ -21,19 +21,19 @@ import psutil
 import pytest
 from PIL import Image
 
-from bentos import golden, records
-from bentos.records import Records
+from bentos import golden
+from bentos.recent_answers import RecentAnswers
 from ratchet import lock
 from ratchet.answers import Classes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Count
 from ratchet.fleet.host import Host
 from ratchet.images import ImageContract
-from ratchet.recipe import Bound, Releasing
+from ratchet.recipe import Bound, ReleasePlan
 from ratchet.settings import TELEMETRY_OFF, Settings
 from releases.evidence import outcome
-from releases.figures import Reader
-from releases.observer import Observer, inputs
+from releases.evidence_collector import EvidenceCollector, inputs
+from releases.metrics_reader import MetricsReader
 from tests.bentos import put, ready
 from tests.conftest import Built, free_ports, host_alone
 
@@ -85,17 +85,17 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         if "__pycache__" not in str(p)
     }
     assert files == {
-        "bentofile.yaml", "bentos/__init__.py", "bentos/door.py", "bentos/model.py", "bentos/protocol.py",
-        "bentos/records.py", "bentos/service.py",
-        "ratchet/__init__.py", "ratchet/answers.py", "ratchet/contract.py", "ratchet/errors.py", "ratchet/explain.py",
+        "bentofile.yaml", "bentos/__init__.py", "bentos/request_guard.py", "bentos/model.py", "bentos/protocol.py",
+        "bentos/recent_answers.py", "bentos/service.py",
+        "ratchet/__init__.py", "ratchet/answers.py", "ratchet/contract.py", "ratchet/errors.py", "ratchet/attribution.py",
         "ratchet/images.py", "ratchet/session.py",
-        "model/dossier.html", "model/dossier.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
+        "model/model_card.html", "model/model_card.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip
 
 
 def test_it_answers_its_golden_set(url: str, built: Built) -> None:
     assert golden.replay(url, built.model) == 16
-    assert golden.device(url) == "cpu"
+    assert golden.device_of(url) == "cpu"
     p50, p99 = golden.latency(url, built.model, requests=50)
     assert 0 < p50 <= p99
 
@@ -124,7 +124,7 @@ def test_every_way_of_asking_gives_the_same_answer(url: str, built: Built) -> No
     import tritonclient.http as triton
 
     images = built.images[:8]
-    want = built.exported.answers(images)
+    want = built.exported.predict(images)
     client = triton.InferenceServerClient(url.removeprefix("http://"))
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -358,26 +358,26 @@ def asked(url: str, id: str, image: np.ndarray) -> None:
 def test_an_answer_is_known_by_its_requests_id_and_its_raw_input_where_the_recipe_allows_it(
     url: str, built: Built
 ) -> None:
-    told = httpx.get(f"{url}/ops/records", params={"after": 1 << 60}).json()
+    told = httpx.get(f"{url}/ops/recent", params={"after": 1 << 60}).json()
     asked(url, "one", built.images[0])
     golden.replay(url, built.model)  # of no id, so of no caller: not recorded
     asked(url, "one", built.images[1])
-    now = httpx.get(f"{url}/ops/records", params={"after": told["next"]}).json()
+    now = httpx.get(f"{url}/ops/recent", params={"after": told["next"]}).json()
     ids = [r["id"] for r in now["records"]]
     assert len(ids) == 2
     assert len(set(ids)) == 2, "the same id for another input is another request"
     assert base64.b64decode(now["records"][0]["input"]) == built.images[0].tobytes()
-    assert httpx.get(f"{url}/ops/records", params={"after": "nonsense"}).status_code == 200
-    silent = Records(ImageContract(28, 28), Classes(tuple("0123456789")), keep_inputs=False)
-    token = records.request.set("two")
+    assert httpx.get(f"{url}/ops/recent", params={"after": "nonsense"}).status_code == 200
+    silent = RecentAnswers(ImageContract(28, 28), Classes(tuple("0123456789")), keep_inputs=False)
+    token = recent_answers.request.set("two")
     silent.add(built.images[:2], np.eye(10, dtype=np.float32)[[3, 4]])
-    records.request.reset(token)
+    recent_answers.request.reset(token)
     assert [(r["answer"], r["input"]) for r in silent.after(0)["records"]] == [(3, "")]
 
 
 def test_a_readers_figures_are_those_since_it_began(url: str, built: Built) -> None:
     host, port = url.removeprefix("http://").split(":")
-    reader = Reader((host, int(port)))
+    reader = MetricsReader((host, int(port)))
     assert reader.look() == []
     for number in range(7):
         asked(url, f"id {number}", built.images[number])
@@ -390,43 +390,43 @@ def test_a_readers_figures_are_those_since_it_began(url: str, built: Built) -> N
     reader.look()
     assert reader.within[float("inf")] == 1
     with pytest.raises(Refusal, match="cannot be read"):
-        Reader(("127.0.0.1", 1)).look()
+        MetricsReader(("127.0.0.1", 1)).look()
 
 
-def test_an_observer_asks_both_arms_the_same_and_finds_the_same_bento_no_worse(url: str, built: Built) -> None:
+def test_an_observer_asks_both_revisions_the_same_and_finds_the_same_bento_no_worse(url: str, built: Built) -> None:
     """The comparison of a release, with a bento against itself; recorded and golden inputs first, each once."""
     host, port = url.removeprefix("http://").split(":")
-    plan = Releasing(failed=Bound(0.0, 0.1), slow_half=Bound(0.3, 0.6), slow_most=Bound(0.3, 0.6))
-    observer = Observer(NAME, plan, lambda: golden.read(built.model), only_probes=True, pause=0.0)
-    observer.places = (((host, int(port)),), ((host, int(port)),))
+    plan = ReleasePlan(failed=Bound(0.0, 0.1), latency_p50=Bound(0.3, 0.6), latency_p99=Bound(0.3, 0.6))
+    collector = EvidenceCollector(NAME, plan, lambda: golden.read(built.model), only_probes=True, pause=0.0)
+    collector.addresses = (((host, int(port)),), ((host, int(port)),))
     try:
         until = time.monotonic() + 60
-        while outcome(checks := observer.checks((Count(), Count()))[0]) != "pass":
+        while outcome(checks := collector.checks((Count(), Count()))[0]) != "passed":
             assert time.monotonic() < until, checks
             time.sleep(0.2)
     finally:
-        observer.stop()
-    gathered = observer.gathered
+        collector.stop()
+    gathered = collector.gathered
     assert gathered.disagreed == 0
     assert gathered.compared > 100
     assert gathered.recorded == 16, "the golden set's, each counted once"
     assert gathered.synthetic >= gathered.compared - 20
 
 
-def test_a_host_that_is_gone_speaks_against_neither_arm_and_none_advances_on_it(url: str, built: Built) -> None:
+def test_a_host_that_is_gone_speaks_against_neither_revision_and_none_advances_on_it(url: str, built: Built) -> None:
     host, port = url.removeprefix("http://").split(":")
-    arm, gone = (host, int(port)), (host, free_ports(1)[0])
-    observer = Observer(NAME, Releasing(), lambda: golden.read(built.model), only_probes=True, pause=0.0)
-    observer.places = ((arm, gone), (arm, gone))
+    revision, gone = (host, int(port)), (host, free_ports(1)[0])
+    collector = EvidenceCollector(NAME, ReleasePlan(), lambda: golden.read(built.model), only_probes=True, pause=0.0)
+    collector.addresses = ((revision, gone), (revision, gone))
     try:
         until = time.monotonic() + 60
-        while (found := observer.checks((Count(), Count())))[0][0].figure is None or observer.gathered.compared < 10:
+        while (found := collector.checks((Count(), Count())))[0][0].figure is None or collector.gathered.compared < 10:
             assert time.monotonic() < until, found
             time.sleep(0.2)
     finally:
-        observer.stop()
-    checks, sicker = found
-    assert sicker is None, "not both arms fail"
+        collector.stop()
+    checks, worse = found
+    assert worse is None, "not both revisions fail"
     assert checks[0].figure == 0, checks[0]
     assert outcome(checks) == "error", "it waits until the host is back, or known to be gone"
 

@@ -10,10 +10,10 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
 from bentos import model
-from bentos.model import Model, Unable
+from bentos.model import Model, Unavailable
 from ratchet.errors import Refusal
 from ratchet.images import ImageContract
-from ratchet.session import read_words, session, write_words
+from ratchet.session import read_vocabulary, session, write_vocabulary
 from tests.conftest import Built
 
 
@@ -59,7 +59,7 @@ def test_what_could_not_be_opened_is_tried_again_after_a_while(built: Built, mon
     found = Model("small-fashion", built.exported.path, built.exported.contract, "gpu", 700)
     assert found.fault
     assert found.fault.which == "small-fashion", "a host looks for that"
-    with pytest.raises(Unable, match="CUDA itself takes"):
+    with pytest.raises(Unavailable, match="CUDA itself takes"):
         found(built.images[:1])
     found.device = "cpu"  # as if the GPU had come
     assert found.fault, "not at each look"
@@ -70,6 +70,6 @@ def test_what_could_not_be_opened_is_tried_again_after_a_while(built: Built, mon
 
 def test_words_come_back_as_they_were(tmp_path: Path) -> None:
     words = ("", "a", "ü", "don't")
-    assert read_words(tmp_path / "model.onnx") == ()
-    write_words(tmp_path / "model.onnx", words)
-    assert read_words(tmp_path / "model.onnx") == words
+    assert read_vocabulary(tmp_path / "model.onnx") == ()
+    write_vocabulary(tmp_path / "model.onnx", words)
+    assert read_vocabulary(tmp_path / "model.onnx") == words

@@ -152,7 +152,7 @@ def test_a_bomb_costs_no_more_than_the_setting(name: str, bombs_made: dict[str, 
     command = [sys.executable, "-c", MEASURE, str(bombs_made[name]), str(tmp_path)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told, "the bomb was read as if it were data"
-    assert int(told.split()[0]) < 256 + 300, "megabytes: the setting, and what the bare reader takes"
+    assert int(told.split()[0]) < 256 + 300, "size_mb: the setting, and what the bare reader takes"
     assert sum(p.stat().st_size for p in tmp_path.rglob("*")) <= 64 << 20
 
 

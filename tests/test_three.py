@@ -133,7 +133,7 @@ def test_hours_go_from_the_file_to_a_forecast_and_a_second_batch_to_a_canary(sta
     stack.ratchet("ingest", SERIES, "--next")
     told = stack.ratchet("loop", SERIES)
     assert "version 2 is champion" in told
-    checks = [c["name"] for e in stack.book.read(SERIES) if e.kind == "passed" for c in e.body["checks"]]
+    checks = [c["name"] for e in stack.ledger.read(SERIES) if e.kind == "passed" for c in e.body["checks"]]
     assert "disagreed" in checks
     assert predicted(stack, SERIES, {"series": [hours[:168]]}).json()["model_version"] == "2"
     told = httpx.post(f"{stack.gateway}/{SERIES}/explain", json={"series": [hours[:168]]}, timeout=20).json()
@@ -147,7 +147,7 @@ def test_the_dossier_is_whole_in_a_browser_on_a_desk_and_on_a_phone(
 ) -> None:
     page = tmp_path / "page.html"
     stack.ratchet("dossier", recipe, "-o", str(page))
-    for word in ("Verdict", "what carried them", "Smaller and faster", "ratchet reproduce", "measured on"):
+    for word in ("EvaluationReport", "what carried them", "Smaller and faster", "ratchet reproduce", "measured on"):
         assert word in page.read_text(), word
     assert ("Drift since version 1" in page.read_text()) == (recipe == SERIES), "two batches"
     assert faults(page.as_uri(), tmp_path) == []
@@ -156,9 +156,9 @@ def test_the_dossier_is_whole_in_a_browser_on_a_desk_and_on_a_phone(
 def test_the_bento_serves_the_dossier_of_its_day_and_names_where_the_whole_one_is(
     stack: Running, tmp_path: Path
 ) -> None:
-    (arm,) = json.loads(stack.ratchet("status", "--json"))["recipes"][SPAM]["endpoints"]
-    page = httpx.get(f"http://{arm['at']}/dossier/", timeout=10).text
+    (revision,) = json.loads(stack.ratchet("status", "--json"))["recipes"][SPAM]["endpoints"]
+    page = httpx.get(f"http://{revision['at']}/dossier/", timeout=10).text
     whole = re.search(r'href="(http[^"]+)"', page)
     assert whole
     assert "/artifacts" in whole.group(1)
-    assert faults(f"http://{arm['at']}/dossier/", tmp_path) == []
+    assert faults(f"http://{revision['at']}/dossier/", tmp_path) == []

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expectations import drift
-from flows.measure import on_a_host
+from flows.latency_benchmark import on_a_host
 from models import variants
+from models.evaluation.variants import FULL, GAIN, Took, as_good, chosen, without
 from models.export import Exported
-from models.judge.variants import FULL, GAIN, Took, as_good, chosen, without
-from models.measure import asked, measured
+from models.latency import asked, measured
 from models.search import search
 from ratchet.errors import Refusal
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
-from ratchet.words import Candidate, Check, Outcome, Snapshot, Variant, from_json, to_json
+from ratchet.types import Candidate, Check, Outcome, Snapshot, Variant, from_json, to_json
 from tests.conftest import Built
 
-outcomes = st.sampled_from(["pass", "fail", "inconclusive", "error"])
+outcomes = st.sampled_from(["passed", "failed", "inconclusive", "error"])
 times = st.none() | st.floats(0.01, 10)
 
 
@@ -36,18 +36,18 @@ def form(name: str, outcome: Outcome) -> Variant:
 def test_one_is_packaged_that_is_as_good_and_none_is_faster_without_being_worse(
     others: list[tuple[Outcome, float | None, float]], full: float | None
 ) -> None:
-    forms = [form(FULL, "pass"), *(form(f"int{n}", outcome) for n, (outcome, _, _) in enumerate(others))]
+    forms = [form(FULL, "passed"), *(form(f"int{n}", outcome) for n, (outcome, _, _) in enumerate(others))]
     took = {f"int{n}": Took(ms, off) for n, (_, ms, off) in enumerate(others) if ms is not None}
     took |= {FULL: Took(full, 0.0)} if full else {}
     found = chosen(forms, took, "host-a", 0.001)
     (packaged,) = [v for v in found if v.packaged]
-    assert packaged.check.outcome == "pass"
-    passing = [v.milliseconds for v in found if v.check.outcome == "pass" and v.milliseconds and v.name != FULL]
+    assert packaged.check.outcome == "passed"
+    passing = [v.latency_ms for v in found if v.check.outcome == "passed" and v.latency_ms and v.name != FULL]
     if packaged.name != FULL:
         assert full
         assert took[packaged.name].off == 0.0, "the host answers it as the machine that made it"
-        assert packaged.milliseconds == min(passing)
-        assert packaged.milliseconds <= GAIN * full
+        assert packaged.latency_ms == min(passing)
+        assert packaged.latency_ms <= GAIN * full
     elif full:
         assert all(ms > GAIN * full for ms in passing)
     assert {v.where for v in found} == {"host-a"}
@@ -59,16 +59,16 @@ def test_one_is_packaged_that_is_as_good_and_none_is_faster_without_being_worse(
 def test_one_that_answers_worse_is_never_as_good() -> None:
     labels = np.arange(1000) % 10
     full = np.eye(10)[labels] * 0.9
-    assert as_good(0.01, labels, full, full).outcome == "pass"
+    assert as_good(0.01, labels, full, full).outcome == "passed"
     worse = full.copy()
     worse[:50] = np.roll(worse[:50], 1, axis=1)
-    assert as_good(0.01, labels, worse, full).outcome == "fail"
+    assert as_good(0.01, labels, worse, full).outcome == "failed"
     assert as_good(0.01, labels, worse * np.nan, full).outcome == "error"
     assert as_good(0.01, labels, worse[:, :5], full).outcome == "error"
     hours = np.random.default_rng(0).random((600, 24))
     right = hours + 0.1
-    assert as_good(0.15, hours, right, right).outcome == "pass"
-    assert as_good(0.15, hours, hours + 0.2, right).outcome == "fail"
+    assert as_good(0.15, hours, right, right).outcome == "passed"
+    assert as_good(0.15, hours, hours + 0.2, right).outcome == "failed"
     assert as_good(0.15, hours[:100], right[:100], right[:100]).outcome == "inconclusive"
 
 
@@ -88,15 +88,15 @@ def test_a_real_model_in_eight_bits_is_smaller_and_answers_alike(
 
 
 def test_a_model_is_measured_in_a_process_of_its_own(built: Built) -> None:
-    found = measured(built.exported)
-    assert 0 < found.milliseconds < 100
-    assert 20 < found.megabytes < 500
+    found = measure(built.exported)
+    assert 0 < found.latency_ms < 100
+    assert 20 < found.size_mb < 500
     want = built.exported.answers(asked(built.exported.contract))
     assert np.abs(np.array(found.answers) - want).max() < 1e-4
     with pytest.raises(Refusal, match="does not answer"):
-        measured(replace(built.exported, path=Path("/nowhere.onnx")))
+        measure(replace(built.exported, path=Path("/nowhere.onnx")))
     with pytest.raises(Refusal, match=r"no CUDAExecutionProvider: model\.onnx\. Install"):
-        measured(built.exported, "gpu")
+        measure(built.exported, "gpu")
 
 
 def summed(values: np.ndarray, labels: dict[str, int]) -> drift.Summary:
@@ -151,7 +151,7 @@ def test_without_a_host_nothing_is_measured_and_it_is_said(home: Path, monkeypat
     snapshot = Snapshot("r", 0, "s", 1, (), {})
     candidate = Candidate("r", "1", "m", "run", "cnn", "w", "o", snapshot, {}, {}, 1.0, "c", "l")
     assert on_a_host(candidate, (), 0) == ("no host: none is alive", {})
-    monkeypatch.setenv("RATCHET_MEASURE_HOST", "host-z")
+    monkeypatch.setenv("RATCHET_BENCHMARK_HOST", "host-z")
     settings.cache_clear()
     assert on_a_host(candidate, (), 0) == ("no host: host-z is alive", {})
 
@@ -159,7 +159,7 @@ def test_without_a_host_nothing_is_measured_and_it_is_said(home: Path, monkeypat
 def test_a_recipe_without_a_space_is_not_searched_and_a_warm_start_keeps_its_shape(small: Recipe) -> None:
     snapshot, cold = Snapshot("r", 0, "s", 1, (), {}), small.training
     with pytest.raises(Refusal, match="declares no space"):
-        search(replace(small, space={}), cold, snapshot, 2, print)
-    shaping = replace(small, space={"filters": (16, 32)})
+        search(replace(small, search_space={}), cold, snapshot, 2, print)
+    shaping = replace(small, search_space={"filters": (16, 32)})
     with pytest.raises(Refusal, match="keeps its shape"):
         search(shaping, replace(cold, start="a" * 64), snapshot, 2, print)

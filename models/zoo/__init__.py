@@ -1,4 +1,4 @@
-"""The families, by name, and the two ends that every network has: by the kind of input and of answer."""
+"""The families of networks, by name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ratchet.recipe import FAMILIES, Recipe, Training
 
 
 def network(recipe: Recipe, training: Training) -> Any:
-    """An uncompiled Keras model: the recipe's own network, or that of the family which is to be trained.
+    """An uncompiled Keras model: the recipe's own network, or the network of the family in `training`.
 
-    Raises Refusal where the family takes no such input.
+    Raises Refusal if the family does not accept this kind of input.
     """
     contract, width = recipe.contract, recipe.answers.width
     if recipe.network:
@@ -22,8 +22,8 @@ def network(recipe: Recipe, training: Training) -> Any:
 
 
 def family(name: str) -> Callable[..., Any]:
-    """Its function, of the contract, the width of an answer and a few parameters. Raises Refusal on another name."""
+    """Its function of the contract, the number of outputs and a few parameters. Raises Refusal on an unknown name."""
     if name not in FAMILIES:
-        raise Refusal("there is no such family", name, f"Known are: {', '.join(FAMILIES)}")
-    made: Callable[..., Any] = getattr(importlib.import_module(f"models.zoo.{name}"), name)
-    return made
+        raise Refusal("there is no such family", name, f"Choose one of: {', '.join(FAMILIES)}")
+    function: Callable[..., Any] = getattr(importlib.import_module(f"models.zoo.{name}"), name)
+    return function

@@ -12,11 +12,12 @@ from ratchet.errors import Refusal
 def cnn(contract: Contract, width: int, filters: int = 32, dense: int = 64) -> keras.Model:
     """Three convolutions, two poolings, two dense layers.
 
-    Takes float32 [N, height, width, 1] in 0..255, scaled inside; gives probabilities [N, width].
-    For 28x28: 26x26x32, 13x13x32, 11x11x64, 5x5x64, 3x3x64, 576, 64, width. Raises Refusal on another kind of input.
+    The input is float32 [N, height, width, 1] in 0..255, scaled inside; the output is probabilities [N, width].
+    Shapes for 28x28: 26x26x32, 13x13x32, 11x11x64, 5x5x64, 3x3x64, 576, 64, width. Raises Refusal on another kind of
+    input.
     """
     if contract.kind != "image":
-        raise Refusal("the family cnn takes images", contract.kind, "Use rnn or transformer")
+        raise Refusal("the family cnn accepts images alone", contract.kind, "Use rnn or transformer")
     entry, x, end = ends.image(contract, width)
     for layer in (
         keras.layers.Conv2D(filters, (3, 3), activation="relu"),

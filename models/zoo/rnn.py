@@ -1,4 +1,4 @@
-"""A small recurrent network (LSTM; Hochreiter and Schmidhuber 1997). Not a GRU, which exports to ONNX as a loop."""
+"""A small recurrent network (LSTM; Hochreiter and Schmidhuber 1997). A GRU would export to ONNX as a slow loop."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ratchet.contract import Contract
 
 
 def rnn(contract: Contract, width: int, units: int = 128, size: int = 64) -> keras.Model:
-    """Two LSTMs one upon the other; the second's last state becomes the answer [N, width], of a text its mean state.
+    """Two stacked LSTMs; the output [N, width] is made from the second's last state, for a text from its mean state.
 
-    An image (float32 [N, height, width, 1] in 0..255) is read row by row from the top, for 28x28: 28 steps of 28.
-    A text (int32 [N, length]) token by token, each a vector of `size`. A series (float32 [N, window, 1]) day by day.
-    Then [N, steps, units], [N, units].
+    An image (float32 [N, height, width, 1] in 0..255) is read row by row from the top, 28x28 in 28 steps of 28 values.
+    A text (int32 [N, max_tokens]) is read token by token, each an embedding of `size`. A series (float32
+    [N, window, 1]) is read day by day. The hidden shapes are [N, steps, units] and [N, units].
     """
     entry, x, end = _steps(contract, width, size)
     x = keras.layers.LSTM(units, return_sequences=True)(x)
-    if contract.kind == "text":  # the last of hundreds of states tells little of the first words
+    if contract.kind == "text":  # the last of hundreds of states knows little of the first words
         x = keras.layers.GlobalAveragePooling1D()(keras.layers.LSTM(units, return_sequences=True)(x))
     else:
         x = keras.layers.LSTM(units)(x)

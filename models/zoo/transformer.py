@@ -15,14 +15,14 @@ from ratchet.contract import Contract
 def transformer(
     contract: Contract, width: int, patch: int = 4, size: int = 64, heads: int = 4, blocks: int = 2
 ) -> keras.Model:
-    """Tokens that each attend to all others; the mean of what they became turns into the answer [N, width].
+    """Every token attends to all others; the output [N, width] is made from the mean of the tokens.
 
-    Of an image (float32 [N, height, width, 1] in 0..255) they are patches, for 28x28 in patches of 4: 49 tokens.
-    Of a text (int32 [N, length]) its own. Of a series (float32 [N, window, 1]) its days. Then [N, tokens, size],
-    `blocks` blocks of the same shape, [N, size].
+    The tokens of an image (float32 [N, height, width, 1] in 0..255) are patches, 49 for 28x28 in patches of 4. Those
+    of a text (int32 [N, max_tokens]) are its own, those of a series (float32 [N, window, 1]) its days. The hidden
+    shapes are [N, tokens, size] in `blocks` blocks, and [N, size].
     """
     entry, x, end = _tokens(contract, width, patch, size)
-    # Its bias of [tokens, size] is the learned position of each token.
+    # Its bias [tokens, size] is the learnt position of each token.
     x = keras.layers.EinsumDense("ntc,cd->ntd", (x.shape[1], size), bias_axes="td", name="positions")(x)
     for _ in range(blocks):
         x = _block(x, size, heads)
@@ -39,7 +39,7 @@ def _tokens(contract: Contract, width: int, patch: int, size: int) -> tuple[Any,
 
 
 def _block(x: Any, width: int, heads: int) -> Any:
-    """Self-attention, then two dense layers, each beside a path that leaves [N, tokens, width] as it was."""
+    """Self-attention and two dense layers, each with a residual connection; [N, tokens, width] keeps its shape."""
     y = keras.layers.LayerNormalization()(x)
     x = keras.layers.Add()([x, keras.layers.MultiHeadAttention(heads, width // heads)(y, y)])
     y = keras.layers.LayerNormalization()(x)

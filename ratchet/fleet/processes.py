@@ -1,7 +1,7 @@
-"""Finds this home's processes by the private marker that only its supervisor sets in their environment.
+"""Finds this home's processes by the private marker that its supervisor sets in their environment.
 
-Flow runs outlive their worker, and a bento's worker lives in a session of its own, so neither
-process groups nor parents tell which processes belong to a stack.
+Flow runs outlive their worker, and a bento's worker has a session of its own, so neither process groups
+nor parents show which processes belong to a stack.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import psutil
 
-MARK, PROGRAM = "RATCHET_PRIVATE_MARK", "RATCHET_PRIVATE_PROGRAM"
+MARKER, PROGRAM = "RATCHET_PRIVATE_MARKER", "RATCHET_PRIVATE_PROGRAM"
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Every live process with this marker, but for the asking one and its ancestors."""
-    own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
+def marked(marker: str) -> list[psutil.Process]:
+    """Every living process with this marker, except the calling one and its ancestors."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid in own or process.environ().get(MARK) != mark:
+            if process.pid in own or process.environ().get(MARKER) != marker:
                 continue
             if process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
@@ -41,53 +41,53 @@ def environment(process: psutil.Process, name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Survey:
-    """All marked processes at one moment, and who began whom: one walk over the machine for all that is asked of it."""
+    """All marked processes at one moment, and their parents: one walk over the machine answers every question."""
 
     found: tuple[psutil.Process, ...]
     parents: Mapping[int, int]
     supervisor: int | None
 
     def unsupervised(self) -> list[psutil.Process]:
-        """Those that are not below the supervisor."""
-        return [p for p in self.found if self.supervisor is None or self.supervisor not in self._above(p.pid)]
+        """Those that are not descendants of the supervisor."""
+        return [p for p in self.found if self.supervisor is None or self.supervisor not in self._ancestors(p.pid)]
 
     def youngest(self, pids: Iterable[int]) -> float:
-        """When the youngest of these processes and their descendants began; 0 where none lives."""
-        named, began = set(pids), 0.0
+        """When the youngest of these processes and their descendants started; 0 if none lives."""
+        named, started = set(pids), 0.0
         for process in self.found:
-            if named & {process.pid, *self._above(process.pid)}:
+            if named & {process.pid, *self._ancestors(process.pid)}:
                 with suppress(psutil.NoSuchProcess):
-                    began = max(began, process.create_time())
-        return began
+                    started = max(started, process.create_time())
+        return started
 
-    def below(self, pids: Iterable[int]) -> int:
-        """How many descendants of these processes live."""
+    def descendants(self, pids: Iterable[int]) -> int:
+        """The number of living descendants of these processes."""
         named = set(pids)
-        return sum(bool(named & set(self._above(process.pid))) for process in self.found)
+        return sum(bool(named & set(self._ancestors(process.pid))) for process in self.found)
 
-    def _above(self, pid: int) -> list[int]:
-        found: list[int] = []
-        while (pid := self.parents.get(pid, 0)) and pid not in found:
-            found.append(pid)
-        return found
+    def _ancestors(self, pid: int) -> list[int]:
+        ancestors: list[int] = []
+        while (pid := self.parents.get(pid, 0)) and pid not in ancestors:
+            ancestors.append(pid)
+        return ancestors
 
 
-def survey(mark: str, supervisor: int | None) -> Survey:
-    found = marked(mark)
+def survey(marker: str, supervisor: int | None) -> Survey:
+    found = marked(marker)
     parents = {}
-    for process in found:  # later than they were found: who lost its parent meanwhile is no longer supervised
+    for process in found:  # read after all were found: one that lost its parent meanwhile is unsupervised
         with suppress(psutil.NoSuchProcess):
             parents[process.pid] = process.ppid()
     return Survey(tuple(found), parents, supervisor)
 
 
-def unsupervised(mark: str, supervisor: int | None) -> list[psutil.Process]:
-    """The marked processes that are not below the supervisor."""
-    return survey(mark, supervisor).unsupervised()
+def unsupervised(marker: str, supervisor: int | None) -> list[psutil.Process]:
+    """The marked processes that are not descendants of the supervisor."""
+    return survey(marker, supervisor).unsupervised()
 
 
 def end(processes: Iterable[psutil.Process], patience: float = 3.0) -> int:
-    """SIGTERM, and SIGKILL for what is left after `patience` seconds. Returns how many there were."""
+    """Sends SIGTERM, and SIGKILL to those that live after `patience` seconds. Returns how many there were."""
     living = list(processes)
     for process in living:
         _signal(process, kill=False)

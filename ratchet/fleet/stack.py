@@ -1,4 +1,4 @@
-"""One machine's processes: what they are, how they start, whether they are healthy, how they end."""
+"""The processes of one machine: what they are, how they start, whether they are healthy, how they end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import httpx
 import psutil
 
+from ratchet import files
 from ratchet.errors import Refusal
-from ratchet.files import kept, locked
+from ratchet.files import locked
 from ratchet.fleet import databases, processes
 from ratchet.fleet.gateway import Gateway
-from ratchet.fleet.host import Host, port_is_free
+from ratchet.fleet.host import Host, is_bento, port_is_free
 from ratchet.fleet.supervisor import Program, Supervisor
 from ratchet.local_http import LOCAL
 from ratchet.settings import TELEMETRY_OFF, Settings
@@ -26,9 +27,9 @@ Health = Callable[[], bool]
 SERVERS = ("prefect", "mlflow", "envoy", "controller", "agent")
 WORKERS = ("worker-cpu", "worker-gpu")
 HOST = ("agent", "worker-gpu")
-"""What a further host runs."""
-_FRESH = 30.0
-"""Seconds: a tick may wait for the gateway and for a golden answer."""
+"""The programs of another host."""
+_MAX_TICK = 30.0
+"""Seconds: a tick may wait for the gateway and for golden answers."""
 
 
 @dataclass(frozen=True)
@@ -40,63 +41,87 @@ class Stack:
         return Supervisor(self.settings)
 
     def environment(self) -> dict[str, str]:
-        """What every process of the stack, and a command that talks to it, finds in its environment."""
+        """The environment of every process of the stack, and of a command that uses it."""
         config, home = self.settings, self.settings.home
         own = {f"RATCHET_{name.upper()}": str(value) for name, value in config.model_dump().items() if value != ""}
-        recipes = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_\w+_DIR", k)}
-        direct = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+        data_folders = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_\w+_DIR", k)}
+        no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
         servers = {str(httpx.URL(url).host) for url in (config.prefect_url, config.mlflow_url)}
-        proxied = ",".join(filter(None, (direct, "127.0.0.1,localhost", *sorted(servers - {"127.0.0.1"}))))
-        return {
-            **TELEMETRY_OFF, **recipes, **own, "NO_PROXY": proxied, "no_proxy": proxied,
+        direct = ",".join(filter(None, (no_proxy, "127.0.0.1,localhost", *sorted(servers - {"127.0.0.1"}))))
+        prefect = {
             "PREFECT_LOGGING_EXTRA_LOGGERS": "ratchet",
-            "PREFECT_HOME": str(home / "prefect"), "PREFECT_API_URL": f"{config.prefect_url}/api",
-            "PREFECT_UI_API_URL": f"{config.prefect_url}/api", "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false", "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_HOME": str(home / "prefect"),
+            "PREFECT_API_URL": f"{config.prefect_url}/api",
+            "PREFECT_UI_API_URL": f"{config.prefect_url}/api",
+            "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-            "PREFECT_CLI_PROMPT": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "MLFLOW_TRACKING_URI": config.mlflow_url, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "BENTOML_HOME": str(home / "bentoml"),
-            "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1", "GIT_PYTHON_REFRESH": "quiet",
-        }  # fmt: skip
+            "PREFECT_CLI_PROMPT": "false",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        }
+        mlflow = {
+            "MLFLOW_TRACKING_URI": config.mlflow_url,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        }
+        return {
+            **TELEMETRY_OFF,
+            **data_folders,
+            **own,
+            **prefect,
+            **mlflow,
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+            "BENTOML_HOME": str(home / "bentoml"),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "PYTHONUNBUFFERED": "1",
+            "GIT_PYTHON_REFRESH": "quiet",
+        }
 
     def programs(self, names: Collection[str]) -> dict[str, Program]:
-        """Of a host only what it runs: it has neither servers nor Envoy."""
+        """The named programs. A host that only serves has neither the servers nor Envoy installed."""
         config, home = self.settings, self.settings.home
         python = (sys.executable, "-m")
         worker = (*python, "prefect", "worker", "start", "--type", "process", "-p")
         listen = ("--host", config.servers_listen, "--port")
+        artifacts = ("--serve-artifacts", "--artifacts-destination", str(home / "mlflow" / "artifacts"))
         commands: dict[str, tuple[str, ...]] = {
             "prefect": (*python, "prefect", "server", "start", *listen, str(config.prefect_port)),
-            "mlflow": (
-                *python, "mlflow", "server", *listen, str(config.mlflow_port), "--workers", "1", "--serve-artifacts",
-                "--artifacts-destination", str(home / "mlflow" / "artifacts"),
-            ),
+            "mlflow": (*python, "mlflow", "server", *listen, str(config.mlflow_port), "--workers", "1", *artifacts),
             "worker-cpu": (*worker, "cpu", "-n", f"cpu-{config.host_name}"),
             "worker-gpu": (*worker, "gpu", "-q", config.host_name, "-n", f"gpu-{config.host_name}"),
             "controller": (*python, "releases.controller"),
             "agent": (*python, "releases.agent"),
-        }  # fmt: skip
+        }
         if "envoy" in names:
             commands["envoy"] = Gateway(config).command()
-        # A busy worker does not end on SIGTERM, so waiting for it is in vain.
-        patience = {"worker-cpu": 3, "worker-gpu": 3}
+        # A busy worker does not end on SIGTERM, so there is no point in waiting for it.
+        stop_seconds = {"worker-cpu": 3, "worker-gpu": 3}
         everything = self.environment()
-        # Servers know no setting but what their command names, so that another does not start them anew.
-        bare = {k: v for k, v in everything.items() if not k.startswith("RATCHET_")}
-        named = config.mlflow_url.removeprefix("http://")
-        allowed = {"MLFLOW_SERVER_ALLOWED_HOSTS": f"{named},127.0.0.1:*,localhost:*",
-                   "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": config.mlflow_url}  # fmt: skip
-        told = {
+        # A server gets only the settings that concern it, so that other settings do not restart it.
+        bare = {name: value for name, value in everything.items() if not name.startswith("RATCHET_")}
+        allowed = {
+            "MLFLOW_SERVER_ALLOWED_HOSTS": f"{config.mlflow_url.removeprefix('http://')},127.0.0.1:*,localhost:*",
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": config.mlflow_url,
+        }
+        environments = {
             "prefect": {**bare, **databases.environment(config, "prefect")},
             "mlflow": {**bare, **allowed, **databases.environment(config, "mlflow")},
             "envoy": {"RATCHET_ENVOY_ADMIN_PORT": str(config.envoy_admin_port)},
         }
         return {
-            name: Program(name, command, told.get(name, everything), home, stop_seconds=patience.get(name, 8),
-                          priority=1 if name == "envoy" else 500)
-            for name, command in commands.items() if name in names
-        }  # fmt: skip
+            name: Program(
+                name,
+                command,
+                environments.get(name, everything),
+                home,
+                stop_seconds=stop_seconds.get(name, 8),
+                priority=1 if name == "envoy" else 500,
+            )
+            for name, command in commands.items()
+            if name in names
+        }
 
     def checks(self) -> Mapping[str, Health]:
         return {
@@ -112,118 +137,121 @@ class Stack:
         return f"{self.settings.mlflow_url}/health"
 
     def mlflow_answers(self) -> bool:
-        """Whether it does, wherever it is."""
+        """Whether MLflow answers, on this machine or elsewhere."""
         return _healthy(self._mlflow_health, 5)
 
     def _answers(self, url: str) -> bool:
-        # Without a supervisor what answers there is another home's.
+        # Without a supervisor, a server that answers belongs to another home.
         return self.supervisor.pid() is not None and _healthy(url, 2)
 
     def controller_ticks(self) -> bool:
         return self._ticks("controller")
 
     def _ticks(self, name: str) -> bool:
-        told = kept(self.settings.home / f"{name}.json")
-        return told is not None and time.time() - float(told["at"]) < _FRESH + 4 * self.settings.tick_seconds
+        last = files.load(self.settings.home / f"{name}.json")
+        return last is not None and time.time() - float(last["at"]) < _MAX_TICK + 4 * self.settings.tick_seconds
 
-    def open(self, tell: Callable[[str], None], servers: bool = True) -> None:
-        """A living supervisord, the files its programs need, and nothing left over of an earlier crash.
+    def open(self, report: Callable[[str], None], servers: bool = True) -> None:
+        """Starts supervisord with the files that its programs need, and ends what an earlier crash left over.
 
-        Without `servers` it is a host that has its servers elsewhere. Raises Refusal when a port is in
-        use by something that is not of this home.
+        Without `servers` this is a host whose servers run elsewhere. Raises Refusal if a port is used by something
+        that does not belong to this home.
         """
         home = self.settings.home
-        for folder in (home / "mlflow" / "artifacts", home / "prefect", home / "tmp", home / "bentos", home / "arms"):
-            folder.mkdir(parents=True, exist_ok=True)
-        if servers:  # before anything is ended: without them nothing could be started in its place
-            databases.make(self.settings)
+        for name in ("mlflow/artifacts", "prefect", "tmp", "bentos", "revisions"):
+            (home / name).mkdir(parents=True, exist_ok=True)
+        if servers:  # before anything is ended: without its database nothing could replace it
+            databases.create(self.settings)
         alive = self.supervisor.pid() is not None
-        gateway = () if alive else ("envoy",)  # callers have it until the next can begin
-        if ended := self.end_strays(but=gateway):
-            tell(f"ended {ended} processes that an earlier crash left behind")
+        gateway = () if alive else ("envoy",)  # callers keep the old one until the next can start
+        if ended := self.end_strays(excluded=gateway):
+            report(f"ended {ended} processes that an earlier crash left over")
         if alive:
             return
-        self._step_aside_for_orphans()
+        self._disown_orphans()
         if servers:
-            self._ports_are_free(tell)
-            # While it runs, the controller alone writes them.
+            self._require_free_ports(report)
+            # The controller alone writes these files while it runs.
             Gateway(self.settings).reconcile()
-        # What was begun under other settings is begun anew under these, by who wants it.
-        ours = self.programs((*SERVERS, *WORKERS) if servers else HOST).values()
-        self.supervisor.disown_changed([*ours, *Host(self.settings).programs()])
+        # Programs that were started with other settings are started again with these, by who needs them.
+        own = self.programs((*SERVERS, *WORKERS) if servers else HOST).values()
+        self.supervisor.disown_changed([*own, *Host(self.settings).programs()])
         self.supervisor.launch()
-        # The new one, which supervisord began, cannot have the ports yet: it is begun again until it can.
+        # supervisord's new gateway cannot have the ports until the old one ends; it is restarted until it can.
         self.end_strays(gateway)
 
     def start(self, names: tuple[str, ...]) -> list[str]:
-        """Makes these programs run; returns those that did not."""
+        """Makes these programs run; returns those that did not run before."""
         programs = self.programs(names)
         return [name for name in names if self.supervisor.ensure(programs[name])]
 
-    def wait(self, checks: Mapping[str, Health], tell: Callable[[set[str]], None]) -> None:
-        """Returns when every check holds; `tell` is told which still do not.
+    def wait(self, checks: Mapping[str, Health], report: Callable[[set[str]], None]) -> None:
+        """Returns when every check holds; `report` gets the names of those that do not yet.
 
-        Raises Refusal naming a process that does not stay alive or is not healthy in time.
+        Raises Refusal naming a process that does not stay alive, or that is not healthy in time.
         """
         missing = set(checks)
         until = time.monotonic() + self.settings.start_seconds
         while missing:
-            tell(missing)
+            report(missing)
             missing = {name for name in missing if not checks[name]()}
             for process in self.supervisor.list():
                 if process.name in missing and process.state == "failed":
                     raise Refusal("the process does not stay alive", process.name, f"See `ratchet logs {process.name}`")
             if missing and time.monotonic() > until:
                 logged = sorted(missing & {*SERVERS, *WORKERS})
-                raise Refusal(f"not healthy after {self.settings.start_seconds:g} s", ", ".join(sorted(missing)),
-                              f"See `ratchet logs {logged[0] if logged else 'controller'}`")  # fmt: skip
+                what = f"not healthy after {self.settings.start_seconds:g} s"
+                log = logged[0] if logged else "controller"
+                raise Refusal(what, ", ".join(sorted(missing)), f"See `ratchet logs {log}`")
             if missing:
                 time.sleep(0.3)
-        tell(set())
+        report(set())
 
     def hosts(self) -> list[Stack]:
-        """The further hosts of this machine that were started and not removed."""
-        kept = sorted((self.settings.home / "hosts").glob("*/host.json"))
-        return [Stack(self.settings.host(path.parent.name)) for path in kept]
+        """The other hosts on this machine that were started and not removed."""
+        paths = sorted((self.settings.home / "hosts").glob("*/host.json"))
+        return [Stack(self.settings.host(path.parent.name)) for path in paths]
 
     def close(self) -> int:
-        """Ends supervisord and every process of this home; returns how many had to be hunted down."""
+        """Ends supervisord and every process of this home; returns how many it did not end by itself."""
         self.supervisor.shutdown()
         ended = 0
-        for _ in range(10):  # one may start another while it is ended
-            ended += processes.end(processes.marked(self.settings.mark))
-            if not processes.marked(self.settings.mark):
+        for _ in range(10):  # a process may start another one while it is being ended
+            ended += processes.end(processes.marked(self.settings.marker))
+            if not processes.marked(self.settings.marker):
                 break
         return ended
 
     def lock(self) -> AbstractContextManager[bool]:
-        """Held by one `up` or `down` at a time; yields whether it was had."""
+        """A lock for one `up` or `down` at a time; yields whether it was acquired."""
         return locked(self.settings.home / "stack.lock", wait=False)
 
-    def end_strays(self, of: tuple[str, ...] | None = None, but: tuple[str, ...] = ()) -> int:
-        """Ends what nobody supervises (of these programs), but for bentos that answer: the agent adopts those."""
-        return processes.end(p for name, p in self._strays() if (of is None or name in of) and name not in but)
+    def end_strays(self, names: tuple[str, ...] | None = None, excluded: tuple[str, ...] = ()) -> int:
+        """Ends unsupervised processes, of these programs if any are named. Bentos are left to the agent."""
+        chosen = (
+            process for name, process in self._strays() if (names is None or name in names) and name not in excluded
+        )
+        return processes.end(chosen)
 
     def _strays(self) -> list[tuple[str, psutil.Process]]:
-        """Programs and processes that nobody supervises; no bentos."""
-        found = processes.unsupervised(self.settings.mark, self.supervisor.pid())
-        return [(processes.environment(p, processes.PROGRAM) or "", p) for p in found
-                if processes.environment(p, "RATCHET_ARM") is None]  # fmt: skip
+        """Unsupervised processes with the names of their programs, except bentos."""
+        found = processes.unsupervised(self.settings.marker, self.supervisor.pid())
+        return [(processes.environment(p, processes.PROGRAM) or "", p) for p in found if not is_bento(p)]
 
-    def _step_aside_for_orphans(self) -> None:
-        """A bento that outlived its supervisor holds its port; its program starts anew on another."""
-        for process in processes.marked(self.settings.mark):
+    def _disown_orphans(self) -> None:
+        """A bento that outlived its supervisor keeps its port, so its program starts again on another port."""
+        for process in processes.marked(self.settings.marker):
             name = processes.environment(process, processes.PROGRAM)
-            if name and processes.environment(process, "RATCHET_ARM"):
+            if name and is_bento(process):
                 self.supervisor.disown(name)
 
-    def _ports_are_free(self, tell: Callable[[str], None]) -> None:
+    def _require_free_ports(self, report: Callable[[str], None]) -> None:
         config = self.settings
-        listens = {"prefect_port": config.servers_listen, "mlflow_port": config.servers_listen,
-                   "gateway_port": config.gateway_listen, "envoy_admin_port": "127.0.0.1"}  # fmt: skip
+        listens = {"prefect_port": config.servers_listen, "mlflow_port": config.servers_listen}
         if any(name == "envoy" for name, _ in self._strays()):
-            tell("the gateway that an earlier crash left behind answers until the next one begins")
-            listens = {name: listens[name] for name in ("prefect_port", "mlflow_port")}
+            report("the gateway that an earlier crash left over answers until the next one starts")
+        else:
+            listens |= {"gateway_port": config.gateway_listen, "envoy_admin_port": "127.0.0.1"}
         for name, address in listens.items():
             port = getattr(config, name)
             if not port_is_free(port, address):

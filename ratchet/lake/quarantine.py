@@ -1,7 +1,7 @@
-"""What was refused, with its reason; and the moves between quarantine and the admitted records.
+"""Refused records with their reasons, and the moves between quarantine and the admitted records.
 
-Each move makes a new Delta version that says who asked. It first appends where the rows go and
-then removes them where they were, so that a kill in between loses nothing and can be repeated.
+Each move makes a new Delta version that records who requested it. It first appends the rows to their
+new table and then removes them from the old one, so a kill in between loses nothing and can be repeated.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ QUARANTINE = pa.schema(
         ("at", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""`kind` is `file` (the whole source), `record` (one of a batch) or `batch` (good records of a batch set aside).
+"""`kind` is `file` (a whole source), `record` (one of a batch) or `batch` (valid records of a batch that failed).
 
-The records set aside bring the column of their input, by its kind."""
+The records of a `batch` add the column of their input, which depends on its kind."""
 _OWN = ("kind", "name", "reason", "payload", "who", "at")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in quarantine of one batch."""
+    """The rows in quarantine of one batch with the same reason."""
 
     batch: str
     kind: str
@@ -52,22 +52,23 @@ class Entry:
 
 
 def keep_file(home: Path, batch: str, path: Path, reason: str, who: str, limit: int) -> None:
-    """Keeps a source that could not be read: its row, and its bytes where it is one file of at most `limit`."""
+    """Keeps a source that could not be read: a row, and its bytes if it is one file of at most `limit` bytes."""
     kept = home / "refused" / batch
     if path.is_file() and path.stat().st_size <= limit and not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_name(f".{batch}.{os.getpid()}")
         shutil.copyfile(path, part)
         part.replace(kept)
-    if not _held(home, batch, "file"):  # dropped and ingested again, it is listed again
-        row = {"batch": batch, "kind": "file", "name": str(path), "reason": reason, "who": who, "at": datetime.now(UTC)}
+    if not _contains(home, batch, "file"):  # a file that was dropped and ingested again is listed again
+        at = datetime.now(UTC)
+        row = {"batch": batch, "kind": "file", "name": str(path), "reason": reason, "who": who, "at": at}
         turn = table.turn_of(home / "quarantine", f"file:{batch}") + 1
         rows = pa.Table.from_pylist([row], schema=QUARANTINE)
         table.append(home / "quarantine", rows, once=f"file:{batch}", turn=turn, who=who)
 
 
 def keep_records(home: Path, batch: str, bad: pa.Table, who: str) -> None:
-    """Keeps the refused records of a batch, as `sources.ROWS` with reasons."""
+    """Keeps the refused records of a batch: rows of `sources.ROWS` with reasons."""
     if bad.num_rows:
         now = datetime.now(UTC)
         rows = [
@@ -81,7 +82,7 @@ def keep_records(home: Path, batch: str, bad: pa.Table, who: str) -> None:
 
 
 def pending(home: Path) -> list[str]:
-    """Batches that landed and were neither admitted nor refused, in the order they came."""
+    """Batches that landed and are neither admitted nor refused yet, in the order in which they landed."""
     rows = table.read(home / "landing", ["batch"])
     waiting = set(rows["batch"].to_pylist()) if rows is not None else set()
     order = [c["ratchet"].removeprefix("land:") for c in reversed(table.history(home / "landing")) if "ratchet" in c]
@@ -89,7 +90,7 @@ def pending(home: Path) -> list[str]:
 
 
 def admit_landed(home: Path, batch: str, who: str) -> None:
-    """A batch whose suite passed joins the records that snapshots are taken from."""
+    """Moves a batch whose suite passed to the records that snapshots are taken from."""
     rows = table.read(home / "landing", where=("batch", batch))
     if rows is not None and rows.num_rows:
         _admit(home, batch, rows, who, "its suite passed")
@@ -97,7 +98,7 @@ def admit_landed(home: Path, batch: str, who: str) -> None:
 
 
 def refuse_landed(home: Path, batch: str, reason: str, who: str) -> None:
-    """A batch whose suite failed goes to quarantine whole."""
+    """Moves a batch whose suite failed to quarantine as a whole."""
     rows = table.read(home / "landing", where=("batch", batch))
     if rows is not None and rows.num_rows:
         _set_aside(home, batch, rows, reason, who)
@@ -105,13 +106,13 @@ def refuse_landed(home: Path, batch: str, reason: str, who: str) -> None:
 
 
 def withdraw(home: Path, batch: str, reason: str, who: str) -> int:
-    """Takes an admitted batch out of the records, into quarantine: a new version; old snapshots stay readable."""
+    """Moves an admitted batch from the records to quarantine, as a new version; old snapshots stay readable."""
     rows = table.read(home / "records", where=("batch", batch))
     if rows is None or not rows.num_rows:
         admitted = ", ".join(_batches(home)) or "none"
-        raise Refusal("no such batch is admitted", batch, f"Admitted are: {admitted}")
+        raise Refusal("no such batch is admitted", batch, f"Admitted batches: {admitted}")
     _set_aside(home, batch, rows, f"withdrawn: {reason}", who)
-    table.delete(home / "landing", {"batch": batch}, who=who, why=reason)  # left by a kill while it was admitted
+    table.delete(home / "landing", {"batch": batch}, who=who, why=reason)  # left over if its admission was killed
     return table.delete(home / "records", {"batch": batch}, who=who, why=reason)
 
 
@@ -121,21 +122,18 @@ def _batches(home: Path) -> list[str]:
 
 
 def admit(home: Path, batch: str, who: str, reason: str) -> int:
-    """A person overrules the suite: a batch set aside joins the records after all."""
+    """Moves a batch whose suite failed to the records after all, since a person overrules the suite."""
     rows = _rows(home, batch).filter(pc.field("kind") == "batch")
     if not rows.num_rows:
-        raise Refusal(
-            "nothing of this batch can be admitted: its entries broke the contract or are benchmark images",
-            batch,
-            "Mend the source and ingest it anew",
-        )
+        what = "no record of this batch can be admitted: they violate the contract or are in the benchmark"
+        raise Refusal(what, batch, "Correct the source and ingest it again")
     _admit(home, batch, rows.select([n for n in rows.column_names if n not in _OWN]), who, reason)
     table.delete(home / "quarantine", {"batch": batch, "kind": "batch"}, who=who, why=f"admitted: {reason}")
     return rows.num_rows
 
 
 def drop(home: Path, batch: str, who: str, reason: str) -> int:
-    """Takes a batch off the list for good; older versions of the table still hold it."""
+    """Removes a batch from quarantine; older versions of the table still hold it."""
     _rows(home, batch)
     return table.delete(home / "quarantine", {"batch": batch}, who=who, why=f"dropped: {reason}")
 
@@ -144,13 +142,13 @@ def entries(home: Path) -> list[Entry]:
     rows = table.read(home / "quarantine", ["batch", "kind", "reason", "who", "at"])
     if rows is None:
         return []
-    found: dict[tuple[str, str, str], Entry] = {}
+    entries_: dict[tuple[str, str, str], Entry] = {}
     for row in rows.to_pylist():
         key = (row["batch"], row["kind"], row["reason"])
-        count = found[key].rows if key in found else 0
+        count = entries_[key].rows if key in entries_ else 0
         at = row["at"].isoformat(timespec="seconds")
-        found[key] = Entry(row["batch"], row["kind"], count + 1, row["reason"], row["who"], at)
-    return sorted(found.values(), key=lambda e: e.at)
+        entries_[key] = Entry(row["batch"], row["kind"], count + 1, row["reason"], row["who"], at)
+    return sorted(entries_.values(), key=lambda e: e.at)
 
 
 def show(home: Path, batch: str) -> list[dict[str, object]]:
@@ -173,20 +171,20 @@ def _admit(home: Path, batch: str, rows: pa.Table, who: str, why: str) -> None:
         table.append(home / "records", rows, once=f"admit:{batch}", turn=turn, who=who, why=why)
 
 
-def _held(home: Path, batch: str, kind: str) -> bool:
+def _contains(home: Path, batch: str, kind: str) -> bool:
     rows = table.read(home / "quarantine", ["kind"], where=("batch", batch))
     return rows is not None and kind in rows["kind"].to_pylist()
 
 
 def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) -> None:
-    if not _held(home, batch, "batch"):
+    if not _contains(home, batch, "batch"):
         now = datetime.now(UTC)
         kept = [{**r, "kind": "batch", "reason": reason, "who": who, "at": now} for r in rows.to_pylist()]
         turn = table.turn_of(home / "quarantine", f"batch:{batch}") + 1
-        made = pa.Table.from_pylist(kept, schema=pa.unify_schemas([QUARANTINE, rows.schema]))
-        table.append(home / "quarantine", made, once=f"batch:{batch}", turn=turn, who=who)
+        table_ = pa.Table.from_pylist(kept, schema=pa.unify_schemas([QUARANTINE, rows.schema]))
+        table.append(home / "quarantine", table_, once=f"batch:{batch}", turn=turn, who=who)
 
 
 def ever_landed(home: Path) -> bool:
-    """Whether any batch ever landed, whatever became of it."""
+    """Whether any batch ever landed, whether or not it was admitted."""
     return any(str(c.get("ratchet", "")).startswith("land:") for c in table.history(home / "landing"))

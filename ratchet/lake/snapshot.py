@@ -1,4 +1,4 @@
-"""A snapshot: one version of the admitted records, with a fingerprint of its own; and its arrays by side."""
+"""A snapshot is one version of the admitted records with a fingerprint; here it is taken, and loaded by side."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import pyarrow as pa
 from ratchet.errors import Refusal
 from ratchet.lake import table
 from ratchet.lake.ingest import benchmark, fingerprint, lake
-from ratchet.lake.split import SIDES, Side, in_time, side
+from ratchet.lake.split import SIDES, Side, by_time, side
 from ratchet.lake.windows import windows
 from ratchet.recipe import Recipe
 from ratchet.series import SeriesContract
-from ratchet.words import Snapshot
+from ratchet.types import Snapshot
 
 
 @dataclass(frozen=True)
-class Split:
-    """Inputs [N, ...] as the contract has them, and targets: labels [N], or values [N, horizon].
+class Examples:
+    """Inputs [N, ...] as the contract has them, and targets: labels [N] or values [N, horizon].
 
-    In the order of their digests; windows of a series in that of time.
+    They are in the order of their digests; windows of a series are in the order of time.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     records: tuple[str, ...] = ()
-    """Digests [N] of the benchmark's records, where they are no windows."""
+    """Digests [N] of the benchmark's records; empty for windows."""
     groups: np.ndarray | None = None
-    """Names [N] of the groups of people that those belong to, empty for none; None where no record names one."""
+    """Names [N] of the groups of people that the records belong to, or None if no record names one."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def by_class(self, count: int) -> list[np.ndarray]:
-        """The inputs of each of so many classes; all in one where there are none."""
+        """The inputs of each of `count` classes, or all inputs in one array if there are no classes."""
         return [self.inputs[self.targets == number] for number in range(count)] if count else [self.inputs]
 
 
 def take(recipe: Recipe) -> Snapshot:
-    """The newest version of the admitted records. Raises Refusal when there are none."""
+    """The newest version of the admitted records. Raises Refusal if there are none."""
     path = lake(recipe.name) / "records"
     version = table.version(path)
     rows = table.read(path, ["record", "label", "batch"], version=version) if version >= 0 else None
@@ -49,44 +49,49 @@ def take(recipe: Recipe) -> Snapshot:
         raise Refusal("no batch is admitted yet", recipe.name, f"Ingest one: `ratchet ingest {recipe.name} --next`")
     labels = Counter(recipe.classes[i] for i in rows["label"].to_pylist() if i is not None)
     return Snapshot(
-        recipe=recipe.name, version=version, fingerprint=fingerprint(rows["record"].to_pylist()), records=rows.num_rows,
-        batches=tuple(sorted(set(rows["batch"].to_pylist()))), labels=dict(sorted(labels.items())),
-    )  # fmt: skip
+        recipe=recipe.name,
+        version=version,
+        fingerprint=fingerprint(rows["record"].to_pylist()),
+        records=rows.num_rows,
+        batches=tuple(sorted(set(rows["batch"].to_pylist()))),
+        labels=dict(sorted(labels.items())),
+    )
 
 
-def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Split]:
-    """The snapshot's arrays by side. Raises Refusal when the table no longer gives the same fingerprint."""
+def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
+    """The snapshot's examples by side. Raises Refusal if the table no longer has the same fingerprint."""
     columns = ["record", "input", recipe.contract.column, "label", "captured_at"]
     rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
     if rows is None or fingerprint(rows["record"].to_pylist()) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
     if isinstance(recipe.contract, SeriesContract):
-        return {s: Split(*windows(recipe.contract, part)) for s, part in in_time(recipe.contract, rows).items()}
+        sides_ = by_time(recipe.contract, rows)
+        return {name: Examples(*windows(recipe.contract, part)) for name, part in sides_.items()}
     rows = rows.sort_by([("record", "ascending")])
-    sides = np.array([side(i) for i in rows["input"].to_pylist()])
-    whole = _arrays(recipe, rows)
-    return {s: Split(whole.inputs[sides == s], whole.targets[sides == s]) for s in SIDES}
+    sides = np.array([side(digest) for digest in rows["input"].to_pylist()])
+    examples = _examples(recipe, rows)
+    return {name: Examples(examples.inputs[sides == name], examples.targets[sides == name]) for name in SIDES}
 
 
-def benchmarked(recipe: Recipe) -> tuple[Split, str]:
-    """The benchmark set and its fingerprint. Raises Refusal where there is nothing in it to ask."""
+def load_benchmark(recipe: Recipe) -> tuple[Examples, str]:
+    """The benchmark set and its fingerprint. Raises Refusal if it yields no example."""
     rows = benchmark(recipe)
-    found = _arrays(recipe, rows)
+    examples = _examples(recipe, rows)
     if recipe.classes:
         groups = np.array([group or "" for group in rows["group"].to_pylist()])
-        found = replace(found, records=tuple(rows["record"].to_pylist()), groups=groups if groups.any() else None)
-    if not len(found):
-        raise Refusal(f"{rows.num_rows} records make no benchmark", recipe.name, "Give it more, and without gaps")
-    return found, fingerprint(rows["record"].to_pylist())
+        records = tuple(rows["record"].to_pylist())
+        examples = replace(examples, records=records, groups=groups if groups.any() else None)
+    if not len(examples):
+        what = f"the benchmark's {rows.num_rows} records yield no example"
+        raise Refusal(what, recipe.name, "Give more records, without gaps")
+    return examples, fingerprint(rows["record"].to_pylist())
 
 
-def _arrays(recipe: Recipe, rows: pa.Table) -> Split:
+def _examples(recipe: Recipe, rows: pa.Table) -> Examples:
     contract = recipe.contract
     if isinstance(contract, SeriesContract):
-        return Split(*windows(contract, rows))
+        return Examples(*windows(contract, rows))
     cells, labels = rows[contract.column].to_pylist(), rows["label"].to_numpy()
     if contract.kind == "text":
-        made = np.empty(len(cells), object)
-        made[:] = cells
-        return Split(made, labels)
-    return Split(contract.unpack(b"".join(cells), len(cells)), labels)
+        return Examples(contract.read(cells), labels)
+    return Examples(contract.unpack(b"".join(cells), len(cells)), labels)

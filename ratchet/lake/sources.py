@@ -1,7 +1,7 @@
-"""Reads a source file into rows, in a child process that cannot take more than it is given.
+"""Reads a source file into rows, in a child process with limited memory and disk.
 
-What a file is, its bytes say. Whatever it claims of its own size, the kernel holds the limits
-(`RLIMIT_AS`, `RLIMIT_FSIZE`), so that no parser has to be trusted; nothing in it is ever run.
+The bytes of a file decide its format. The kernel enforces the limits (`RLIMIT_AS`, `RLIMIT_FSIZE`)
+whatever size the file claims, so no parser has to be trusted. Nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROWS = pa.schema(
         ("payload", pa.binary()),
     ]
 )
-"""`data` is what the contract holds of the input; `reason` says why a record is refused, `payload` is what came in."""
+"""`data` is the input as the contract encodes it, `reason` why a record is refused, `payload` what came in."""
 
 _PAYLOAD_LIMIT = 1 << 20
 _SECONDS = 600
@@ -44,7 +44,7 @@ _SECONDS = 600
 @dataclass(frozen=True)
 class Limits:
     memory: int
-    """Bytes beyond what the bare reader takes."""
+    """Bytes in addition to what the reader itself takes."""
     disk: int
 
 
@@ -56,9 +56,9 @@ def read(
     labels: Path | None = None,
     part: Feed | None = None,
 ) -> pa.Table:
-    """The rows of a source, or that part of them, as `ROWS`; refused records are rows with a reason.
+    """The rows of a source, or a part of them, as `ROWS`; refused records are rows with a reason.
 
-    Raises Refusal when the whole source is none of the known formats, broken, empty or too large.
+    Raises Refusal if the source as a whole has an unknown format, or is broken, empty or too large.
     """
     out = scratch / "rows.arrow"
     job = {
@@ -75,35 +75,32 @@ def read(
     env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2",
            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "ratchet.lake.sources"],
             input=json.dumps(job), capture_output=True, text=True, env=env, timeout=_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Refusal(f"reading it takes longer than {_SECONDS} s", inputs, "Split it into smaller files") from None
-    if done.returncode == 0:
-        # Mapped, not read: the caller goes through it batch by batch.
+    if process.returncode == 0:
+        # Mapped, not read: the caller iterates over it batch by batch.
         return pa.ipc.open_file(pa.memory_map(str(out))).read_all()
     out.unlink(missing_ok=True)
     try:
-        raise Refusal(**json.loads(done.stdout))
+        raise Refusal(**json.loads(process.stdout))
     except (ValueError, TypeError):
-        told = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise Refusal(
-            f"the reader stopped (exit {done.returncode}: {told[:200]})",
-            inputs,
-            "The file is broken, or needs more than RATCHET_INGEST_MEMORY_MB",
-        ) from None
+        message = (process.stderr.strip().splitlines() or ["no output"])[-1]
+        what = f"the reader stopped (exit {process.returncode}: {message[:200]})"
+        raise Refusal(what, inputs, "The file is broken, or needs more than RATCHET_INGEST_MEMORY_MB") from None
 
 
 def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
-    """A record held to the contract; what does not hold becomes a row with its reason."""
+    """A record encoded by the contract; one that violates it becomes a row with the reason."""
     problem, data = record.problem, None
     if problem is None:
         try:
             if record.value is None:
-                raise Refusal(f"there is no {contract.column} in it", record.name, f"Give {contract.describe()}")
-            data = contract.hold(record.value, record.name)
+                raise Refusal(f"the record has no {contract.column}", record.name, f"Give {contract.describe()}")
+            data = contract.encode(record.value, record.name)
         except Refusal as refusal:
             problem = refusal
     return {
@@ -115,7 +112,7 @@ def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
 
 
 def _payload(value: Any) -> bytes:
-    """What came in, as bytes."""
+    """The value that came in, as bytes."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, np.ndarray | list):
@@ -124,7 +121,7 @@ def _payload(value: Any) -> bytes:
 
 
 def _part(records: Iterator[formats.Record], every: int) -> Iterator[formats.Record]:
-    """As `Feed.every` says."""
+    """The records that `Feed.every` selects."""
     for i, record in enumerate(records):
         if not every or (i % abs(every) == 0) == (every > 0):
             yield record
@@ -138,7 +135,7 @@ def _main() -> int:
     inputs = Path(job["inputs"])
     contract = contracts.of(job["contract"])
     try:
-        import pyarrow.parquet  # noqa: F401  before the limit, so that it pays for data alone
+        import pyarrow.parquet  # noqa: F401  before the limit is set, so that the limit is for data alone
 
         base = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (base + job["memory"],) * 2)
@@ -146,22 +143,22 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
         whole = itertools.islice(formats.records(inputs, labels, contract.kind), job["start"], job["stop"])
-        found = _part(whole, job["every"])
+        records = _part(whole, job["every"])
         count = 0
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
-            while rows := [_row(r, contract) for r in itertools.islice(found, 4096)]:
+            while rows := [_row(r, contract) for r in itertools.islice(records, 4096)]:
                 writer.write_table(pa.Table.from_pylist(rows, schema=ROWS))
                 count += len(rows)
         if not count:
-            raise Refusal("there is no record in it", inputs, formats.HINTS[contract.kind])
+            raise Refusal("the source holds no record", inputs, formats.HINTS[contract.kind])
     except Refusal as refusal:
         return _refuse(refusal)
     except MemoryError:
-        return _refuse(Refusal(f"reading it takes more than {job['memory'] >> 20} MB of memory", inputs,
-                               "Give smaller files, or raise RATCHET_INGEST_MEMORY_MB"))  # fmt: skip
+        what = f"reading it takes more than {job['memory'] >> 20} MB of memory"
+        return _refuse(Refusal(what, inputs, "Give smaller files, or raise RATCHET_INGEST_MEMORY_MB"))
     except Exception as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        return _refuse(Refusal(f"the file cannot be read ({told})", inputs, "Give a whole file"))
+        message = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return _refuse(Refusal(f"the file cannot be read ({message})", inputs, "Give an intact file"))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Which side a record stands on. Pure: the input's digest, or its block of time, decides; no record changes sides."""
+"""Assigns records to sides. Pure: the input's digest or its block of time decides, and no record changes sides."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ratchet.series import SeriesContract
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)
 _CYCLE: dict[int, Side] = {5: "validation", 11: "test"}
-"""Of every twelve blocks of a series; the others are trained on."""
+"""Of every twelve blocks of a series; the others are for training."""
 
 
 def side(input_digest: str) -> Side:
-    """90/5/5 by the first 64 bits of the digest; a corrected label does not move an image."""
-    place = int(input_digest[:16], 16) / 2**64
-    return "train" if place < 0.90 else "validation" if place < 0.95 else "test"
+    """90/5/5 by the first 64 bits of the digest; a corrected label does not move a record."""
+    position = int(input_digest[:16], 16) / 2**64
+    return "train" if position < 0.90 else "validation" if position < 0.95 else "test"
 
 
-def in_time(contract: SeriesContract, rows: pa.Table) -> dict[Side, pa.Table]:
-    """10/1/1 by whole blocks of time, as long as `contract.block` says, counted from 1970.
+def by_time(contract: SeriesContract, rows: pa.Table) -> dict[Side, pa.Table]:
+    """10/1/1 by whole blocks of time of `contract.block` steps, counted from 1970.
 
-    Windows are made of each side alone: one that reaches into another side's block is none, so no hour leaks.
+    Windows are cut within each side, so no value is on two sides.
     """
     seconds = rows["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000
     blocks = (seconds - contract.offset) // (contract.block * contract.step) % 12

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ratchet.recipe import Bound, Feed, Judging, Recipe, Releasing, Step, Training
+from ratchet.recipe import Bound, Criteria, Feed, Recipe, ReleasePlan, Step, Training
 
 _full = Path(__file__).resolve().parents[2] / "recipes" / "fashion_mnist.py"
 _names: dict = {}
@@ -21,16 +21,16 @@ recipe = replace(
     ),
     benchmark=replace(_fashion.benchmark, stop=1000),
     training=Training(epochs=2, batch_size=32),
-    judging=Judging(accuracy=0.6, worst_class=0.0, margin=0.1),
+    criteria=Criteria(accuracy=0.6, worst_class=0.0, margin=0.1),
     # Models trained so briefly disagree a lot; and nobody waits half an hour in a test.
-    releasing=Releasing(
+    release_plan=ReleasePlan(
         steps=(Step(), Step(mirror=20), Step(50)),
         bake_seconds=8.0,
         step_seconds=120.0,
         failed=Bound(0.0, 0.03),
         refused=Bound(0.02, 0.10),
-        slow_half=Bound(0.15, 0.4),
-        slow_most=Bound(0.05, 0.15),
+        latency_p50=Bound(0.15, 0.4),
+        latency_p99=Bound(0.05, 0.15),
         disagreed=Bound(0.5, 0.5),
     ),
     record_inputs=True,

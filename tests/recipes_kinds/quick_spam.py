@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ratchet.recipe import Bound, Feed, Judging, Recipe, Releasing, Step
+from ratchet.recipe import Bound, Criteria, Feed, Recipe, ReleasePlan, Step
 
 _full = Path(__file__).resolve().parents[2] / "recipes" / "spam.py"
 _names: dict = {"__name__": "spam"}
@@ -16,9 +16,9 @@ recipe = replace(
     name="quick-spam",
     batches=(Feed(_file, start=0, stop=2400, every=-6), Feed(_file, start=2400, stop=3600, every=-6)),
     training=replace(_spam.training, epochs=1),
-    judging=Judging(accuracy=0.8, worst_class=0.6, margin=0.1),
-    releasing=Releasing(
+    criteria=Criteria(accuracy=0.8, worst_class=0.6, margin=0.1),
+    release_plan=ReleasePlan(
         steps=(Step(), Step(50)), bake_seconds=5.0, step_seconds=120.0, failed=Bound(0.0, 0.03),
-        slow_half=Bound(0.15, 0.4), slow_most=Bound(0.05, 0.15), disagreed=Bound(0.5, 0.5),
+        latency_p50=Bound(0.15, 0.4), latency_p99=Bound(0.05, 0.15), disagreed=Bound(0.5, 0.5),
     ),
 )  # fmt: skip

@@ -1,0 +1,9 @@
+"""The logger of the flows. Prefect keeps its lines with the run, under a name of their own."""
+
+from __future__ import annotations
+
+import logging
+
+NAME = "ratchet"
+"""What `ratchet loop` shows; Prefect's own lines have other names."""
+log = logging.getLogger(f"{NAME}.flows")

@@ -1,0 +1,89 @@
+"""Puts the model card of a version together from what each stage kept, and saves it where people look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact
+
+from expectations.drift import Summary, drift, summarize
+from ratchet import model_card
+from ratchet.files import load, save
+from ratchet.lake import ingest as lake
+from ratchet.recipe import Recipe
+from ratchet.recipe import load as load_recipe
+from ratchet.types import Candidate, CardSources, Drift, EvaluationReport, Snapshot, SuiteResult, from_json, to_json
+
+
+def publish(candidate: Candidate, report: EvaluationReport) -> None:
+    """Saves the card with the version in MLflow, blessed or not, and as an artifact of this run."""
+    from models import registry
+
+    content = card(candidate, report)
+    registry.upload(registry.path_of(candidate, model_card.DATA), json.dumps(content, indent=1))
+    registry.upload(registry.path_of(candidate, model_card.PAGE), model_card.page(content))
+    create_markdown_artifact(model_card.markdown(content), key=f"card-{candidate.recipe}")
+
+
+def card(candidate: Candidate, report: EvaluationReport) -> dict[str, Any]:
+    from models import candidate as candidates
+    from models import explanations, registry
+
+    recipe = load_recipe(candidate.recipe)
+    sources = CardSources(
+        candidate,
+        report,
+        suites=_suites(candidate.recipe, candidate.snapshot),
+        drift=_drift(recipe, candidate, report.champion),
+        siblings=tuple(candidates.siblings(candidate)),
+        mlflow_url=registry.ui_url(candidate),
+    )
+    return model_card.render(recipe, sources, explanations.read(candidate))
+
+
+def _drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[Drift, ...]:
+    """Of the batches that the champion was not trained on, compared with those that it was trained on."""
+    from models import candidate as candidates
+    from models import registry
+
+    version = registry.version(recipe.name, champion) if champion else None
+    if version is None:
+        return ()
+    older = set(candidates.read(version).snapshot.batches)
+    summaries = {batch: _summary(recipe, batch) for batch in sorted(older | set(candidate.snapshot.batches))}
+    old = [summary for batch, summary in summaries.items() if batch in older]
+    new = [summary for batch, summary in summaries.items() if batch not in older]
+    return drift(old, new)
+
+
+def _summary(recipe: Recipe, batch: str) -> Summary:
+    """The summary of an admitted batch: kept when its suite ran, or made now if its admission was forced."""
+    from expectations import statistics
+
+    if kept := load(_summary_path(recipe, batch)):
+        return from_json(Summary, kept)
+    return summarize(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records"))
+
+
+def _summary_path(recipe: Recipe, batch: str) -> Path:
+    return lake.lake(recipe.name) / "summaries" / f"{batch}.json"
+
+
+def run_suite(recipe: Recipe, batch: str) -> SuiteResult:
+    """Runs the suite on a landed batch; keeps its result, and the batch's summary."""
+    from expectations import checkpoint, statistics
+    from expectations.suite import suite
+
+    home = lake.lake(recipe.name)
+    frame = statistics.of_batch(recipe, home, batch)
+    result = checkpoint.check(recipe.name, batch, frame, suite(recipe))
+    save(home / "suites" / f"{batch}.json", to_json(result))
+    save(_summary_path(recipe, batch), to_json(summarize(frame)))
+    return result
+
+
+def _suites(recipe: str, snapshot: Snapshot) -> tuple[SuiteResult, ...]:
+    results = (load(lake.lake(recipe) / "suites" / f"{batch}.json") for batch in snapshot.batches)
+    return tuple(from_json(SuiteResult, result) for result in results if result is not None)

@@ -1,0 +1,157 @@
+"""Evaluates a candidate: scores it and the champions on the benchmark now, and writes the report to MLflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from models import candidate as candidates
+from models import checks, explanations, registry
+from models.evaluation import champion as champion_checks
+from models.evaluation import cost, thresholds
+from models.evaluation.baselines import LINEAR, SEASONAL_NAIVE, baselines
+from models.evaluation.calibration import reliability
+from models.evaluation.champion import Rival
+from models.evaluation.comparison import Margin, losses_of, no_worse
+from models.evaluation.report import report
+from models.evaluation.variants import FULL, NO_WORSE
+from models.export import Exported
+from ratchet import memo, slices
+from ratchet.errors import Refusal
+from ratchet.files import FORMAT
+from ratchet.lake.snapshot import Examples, load, load_benchmark
+from ratchet.recipe import Criteria, ForecastCriteria, Recipe
+from ratchet.series import SeriesContract
+from ratchet.types import Candidate, Check, EvaluationReport, to_json
+
+VERSION = 4
+"""Raise it when the same figures should give another report."""
+_MIN_BLOCKS = 10
+"""Blocks of windows below which an interval means nothing."""
+
+
+def evaluate(
+    recipe: Recipe, candidate: Candidate, champion: str | None, champions: Iterable[str], scratch: Path
+) -> EvaluationReport:
+    """The report on the candidate, which is also written to MLflow as tags and a file.
+
+    `champions` are all versions that were ever champion.
+    """
+    benchmark, fingerprint = load_benchmark(recipe)
+    best = _best(recipe, fingerprint, champion, champions)
+
+    def work() -> EvaluationReport:
+        versions = {version for version in (champion, best) if version is not None}
+        outputs = {version: _outputs(recipe, version, benchmark.inputs, scratch) for version in versions}
+        rivals = [(version, outputs[version]) if version else None for version in (champion, best)]
+        model = candidates.exported(recipe, candidate, scratch)
+        own = model.predict(benchmark.inputs)
+        sides = load(recipe, candidate.snapshot)
+        explanations.save(candidate, explanations.explain(recipe, model, benchmark, own, sides["train"]))
+        headline = _headline(recipe, benchmark, own, sides["train"], *rivals)
+        further = checks.further(recipe, model, benchmark, sides, own)
+        bins: tuple[tuple[float, float, int], ...] = ()
+        if recipe.classes and losses_of(recipe.answers, benchmark.targets, own) is not None:
+            bins = reliability(benchmark.targets, own)
+        return report(recipe.name, candidate.version, champion, fingerprint, [*headline, *further], bins)
+
+    criteria = {**asdict(recipe.criteria), "memory": recipe.memory_mb, "shown": recipe.show_inputs}
+    key = memo.key(
+        "evaluate",
+        VERSION,
+        recipe=recipe.name,
+        version=candidate.version,
+        weights=candidate.weights,
+        onnx=candidate.packaged,
+        champion=champion,
+        best=best,
+        benchmark=fingerprint,
+        criteria=criteria,
+    )
+    # A busy moment of the machine must not reject a candidate for good.
+    result, _ = memo.run(
+        key, EvaluationReport, work, source=_headline, valid=lambda r: not cost.should_measure_again(r.checks)
+    )
+    _write(recipe, candidate, result)
+    return result
+
+
+def _headline(
+    recipe: Recipe,
+    benchmark: Examples,
+    outputs: np.ndarray,
+    trained: Examples,
+    champion: Rival | None,
+    best: Rival | None,
+) -> list[Check]:
+    """Thresholds, the comparison with the champions, and the slices."""
+    criteria, answers, targets = recipe.criteria, recipe.answers, benchmark.targets
+    found = [thresholds.finite(outputs)]
+    if isinstance(criteria, Criteria):
+        found += thresholds.classification(criteria, answers, targets, outputs, recipe.classes)
+    else:
+        found += _forecast(recipe, criteria, benchmark, outputs, trained)
+    if champion:
+        margin = _margin(recipe, criteria.margin)
+        found += champion_checks.comparisons(answers, margin, targets, outputs, champion, best)
+    masks = slices.masks(recipe.contract.kind, criteria.slices, benchmark.inputs, targets, recipe.classes)
+    margin = _margin(recipe, criteria.slice_margin, champion_checks.MIN_RECORDS)
+    return found + champion_checks.slices(answers, margin, masks, targets, outputs, champion)
+
+
+def _forecast(
+    recipe: Recipe, criteria: ForecastCriteria, benchmark: Examples, outputs: np.ndarray, trained: Examples
+) -> list[Check]:
+    assert isinstance(recipe.contract, SeriesContract)
+    simple = baselines(benchmark.inputs, trained.inputs, trained.targets, recipe.contract.season)
+    margins = {SEASONAL_NAIVE: _margin(recipe, 0.0), LINEAR: _margin(recipe, criteria.linear)}
+    return thresholds.forecast(criteria, recipe.answers, benchmark.targets, outputs, simple, margins)
+
+
+def _margin(recipe: Recipe, value: float, min_records: int = 1) -> Margin:
+    """Of classes a difference in error rate; of forecasts a share of the error, by blocks of two horizons."""
+    if recipe.classes:
+        return Margin(value, min_blocks=min_records)
+    return Margin(value, relative=True, block=2 * recipe.answers.width, min_blocks=_MIN_BLOCKS)
+
+
+def compare_variant(recipe: Recipe, targets: np.ndarray, outputs: np.ndarray, full: np.ndarray) -> Check:
+    """The check that a variant's outputs are no worse than those of the one in full precision."""
+    losses, others = (losses_of(recipe.answers, targets, each) for each in (outputs, full))
+    return no_worse(NO_WORSE, _margin(recipe, recipe.criteria.margin), losses, others, FULL)
+
+
+def _best(recipe: Recipe, fingerprint: str, champion: str | None, champions: Iterable[str]) -> str | None:
+    """The champion with the best metric on this benchmark; the present one if none was evaluated on it."""
+    scores = {}
+    for version in set(champions):
+        registered = registry.version(recipe.name, version)
+        if registered and registered.tags.get("ratchet.benchmark") == fingerprint:
+            scores[version] = float(registered.tags[f"ratchet.{recipe.answers.metric}"]) * recipe.answers.sign
+    return max(scores, key=lambda version: (scores[version], version)) if scores else champion
+
+
+def _outputs(recipe: Recipe, version: str, inputs: np.ndarray, scratch: Path) -> np.ndarray:
+    registered = registry.version(recipe.name, version)
+    if registered is None:
+        what = f"MLflow has no version {version} to compare with"
+        raise Refusal(what, recipe.name, "Restore it, or roll back to another")
+    model: Exported = candidates.exported(recipe, registered, scratch)
+    return model.predict(inputs)
+
+
+def _write(recipe: Recipe, candidate: Candidate, result: EvaluationReport) -> None:
+    content = json.dumps({"format": FORMAT, **to_json(result)}, indent=1)
+    registry.upload(registry.path_of(candidate, "evaluation.json"), content)
+    tags = {
+        "ratchet.evaluation": "blessed" if result.blessed else "rejected",
+        "ratchet.evaluation_why": result.why,
+        "ratchet.benchmark": result.benchmark,
+        f"ratchet.{recipe.answers.metric}": json.dumps(result.metric),
+    }
+    for name, value in tags.items():
+        registry.set_tag(candidate.recipe, candidate.version, name, value)

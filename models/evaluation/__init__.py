@@ -1,0 +1,1 @@
+"""The evaluation: takes outputs and figures, returns checks and a report. No I/O, no clock."""

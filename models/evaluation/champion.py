@@ -1,0 +1,75 @@
+"""The comparison with the champions, and with the champion on each slice of the benchmark. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from models.evaluation.comparison import Margin, losses_of, no_worse
+from models.evaluation.proportion import interval
+from ratchet.answers import Answers
+from ratchet.slices import Masks
+from ratchet.types import Check, Outcome
+
+Rival = tuple[str, np.ndarray]
+"""A version and its outputs [N, width] for the benchmark, computed now."""
+MIN_RECORDS = 30
+"""Records below which a slice means nothing."""
+
+
+def comparisons(
+    answers: Answers, margin: Margin, targets: np.ndarray, outputs: np.ndarray, champion: Rival, best: Rival | None
+) -> list[Check]:
+    """The candidate's outputs differ from the champion's, and are no worse than its or the best champion's."""
+    losses = losses_of(answers, targets, outputs)
+    checks = [_differs(answers, outputs, champion)]
+    for who, rival in (("the champion", champion), ("the best champion so far", best)):
+        others = losses_of(answers, targets, rival[1]) if rival else None
+        named = f"version {rival[0]}" if rival else who
+        checks.append(no_worse(f"no worse than {who}", margin, losses, others, named))
+    return checks
+
+
+def _differs(answers: Answers, outputs: np.ndarray, champion: Rival) -> Check:
+    """A candidate that answers every input like the champion is not worth a release."""
+    name, (version, others) = "differs from the champion", champion
+    if outputs.shape != others.shape:
+        return Check(name, None, 0.0, "error", "the champion's outputs have another shape")
+    same = [answers.compact(one) == answers.compact(other) for one, other in zip(outputs, others, strict=True)]
+    share = 1 - float(np.mean(same))
+    outcome: Outcome = "passed" if share > 0 else "failed"
+    return Check(name, share, 0.0, outcome, f"{share:.2%} of the outputs differ from those of version {version}")
+
+
+def slices(
+    answers: Answers, margin: Margin, masks: Masks, targets: np.ndarray, outputs: np.ndarray, champion: Rival | None
+) -> list[Check]:
+    """One check per slice.
+
+    All slices must pass, so the probability that a worse candidate passes is no larger than for one slice, however
+    many there are, and the level needs no correction (Berger 1982, the intersection-union test).
+    """
+    if not masks:
+        return [Check("slices", None, None, "skipped", "the recipe names none")]
+    losses = losses_of(answers, targets, outputs)
+    others = losses_of(answers, targets, champion[1]) if champion else None
+    checks = []
+    for name, mask in masks.items():
+        if champion is None and losses is not None:
+            checks.append(_alone(name, losses[mask]))
+            continue
+        own, other = (None if values is None else values[mask] for values in (losses, others))
+        named = f"version {champion[0]}" if champion else "the champion"
+        checks.append(no_worse(name, margin, own, other, named, role="slice"))
+    return checks
+
+
+def _alone(name: str, losses: np.ndarray) -> Check:
+    value, count = float(losses.mean()), len(losses)
+    detail = f"loss {value:.4g} of {count} records; there is no champion to compare with"
+    check = Check(name, value, None, "skipped", detail, role="slice")
+    if set(np.unique(losses)) <= {0.0, 1.0}:
+        low, high = interval(value, count)
+        check = replace(check, low=low, high=high)
+    return check

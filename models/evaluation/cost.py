@@ -1,0 +1,35 @@
+"""What a prediction costs. Pure: the figures are measured elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratchet.types import Check, Outcome, Role
+
+
+def checks(
+    latency_ms: float,
+    max_latency_ms: float | None,
+    size_mb: float,
+    max_size_mb: float | None,
+    memory_mb: float,
+    max_memory_mb: float,
+) -> list[Check]:
+    """The median latency of one warm prediction on one core, the size of the model's files, and its memory."""
+    return [
+        _check("latency, ms", latency_ms, max_latency_ms, "cost"),
+        _check("size, MB", size_mb, max_size_mb, "check"),
+        _check("memory, MB", memory_mb, max_memory_mb, "cost"),
+    ]
+
+
+def should_measure_again(checks: Sequence[Check]) -> bool:
+    """Whether a check failed for what a machine measured at that moment; another measurement may pass."""
+    return any(check.role == "cost" and check.outcome == "failed" for check in checks)
+
+
+def _check(name: str, value: float, maximum: float | None, role: Role) -> Check:
+    if maximum is None:
+        return Check(name, value, None, "skipped", f"{value:.3g}; the recipe sets no limit", role=role)
+    outcome: Outcome = "passed" if value <= maximum else "failed"
+    return Check(name, value, maximum, outcome, f"{value:.3g}, limit {maximum}", role=role)

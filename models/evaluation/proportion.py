@@ -1,0 +1,14 @@
+"""The interval of a proportion. Pure."""
+
+from __future__ import annotations
+
+import math
+
+_Z = 1.96
+
+
+def interval(proportion: float, count: int) -> tuple[float, float]:
+    """(low, high) at 95 % of a proportion of `count` records. Source: Wilson, JASA 22, 1927."""
+    mid = (proportion + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    half = math.sqrt(proportion * (1 - proportion) / count + _Z**2 / (4 * count**2)) * _Z / (1 + _Z**2 / count)
+    return mid - half, mid + half

@@ -1,0 +1,27 @@
+"""Assembles an evaluation report from its checks. Pure.
+
+Passed, failed, inconclusive, error and skipped are five outcomes, and a candidate with a check that failed, was
+inconclusive or ended in an error is rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratchet.types import Check, EvaluationReport
+
+
+def report(
+    recipe: str,
+    version: str,
+    champion: str | None,
+    benchmark: str,
+    checks: Sequence[Check],
+    reliability: tuple[tuple[float, float, int], ...] = (),
+) -> EvaluationReport:
+    """The report on a version; `champion` is the version it was compared with, None for a first release."""
+    bad = [check for check in checks if check.outcome not in ("passed", "skipped")]
+    why = "; ".join(f"{check.name} {check.outcome}: {check.detail}" for check in bad) or "every check passed"
+    if champion is None:
+        why = f"this is the first release, so there is no champion to compare with; {why}"
+    return EvaluationReport(recipe, version, champion, not bad, why, benchmark, tuple(checks), reliability)

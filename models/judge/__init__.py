@@ -1,1 +1,0 @@
-"""The judge: takes figures, returns a verdict. No I/O, no clock."""

@@ -1,0 +1,136 @@
+"""`ratchet new` reads data as ingest would, and what it writes down is a recipe that its own data passes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from expectations import checkpoint, statistics
+from expectations.suite import suite
+from ratchet import recipe as recipes
+from ratchet import settings as settings_module
+from ratchet.errors import Refusal
+from ratchet.lake import ingest, quarantine, snapshot
+from ratchet.lake.scaffold import draft
+
+
+@pytest.fixture
+def own(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "recipes").mkdir()
+    monkeypatch.setenv("RATCHET_RECIPES", str(tmp_path / "recipes"))
+    settings_module.settings.cache_clear()
+    return tmp_path
+
+
+def images(folder: Path) -> Path:
+    chance = np.random.default_rng(0)
+    for number in range(400):
+        at = folder / "my pictures" / ("cat", "dog")[number % 2] / f"{number}.png"
+        at.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(chance.integers(0, 256, (20, 24), dtype=np.uint8)).save(at)
+    return folder / "my pictures"
+
+
+def _word(number: int) -> str:
+    return "".join(chr(97 + int(digit)) for digit in str(number))
+
+
+def texts(folder: Path) -> Path:
+    with (folder / "mails.csv").open("w", newline="") as file:
+        told = csv.writer(file)
+        told.writerow(["label", "text"])
+        told.writerows([(("yes", 'no "really"')[n % 2], f"text, named {_word(n)}\nof many") for n in range(400)])
+    return folder / "mails.csv"
+
+
+def series(folder: Path) -> Path:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    lines = [f"{(start + timedelta(hours=n)).isoformat()},{20 + np.sin(n / 24 * 2 * np.pi):.2f}" for n in range(6000)]
+    with gzip.open(folder / "hours.csv.gz", "wt") as file:
+        file.write("time,value\n" + "\n".join(lines))
+    return folder / "hours.csv.gz"
+
+
+@pytest.mark.parametrize(("kind", "made"), [("image", images), ("text", texts), ("series", series)])
+def test_what_is_drafted_is_a_recipe_that_its_own_data_passes(kind: str, made: object, own: Path) -> None:
+    source = made(own)  # type: ignore[operator]
+    found = draft("my-own", kind, source)
+    assert found.refused == 0
+    assert "my-own" in recipes.names()
+    recipe = recipes.load("my-own")
+    batch = ingest.land_feed(recipe, recipe.batches[0], "test")
+    assert batch.quarantined == 0
+    home = ingest.lake(recipe.name)
+    result = checkpoint.check(recipe.name, batch.id, statistics.of_batch(recipe, home, batch.id), suite(recipe))
+    assert result.passed, result.why
+    quarantine.admit_landed(home, batch.id, "test")
+    sides = snapshot.load(recipe, snapshot.take(recipe))
+    assert all(len(side) for side in sides.values())
+    held, _ = snapshot.load_benchmark(recipe)
+    assert len(held)
+    assert batch.accepted + ingest.benchmark(recipe).num_rows == found.records
+
+
+def hours(count: int, value: str = "{n}", first: int = 0) -> str:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    told = [f"{(start + timedelta(hours=first + n)).isoformat()},{value.format(n=n % 24)}" for n in range(count)]
+    return "time,value\n" + "\n".join(told)
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("short", hours(60)), ("no twelve blocks", hours(900)), ("constant", hours(6000, "7")),
+    ("newest first", "\n".join([(t := hours(6000).splitlines())[0], *reversed(t[1:])])),
+])  # fmt: skip
+def test_a_series_that_could_never_run_is_refused_at_once(name: str, text: str, own: Path) -> None:
+    (own / "hours.csv").write_text(text)
+    with pytest.raises(Refusal):
+        draft("mine", "series", own / "hours.csv")
+
+
+def test_large_numbers_keep_their_digits(own: Path) -> None:
+    (own / "hours.csv").write_text(hours(6000, "123456{n:02}"))
+    assert draft("mine", "series", own / "hours.csv").refused == 0
+    recipe = recipes.load("mine")
+    assert ingest.land_feed(recipe, recipe.batches[0], "test").quarantined == 0
+
+
+def test_nothing_is_written_over(own: Path) -> None:
+    source = texts(own)
+    path = draft("mine", "text", source).path
+    before = path.read_text()
+    with pytest.raises(Refusal, match="already"):
+        draft("mine", "text", source)
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["", "../up", "Big", "a b", "-a", "a" * 100])
+def test_a_name_that_would_be_no_recipes_is_refused(name: str, own: Path) -> None:
+    with pytest.raises(Refusal, match="no name"):
+        draft(name, "text", own)
+
+
+@pytest.mark.parametrize("kind", ["image", "text", "series"])
+def test_data_that_makes_no_recipe_is_refused_with_a_sentence(kind: str, own: Path) -> None:
+    (own / "empty").mkdir()
+    (own / "odd").write_bytes(b"\0\1\2")
+    (own / "few.csv").write_text("text,label,time,value\na,b,2024-01-01,1\n")
+    for source in ("empty", "odd", "few.csv", "gone"):
+        with pytest.raises(Refusal) as caught:
+            draft("mine", kind, own / source)
+        assert caught.value.next
+    assert not list((own / "recipes").iterdir())
+
+
+def test_data_that_changed_since_is_noticed(own: Path) -> None:
+    source = images(own)
+    draft("mine", "image", source)
+    Image.new("L", (24, 20)).save(source / "cat" / "new.png")
+    recipe = recipes.load("mine")
+    with pytest.raises(Refusal, match="ratchet ingest"):
+        ingest.land_feed(recipe, recipe.batches[0], "test")
