@@ -52,12 +52,14 @@ def evaluate(
         own = model.predict(benchmark.inputs)
         sides = load(recipe, candidate.snapshot)
         explanations.save(candidate, explanations.explain(recipe, model, benchmark, own, sides["train"]))
-        headline = _headline(recipe, benchmark, own, sides["train"], *rivals)
-        further = checks.further(recipe, model, benchmark, sides, own)
+        results = [
+            *headline(recipe, benchmark, own, sides["train"], *rivals),
+            *checks.further(recipe, model, benchmark, sides, own),
+        ]
         bins: tuple[tuple[float, float, int], ...] = ()
         if recipe.classes and losses_of(recipe.answers, benchmark.targets, own) is not None:
             bins = reliability(benchmark.targets, own)
-        return report(recipe.name, candidate.version, champion, fingerprint, [*headline, *further], bins)
+        return report(recipe.name, candidate.version, champion, fingerprint, results, bins)
 
     criteria = {**asdict(recipe.criteria), "memory": recipe.memory_mb, "shown": recipe.show_inputs}
     key = memo.key(
@@ -74,13 +76,13 @@ def evaluate(
     )
     # A busy moment of the machine must not reject a candidate for good.
     result, _ = memo.run(
-        key, EvaluationReport, work, source=_headline, valid=lambda r: not cost.should_measure_again(r.checks)
+        key, EvaluationReport, work, source=headline, valid=lambda r: not cost.should_measure_again(r.checks)
     )
     _write(recipe, candidate, result)
     return result
 
 
-def _headline(
+def headline(
     recipe: Recipe,
     benchmark: Examples,
     outputs: np.ndarray,

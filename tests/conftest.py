@@ -30,7 +30,7 @@ os.environ.update(settings_module.TELEMETRY_OFF)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that run stacks come first: they take max_characters, and there is a core for each of two."""
+    """The files that run stacks come first: they take the longest, and there is a core for each of two."""
     first = ["test_fleet.py", "test_loop.py", "test_three.py", "test_remote.py", "test_crashes.py", "test_search.py",
              "test_killed.py"]  # fmt: skip
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
@@ -128,7 +128,7 @@ from bentos import build
 from models import export, train
 from ratchet import model_card
 from ratchet import recipe as recipes
-from ratchet.types import Candidate, Lineage, Snapshot, EvaluationReport
+from ratchet.types import Candidate, CardSources, EvaluationReport, Snapshot
 scratch = Path(sys.argv[1])
 recipe = recipes.load("small-fashion")
 data = np.load(scratch / "pictures.npz")
@@ -137,15 +137,19 @@ once = replace(recipe.training, epochs=1)
 z = recipe.contract.features(x)
 fitted = train.fit(recipe, once, (z[:2500], y[:2500]), (z[2500:], y[2500:]), scratch / "fit")
 (scratch / "out").mkdir()
-made = export.export(recipe, fitted.model, (), x[:64], scratch / "out")
-digest = export.digest(made.path)
+model = export.export(recipe, fitted.model, (), x[:64], scratch / "out")
+digest = export.digest(model.path)
 labels = {"package": build.package_key(recipe, digest), "model": recipe.name, "version": "1", "run": "r",
           "snapshot": "s", "commit": "c"}
-golden = x[2500:2516]
+inputs = x[2500:2516]
 snapshot = Snapshot(recipe.name, 0, "s", 3000, ("b",), {})
-candidate = Candidate(recipe.name, "1", "m", "r", "cnn", "w", digest, snapshot, {}, {}, 1.0, "c", "l", fitted.history)
-told = model_card.render(recipe, Lineage(candidate, EvaluationReport(recipe.name, "1", None, True, "built for tests", "b", ())))
-tag, bento = build.build(recipe, "1", [made.path], golden, made.predict(golden), labels, told, scratch)
+candidate = Candidate(
+    recipe.name, "1", "m", "r", "0", "cnn", "w", digest, snapshot, {}, {}, 1.0, "c", "l", fitted.history
+)
+report = EvaluationReport(recipe.name, "1", None, True, "built for tests", "b", ())
+card = model_card.render(recipe, CardSources(candidate, report))
+contents = build.Contents([model.path], inputs, model.predict(inputs), labels, card)
+tag, bento = build.build(recipe, "1", contents, scratch)
 print(tag); print(bento)
 """
     env = {**os.environ, "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_HOME": str(scratch / "home")}

@@ -1,9 +1,9 @@
 """Runs a controller or an agent that ends, as by `kill -9`, before or after its nth action.
 
-    python -m tests.dying releases.controller perform before 2
+    python -m tests.dying releases.controller apply before 2
 
-The actions are the calls of the named function: `perform` of `releases.act`, `append` or `say` of the
-ledger, `_perform`, `_start` or `_prove` of the agent.
+The actions are the calls of the named function: `apply` of the controller, `append` or `publish` of the ledger,
+`_perform`, `_start` or `_verify` of the agent.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ import os
 import sys
 from typing import Any
 
-from releases import act, agent
+from releases import agent, controller, ticker
 from releases.ledger import Ledger
 
-PLACES: dict[str, Any] = {"perform": act, "append": Ledger, "say": Ledger, "_perform": agent.Agent,
-                          "_start": agent.Agent, "_prove": agent.Agent}  # fmt: skip
+PLACES: dict[str, Any] = {
+    "apply": controller,
+    "append": Ledger,
+    "publish": Ledger,
+    "_perform": agent.Agent,
+    "_start": agent.Agent,
+    "_verify": agent.Agent,
+}
 CODE = 9
 
 
@@ -30,10 +36,10 @@ def main(module: str, name: str, when: str, number: int) -> None:
         count += 1
         if (count, when) == (number, "before"):
             os._exit(CODE)
-        found = real(*arguments, **named)
+        result = real(*arguments, **named)
         if (count, when) == (number, "after"):
             os._exit(CODE)
-        return found
+        return result
 
     setattr(place, name, dying)
     ticker.configure_logging()

@@ -67,24 +67,24 @@ class Running:
     def ratchet(self, *arguments: str, ok: bool | None = True) -> str:
         """What the command printed, both streams; asserts its exit status, where it matters."""
         done = subprocess.run([BIN / "ratchet", *arguments], capture_output=True, text=True, env=self.env, cwd=ROOT)
-        told = done.stdout + done.stderr
-        assert ok is None or (done.returncode == 0) == ok, told
-        assert "Traceback" not in told
-        return told
+        output = done.stdout + done.stderr
+        assert ok is None or (done.returncode == 0) == ok, output
+        assert "Traceback" not in output
+        return output
 
     def status(self) -> dict[str, Any]:
         done = subprocess.run(
             [BIN / "ratchet", "status", "--json"], capture_output=True, text=True, env=self.env, check=True
         )
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        status: dict[str, Any] = json.loads(done.stdout)
+        return status
 
     # A command takes a second or two of a core, and what polls would take all of it: these look themselves.
 
     @property
     def config(self) -> Settings:
-        told = {name: self.env.get(f"RATCHET_{name.upper()}") for name in Settings.model_fields}
-        return Settings(**{name: value for name, value in told.items() if value})  # type: ignore[arg-type]
+        values = {name: self.env.get(f"RATCHET_{name.upper()}") for name in Settings.model_fields}
+        return Settings(**{name: value for name, value in values.items() if value})  # type: ignore[arg-type]
 
     @property
     def ledger(self) -> Ledger:
@@ -99,19 +99,19 @@ class Running:
         return str(state.trial) if state.phase == "trial" else state.phase
 
     def champion(self) -> str | None:
-        found = self.state().champion
-        return found.version if found else None
+        champion = self.state().champion
+        return champion.version if champion else None
 
     def endpoints(self) -> list[tuple[str, str, bool]]:
         """Host and version of each bento that runs, and whether the gateway finds it healthy."""
         healthy, ledger = Gateway(self.config).get_routes().healthy, self.ledger
-        revisions = [
-            from_json(Endpoint, a)
+        endpoints = [
+            from_json(Endpoint, body)
             for name in api.living_hosts(ledger)
-            for a in ledger.statuses("host")[name].body["revisions"]
+            for body in ledger.statuses("host")[name].body["endpoints"]
         ]
         return sorted(
-            (a.host, version_of(a.revision), a.host_port in healthy.get((NAME, a.revision), ())) for a in revisions
+            (e.host, version_of(e.revision), e.host_port in healthy.get((NAME, e.revision), ())) for e in endpoints
         )
 
     def running(self) -> list[str]:
@@ -127,12 +127,13 @@ class Running:
         known = next(e.body["package"] for e in self.ledger.read(NAME)
                      if e.kind == "requested" and e.body["package"]["version"] == of)  # fmt: skip
         api = f"{self.mlflow}/api/2.0/mlflow"
-        found = httpx.get(f"{api}/model-versions/get", params={"name": NAME, "version": of}).json()["model_version"]
-        new = {"name": NAME, "source": found["source"], "run_id": found["run_id"],
-               "model_id": found["source"].removeprefix("models:/")}  # fmt: skip
-        made = httpx.post(f"{api}/model-versions/create", json=new).json()
-        assert "model_version" in made, made
-        version = made["model_version"]["version"]
+        old = httpx.get(f"{api}/model-versions/get", params={"name": NAME, "version": of}).json()["model_version"]
+        new = {"name": NAME, "source": old["source"], "run_id": old["run_id"],
+               "model_id": old["source"].removeprefix("models:/"),
+               "tags": [tag for tag in old["tags"] if tag["key"] == "ratchet.experiment"]}  # fmt: skip
+        created = httpx.post(f"{api}/model-versions/create", json=new).json()
+        assert "model_version" in created, created
+        version = created["model_version"]["version"]
         path = f"{known['artifact'].rpartition('/')[0]}/{NAME}-v{version}.bento"
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "bento"
@@ -151,11 +152,11 @@ class Running:
     def tags(self, version: str) -> dict[str, str]:
         """A version's tags in MLflow."""
         url = f"{self.mlflow}/api/2.0/mlflow/model-versions/get"
-        found = httpx.get(url, params={"name": NAME, "version": version}).json()["model_version"]
-        return {t["key"]: t["value"] for t in found.get("tags", [])}
+        registered = httpx.get(url, params={"name": NAME, "version": version}).json()["model_version"]
+        return {t["key"]: t["value"] for t in registered.get("tags", [])}
 
     def release(self, package: Package, ok: bool = True, **plan: Any) -> str:
-        """Releases a package by hand, by the recipe's plan with these changes; what was told until its end."""
+        """Releases a package by hand, by the recipe's plan with these changes; what was printed until its end."""
         code = """
 import dataclasses, json, sys
 from commands._stack import stack
@@ -174,9 +175,9 @@ except Refusal as refusal:
 """
         command = [sys.executable, "-c", code, json.dumps(dataclasses.asdict(package)), json.dumps(plan)]
         done = subprocess.run(command, capture_output=True, text=True, env=self.env, cwd=ROOT)
-        told = done.stdout + done.stderr
-        assert (done.returncode == 0) == ok, told
-        return told
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, output
+        return output
 
     @property
     def supervisor(self) -> Supervisor:
@@ -203,23 +204,23 @@ class Outside:
     """A proxy that answers nobody and remembers who wanted to leave this machine."""
 
     url: str
-    asked: list[str]
+    requests: list[str]
 
 
 @contextlib.contextmanager
 def outside() -> Iterator[Outside]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        found = Outside(f"http://127.0.0.1:{server.getsockname()[1]}", [])
+        proxy = Outside(f"http://127.0.0.1:{server.getsockname()[1]}", [])
 
         def listen() -> None:
             with contextlib.suppress(OSError):
                 while True:
-                    asking, _ = server.accept()
-                    with asking:
-                        found.asked.append(asking.recv(300).decode("latin-1").split("\r\n")[0])
+                    connection, _ = server.accept()
+                    with connection:
+                        proxy.requests.append(connection.recv(300).decode("latin-1").split("\r\n")[0])
 
         threading.Thread(target=listen, daemon=True).start()
-        yield found
+        yield proxy
 
 
 _MIGRATE = """
@@ -235,20 +236,20 @@ def migrated(home: Path) -> None:
     Those take half a minute of a core for each stack: they are run once for each lock file.
     """
     lock = (ROOT / "uv.lock").read_bytes()
-    kept = Path(tempfile.gettempdir()) / f"ratchet-databases-{os.getuid()}-{hashlib.sha256(lock).hexdigest()[:12]}"
-    with locked(kept / ".lock"):
-        if not (kept / "done").exists():
-            env = {**os.environ, "PREFECT_HOME": str(kept / "prefect")}
+    cache = Path(tempfile.gettempdir()) / f"ratchet-databases-{os.getuid()}-{hashlib.sha256(lock).hexdigest()[:12]}"
+    with locked(cache / ".lock"):
+        if not (cache / "done").exists():
+            env = {**os.environ, "PREFECT_HOME": str(cache / "prefect")}
             env.pop("PREFECT_API_URL", None)
             upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
             subprocess.run(upgrade, env=env, check=True, capture_output=True)
-            (kept / "mlflow").mkdir(exist_ok=True)
-            subprocess.run([sys.executable, "-c", _MIGRATE, str(kept / "mlflow" / "mlflow.db")], check=True,
+            (cache / "mlflow").mkdir(exist_ok=True)
+            subprocess.run([sys.executable, "-c", _MIGRATE, str(cache / "mlflow" / "mlflow.db")], check=True,
                            capture_output=True)  # fmt: skip
-            (kept / "done").touch()
+            (cache / "done").touch()
     for name in ("prefect/prefect.db", "mlflow/mlflow.db"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(kept / name, home / name)
+        shutil.copyfile(cache / name, home / name)
 
 
 @contextlib.contextmanager
@@ -269,8 +270,7 @@ def running(home: Path, cold: bool = False, **more: str) -> Iterator[Running]:
         stack.ratchet("up")
         yield stack
     finally:
-        told = stack.ratchet("down")
-        assert "nothing is running" in told
+        assert "nothing is running" in stack.ratchet("down")
         assert stack.marked() == []
         assert not [p for host in (home / "hosts").glob("*") for p in processes.marked(Settings(home=host).marker)]
 
@@ -279,12 +279,12 @@ def until(there: Callable[[], object], seconds: float = 30, every: float = 0.2) 
     """Waits for something to hold; returns how long it took."""
     started = time.monotonic()
     while not there():
-        assert time.monotonic() - started < seconds, "it did not come about"
+        assert time.monotonic() - started < seconds, "it did not happen"
         time.sleep(every)
     return time.monotonic() - started
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         httpx.get(url, timeout=1)
     except httpx.HTTPError:
@@ -303,7 +303,7 @@ class Load:
     codes: Counter[int]
     versions: Counter[str]
     outage: float = 0.0
-    """The max_characters time in seconds without a good answer to anybody."""
+    """The longest time in seconds without a good answer to anybody."""
     last: float = field(default_factory=time.monotonic)
 
     def answered(self) -> None:

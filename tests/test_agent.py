@@ -54,24 +54,24 @@ class Scene:
         for event in events:
             StateCache(self.ledger).append("small-fashion", event, "tester")
 
-    def asked(self, version: str) -> Requested:
+    def request(self, version: str) -> Requested:
         return Requested(self.packages[version], "rollback", "a test", True, ("a",), ONCE, 60, 30, time.time())
 
-    def revisions(self) -> list[Endpoint]:
-        said = self.ledger.statuses("host").get("a")
-        return [from_json(Endpoint, a) for a in said.body["revisions"]] if said else []
+    def endpoints(self) -> list[Endpoint]:
+        status = self.ledger.statuses("host").get("a")
+        return [from_json(Endpoint, body) for body in status.body["endpoints"]] if status else []
 
     def serves(self, since: float, *versions: str) -> bool:
-        """The host said after that time that exactly these run, and answered their golden set."""
-        said = self.ledger.statuses("host").get("a")
-        if said is None or said.at < since:
+        """The host reported after that time that exactly these run, and answered their golden set."""
+        status = self.ledger.statuses("host").get("a")
+        if status is None or status.at < since:
             return False
-        told = self.revisions()
+        endpoints = self.endpoints()
         wanted = {p.revision for p in self.packages.values() if p.version in self.verified}
         revisions = sorted(
-            a.revision for a in told if a.ready and a.state == "running" and (a.verified or a.revision not in wanted)
+            a.revision for a in endpoints if a.ready and a.state == "running" and (a.verified or a.revision not in wanted)
         )
-        return revisions == sorted(self.packages[v].revision for v in versions) and len(told) == len(versions)
+        return revisions == sorted(self.packages[v].revision for v in versions) and len(endpoints) == len(versions)
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
         own = {f"RATCHET_{n.upper()}": str(v) for n, v in self.config.model_dump().items() if v != ""}
@@ -102,7 +102,7 @@ def scene(tmp_path: Path, built: Built) -> Iterator[Scene]:
     """A host whose cache holds two packages of one real bento; version 1 is champion."""
     (port,) = free_ports(1)
     config = Settings(home=tmp_path / "home", host_name="a", bento_ports=f"{port}-{port + 20}")
-    found = Scene(config, {})
+    scene = Scene(config, {})
     for version in "12":
         package = Package(
             "small-fashion", version, f"key{version}", f"small-fashion:v{version}-k", sha256(built.bento), ""
@@ -110,21 +110,21 @@ def scene(tmp_path: Path, built: Built) -> Iterator[Scene]:
         packed = PackageCache(config).folder(package).with_suffix(".bento")
         packed.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(built.bento, packed)
-        found.packages[version] = package
+        scene.packages[version] = package
     stack = Stack(config)
     stack.open(print, servers=False)
-    found.enter(found.asked("1"), Healthy(1, {"a": 1.0}), Promoted(1, "1"))
+    scene.enter(scene.request("1"), Healthy(1, {"a": 1.0}), Promoted(1, "1"))
     try:
-        yield found
+        yield scene
     finally:
         stack.close()
         assert processes.marked(config.marker) == []
 
 
 def test_an_agent_killed_at_any_action_leaves_nothing_half_started(scene: Scene) -> None:
-    """Start, prove, point: each time the next agent goes on where that one stood."""
-    for name, when in (("_start", "before"), ("_start", "after"), ("_prove", "before"), ("_prove", "after"),
-                       ("_perform", "before"), ("_perform", "after"), ("say", "before"), ("say", "after")):  # fmt: skip
+    """Start, verify, point: each time the next agent goes on where that one stood."""
+    for name, when in (("_start", "before"), ("_start", "after"), ("_verify", "before"), ("_verify", "after"),
+                       ("_perform", "before"), ("_perform", "after"), ("publish", "before"), ("publish", "after")):  # fmt: skip
         scene.die(name, when, 1)
     scene.live_until("1")
     assert (scene.config.home / "bentos" / "small-fashion" / "current").resolve() == PackageCache(scene.config).folder(
@@ -136,13 +136,13 @@ def test_an_agent_killed_at_any_action_leaves_nothing_half_started(scene: Scene)
 
 def test_an_agent_killed_while_it_stops_a_bento_stops_it_all_the_same(scene: Scene) -> None:
     scene.live_until("1")
-    scene.enter(scene.asked("2"))
+    scene.enter(scene.request("2"))
     scene.live_until("1", "2")
     scene.enter(Healthy(2, {"a": 1.0}), Promoted(2, "2"))
     scene.live_until("1", "2")  # version 1 finishes what it has until the ledger says that it is drained
     scene.ledger.publish(
         "gateway:small-fashion",
-        {"addresses": {"v1-k": [a.host_port for a in scene.revisions() if a.revision == "v1-k"]}},
+        {"addresses": {"v1-k": [a.host_port for a in scene.endpoints() if a.revision == "v1-k"]}},
         1.0,
     )
     scene.enter(Drained("v1-k"))
@@ -152,7 +152,7 @@ def test_an_agent_killed_while_it_stops_a_bento_stops_it_all_the_same(scene: Sce
     for when in ("before", "after"):
         scene.die("_perform", when, 1)
     scene.live_until("2")
-    assert [a.revision for a in Host(scene.config).revisions()] == ["v2-k"]
+    assert [a.revision for a in Host(scene.config).endpoints()] == ["v2-k"]
 
 
 def scene_programs(scene: Scene) -> list[str]:
@@ -164,31 +164,31 @@ def test_each_gpu_has_a_process_of_its_own_that_is_started_again(scene: Scene) -
     process, began = scene.run("releases.agent"), time.time()
 
     def serves(since: float) -> bool:
-        said = scene.ledger.statuses("host").get("a")
-        revisions = {(a.revision, a.gpu) for a in scene.revisions() if a.ready and a.verified}
-        return bool(said and said.at > since) and revisions == {("v1-k", "0"), ("v1-k", "1")}
+        status = scene.ledger.statuses("host").get("a")
+        serving = {(e.revision, e.gpu) for e in scene.endpoints() if e.ready and e.verified}
+        return bool(status and status.at > since) and serving == {("v1-k", "0"), ("v1-k", "1")}
 
     try:
         until(lambda: serves(began), 60)
-        found = {
+        environments = {
             p.pid: p.environ()
             for p in processes.marked(scene.config.marker)
             if "RATCHET_PRIVATE_REVISION" in p.environ()
         }
-        assert {e["CUDA_VISIBLE_DEVICES"] for e in found.values()} == {"0", "1"}
-        assert len({a.port for a in scene.revisions()}) == 2
-        first = next(a.port for a in scene.revisions() if a.gpu == "0")
-        for pid in [pid for pid, e in found.items() if e["RATCHET_PRIVATE_GPU"] == "1"]:
+        assert {e["CUDA_VISIBLE_DEVICES"] for e in environments.values()} == {"0", "1"}
+        assert len({a.port for a in scene.endpoints()}) == 2
+        first = next(a.port for a in scene.endpoints() if a.gpu == "0")
+        for pid in [pid for pid, e in environments.items() if e["RATCHET_PRIVATE_GPU"] == "1"]:
             os.kill(pid, signal.SIGKILL)
         killed = time.time()
         until(lambda: not serves(killed), 10)
         until(lambda: serves(killed), 60)
-        assert [a.port for a in scene.revisions() if a.gpu == "0"] == [first]
+        assert [a.port for a in scene.endpoints() if a.gpu == "0"] == [first]
     finally:
         process.kill()
         process.wait()
     Host(scene.config).stop("small-fashion", "v1-k")
-    assert Host(scene.config).revisions() == []
+    assert Host(scene.config).endpoints() == []
     assert not [p for p in processes.marked(scene.config.marker) if "RATCHET_PRIVATE_REVISION" in p.environ()]
 
 
@@ -216,12 +216,12 @@ def test_what_does_not_fit_into_the_memory_is_refused_before_it_is_started(scene
         Refusal, match="takes 1000 MB, and does not fit into 1500 MB beside bento-small-fashion-v1-k 1000"
     ):
         host.start(two, never)
-    assert [a.revision for a in host.revisions()] == ["v1-k"]
-    assert host.crowded(two, lambda: {("small-fashion", "v1-k")}), "it fits as soon as that one has gone"
-    assert not host.crowded(two, lambda: {("small-fashion", "v0-k")})
+    assert [a.revision for a in host.endpoints()] == ["v1-k"]
+    assert host.must_wait_for_room(two, lambda: {("small-fashion", "v1-k")}), "it fits as soon as that one has gone"
+    assert not host.must_wait_for_room(two, lambda: {("small-fashion", "v0-k")})
     host.start(one, never)  # what is there fits
     Host(scene.config.model_copy(update={"memory_mb": 2000})).start(two, never)
 
 
 def never(package: Package, path: Path) -> None:
-    raise AssertionError("it is on the cache")
+    raise AssertionError("the package is in the cache")

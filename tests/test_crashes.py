@@ -15,7 +15,7 @@ import pytest
 from benchmarks import chaos
 from ratchet.files import locked
 from tests.conftest import ROOT, free_ports
-from tests.stack import BIN, NAME, Running, answers, kill, load, running, until
+from tests.stack import BIN, NAME, Running, responds, kill, load, running, until
 
 pytestmark = pytest.mark.stack
 COMMIT = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
@@ -38,7 +38,7 @@ def test_bentoml_serves_the_current_bento_by_its_relative_path(stack: Running) -
     )
     try:
         url = f"http://127.0.0.1:{port}/v2/models/{NAME}/ready"
-        until(lambda: httpx.get(url).status_code == 200 if answers(url) else False, 60)
+        until(lambda: httpx.get(url).status_code == 200 if responds(url) else False, 60)
         children = psutil.Process(process.pid).children(recursive=True)
         ips = {c.laddr.ip for p in children for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
         assert ips == {"127.0.0.1"}
@@ -63,7 +63,7 @@ def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Runni
     took = until(lambda: stack.ask().status_code == 200, 40)
     print(f"a killed worker: answers again after {took:.1f} s")
     kill(stack.process("envoy"))
-    until(lambda: answers(stack.gateway) and stack.ask().status_code == 200)
+    until(lambda: responds(stack.gateway) and stack.ask().status_code == 200)
 
 
 def test_a_server_whose_master_was_killed_gives_its_port_back(stack: Running) -> None:
@@ -73,7 +73,7 @@ def test_a_server_whose_master_was_killed_gives_its_port_back(stack: Running) ->
     assert below
     kill(master)
     until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in below), 20)
-    until(lambda: answers(stack.mlflow) and stack.alias("champion") == "1", 60)
+    until(lambda: responds(stack.mlflow) and stack.alias("champion") == "1", 60)
 
 
 def test_after_supervisord_is_killed_all_begins_anew_and_adopts_the_bento_that_still_answers(stack: Running) -> None:

@@ -1,16 +1,21 @@
-"""The judge: only pass advances, and a figure that is missing never passes."""
+"""The evaluation: a candidate is blessed only if every check passed, and a missing value never passes."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.evaluation.classification import judge
-from models.evaluation.forecast import judge_forecasts
 
-from models.evaluation.baselines import LINEAR, linear, seasonal_naive
-from models.evaluation.bootstrap import difference, relative
+from models.evaluation import champion as champion_checks
+from models.evaluation import thresholds
+from models.evaluation.baselines import LINEAR, SEASONAL_NAIVE, linear, seasonal_naive
+from models.evaluation.bootstrap import difference, ratio
+from models.evaluation.comparison import Margin
+from models.evaluation.report import report
+from ratchet.answers import Classes, Forecast
 from ratchet.recipe import Criteria, ForecastCriteria
 from ratchet.types import EvaluationReport, from_json, to_json
 
@@ -27,53 +32,59 @@ def answers(accuracy: float, seed: int = 0) -> np.ndarray:
     return out
 
 
-def verdict(
-    candidate: np.ndarray, champion: np.ndarray | None = None, best: np.ndarray | None = None
+def evaluated(
+    candidate: np.ndarray,
+    champion: np.ndarray | None = None,
+    best: np.ndarray | None = None,
+    names: Sequence[str] = [str(n) for n in range(CLASSES)],
 ) -> EvaluationReport:
-    return judge(
-        "r", "2", Criteria(accuracy=0.8, worst_class=0.6, margin=0.01), "bench", labels, candidate,
-        None if champion is None else ("1", champion), None if best is None else ("0", best),
-    )  # fmt: skip
+    criteria, answers_ = Criteria(accuracy=0.8, worst_class=0.6, margin=0.01), Classes(tuple(names))
+    checks = [
+        thresholds.finite(candidate),
+        *thresholds.classification(criteria, answers_, labels, candidate, answers_.names),
+    ]
+    if champion is not None:
+        rivals = ("1", champion), None if best is None else ("0", best)
+        checks += champion_checks.comparisons(answers_, Margin(criteria.margin), labels, candidate, *rivals)
+    return report("r", "2", None if champion is None else "1", "benchmark", checks)
 
 
-def outcome(found: EvaluationReport, name: str) -> str:
-    return next(c.outcome for c in found.checks if name in c.name)
+def outcome(result: EvaluationReport, name: str) -> str:
+    return next(c.outcome for c in result.checks if name in c.name)
 
 
 def test_the_first_release_is_a_case_of_its_own_and_says_so() -> None:
-    found = verdict(answers(0.9))
-    assert found.blessed
-    assert "first release" in found.why
+    result = evaluated(answers(0.9))
+    assert result.blessed
+    assert "first release" in result.why
 
 
-def test_a_candidate_below_a_floor_is_refused() -> None:
-    assert outcome(verdict(answers(0.7)), "accuracy") == "failed"
+def test_a_candidate_below_a_floor_is_rejected() -> None:
+    assert outcome(evaluated(answers(0.7)), "accuracy") == "failed"
     one_class = answers(0.95)
     one_class[labels == 3] = np.roll(one_class[labels == 3], 1, axis=1)
-    found = verdict(one_class)
-    assert outcome(found, "accuracy") == "passed"
-    assert outcome(found, "worst class") == "failed"
-    assert not found.blessed
+    result = evaluated(one_class)
+    assert outcome(result, "accuracy") == "passed"
+    assert outcome(result, "worst class") == "failed"
+    assert not result.blessed
 
 
 def test_a_class_that_the_benchmark_does_not_hold_is_an_error_and_no_pass() -> None:
-    asked = Criteria(accuracy=0.8, worst_class=0.0)
-    names = [*map(str, range(CLASSES)), "rare"]
-    found = judge("r", "2", asked, "b", labels, np.pad(answers(0.95), ((0, 0), (0, 1))), None, None, names)
-    assert outcome(found, "worst class") == "error"
-    assert "rare" in found.why
-    assert not found.blessed
+    result = evaluated(np.pad(answers(0.95), ((0, 0), (0, 1))), names=[*map(str, range(CLASSES)), "rare"])
+    assert outcome(result, "worst class") == "error"
+    assert "rare" in result.why
+    assert not result.blessed
 
 
-def test_a_worse_candidate_is_refused_and_a_better_one_blessed() -> None:
-    assert outcome(verdict(answers(0.85, 1), answers(0.95), answers(0.95)), "champion") == "failed"
-    assert verdict(answers(0.96, 1), answers(0.9), answers(0.9)).blessed
+def test_a_worse_candidate_is_rejected_and_a_better_one_blessed() -> None:
+    assert outcome(evaluated(answers(0.85, 1), answers(0.95), answers(0.95)), "no worse than the champion") == "failed"
+    assert evaluated(answers(0.96, 1), answers(0.9), answers(0.9)).blessed
 
 
 def test_what_the_data_cannot_tell_is_inconclusive_and_does_not_advance() -> None:
-    found = verdict(answers(0.9, 1), answers(0.9, 2), answers(0.9, 2))
-    assert outcome(found, "champion") == "inconclusive"
-    assert not found.blessed
+    result = evaluated(answers(0.9, 1), answers(0.9, 2), answers(0.9, 2))
+    assert outcome(result, "no worse than the champion") == "inconclusive"
+    assert not result.blessed
 
 
 def test_many_small_losses_do_not_add_up() -> None:
@@ -81,34 +92,34 @@ def test_many_small_losses_do_not_add_up() -> None:
     champion = answers(0.90)
     candidate = champion.copy()
     candidate[0] = np.roll(candidate[0], 1)
-    found = verdict(candidate, champion, answers(0.93))
-    assert outcome(found, "than the champion") == "passed"
-    assert outcome(found, "best champion") == "failed"
+    result = evaluated(candidate, champion, answers(0.93))
+    assert outcome(result, "no worse than the champion") == "passed"
+    assert outcome(result, "best champion") == "failed"
 
 
 def test_the_same_answers_are_no_new_version() -> None:
     champion = answers(0.9)
-    found = verdict(champion * 0.99, champion, champion)
-    assert outcome(found, "differently") == "failed"
-    assert not found.blessed
+    result = evaluated(champion * 0.99, champion, champion)
+    assert outcome(result, "differs") == "failed"
+    assert not result.blessed
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 def test_a_figure_that_is_no_number_never_passes(broken: float) -> None:
     candidate = answers(0.95)
     candidate[5, 2] = broken
-    found = verdict(candidate, answers(0.9), answers(0.9))
-    assert not found.blessed
-    assert outcome(found, "accuracy") == "error"
-    assert outcome(verdict(answers(0.95), candidate, candidate), "champion") == "error"
+    result = evaluated(candidate, answers(0.9), answers(0.9))
+    assert not result.blessed
+    assert outcome(result, "accuracy") == "error"
+    assert outcome(evaluated(answers(0.95), candidate, candidate), "no worse than the champion") == "error"
 
 
 @pytest.mark.parametrize("other", [np.zeros((0, CLASSES)), answers(0.9)[:100], np.zeros(N)])
 def test_missing_answers_never_pass(other: np.ndarray) -> None:
-    assert not verdict(other, answers(0.9), answers(0.9)).blessed
-    assert not verdict(answers(0.95), other, answers(0.9)).blessed
-    assert not verdict(answers(0.95), answers(0.9), other).blessed
-    assert not verdict(answers(0.95), answers(0.9), None).blessed
+    assert not evaluated(other, answers(0.9), answers(0.9)).blessed
+    assert not evaluated(answers(0.95), other, answers(0.9)).blessed
+    assert not evaluated(answers(0.95), answers(0.9), other).blessed
+    assert not evaluated(answers(0.95), answers(0.9), None).blessed
 
 
 right = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)
@@ -116,12 +127,12 @@ right = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=2
 
 @given(right)
 @settings(max_examples=200, deadline=None)
-def test_the_interval_holds_the_figure_and_turns_with_the_sides(pairs: list[tuple[bool, bool]]) -> None:
-    mine, theirs = (np.array(side) for side in zip(*pairs, strict=True))
-    figure, low, high = difference(mine, theirs)
-    assert low <= figure + 1e-9
-    assert figure - 1e-9 <= high
-    assert difference(theirs, mine)[0] == pytest.approx(-figure)
+def test_the_interval_contains_the_difference_which_changes_sign_with_the_sides(pairs: list[tuple[bool, bool]]) -> None:
+    losses, others = (np.array(side, float) for side in zip(*pairs, strict=True))
+    value, low, high = difference(losses, others)
+    assert low <= value + 1e-9
+    assert value - 1e-9 <= high
+    assert difference(others, losses)[0] == pytest.approx(-value)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -129,14 +140,14 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     random = np.random.default_rng(7)
     missed = 0
     for _ in range(400):
-        _, low, high = difference(random.random(300) < 0.9, random.random(300) < 0.9)
+        _, low, high = difference(1.0 * (random.random(300) < 0.9), 1.0 * (random.random(300) < 0.9))
         missed += not low <= 0 <= high
     assert missed / 400 < 0.09
 
 
-def test_a_verdict_round_trips_through_json() -> None:
-    found = verdict(answers(0.9), answers(0.89), answers(0.89))
-    assert from_json(EvaluationReport, to_json(found)) == found
+def test_a_report_round_trips_through_json() -> None:
+    result = evaluated(answers(0.9), answers(0.89), answers(0.89))
+    assert from_json(EvaluationReport, to_json(result)) == result
 
 
 HOURS, HORIZON = 600, 24
@@ -147,66 +158,78 @@ def forecasts(deviation: float, seed: int = 0) -> np.ndarray:
     return truth + np.random.default_rng(seed).normal(0, deviation, truth.shape)
 
 
-def forecast_verdict(candidate: np.ndarray, champion: np.ndarray | None = None) -> EvaluationReport:
-    asked = ForecastCriteria(squared_error=4.0, margin=0.05)
-    easy = {"the seasonal-naive baseline": forecasts(3, 8), LINEAR: forecasts(2, 9)}
+def forecast_evaluated(
+    candidate: np.ndarray,
+    champion: np.ndarray | None = None,
+    targets: np.ndarray = truth,
+    baselines: Mapping[str, np.ndarray] = {SEASONAL_NAIVE: forecasts(3, 8), LINEAR: forecasts(2, 9)},
+    masks: Mapping[str, np.ndarray] = {},
+    margin: float = 0.05,
+) -> EvaluationReport:
+    def relative(value: float) -> Margin:
+        return Margin(value, relative=True, block=2 * HORIZON, min_blocks=10)
+
+    criteria, answers_ = ForecastCriteria(squared_error=4.0), Forecast(HORIZON, close=1.0)
+    margins = dict.fromkeys(baselines, relative(0.0))
+    checks = thresholds.forecast(criteria, answers_, targets, candidate, baselines, margins)
     old = None if champion is None else ("1", champion)
-    return judge_forecasts("r", "2", asked, "bench", truth, candidate, easy, old, old)
+    if old:
+        checks += champion_checks.comparisons(answers_, relative(margin), targets, candidate, old, old)
+    checks += champion_checks.slices(answers_, relative(0.2), masks, targets, candidate, old)
+    return report("r", "2", old and old[0], "benchmark", checks)
 
 
-def test_a_forecast_that_beats_both_baselines_is_blessed_and_one_that_does_not_is_refused() -> None:
-    assert forecast_verdict(forecasts(1)).blessed
-    found = forecast_verdict(forecasts(2.5))
-    assert outcome(found, "better than the seasonal-naive") == "passed"
-    assert outcome(found, "better than the linear") == "failed"
-    assert outcome(found, "mean squared error") == "failed"
-    assert not found.blessed
+def test_a_forecast_that_beats_both_baselines_is_blessed_and_one_that_does_not_is_rejected() -> None:
+    assert forecast_evaluated(forecasts(1)).blessed
+    result = forecast_evaluated(forecasts(2.5))
+    assert outcome(result, "better than the seasonal-naive") == "passed"
+    assert outcome(result, "better than the linear") == "failed"
+    assert outcome(result, "mean squared error") == "failed"
+    assert not result.blessed
 
 
-def test_a_worse_forecast_than_the_champions_is_refused() -> None:
-    assert outcome(forecast_verdict(forecasts(1.5, 1), forecasts(1)), "no worse than the champion") == "failed"
-    assert forecast_verdict(forecasts(1, 1), forecasts(1)).blessed
+def test_a_worse_forecast_than_the_champions_is_rejected() -> None:
+    assert outcome(forecast_evaluated(forecasts(1.5, 1), forecasts(1)), "no worse than the champion") == "failed"
+    assert forecast_evaluated(forecasts(1, 1), forecasts(1)).blessed
 
 
-def test_a_forecast_that_is_worse_on_one_level_alone_is_refused_for_that_part() -> None:
+def test_a_forecast_that_is_worse_on_one_level_alone_is_rejected_for_that_slice() -> None:
     # Ten times as many windows, so that each third of them says something.
     many = np.concatenate([truth] * 10)
     level = np.repeat([0, 1, 2], len(many) // 3)
-    parts = {f"level {n}": level == n for n in range(3)}
+    levels = {f"level {n}": level == n for n in range(3)}
     chance = np.random.default_rng(0)
     old, new = many + chance.normal(0, 1, many.shape), many + chance.normal(0, 1, many.shape)
     new[level == 2] += chance.normal(0, 1, new[level == 2].shape)
-    asked = ForecastCriteria(squared_error=4.0, margin=1.0, slice_margin=0.2)
-    easy = {LINEAR: many + chance.normal(0, 3, many.shape)}
-    found = judge_forecasts("r", "2", asked, "b", many, new, easy, ("1", old), ("1", old), parts)
-    assert {c.name for c in found.checks if c.outcome not in ("passed", "skipped")} == {"on level 2"}
-    first = judge_forecasts("r", "1", asked, "b", many, old, easy, None, None, parts)
-    assert {c.outcome for c in first.checks if c.name.startswith("on level")} == {"skipped"}
-    missing = judge_forecasts("r", "2", asked, "b", many, new, easy, ("1", old[:-1]), ("1", old[:-1]), parts)
-    assert {c.outcome for c in missing.checks if c.name.startswith("on level")} == {"error"}
+    baselines = {LINEAR: many + chance.normal(0, 3, many.shape)}
+    result = forecast_evaluated(new, old, many, baselines, levels, margin=1.0)
+    assert {c.name for c in result.checks if c.outcome not in ("passed", "skipped")} == {"level 2"}
+    first = forecast_evaluated(old, None, many, baselines, levels)
+    assert {c.outcome for c in first.checks if c.name.startswith("level")} == {"skipped"}
+    missing = forecast_evaluated(new, old[:-1], many, baselines, levels)
+    assert {c.outcome for c in missing.checks if c.name.startswith("level")} == {"error"}
 
 
 @pytest.mark.parametrize("broken", [np.full_like(truth, np.nan), truth[:-1], truth[:, :-1], np.zeros((0, HORIZON))])
 def test_forecasts_that_are_missing_or_no_numbers_never_pass(broken: np.ndarray) -> None:
-    assert not forecast_verdict(broken).blessed
-    assert not forecast_verdict(forecasts(1), broken).blessed
+    assert not forecast_evaluated(broken).blessed
+    assert not forecast_evaluated(forecasts(1), broken).blessed
 
 
 @pytest.mark.parametrize("count", [1, 48, 60, 479])
 def test_a_few_windows_show_nothing(count: int) -> None:
-    asked = ForecastCriteria(squared_error=4.0, margin=0.05)
-    easy = {"the seasonal-naive baseline": forecasts(3, 8)[:count], LINEAR: forecasts(2, 9)[:count]}
-    found = judge_forecasts("r", "2", asked, "b", truth[:count], forecasts(1)[:count], easy, None, None)
-    assert {c.outcome for c in found.checks if "better" in c.name} == {"inconclusive"}
-    assert not found.blessed
+    baselines = {SEASONAL_NAIVE: forecasts(3, 8)[:count], LINEAR: forecasts(2, 9)[:count]}
+    result = forecast_evaluated(forecasts(1)[:count], None, truth[:count], baselines)
+    assert {c.outcome for c in result.checks if "better" in c.name} == {"inconclusive"}
+    assert not result.blessed
 
 
 def test_windows_that_share_hours_do_not_make_a_forecast_look_surer_than_it_is() -> None:
     """The same errors a day long, so that the windows are few in truth: the interval must be wide."""
     days = np.repeat(np.random.default_rng(3).chisquare(1, 25), 24)
     others = np.repeat(np.random.default_rng(4).chisquare(1, 25), 24)
-    _, low, high = relative(days, others, 48)
-    _, least, most = relative(days, others, 1)
+    _, low, high = ratio(days, others, 48)
+    _, least, most = ratio(days, others, 1)
     assert high - low > 2 * (most - least)
 
 

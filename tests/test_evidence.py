@@ -20,14 +20,14 @@ counts = st.integers(0, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 
 
 @given(counts, st.floats(1e-5, 0.5))
-def test_the_interval_holds_the_rate_that_was_seen(count: tuple[int, int], alpha: float) -> None:
-    bad, of = count
-    low, high = interval(bad, of, alpha)
-    assert 0 <= low <= (bad / of if of else 0) <= high <= 1
+def test_the_interval_contains_the_observed_rate(count: tuple[int, int], alpha: float) -> None:
+    bad, total = count
+    low, high = interval(bad, total, alpha)
+    assert 0 <= low <= (bad / total if total else 0) <= high <= 1
 
 
 @given(counts, st.floats(1e-5, 0.2))
-def test_more_certainty_takes_a_wider_interval(count: tuple[int, int], alpha: float) -> None:
+def test_a_smaller_alpha_gives_a_wider_interval(count: tuple[int, int], alpha: float) -> None:
     low, high = interval(*count, alpha)
     wide_low, wide_high = interval(*count, alpha / 2)
     assert wide_low <= low
@@ -50,37 +50,38 @@ def test_the_true_rate_leaves_the_interval_no_more_often_than_promised(rate: flo
 
 
 def tally(chance: random.Random, requests: int, failing: float, latency_ms: float) -> Tally:
-    """A revision whose answers take about so long, as a bento's histogram tells it."""
+    """A revision with about this latency, as a bento's histogram reports it."""
     failed = sum(chance.random() < failing for _ in range(requests))
     took = [chance.lognormvariate(0, 0.25) * latency_ms / 1000 for _ in range(requests - failed)]
     return Tally(requests, failed, 0, tuple((at, sum(t <= at for t in took)) for at in TIMES))
 
 
 def grown(one: Tally, other: Tally) -> Tally:
-    within = zip(one.within or tuple((at, 0) for at in TIMES), other.within, strict=True)
-    return Tally(
-        one.requests + other.requests, one.failed + other.failed, 0, tuple((a, n + m) for (a, n), (_, m) in within)
-    )
+    pairs = zip(one.cumulative or tuple((at, 0) for at in TIMES), other.cumulative, strict=True)
+    cumulative = tuple((at, n + m) for (at, n), (_, m) in pairs)
+    return Tally(one.requests + other.requests, one.failed + other.failed, 0, cumulative)
 
 
 def trial(
     seed: int, failing: float = 0.0, times: float = 1.0, differing: float = 0.03, limit: int = 8000
 ) -> tuple[str, int, str]:
-    """A release looked at every 20 requests: how it ended, after how many, and by which check."""
+    """A release that is checked every 20 requests: how it ended, after how many, and by which check."""
     chance = random.Random(seed)
-    slow = evidence.pace(tally(chance, 2000, 0.0, 0.8))
-    found = Evidence()
+    measured = evidence.latencies(tally(chance, 2000, 0.0, 0.8))
+    gathered = Evidence()
     for n in range(20, limit + 1, 20):
-        disagreed = found.disagreed + sum(chance.random() < differing for _ in range(20))
+        disagreed = gathered.disagreed + sum(chance.random() < differing for _ in range(20))
         old, new = tally(chance, 20, 0.0, 0.8), tally(chance, 20, failing, 0.8 * times)
-        found = Evidence(grown(found.champion, old), grown(found.challenger, new), compared=n, disagreed=disagreed)
-        checks = evidence.checks(found, PLAN, slow)
+        gathered = Evidence(
+            grown(gathered.baseline, old), grown(gathered.candidate, new), compared=n, disagreed=disagreed
+        )
+        checks = evidence.checks(gathered, PLAN, measured)
         if (outcome := evidence.outcome(checks)) in ("passed", "failed"):
             return outcome, n, ", ".join(c.name for c in checks if c.outcome == outcome)
     return "inconclusive", limit, ""
 
 
-def test_a_good_revision_passes_and_is_not_stopped_by_looking_often() -> None:
+def test_a_good_revision_passes_however_often_it_is_checked() -> None:
     ends = [trial(seed) for seed in range(40)]
     assert {e[0] for e in ends} == {"passed"}
     print("a good revision passes after", sorted(n for _, n, _ in ends))
@@ -90,7 +91,7 @@ def test_a_good_revision_passes_and_is_not_stopped_by_looking_often() -> None:
     ("worse", "check", "within"),
     [
         ({"failing": 0.01}, "failed", 5000), ({"failing": 0.05}, "failed", 900), ({"failing": 0.5}, "failed", 80),
-        ({"times": 2.0}, "slower", 120), ({"differing": 0.9}, "disagreed", 40),
+        ({"times": 2.0}, "latency", 120), ({"differing": 0.9}, "disagreed", 40),
     ],
 )  # fmt: skip
 def test_a_bad_revision_is_stopped_for_the_right_reason(worse: dict[str, float], check: str, within: int) -> None:
@@ -108,67 +109,67 @@ def test_nothing_is_never_a_pass() -> None:
     assert {c.outcome for c in checks if c.name == "wrong"} == {"skipped"}
 
 
-def test_figures_that_cannot_be_read_are_an_error_and_no_pass() -> None:
+def test_metrics_that_cannot_be_read_are_an_error_and_no_pass() -> None:
     good = tally(random.Random(1), 5000, 0.0, 0.8)
-    found = Evidence(good, good, compared=5000, disagreed=10)
-    slow = evidence.pace(good)
-    assert evidence.outcome(evidence.checks(found, PLAN, slow)) == "passed"
+    collected = Evidence(good, good, compared=5000, disagreed=10)
+    measured = evidence.latencies(good)
+    assert evidence.outcome(evidence.checks(collected, PLAN, measured)) == "passed"
     broken = Evidence(good, good, compared=5000, disagreed=10, errors=("the bento's page is gone",))
-    assert evidence.outcome(evidence.checks(broken, PLAN, slow)) == "error"
+    assert evidence.outcome(evidence.checks(broken, PLAN, measured)) == "error"
 
 
 def test_late_labels_stop_a_release_and_never_hold_it_up() -> None:
     good = tally(random.Random(1), 5000, 0.0, 0.8)
-    asked: Callable[..., str] = lambda labelled, wrong: evidence.outcome(  # noqa: E731
+    outcome: Callable[..., str] = lambda labelled, wrong: evidence.outcome(  # noqa: E731
         evidence.checks(
-            Evidence(good, good, compared=5000, disagreed=10, labelled=labelled, wrong=wrong), PLAN, evidence.pace(good)
+            Evidence(good, good, compared=5000, disagreed=10, labelled=labelled, wrong=wrong), PLAN, evidence.latencies(good)
         )
     )
-    assert asked((5, 5), (0, 1)) == "passed"
-    assert asked((500, 500), (50, 250)) == "failed"
+    assert outcome((5, 5), (0, 1)) == "passed"
+    assert outcome((500, 500), (50, 250)) == "failed"
 
 
-def test_where_both_revisions_are_sick_the_better_is_told() -> None:
+def test_of_two_unhealthy_revisions_the_worse_one_is_known() -> None:
     well, ill, worse = Tally(1000, 0), Tally(1000, 400), Tally(1000, 900)
-    assert evidence.worse(Evidence(well, worse), PLAN) is None
-    assert evidence.worse(Evidence(ill, worse), PLAN) is True
-    assert evidence.worse(Evidence(worse, ill), PLAN) is False
+    assert evidence.candidate_is_worse(Evidence(well, worse), PLAN) is None
+    assert evidence.candidate_is_worse(Evidence(ill, worse), PLAN) is True
+    assert evidence.candidate_is_worse(Evidence(worse, ill), PLAN) is False
 
 
-def test_what_callers_alone_see_ends_a_release_however_many_probes_went_well() -> None:
+def test_what_callers_alone_see_ends_a_release_however_well_ratchets_own_requests_went() -> None:
     """Twelve callers of twelve are failed; four thousand of Ratchet's own requests are not."""
     well = Tally(4000, 0)
-    found = Evidence(well, Tally(4012, 12), live=(Tally(240, 0), Tally(12, 12)), compared=4000)
-    (failed,) = [c for c in evidence.checks(found, PLAN, None) if c.name == "failed"]
+    collected = Evidence(well, Tally(4012, 12), callers=(Tally(240, 0), Tally(12, 12)), compared=4000)
+    (failed,) = [c for c in evidence.checks(collected, PLAN, None) if c.name == "failed"]
     assert failed.outcome == "failed"
     assert "12 of 12" in failed.detail
     (all_well,) = [c for c in evidence.checks(Evidence(well, well, compared=4000), PLAN, None) if c.name == "failed"]
     assert all_well.outcome == "passed"
 
 
-def test_latencies_are_not_asked_where_the_revisions_carry_different_loads() -> None:
+def test_latencies_are_not_compared_if_the_revisions_carry_different_loads() -> None:
     good = tally(random.Random(1), 2000, 0.0, 0.8)
-    found = evidence.checks(Evidence(good, good, compared=2000), PLAN, evidence.pace(good), even=False)
-    assert [c.outcome for c in found if c.name.startswith("slower")] == ["skipped"] * 2
+    checks = evidence.checks(Evidence(good, good, compared=2000), PLAN, evidence.latencies(good), even=False)
+    assert [c.outcome for c in checks if c.name.startswith("latency")] == ["skipped"] * 2
 
 
-def test_where_the_champion_itself_became_slower_meanwhile_its_speed_is_taken_anew() -> None:
-    slow = evidence.pace(Tally(cumulative=((0.003, 120), (0.02, 200))))
-    assert slow == evidence.Pace(0.003, 0.02, 0.4)
+def test_latencies_are_measured_again_if_the_champion_itself_became_slower() -> None:
+    measured = evidence.latencies(Tally(cumulative=((0.003, 120), (0.02, 200))))
+    assert measured == evidence.Latencies(0.003, 0.02, 0.4)
     old, new = Tally(238, cumulative=((0.003, 38), (0.02, 238))), Tally(239, cumulative=((0.003, 0), (0.02, 239)))
-    found = {c.name: c.outcome for c in evidence.checks(Evidence(old, new, compared=400), PLAN, slow)}
-    assert found["slower than half"] == "inconclusive", "both lie above its median: it tells nothing of the new one"
-    assert not evidence.stale(Tally(cumulative=((0.003, 140), (0.02, 238))), slow, PLAN)
+    outcomes = {c.name: c.outcome for c in evidence.checks(Evidence(old, new, compared=400), PLAN, measured)}
+    assert outcomes["latency p50"] == "inconclusive", "both are above its median, which says nothing about the new one"
+    assert not evidence.stale(Tally(cumulative=((0.003, 140), (0.02, 238))), measured, PLAN)
 
 
-def test_more_refusals_of_callers_than_the_champion_gives_fail() -> None:
+def test_a_candidate_that_refuses_more_callers_than_the_champion_fails() -> None:
 
     def refused(old: Tally, new: Tally) -> str:
         """Beside many requests of Ratchet's own, which nobody refuses and which do not count."""
-        found = Evidence(Tally(5000), Tally(5000), live=(old, new), compared=900)
-        return next(c.outcome for c in evidence.checks(found, PLAN, None) if c.name == "refused")
+        collected = Evidence(Tally(5000), Tally(5000), callers=(old, new), compared=900)
+        return next(c.outcome for c in evidence.checks(collected, PLAN, None) if c.name == "refused")
 
     assert refused(Tally(1000, 0, 100), Tally(1000, 0, 250)) == "failed"
     assert refused(Tally(3000, 0, 900), Tally(3000, 0, 890)) == "passed"
-    assert refused(Tally(40, 0, 0), Tally(40, 0, 40)) == "failed", "every caller is turned away"
-    assert refused(Tally(40, 0, 12), Tally(400, 0, 120)) == "skipped", "too few to tell, and no reason to wait"
+    assert refused(Tally(40, 0, 0), Tally(40, 0, 40)) == "failed", "every caller is refused"
+    assert refused(Tally(40, 0, 12), Tally(400, 0, 120)) == "skipped", "too few to decide, and no reason to wait"

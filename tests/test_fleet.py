@@ -15,7 +15,7 @@ from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
 from releases import api
 from tests.bentos import put
-from tests.stack import NAME, Running, answers, kill, load, running, until
+from tests.stack import NAME, Running, responds, kill, load, running, until
 
 pytestmark = pytest.mark.stack
 OTHERS = ("gpu-2", "gpu-3")
@@ -138,7 +138,7 @@ def test_with_prefect_and_mlflow_killed_at_a_quarter_a_bad_one_is_taken_back(sta
         told = stack.release(package, ok=False, **quarter)
         killer.join()
     assert "failed: " in told
-    assert not answers(stack.mlflow)
+    assert not responds(stack.mlflow)
     assert stack.ask().status_code == 200
     assert "has yet to be told" in stack.ratchet("status")
     stack.ratchet("up")

@@ -39,21 +39,21 @@ def images(path: Path, groups: list[str]) -> Path:
 
 
 def test_a_group_is_kept_where_the_recipe_names_it_and_refused_where_it_does_not(small: Recipe, tmp_path: Path) -> None:
-    asked = replace(small, groups=("a", "b"))
-    batch = ingest.land(asked, images(tmp_path / "some.csv", ["a", "b", "c", ""]), "test")
+    grouped = replace(small, groups=("a", "b"))
+    batch = ingest.land(grouped, images(tmp_path / "some.csv", ["a", "b", "c", ""]), "test")
     assert (batch.accepted, batch.quarantined) == (3, 1)
-    kept = table.read(ingest.lake(small.name) / "landing", ["group"])
-    assert kept is not None
-    assert sorted(map(str, kept["group"].to_pylist())) == ["None", "a", "b"]
-    (refused,) = [r for r in quarantine.render(ingest.lake(small.name), batch.id) if "group" in str(r)]
+    rows = table.read(ingest.lake(small.name) / "landing", ["group"])
+    assert rows is not None
+    assert sorted(map(str, rows["group"].to_pylist())) == ["None", "a", "b"]
+    (refused,) = [r for r in quarantine.show(ingest.lake(small.name), batch.id) if "group" in str(r)]
     assert "'c' is none of a, b" in str(refused)
 
 
-def test_a_group_that_no_recipe_asks_for_is_not_kept(small: Recipe, tmp_path: Path) -> None:
+def test_a_group_that_the_recipe_does_not_declare_is_not_kept(small: Recipe, tmp_path: Path) -> None:
     ingest.land(small, images(tmp_path / "some.csv", ["someone@example.org"] * 3), "test")
-    kept = table.read(ingest.lake(small.name) / "landing", ["group"])
-    assert kept is not None
-    assert kept["group"].to_pylist() == [None] * 3
+    rows = table.read(ingest.lake(small.name) / "landing", ["group"])
+    assert rows is not None
+    assert rows["group"].to_pylist() == [None] * 3
 
 
 def test_a_lake_and_a_benchmark_from_before_there_were_groups_are_read(small: Recipe, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What served when, the record of a release, and what may be removed: told from the ledger alone."""
+"""Which split held when, the history of a release, and what may be removed: all from the ledger alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ratchet.errors import Refusal
 from ratchet.recipe import ReleasePlan, Step
 from ratchet.settings import settings
 from ratchet.types import Check, Package, Split
-from releases import gc, record
+from releases import api, gc, history
+from releases.ledger import Entry
 from releases.state import Baked, Drained, Event, Failed, Healthy, Passed, Promoted, Requested
 
 PLAN = ReleasePlan(steps=(Step(5),), bake_seconds=100.0, bake_mirror=10)
@@ -24,11 +25,11 @@ def package(version: str) -> Package:
     return Package("small-fashion", version, f"key{version}", f"small-fashion:v{version}-k", "d" * 64, "p")
 
 
-def asked(version: str, at: float) -> Requested:
+def request(version: str, at: float) -> Requested:
     return Requested(package(version), "release", f"because of {version}", False, ("a",), PLAN, 60, 10, at)
 
 
-def test_what_could_not_be_read_back_is_never_entered(home: Path) -> None:
+def test_what_cannot_be_read_back_is_never_appended(home: Path) -> None:
     """An entry stays for ever, and a fold that fails on it would stop controller, agent and every rollback."""
     with pytest.raises(Refusal, match="could not be read back"):
         api.steer("small-fashion", "freeze", "me", "caf\udce9")
@@ -41,32 +42,32 @@ def test_what_could_not_be_read_back_is_never_entered(home: Path) -> None:
 @given(st.text(max_size=700))
 def test_a_reason_is_one_printable_line_or_refused(text: str) -> None:
     try:
-        found = api.one_line(text)
+        line = api.one_line(text)
     except Refusal:
         return
-    assert found.isprintable()
-    assert 0 < len(found) <= 500
-    assert api.one_line(found) == found
+    assert line.isprintable()
+    assert 0 < len(line) <= 500
+    assert api.one_line(line) == line
 
 
-HISTORY: tuple[Event, ...] = (
-    asked("1", 10), Healthy(1, {"a": 1.0}, 11), Promoted(1, "1", 12),
-    asked("2", 20), Healthy(2, {"a": 2.0}, 21), Passed(2, 0, PASS, 22), Promoted(2, "2", 23),
+EVENTS: tuple[Event, ...] = (
+    request("1", 10), Healthy(1, {"a": 1.0}, 11), Promoted(1, "1", 12),
+    request("2", 20), Healthy(2, {"a": 2.0}, 21), Passed(2, 0, PASS, 22), Promoted(2, "2", 23),
     Baked(2, PASS, 30), Drained("v1-k", 31),
-    asked("3", 40), Healthy(3, {"a": 3.0}, 41), Failed(3, "it lied", PASS, 42), Drained("v3-k", 43),
+    request("3", 40), Healthy(3, {"a": 3.0}, 41), Failed(3, "it answered wrongly", PASS, 42), Drained("v3-k", 43),
 )  # fmt: skip
 
 
-def entries(history: tuple[Event, ...] = HISTORY) -> list[record.Entry]:
+def entries(events: tuple[Event, ...] = EVENTS) -> list[Entry]:
     ledger = api.StateCache()
-    for event in history:
+    for event in events:
         ledger.append("small-fashion", event, "tester")
     return api.open_ledger().read("small-fashion")
 
 
-def test_history_tells_which_version_had_which_share_at_any_moment(home: Path) -> None:
-    found = history.shares(entries())
-    assert [(s.at, dict(s.split.weights), s.split.mirror) for s in found] == [
+def test_the_history_shows_which_version_had_which_share_at_any_moment(home: Path) -> None:
+    shares = history.shares(entries())
+    assert [(s.at, dict(s.split.weights), s.split.mirror) for s in shares] == [
         (11, {"v1-k": 100}, ""),
         (21, {"v1-k": 95, "v2-k": 5}, ""),
         (22, {"v2-k": 100}, ""),
@@ -75,21 +76,21 @@ def test_history_tells_which_version_had_which_share_at_any_moment(home: Path) -
         (41, {"v2-k": 95, "v3-k": 5}, ""),
         (42, {"v2-k": 100}, ""),
     ]
-    assert history.at(found, 9) is None
-    held = history.at(found, 41.5)
+    assert history.at(shares, 9) is None
+    held = history.at(shares, 41.5)
     assert held is not None
     assert held.split == Split({"v2-k": 95, "v3-k": 5})
-    assert (found[-1].who, found[-1].why) == ("tester", "it lied")
+    assert (shares[-1].who, shares[-1].why) == ("tester", "it answered wrongly")
 
 
-def test_the_record_of_a_release_holds_every_step_with_its_figures(home: Path) -> None:
-    told = history.release(entries(), "2")
-    assert [e["event"] for e in told["events"]] == ["requested", "healthy", "passed", "promoted", "baked", "drained"]
-    assert told["events"][2]["checks"][0]["detail"] == "0 of 1000"
-    assert told["events"][1]["split"]["weights"] == {"v1-k": 95, "v2-k": 5}
+def test_the_history_of_a_release_holds_every_step_with_its_checks(home: Path) -> None:
+    release = history.release(entries(), "2")
+    assert [e["event"] for e in release["events"]] == ["requested", "healthy", "passed", "promoted", "baked", "drained"]
+    assert release["events"][2]["checks"][0]["detail"] == "0 of 1000"
+    assert release["events"][1]["split"]["weights"] == {"v1-k": 95, "v2-k": 5}
 
 
-def test_gc_takes_what_is_old_and_never_what_serves_or_may_serve_again(home: Path) -> None:
+def test_gc_removes_what_is_old_and_never_what_serves_or_may_serve_again(home: Path) -> None:
     entries()
     state = api.state_of("small-fashion")
     assert gc.needed(state) == {"v2-k", "v1-k"}
@@ -100,7 +101,7 @@ def test_gc_takes_what_is_old_and_never_what_serves_or_may_serve_again(home: Pat
         if name < "v4":
             os.utime(cache / name, (1, 1))
     (cache / "current").symlink_to("v2-k-dddd")
-    litter = gc.find([settings()], {"small-fashion": state}, 1000)
-    assert [each.path.name for each in litter] == ["v3-k-dddd"], "v4 is young"
-    gc.remove(litter)
+    garbage = gc.find([settings()], {"small-fashion": state}, 1000)
+    assert [each.path.name for each in garbage] == ["v3-k-dddd"], "v4 is young"
+    gc.remove(garbage)
     assert sorted(p.name for p in cache.iterdir()) == ["current", "v1-k-dddd", "v2-k-dddd", "v4-k-dddd"]

@@ -53,13 +53,6 @@ def test_a_package_is_unpacked_once_and_serves_by_a_relative_path(home: Path, tm
     assert cache.unpack(package, never) == folder
 
 
-def test_revisions_that_were_kept_before_there_were_several_gpus_are_known(home: Path) -> None:
-    package = Package("small-fashion", "1", "key", "small-fashion:v1", "digest", "somewhere")
-    keep(home / "revisions" / "bento-small-fashion-v1.json", {"package": to_json(package), "port": 3107})
-    (revision,) = Host(settings()).revisions()
-    assert (revision.revision, revision.gpu, revision.port, revision.state) == ("v1", "", 3107, "stopped")
-
-
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out"])
 def test_a_package_that_reaches_out_of_its_folder_is_refused(name: str, home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), (name, b"x"))
@@ -82,9 +75,9 @@ def test_bytes_that_are_not_those_of_the_digest_are_refused_and_not_kept(home: P
     assert not list((home / "bentos").rglob("*.bento"))
 
 
-def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert load(tmp_path / "a.json") is None
-    keep(tmp_path / "a.json", {"x": [1, 2]})
+    save(tmp_path / "a.json", {"x": [1, 2]})
     assert load(tmp_path / "a.json") == {"x": [1, 2]}
 
 
@@ -98,12 +91,12 @@ def test_a_file_that_a_newer_ratchet_wrote_or_that_is_broken_is_refused(content:
         load(tmp_path / "a.json")
 
 
-def test_an_revisions_file_that_is_broken_does_not_hide_the_others(home: Path) -> None:
+def test_a_revision_file_that_is_broken_does_not_hide_the_others(home: Path) -> None:
     package = Package("small-fashion", "1", "key", "small-fashion:v1", "digest", "somewhere")
-    keep(home / "revisions" / "bento-small-fashion-v1.json", {"package": to_json(package), "ports": {"": 3107}})
+    save(home / "revisions" / "bento-small-fashion-v1.json", {"package": to_json(package), "ports": {"": 3107}})
     (home / "revisions" / "bento-small-fashion-v2.json").write_text("garbage")
-    assert [a.revision for a in Host(settings()).revisions()] == ["v1"]
+    assert [a.revision for a in Host(settings()).endpoints()] == ["v1"]
     assert (home / "revisions" / "bento-small-fashion-v2.json").read_text() == "garbage", "a look changes nothing"
     (home / "revisions" / "bento-small-fashion-v3.json").write_text('{"format": 99}')
     with pytest.raises(Refusal, match="Upgrade Ratchet"):
-        Host(settings()).revisions()
+        Host(settings()).endpoints()

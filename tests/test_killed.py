@@ -41,7 +41,7 @@ def package(version: str, recipe: str = "r") -> Package:
 
 @dataclass
 class Scene:
-    """A gateway with two revisions behind it, both on one host that says so; and a controller, now and then."""
+    """A gateway with two revisions behind it, both on one host that reports them; and a controller, now and then."""
 
     config: Settings
     gateway: Gateway
@@ -58,15 +58,15 @@ class Scene:
 
     def publish(self) -> None:
         """What the host's agent would."""
-        revisions = [Endpoint(recipe, revision, "a", *place, "running", True, 1.0, True)
+        endpoints = [Endpoint(recipe, revision, "a", *place, "running", True, 1.0, True)
                 for recipe in ("r", *FIRST) for revision, place in self.addresses.items()]  # fmt: skip
         attempts = {recipe: StateCache(self.ledger).state(recipe)[0].attempt for recipe in ("r", *FIRST)}
-        self.ledger.publish("host:a", {"attempts": attempts, "revisions": [to_json(a) for a in revisions]}, time.time())
+        self.ledger.publish("host:a", {"attempts": attempts, "endpoints": [to_json(e) for e in endpoints]}, time.time())
 
     def release(self, version: str, plan: ReleasePlan) -> None:
         self.publish()
-        asked = Requested(package(version, self.recipe), "release", "a test", True, ("a",), plan, 60, 30, time.time())
-        StateCache(self.ledger).append(self.recipe, asked, "tester")
+        request = Requested(package(version, self.recipe), "release", "a test", True, ("a",), plan, 60, 30, time.time())
+        StateCache(self.ledger).append(self.recipe, request, "tester")
 
     def other(self) -> tuple[Package, str]:
         """The champion, and the version that is not."""
@@ -75,7 +75,7 @@ class Scene:
         return champion, "2" if champion.version == "1" else "1"
 
     def fail(self) -> None:
-        failed = Failed(self.state.attempt, "it rots", (), time.time())
+        failed = Failed(self.state.attempt, "its answers got worse", (), time.time())
         StateCache(self.ledger).append(self.recipe, failed, "tester")
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -142,25 +142,25 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     ports = free_ports(2)
     config = Settings(home=tmp_path_factory.mktemp("home"), gateway_port=ports[0], envoy_admin_port=ports[1])
     with Bento("v1-k").served() as one, Bento("v2-k").served() as two, enveloped(config) as gateway:
-        found = Scene(config, gateway, {"v1-k": one, "v2-k": two})
+        scene = Scene(config, gateway, {"v1-k": one, "v2-k": two})
         over = threading.Event()
 
         def agent() -> None:
             while not over.wait(0.2):
-                found.publish()
+                scene.publish()
 
-        found.release("1", ReleasePlan().with_strategy("all_at_once"))
+        scene.release("1", ReleasePlan().with_strategy("all_at_once"))
         thread = threading.Thread(target=agent)
         thread.start()
         try:
-            found.live_to_the_end()
-            yield found
+            scene.live_to_the_end()
+            yield scene
         finally:
             over.set()
             thread.join()
 
 
-ACTIONS = [("perform", n) for n in (1, 2, 3)] + [("append", n) for n in (1, 2, 3)]
+ACTIONS = [("apply", n) for n in (1, 2, 3)] + [("append", n) for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -178,7 +178,7 @@ def test_a_release_whose_controller_is_killed_at_any_action_ends_with_one_champi
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("name", "number"), [("perform", 1), ("perform", 2), ("append", 1), ("append", 2)])
+@pytest.mark.parametrize(("name", "number"), [("apply", 1), ("apply", 2), ("append", 1), ("append", 2)])
 def test_a_release_that_fails_in_its_bake_time_is_taken_back_whoever_is_killed(
     scene: Scene, name: str, number: int, when: str
 ) -> None:
@@ -206,9 +206,9 @@ def test_a_release_that_fails_in_its_bake_time_is_taken_back_whoever_is_killed(
 def test_a_first_release_that_fails_leaves_nothing_on_the_gateway_whoever_is_killed(scene: Scene, when: str) -> None:
     first = dataclasses.replace(scene, recipe=f"first-{when}")
     first.release("1", ReleasePlan().with_strategy("all_at_once"))
-    assert first.die("perform", "after", 1), "it never declared the revision"
+    assert first.die("apply", "after", 1), "it never declared the revision"
     first.fail()
-    assert first.die("perform", when, 1), "it never closed"
+    assert first.die("apply", when, 1), "it never closed"
     process = first.run("releases.controller")
     try:
         until(lambda: first.recipe not in scene.gateway.declared()[1] and not first.state.draining)

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from bentos import golden, protocol
 from ratchet import answers, contract
 from ratchet.answers import Classes, Forecast
+from ratchet.attribution import attribute
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.images import ImageContract
 from ratchet.lake import sources
-from ratchet.lake.split import SIDES, in_time
+from ratchet.lake.split import SIDES, by_time
 from ratchet.lake.windows import windows
 from ratchet.series import SeriesContract
-from ratchet.texts import FIRST, MAIL, NOTHING, NUMBER, UNKNOWN, URL, TextContract, tokens
+from ratchet.texts import FIRST, MAIL, NUMBER, PADDING, UNKNOWN, URL, TextContract, tokens
 
 TEXT = TextContract(max_characters=200, max_tokens=8, vocabulary_size=20, min_texts=2)
 SERIES = SeriesContract(low=-10.0, high=50.0, window=6, horizon=3, block=24)
@@ -38,16 +39,12 @@ def test_a_contract_is_the_same_after_its_json(kind: Contract) -> None:
     assert contract.of(json.loads(json.dumps(kind.to_json()))) == kind
 
 
-def test_a_contract_without_a_kind_is_an_images() -> None:
-    assert contract.of({"height": 5, "width": 4}) == ImageContract(5, 4)
-
-
 @pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
 @given(seed=st.integers(0, 2**32))
-def test_what_is_made_or_varied_holds_to_the_contract_and_travels(kind: Contract, seed: int) -> None:
+def test_synthesized_and_varied_inputs_obey_the_contract_and_round_trip(kind: Contract, seed: int) -> None:
     chance = np.random.default_rng(seed)
-    made = kind.synthesize(3, chance)
-    for inputs in (made, kind.vary(made, chance), kind.example()):
+    synthesized = kind.synthesize(3, chance)
+    for inputs in (synthesized, kind.vary(synthesized, chance), kind.example()):
         assert (kind.unpack(kind.pack(inputs), len(inputs)) == inputs).all()
         assert (kind.read(inputs.tolist()) == inputs).all()
         assert len(kind.features(inputs)) == len(inputs)
@@ -55,23 +52,23 @@ def test_what_is_made_or_varied_holds_to_the_contract_and_travels(kind: Contract
 
 @pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
 @given(seed=st.integers(0, 2**32), most=st.integers(1, 64))
-def test_what_hides_a_part_is_an_input_too_and_changes_nothing_else(kind: Contract, seed: int, most: int) -> None:
+def test_an_occluded_input_is_an_input_too_and_differs_in_its_region_alone(kind: Contract, seed: int, most: int) -> None:
     one = kind.synthesize(1, np.random.default_rng(seed))
-    addresses = kind.regions(one, most)
-    assert len(set(addresses)) == len(addresses) <= most
-    for at in addresses:
-        (other,) = kind.occlude(one, at)
-        assert (kind.read(kind.occlude(one, at).tolist()) == kind.occlude(one, at)).all()
+    regions = kind.regions(one, most)
+    assert len(set(regions)) == len(regions) <= most
+    for region in regions:
+        (other,) = kind.occlude(one, region)
+        assert (kind.read(kind.occlude(one, region).tolist()) == kind.occlude(one, region)).all()
         if kind.kind == "text":
-            assert other == one[0][: at[0]] + one[0][at[1] :]
+            assert other == one[0][: region[0]] + one[0][region[1] :]
         elif kind.kind == "series":
             outside = np.ones(len(other), bool)
-            outside[slice(*at)] = False
+            outside[slice(*region)] = False
             assert (other[outside] == one[0][outside]).all()
 
 
-def test_what_carried_an_answer_is_found() -> None:
-    """Of models that look at one place alone."""
+def test_the_region_that_a_prediction_depends_on_has_the_largest_weight() -> None:
+    """Of models that look at one region alone."""
     image = np.zeros((1, 28, 28), np.uint8)
     image[0, 12:16, 12:16] = 255
 
@@ -79,38 +76,38 @@ def test_what_carried_an_answer_is_found() -> None:
         lit = images[:, 12:16, 12:16].mean(axis=(1, 2)) / 255
         return np.stack([lit, 1 - lit], axis=1)
 
-    answer, parts = explain(ImageContract(28, 28), Classes(("lit", "dark")), middle, image)
-    assert answer.argmax() == 0
-    best = max(parts, key=lambda p: p.weight)
+    output, attributions = attribute(ImageContract(28, 28), Classes(("lit", "dark")), middle, image)
+    assert output.argmax() == 0
+    best = max(attributions, key=lambda a: a.weight)
     assert best.weight > 0.9
-    assert best.at[0] < 16
-    assert best.at[1] > 12
-    assert min(p.weight for p in parts) == 0
+    assert best.region[0] < 16
+    assert best.region[1] > 12
+    assert min(a.weight for a in attributions) == 0
 
-    def free(found: np.ndarray) -> np.ndarray:
-        spam = np.array([0.9 if "free" in text else 0.2 for text in found])
+    def free(texts: np.ndarray) -> np.ndarray:
+        spam = np.array([0.9 if "free" in text else 0.2 for text in texts])
         return np.stack([1 - spam, spam], axis=1)
 
     words = np.array(["this is a free prize for you"], object)
-    _, parts = explain(TextContract(), Classes(("ham", "spam")), free, words)
-    best = max(parts, key=lambda p: p.weight)
-    assert words[0][slice(*best.at)] == "free"
+    _, attributions = attribute(TextContract(), Classes(("ham", "spam")), free, words)
+    best = max(attributions, key=lambda a: a.weight)
+    assert words[0][slice(*best.region)] == "free"
     assert best.weight == pytest.approx(0.7)
 
     window = np.random.default_rng(0).random((1, 6)).astype(np.float32)
-    _, parts = explain(SERIES, Forecast(3, 1.0), lambda x: np.repeat(x[:, -1:], 3, axis=1), window)
-    assert max(parts, key=lambda p: p.weight).at == (5, 6)
+    _, attributions = attribute(SERIES, Forecast(3, 1.0), lambda x: np.repeat(x[:, -1:], 3, axis=1), window)
+    assert max(attributions, key=lambda a: a.weight).region == (5, 6)
 
 
-def test_a_text_of_one_word_has_no_part_that_could_be_left_out() -> None:
+def test_a_text_of_one_word_has_no_region_to_occlude() -> None:
     assert TEXT.regions(np.array(["hello"], object), 64) == []
 
 
 @given(st.lists(st.lists(st.sampled_from("abcde"), min_size=3, max_size=9).map(" ".join), min_size=2, max_size=9))
-def test_a_made_text_holds_no_word_that_fewer_texts_than_asked_hold(found: list[str]) -> None:
-    for made in TEXT.synthesize(2, np.random.default_rng(0), np.array(found, object)).tolist():
-        rare = [w for w in made.split() if sum(w in t.split() for t in found) < TEXT.min_texts]
-        assert not rare or set(made.split()) <= {"hello", "world"}
+def test_a_synthesized_text_holds_no_word_of_fewer_texts_than_min_texts(found: list[str]) -> None:
+    for text in TEXT.synthesize(2, np.random.default_rng(0), np.array(found, object)).tolist():
+        rare = [w for w in text.split() if sum(w in t.split() for t in found) < TEXT.min_texts]
+        assert not rare or set(text.split()) <= {"hello", "world"}
 
 
 @given(texts)
@@ -121,14 +118,14 @@ def test_a_text_is_the_same_by_json_and_by_bytes(found: list[str]) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 7, "", "  \n", "a\0b", "\ud800", "x" * 201, ["a"], b"\xff"])
-def test_what_is_no_text_is_refused(value: object) -> None:
+def test_what_is_not_a_text_is_refused(value: object) -> None:
     with pytest.raises(Refusal) as caught:
         TEXT.encode(value, "it") if isinstance(value, bytes) else TEXT.read([value])
     assert caught.value.next
 
 
 @given(st.binary(max_size=80), st.integers(1, 3))
-def test_no_bytes_are_read_as_texts_but_whole_ones(data: bytes, count: int) -> None:
+def test_only_complete_bytes_are_read_as_texts(data: bytes, count: int) -> None:
     try:
         assert len(TEXT.unpack(data, count)) == count
     except Refusal as refusal:
@@ -139,7 +136,7 @@ def test_words_are_learnt_from_many_texts_and_a_rare_one_is_unknown() -> None:
     words = TEXT.learn_vocabulary(np.array(["buy now", "Buy later, Secretname", "now or later"], object))
     assert set(words) == {"buy", "now", "later"}
     (ids,) = TEXT.features(np.array(["BUY secretname now"], object), words).tolist()
-    assert ids == [NOTHING] * 5 + [FIRST + words.index("buy"), UNKNOWN, FIRST + words.index("now")]
+    assert ids == [PADDING] * 5 + [FIRST + words.index("buy"), UNKNOWN, FIRST + words.index("now")]
 
 
 @given(st.text(max_size=80))
@@ -157,13 +154,13 @@ def test_the_vocabulary_does_not_depend_on_the_order_of_the_texts(found: list[st
 @pytest.mark.parametrize(
     "values", [[[1] * 5], [1] * 6, [[1] * 7], [["1"] * 6], [[True] * 6], [[99] * 6], [], [[None] * 6]]
 )
-def test_what_is_no_window_is_refused(values: object) -> None:
+def test_what_is_not_a_window_is_refused(values: object) -> None:
     with pytest.raises(Refusal) as caught:
         SERIES.read(values)
     assert caught.value.next
 
 
-def test_a_window_with_a_number_that_is_none_is_refused() -> None:
+def test_a_window_with_a_number_that_is_not_finite_is_refused() -> None:
     for bad in (float("nan"), float("inf")):
         with pytest.raises(Refusal):
             SERIES.read([[1.0] * 5 + [bad]])
@@ -197,13 +194,13 @@ def test_a_value_that_came_twice_is_no_gap() -> None:
     assert len(windows(SERIES, pa.concat_tables([once, once]))[0]) == len(windows(SERIES, once)[0]) == 12
 
 
-def test_addresses_and_numbers_are_no_words() -> None:
-    found = tokens("Mail Tom.Smith@corp.example or see http://x.y/tom?id=7, room 12b (www.tom.org) by 2002")
-    assert found == ["mail", MAIL, "or", "see", URL, "room", NUMBER, "(", URL, "by", NUMBER]
+def test_addresses_and_numbers_have_a_token_in_common() -> None:
+    result = tokens("Mail Tom.Smith@corp.example or see http://x.y/tom?id=7, room 12b (www.tom.org) by 2002")
+    assert result == ["mail", MAIL, "or", "see", URL, "room", NUMBER, "(", URL, "by", NUMBER]
 
 
 @pytest.mark.parametrize("offset", [0, 1800])
-def test_values_may_stand_off_the_whole_step(offset: int) -> None:
+def test_values_may_have_an_offset_from_whole_steps(offset: int) -> None:
     kind = dataclasses.replace(SERIES, offset=offset)
     assert kind.digest(b"", START + timedelta(seconds=offset))
     with pytest.raises(Refusal, match="multiple"):
@@ -211,8 +208,8 @@ def test_values_may_stand_off_the_whole_step(offset: int) -> None:
 
 
 def test_a_season_is_a_day_where_there_is_one() -> None:
-    told = {step: dataclasses.replace(SERIES, step=step, window=24, block=96).season for step in (3600, 604800, 900)}
-    assert told == {3600: 24, 604800: 1, 900: 1}
+    seasons = {step: dataclasses.replace(SERIES, step=step, window=24, block=96).season for step in (3600, 604800, 900)}
+    assert seasons == {3600: 24, 604800: 1, 900: 1}
 
 
 @pytest.mark.parametrize("values", [["x" * 100_000] + ["y"] * 5, [[1.0] * 5 + ["2"]], [[None] * 6], [[1.0] * 5, 3]])
@@ -238,7 +235,7 @@ def test_a_moment_with_two_values_is_a_gap() -> None:
 @given(st.integers(100, 900))
 def test_no_hour_of_a_series_stands_on_two_sides(count: int) -> None:
     values = [i * 50 / 900 for i in range(count)]
-    parts = in_time(SERIES, rows(values, START))
+    parts = by_time(SERIES, rows(values, START))
     assert sum(p.num_rows for p in parts.values()) == count
     seen: dict[float, str] = {}
     for side in SIDES:
@@ -247,67 +244,67 @@ def test_no_hour_of_a_series_stands_on_two_sides(count: int) -> None:
                 assert seen.setdefault(value, side) == side
 
 
-@pytest.mark.parametrize("told", [Classes(("a", "b", "c")), Forecast(3, 0.5, "m")])
-def test_answers_have_the_tensors_that_their_metadata_names(told: answers.Answers) -> None:
+@pytest.mark.parametrize("kind", [Classes(("a", "b", "c")), Forecast(3, 0.5, "m")])
+def test_answers_have_the_tensors_that_their_metadata_names(kind: answers.Answers) -> None:
     outputs = np.random.default_rng(0).random((4, 3)).astype(np.float32)
-    tensors = told.tensors(outputs)
-    assert [m["name"] for m in told.metadata()] == list(tensors)
-    for meta in told.metadata():
+    tensors = kind.tensors(outputs)
+    assert [m["name"] for m in kind.metadata()] == list(tensors)
+    for meta in kind.metadata():
         assert tuple(meta["shape"][1:]) == tensors[meta["name"]].shape[1:]
-    assert told.agree(told.compact(outputs[0]), told.compact(outputs[0]))
-    json.dumps(told.told(outputs))
+    assert kind.agree(kind.compact(outputs[0]), kind.compact(outputs[0]))
+    json.dumps(kind.to_json(outputs))
 
 
-def test_an_output_that_is_asked_for_many_times_is_refused() -> None:
-    told = answers.of(SERIES.to_json(), ())
+def test_an_output_that_is_requested_many_times_is_refused() -> None:
+    forecast = answers.of(SERIES.to_json(), ())
     tensor = {"name": "series", "datatype": "FP32", "shape": [1, 6], "data": [1] * 6}
     body = json.dumps({"inputs": [tensor], "outputs": [{"name": "forecast"}] * 1000}).encode()
     with pytest.raises(Refusal, match="twice"):
-        protocol.parse(body, None, SERIES, told)
+        protocol.parse(body, None, SERIES, forecast)
 
 
-def test_made_texts_of_short_ones_are_of_their_common_words() -> None:
+def test_texts_synthesized_from_short_ones_consist_of_their_common_words() -> None:
     short = np.array(["good day", "bad night", "good night", "bad day"] * 3, object)
     words = {w for text in TEXT.synthesize(4, np.random.default_rng(0), short).tolist() for w in text.split()}
     assert words <= {"good", "bad", "day", "night"}
     assert len(words) > 1
 
 
-def test_two_forecasts_are_the_same_within_what_is_close() -> None:
-    told = Forecast(2, 0.5)
-    assert told.agree((1.0, 1.0), (1.4, 1.5))
-    assert not told.agree((1.0, 1.0), (2.0, 1.4))
+def test_two_forecasts_agree_if_they_are_close() -> None:
+    forecast = Forecast(2, 0.5)
+    assert forecast.agree((1.0, 1.0), (1.4, 1.5))
+    assert not forecast.agree((1.0, 1.0), (2.0, 1.4))
 
 
 def test_the_protocol_takes_texts_as_json_and_as_bytes() -> None:
-    told = Classes(("ham", "spam"))
+    classes = Classes(("ham", "spam"))
     tensor = {"name": "text", "datatype": "BYTES", "shape": [2]}
-    plain = protocol.parse(json.dumps({"inputs": [{**tensor, "data": ["one", "two"]}]}).encode(), None, TEXT, told)
+    plain = protocol.parse(json.dumps({"inputs": [{**tensor, "data": ["one", "two"]}]}).encode(), None, TEXT, classes)
     packed = TEXT.pack(plain.inputs)
     head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(packed)}}]}).encode()
-    asked = protocol.parse(head + packed, str(len(head)), TEXT, told)
-    assert asked.inputs.tolist() == plain.inputs.tolist() == ["one", "two"]
+    request = protocol.parse(head + packed, str(len(head)), TEXT, classes)
+    assert request.inputs.tolist() == plain.inputs.tolist() == ["one", "two"]
     for bad in (["one"], ["one", "two", "three"], ["one", 2], "one", None):
         with pytest.raises(Refusal):
-            protocol.parse(json.dumps({"inputs": [{**tensor, "data": bad}]}).encode(), None, TEXT, told)
+            protocol.parse(json.dumps({"inputs": [{**tensor, "data": bad}]}).encode(), None, TEXT, classes)
 
 
 def test_the_protocol_takes_windows_as_json_and_as_bytes() -> None:
-    told = answers.of(SERIES.to_json(), ())
+    forecast = answers.of(SERIES.to_json(), ())
     tensor = {"name": "series", "datatype": "FP32", "shape": [1, 6]}
     for data in ([1.5] * 6, [[1.5] * 6], [2] * 6):
-        asked = protocol.parse(json.dumps({"inputs": [{**tensor, "data": data}]}).encode(), None, SERIES, told)
-        assert asked.inputs.shape == (1, 6)
-        assert asked.outputs == (("forecast", False),)
+        request = protocol.parse(json.dumps({"inputs": [{**tensor, "data": data}]}).encode(), None, SERIES, forecast)
+        assert request.inputs.shape == (1, 6)
+        assert request.outputs == (("forecast", False),)
 
 
-def test_texts_stand_in_a_golden_set_as_they_are(tmp_path: Path) -> None:
+def test_a_golden_set_keeps_texts_as_they_are(tmp_path: Path) -> None:
     meta = {"recipe": "r", "contract": TEXT.to_json(), "classes": ["ham", "spam"]}
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     golden.write(tmp_path, TEXT.read(["ja, bitte €", "no"]), np.eye(2, dtype=np.float32))
-    kept = golden.read(tmp_path)
-    assert kept.inputs.tolist() == ["ja, bitte €", "no"]
-    assert TEXT.unpack(TEXT.pack(kept.inputs), 2).tolist() == ["ja, bitte €", "no"]
+    expected = golden.read(tmp_path)
+    assert expected.inputs.tolist() == ["ja, bitte €", "no"]
+    assert TEXT.unpack(TEXT.pack(expected.inputs), 2).tolist() == ["ja, bitte €", "no"]
 
 
 LIMITS = sources.Limits(memory=256 << 20, disk=64 << 20)
@@ -318,25 +315,25 @@ def read(path: Path, kind: Contract, tmp_path: Path) -> list[dict]:
 
 
 def test_texts_come_from_csv_and_parquet_alike(tmp_path: Path) -> None:
-    found, labels = ["hello, you", 'say "hi"\nover lines', "no"], ["ham", "spam", "ham"]
+    texts, labels = ["hello, you", 'say "hi"\nover lines', "no"], ["ham", "spam", "ham"]
     quoted = ",".join
-    lines = [quoted(['"' + t.replace('"', '""') + '"', label]) for t, label in zip(found, labels, strict=True)]
+    lines = [quoted(['"' + t.replace('"', '""') + '"', label]) for t, label in zip(texts, labels, strict=True)]
     (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(lines))
-    pq.write_table(pa.table({"text": found, "label": labels}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": texts, "label": labels}), tmp_path / "a.parquet")
     for name in ("a.csv", "a.parquet"):
-        told = read(tmp_path / name, TEXT, tmp_path)
-        assert [(r["data"].decode(), r["label"]) for r in told] == list(zip(found, labels, strict=True))
+        records = read(tmp_path / name, TEXT, tmp_path)
+        assert [(r["data"].decode(), r["label"]) for r in records] == list(zip(texts, labels, strict=True))
 
 
-def test_a_series_comes_from_csv_and_parquet_alike_and_bad_rows_go_alone(tmp_path: Path) -> None:
+def test_a_series_comes_from_csv_and_parquet_alike_and_only_bad_rows_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
         "value,time\n1.5,2024-01-01T00:00:00\n2,2024-01-01 01:00\nhot,2024-01-01T02:00:00\n3,yesterday\n"
         "99,2024-01-01T04:00\n"
     )
-    told = read(tmp_path / "a.csv", SERIES, tmp_path)
-    assert [np.frombuffer(r["data"])[0] for r in told[:2]] == [1.5, 2.0]
-    assert [bool(r["reason"]) for r in told] == [False, False, True, True, True]
-    assert told[1]["captured_at"] == datetime(2024, 1, 1, 1, tzinfo=UTC)
+    records = read(tmp_path / "a.csv", SERIES, tmp_path)
+    assert [np.frombuffer(r["data"])[0] for r in records[:2]] == [1.5, 2.0]
+    assert [bool(r["reason"]) for r in records] == [False, False, True, True, True]
+    assert records[1]["captured_at"] == datetime(2024, 1, 1, 1, tzinfo=UTC)
     pq.write_table(pa.table({"time": [START], "value": [1.5]}), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet", SERIES, tmp_path)[0]["captured_at"] == START
 
@@ -359,7 +356,7 @@ def test_a_file_that_holds_no_table_is_refused_with_a_sentence(name: str, kind: 
     assert "Traceback" not in str(caught.value)
 
 
-def test_a_folder_of_images_is_no_table_of_texts(tmp_path: Path) -> None:
+def test_a_folder_of_images_is_not_a_table_of_texts(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(Refusal, match="neither CSV nor Parquet"):
         read(tmp_path / "in", TEXT, tmp_path)

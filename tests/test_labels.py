@@ -1,4 +1,4 @@
-"""Labels that come back: each answer is held against its own, once, whichever comes first."""
+"""Labels that come back: each answer is compared with its own, once, whichever comes first."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ def test_rows_are_read_and_a_heading_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         (["a,boot", "b,hat"], "no class 'hat'.*line 2"),
         (["a,boot,3"], "not `request id,class`.*line 1"),
         ([",boot"], "not `request id,class`"),
         (["x" * 65 + ",boot"], "not `request id,class`"),
         (["a b,boot"], "not `request id,class`"),
-        ([], "no label in it"),
-        ([f"{i},bag" for i in range(labels.MOST + 1)], "more than"),
+        ([], "holds no label"),
+        ([f"{i},bag" for i in range(labels.MAX_LABELS + 1)], "more than"),
     ],
 )
-def test_a_file_with_a_bad_row_is_refused_as_a_whole(rows: list[str], told: str) -> None:
+def test_a_file_with_a_bad_row_is_refused_as_a_whole(rows: list[str], message: str) -> None:
     with pytest.raises(Refusal) as refused:
         labels.read(rows, CLASSES, "x.csv")
-    assert re.search(told, str(refused.value))
+    assert re.search(message, str(refused.value))
 
 
 @given(
     st.permutations([(kind, side, i) for i in range(4) for kind, side in (("answer", 0), ("answer", 1), ("label", 0))])
 )
 def test_each_answer_counts_once_in_whatever_order_things_come(order: list[tuple[str, int, int]]) -> None:
-    found = Labelled()
+    labelled = Labelled()
     for kind, side, i in order:
         if kind == "label":
-            found.came({str(i): 0})
-            found.came({str(i): 0})
+            labelled.add_labels({str(i): 0})
+            labelled.add_labels({str(i): 0})
         else:
-            found.answered(side, str(i), i % 2 if side else 0)
-    assert (found.of, found.wrong) == ([4, 4], [0, 2])
+            labelled.add_answer(side, str(i), i % 2 if side else 0)
+    assert (labelled.total, labelled.wrong) == ([4, 4], [0, 2])
 
 
-def test_one_id_sent_many_times_tells_no_more_than_once() -> None:
-    found = Labelled()
-    found.came({"a": 0})
+def test_an_id_that_is_sent_many_times_counts_once() -> None:
+    labelled = Labelled()
+    labelled.add_labels({"a": 0})
     for _ in range(100):
-        found.answered(1, "a", 1)
-    assert (found.of, found.wrong) == ([0, 1], [0, 1])
+        labelled.add_answer(1, "a", 1)
+    assert (labelled.total, labelled.wrong) == ([0, 1], [0, 1])
 
 
 def test_the_ledger_keeps_labels_for_a_while(home: object) -> None:

@@ -14,7 +14,7 @@ from ratchet.recipe import ReleasePlan
 from ratchet.settings import Settings, settings
 from ratchet.types import Package
 from releases import api
-from releases.ledger import Conflict, Ledger, held
+from releases.ledger import Conflict, Ledger, hold_lease
 from releases.state import Failed
 
 
@@ -42,35 +42,35 @@ def test_two_releases_of_one_recipe_never_interleave(home: Path) -> None:
         except Refusal as refusal:
             refused.append(refusal)
 
-    api.open_ledger().publish("host:a", {"attempts": {}, "revisions": []}, time.time())
+    api.open_ledger().publish("host:a", {"attempts": {}, "endpoints": []}, time.time())
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(refused) == 7
-    assert all("under way" in r.what for r in refused)
+    assert all("in progress" in r.what for r in refused)
     assert [e.kind for e in api.open_ledger().read("r")] == ["requested"]
 
 
 def test_reports_of_a_release_that_is_over_change_nothing(home: Path) -> None:
     api.StateCache().append("r", Failed(9, "late", (), 1.0), "host")
     assert api.state_of("r").champion is None
-    assert api.open_ledger().read("r") == [], "what changes nothing is not entered"
+    assert api.open_ledger().read("r") == [], "what changes nothing is not appended"
 
 
 def test_without_a_living_host_no_release_begins(home: Path) -> None:
     package = Package("r", "1", "k", "r:v1", "d", "p")
-    api.open_ledger().publish("host:a", {"attempts": {}, "revisions": []}, time.time() - 2 * api.HOST_TIMEOUT)
-    with pytest.raises(Refusal, match="no host is heard of"):
+    api.open_ledger().publish("host:a", {"attempts": {}, "endpoints": []}, time.time() - 2 * api.HOST_TIMEOUT)
+    with pytest.raises(Refusal, match="no host is alive"):
         api.release(package, ReleasePlan(), "me", "because")
 
 
-def test_the_last_word_replaces_the_one_before(ledger: Ledger) -> None:
+def test_a_status_replaces_the_one_before(ledger: Ledger) -> None:
     ledger.publish("host:a", {"n": 1}, 1.0)
     ledger.publish("host:a", {"n": 2}, 2.0)
     ledger.publish("hostile:a", {"n": 3}, 3.0)
-    assert {name: (said.at, said.body) for name, said in ledger.statuses("host").items()} == {"a": (2.0, {"n": 2})}
+    assert {name: (status.at, status.body) for name, status in ledger.statuses("host").items()} == {"a": (2.0, {"n": 2})}
     ledger.unpublish("host:a")
     assert ledger.statuses("host") == {}
 
@@ -84,10 +84,10 @@ def test_a_lease_is_held_by_one_and_expires(ledger: Ledger) -> None:
 
 
 def test_a_held_lease_keeps_its_heartbeat_and_is_given_back(ledger: Ledger) -> None:
-    with held(ledger, "run:r", "a", seconds=1.5):
+    with hold_lease(ledger, "run:r", "a", seconds=1.5):
         threading.Event().wait(2.5)
         assert not ledger.lease("run:r", "b", 1)
-        with pytest.raises(Refusal, match="is at it"), held(ledger, "run:r", "b", seconds=0.5):
+        with pytest.raises(Refusal, match="is working on it"), hold_lease(ledger, "run:r", "b", seconds=0.5):
             pytest.fail("two held it")
     assert ledger.lease("run:r", "b", 1)
 
@@ -130,11 +130,11 @@ def test_a_ledger_that_is_not_there_is_a_sentence_without_its_password(url: str)
 
 
 def test_a_run_that_lost_its_lease_may_not_go_on(ledger: Ledger) -> None:
-    with held(ledger, "run:x", "one", seconds=1.0) as still_mine:
-        still_mine()
+    with hold_lease(ledger, "run:x", "one", seconds=1.0) as require_lease:
+        require_lease()
         ledger.release("run:x", "one")
         assert ledger.lease("run:x", "two", 60)
         time.sleep(0.6)
-        with pytest.raises(Refusal, match="another may have begun"):
-            still_mine()
+        with pytest.raises(Refusal, match="another one may have started"):
+            require_lease()
     assert ledger.holder("run:x") == "two"

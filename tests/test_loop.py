@@ -20,7 +20,7 @@ import pytest
 from ratchet.types import Package, to_json
 from releases import machine
 from tests.conftest import HERE, ROOT
-from tests.stack import BIN, NAME, Outside, Running, answers, kill, load, outside, running, until
+from tests.stack import BIN, NAME, Outside, Running, responds, kill, load, outside, running, until
 
 pytestmark = pytest.mark.stack
 
@@ -260,7 +260,7 @@ def test_with_prefect_and_mlflow_killed_a_rollback_works_and_the_aliases_follow(
     for process in family:
         if process.is_running():
             kill(process)
-    assert not answers(stack.mlflow)
+    assert not responds(stack.mlflow)
     assert stack.ask().status_code == 200
     with load(stack.gateway) as seen:
         told = stack.ratchet("rollback", NAME, "--why", "it looked wrong")
@@ -466,7 +466,7 @@ def test_a_rollback_to_a_version_that_was_deleted_in_mlflow_stands(stack: Runnin
 
 
 def test_no_process_spoke_to_anywhere_but_this_machine(stack: Running, proxy: Outside) -> None:
-    assert proxy.asked == []
+    assert proxy.requests == []
     remote = {c.raddr.ip for p in stack.marked() for c in p.net_connections() if c.raddr}
     assert remote <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 

@@ -13,7 +13,7 @@ from ratchet import memo
 from ratchet.errors import Refusal
 from ratchet.types import Check
 
-word = Check("a", 1.0, 0.5, "passed", "fine")
+result = Check("a", 1.0, 0.5, "passed", "fine")
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -22,27 +22,27 @@ plain = st.recursive(
 
 
 def test_the_work_is_done_once(home: Path) -> None:
-    key = memo.key("judge", 1, data="x")
-    assert memo.run(key, Check, lambda: word) == (word, True)
-    assert memo.run(key, Check, lambda: pytest.fail("done twice")) == (word, False)
+    key = memo.key("evaluate", 1, data="x")
+    assert memo.run(key, Check, lambda: result) == (result, True)
+    assert memo.run(key, Check, lambda: pytest.fail("done twice")) == (result, False)
 
 
-def test_a_word_that_no_longer_holds_is_made_anew(home: Path) -> None:
-    key = memo.key("judge", 1, data="x")
-    memo.run(key, Check, lambda: word)
-    assert memo.run(key, Check, lambda: word, still=lambda w: False)[1]
+def test_a_result_that_is_no_longer_valid_is_computed_again(home: Path) -> None:
+    key = memo.key("evaluate", 1, data="x")
+    memo.run(key, Check, lambda: result)
+    assert memo.run(key, Check, lambda: result, valid=lambda _: False)[1]
 
 
 def test_work_that_was_killed_is_done_again(home: Path) -> None:
-    key = memo.key("judge", 1, data="x")
+    key = memo.key("evaluate", 1, data="x")
     with pytest.raises(KeyboardInterrupt):
         memo.run(key, Check, lambda: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert memo.run(key, Check, lambda: word)[1]
+    assert memo.run(key, Check, lambda: result)[1]
 
 
 def test_changed_source_under_the_same_version_is_warned_about(home: Path, caplog: pytest.LogCaptureFixture) -> None:
-    key = memo.key("judge", 1, data="x")
-    memo.run(key, Check, lambda: word)
+    key = memo.key("evaluate", 1, data="x")
+    memo.run(key, Check, lambda: result)
     with caplog.at_level(logging.WARNING):
         memo.run(key, Check, lambda: pytest.fail("another"), source=test_the_work_is_done_once)
     assert "changed under the same version" in caplog.text

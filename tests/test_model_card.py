@@ -1,4 +1,4 @@
-"""The dossier: one page with nothing from elsewhere, and nothing in it that a name could smuggle in."""
+"""The model card: one page that loads nothing from elsewhere, and shows every name as plain text."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet import charts
+from ratchet import charts, model_card
 from ratchet.recipe import Recipe, ReleasePlan, Step
 from ratchet.types import (
     Candidate,
+    CardSources,
     Check,
     Drift,
     EvaluationReport,
     ExpectationResult,
-    Lineage,
     Package,
     Snapshot,
     SuiteResult,
@@ -38,33 +38,35 @@ numbers = st.floats(-1e6, 1e6)
 EVIL = '<script>alert("x")</script>'
 
 
-PARTS = [{"at": [0, 3, 0, 3], "weight": 0.2}] * 2
-EXPLAINED = [{"kind": "right", "shown": PIXEL, "answer": "yes (99 %)", "truth": "yes", "parts": PARTS},
-             {"kind": "wrong", "shown": EVIL, "answer": EVIL, "truth": EVIL, "parts": []}]  # fmt: skip
+REGIONS = [{"region": [0, 3, 0, 3], "weight": 0.2}] * 2
+EXPLANATIONS = [
+    {"kind": "right", "input": PIXEL, "prediction": "yes (99 %)", "truth": "yes", "attributions": REGIONS},
+    {"kind": "wrong", "input": EVIL, "prediction": EVIL, "truth": EVIL, "attributions": []},
+]
 
 
-def lineage(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> Lineage:
+def sources(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> CardSources:
     snapshot = Snapshot(recipe.name, 3, "f" * 64, 3000, ("batch-1",), dict.fromkeys(recipe.classes, 300))
     history = tuple({"loss": 1 / n, "accuracy": 1 - 0.4 / n, "val_loss": 1.1 / n, "val_accuracy": 1 - 0.5 / n}
                     for n in (1, 2, 3))  # fmt: skip
     n = len(recipe.classes)
     confusion = tuple(tuple(90 if row == column else 1 for column in range(n)) for row in range(n))
-    candidate = Candidate(recipe.name, "7", "m-1", "run", "cnn", "a" * 64, "b" * 64, snapshot, {"epochs": 3},
+    candidate = Candidate(recipe.name, "7", "m-1", "run", "1", "cnn", "a" * 64, "b" * 64, snapshot, {"epochs": 3},
                           {"test_accuracy": 0.91}, 21.4, "c" * 40, "d" * 64, history, confusion)  # fmt: skip
     checks = (Check(name, 0.89, 0.88, "passed", "0.8900, at least 0.88"),
-              Check("no worse than the champion", 0.002, -0.01, "passed" if blessed else "failed", "+.002", -0.004, 0.008),
+              Check("no worse than the champion", 0.002, 0.01, "passed" if blessed else "failed", "+.002", -0.004, 0.008),
               Check("fairness", None, None, "skipped", "the recipe names no groups"))  # fmt: skip
-    verdict = EvaluationReport(recipe.name, "7", "6", blessed, "every check passed" if blessed else "no worse: fail", "e" * 64,
-                      checks)  # fmt: skip
+    why = "every check passed" if blessed else "no worse: failed"
+    report = EvaluationReport(recipe.name, "7", "6", blessed, why, "e" * 64, checks)
     suite = SuiteResult(
         "batch-1", True, 3000, (ExpectationResult("ExpectX", "mean", True, "observed 3", "0..255"),), "docs"
     )
-    forms = (Variant("fp32", "model.onnx", "b" * 64, 0.38, checks[0], 0.08, "host-a", packaged=True),
+    variants = (Variant("fp32", "model.onnx", "b" * 64, 0.38, checks[0], 0.08, "host-a", packaged=True),
              Variant("int8", "", "", 0.0, Check("no worse than fp32", None, None, "error", name)))  # fmt: skip
-    twin = replace(candidate, version="6", parameters={"epochs": 3, "start": "9" * 64})
+    sibling = replace(candidate, version="6", parameters={"epochs": 3, "initial_weights": "9" * 64})
     drifted = (Drift(name, 0.3), Drift("mean", 0.01))
-    whole = "http://127.0.0.1:5000/#/x"
-    return Lineage(replace(candidate, variants=forms), verdict, (suite,), drifted, (twin,), whole)
+    url = "http://127.0.0.1:5000/#/x"
+    return CardSources(replace(candidate, variants=variants), report, (suite,), drifted, (sibling,), url)
 
 
 AT_ONCE = ReleasePlan().with_strategy("all_at_once")
@@ -76,7 +78,7 @@ def entries(*after: Event) -> list[Entry]:
     old, new = (Package("r", v, f"key {v}", f"r:v{v}-kk", "1" * 64, "p") for v in ("6", "7"))
     half, at_once = ReleasePlan(steps=(Step(50),)), AT_ONCE
     failed = Check("failed", 0.2, 0.01, "failed", "20 of 100")
-    told: list[Event] = [
+    events: list[Event] = [
         Requested(old, "release", "the first", True, ("h",), at_once, 60.0, 30.0),
         Healthy(1, {"h": 1.0}),
         Promoted(1, "6"),
@@ -84,7 +86,7 @@ def entries(*after: Event) -> list[Entry]:
         Healthy(2, {"h": 1.0}),
         *(after or (Failed(2, f"failed: {EVIL}", (failed,)),)),
     ]
-    bodies = [event_codec.to_body(event) for event in told]
+    bodies = [event_codec.to_body(event) for event in events]
     return [Entry("r", n, 1000.0 + 30 * n, kind, "controller", body) for n, (kind, body) in enumerate(bodies, 1)]
 
 
@@ -122,14 +124,14 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("blessed", [True, False])
 @pytest.mark.parametrize("released", [True, False])
-def test_the_page_asks_nothing_of_the_network_and_tells_all(small: Recipe, blessed: bool, released: bool) -> None:
-    told = model_card.render(small, lineage(small, blessed), EXPLAINED)
+def test_the_page_needs_no_network_and_shows_everything(small: Recipe, blessed: bool, released: bool) -> None:
+    card = model_card.render(small, sources(small, blessed), EXPLANATIONS)
     release = history.release(entries(), "7") if released else None
-    page = Page(model_card.page(json.loads(json.dumps(told)), release))
+    page = Page(model_card.page(json.loads(json.dumps(card)), release))
     assert page.open == []
     assert page.fetched == []
     assert not page.tags & {"script", "link", "img", "iframe", "object"}
-    assert ("blessed" if blessed else "not blessed") in page.text
+    assert ("blessed" if blessed else "rejected") in page.text
     for word in (
         small.purpose,
         "f" * 64,
@@ -138,7 +140,7 @@ def test_the_page_asks_nothing_of_the_network_and_tells_all(small: Recipe, bless
         "skipped",
         "batch-1",
         "0.91",
-        "another population",
+        "large",
         "host-a",
         "packaged",
         "ratchet reproduce small-fashion 7",
@@ -149,17 +151,17 @@ def test_the_page_asks_nothing_of_the_network_and_tells_all(small: Recipe, bless
     assert ("1" * 64 in page.text) == released, "the bento's digest"
 
 
-def test_what_a_name_holds_is_shown_and_never_run(small: Recipe) -> None:
-    told = model_card.render(small, lineage(small, name=EVIL), EXPLAINED)
-    told["model"]["classes"] = [EVIL] * len(small.classes)
-    told["data"]["snapshot"]["labels"] = {EVIL: 3}
-    page = Page(model_card.page(told, history.release(entries(), "7")))
+def test_a_name_is_shown_and_never_run(small: Recipe) -> None:
+    card = model_card.render(small, sources(small, name=EVIL), EXPLANATIONS)
+    card["model"]["classes"] = [EVIL] * len(small.classes)
+    card["data"]["snapshot"]["labels"] = {EVIL: 3}
+    page = Page(model_card.page(card, history.release(entries(), "7")))
     assert "script" not in page.tags
     assert EVIL in page.text
 
 
 @given(st.text(max_size=80), st.lists(st.tuples(st.integers(0, 90), st.integers(0, 20), numbers), max_size=9))
-def test_a_text_is_shown_whole_however_its_parts_are_marked(text: str, drawn: list[tuple[int, int, float]]) -> None:
+def test_a_text_is_shown_completely_whatever_its_attributions(text: str, drawn: list[tuple[int, int, float]]) -> None:
     at, parts = 0, []
     for gap, size, weight in drawn:
         start, stop = at + gap, at + gap + size
@@ -167,56 +169,49 @@ def test_a_text_is_shown_whole_however_its_parts_are_marked(text: str, drawn: li
             break
         parts.append(((start, stop), weight))
         at = stop
-    page = Page(str(charts.marked(text, parts)))
+    page = Page(str(charts.text_attribution(text, parts)))
     assert page.open == []
     assert page.text.replace("\r", "\n") == text.replace("\r", "\n")
 
 
 @pytest.mark.parametrize("kind", ["image", "text", "series"])
-def test_the_page_is_whole_in_a_browser(kind: str, small: Recipe, tmp_path: Path) -> None:
-    told = model_card.render(small, lineage(small))
-    told["model"]["contract"]["kind"] = kind
-    series = json.dumps({"window": [1.0, 2.0, 3.0], "forecast": [4.0], "came": [4.5]})
-    shown = {"image": PIXEL, "text": "a free prize " * 40 + "x" * 300, "series": series}[kind]
-    at = [[0, 14, 0, 14]] if kind == "image" else [[0, 2], [2, 3]]
-    parts = [{"at": a, "weight": 0.1} for a in at]
-    told["explained"] = [{"kind": "right", "shown": shown, "answer": "yes", "truth": "", "parts": parts}] * 8
-    (tmp_path / "page.html").write_text(model_card.page(told, history.release(entries(), "7")))
+def test_the_page_is_complete_in_a_browser(kind: str, small: Recipe, tmp_path: Path) -> None:
+    card = model_card.render(small, sources(small))
+    card["model"]["contract"]["kind"] = kind
+    series = json.dumps({"window": [1.0, 2.0, 3.0], "forecast": [4.0], "actual": [4.5]})
+    inputs = {"image": PIXEL, "text": "a free prize " * 40 + "x" * 300, "series": series}
+    regions = [[0, 14, 0, 14]] if kind == "image" else [[0, 2], [2, 3]]
+    attributions = [{"region": region, "weight": 0.1} for region in regions]
+    shown = {"kind": "right", "input": inputs[kind], "prediction": "yes", "truth": "", "attributions": attributions}
+    card["explanations"] = [shown] * 8
+    (tmp_path / "page.html").write_text(model_card.page(card, history.release(entries(), "7")))
     assert faults((tmp_path / "page.html").as_uri(), tmp_path) == []
 
 
-def test_the_record_of_a_release_is_in_the_page_and_in_the_markdown(small: Recipe) -> None:
-    told, release = model_card.render(small, lineage(small)), history.release(entries(), "7")
-    page, text = model_card.page(told, release), model_card.markdown(told, release)
+def test_the_history_of_a_release_is_in_the_page_and_in_the_markdown(small: Recipe) -> None:
+    card, release = model_card.render(small, sources(small)), history.release(entries(), "7")
+    page, text = model_card.page(card, release), model_card.markdown(card, release)
     assert "v6-kk 50 %, v7-kk 50 %" in text
     assert "&lt;script>" in text
     assert "20 of 100" in page
     assert "1970-01-01 00:19:40" in page
     assert "# small-fashion, version 7: blessed, rolled back" in text
-    assert "reaches up to the verdict" in model_card.markdown(told)
-    assert "not on trial yet" in model_card.markdown(told, history.release([], "7"))
+    assert "ends with the evaluation" in model_card.markdown(card)
+    assert "not on trial yet" in model_card.markdown(card, history.release([], "7"))
 
 
 @pytest.mark.parametrize(
     ("more", "state"),
     [
         ([Passed(2, 0, ()), Promoted(2, "7")], "released"),
-        ([Passed(2, 0, ()), Promoted(2, "7"), Failed(2, "it rots"), Promoted(3, "6")], "rolled back"),
+        ([Passed(2, 0, ()), Promoted(2, "7"), Failed(2, "it got worse"), Promoted(3, "6")], "rolled back"),
         ([Passed(2, 0, ()), Promoted(2, "7"), Baked(2, ()),
           Requested(NEXT, "release", "", True, ("h",), AT_ONCE, 9.0, 9.0), Healthy(3, {"h": 1.0}),
           Promoted(3, "8")], "replaced"),
     ],
 )  # fmt: skip
-def test_what_became_of_a_version_is_told_whatever_came_after_it(more: list[Event], state: str) -> None:
+def test_the_state_of_a_version_is_shown_whatever_came_after_it(more: list[Event], state: str) -> None:
     assert history.release(entries(*more), "7")["state"] == state
-
-
-def test_what_format_1_wrote_is_still_shown(small: Recipe) -> None:
-    told = model_card.render(small, lineage(small))
-    del told["training"]["history"], told["training"]["confusion"], told["variants"], told["whole"]
-    del told["model"]["contract"]["kind"], told["training"]["machine"], told["training"]["twins"]
-    del told["explained"], told["verdict"]["reliability"], told["data"]["drift"]
-    assert "0.91" in Page(model_card.page({**told, "format": 1})).text
 
 
 names = st.text("ab<>&\"'é", max_size=5)
@@ -225,19 +220,19 @@ names = st.text("ab<>&\"'é", max_size=5)
 @given(
     st.dictionaries(names, st.lists(numbers | st.just(math.nan), max_size=20), max_size=3), numbers, numbers, numbers
 )
-def test_charts_take_whatever_figures_there_are(series: dict[str, list[float]], a: float, b: float, c: float) -> None:
-    low, figure, high = sorted((a, b, c))
+def test_charts_accept_any_values(series: dict[str, list[float]], a: float, b: float, c: float) -> None:
+    low, value, high = sorted((a, b, c))
     moments = [(float(i), {name: 100.0}) for i, name in enumerate(series)]
     bins = [(abs(math.sin(v)), abs(math.cos(v)), n) for n, v in enumerate((a, b, c))]
-    rows = [(name, figure, low, high) for name in series]
+    rows = [(name, value, low, high) for name in series]
     parts = [((n, n + 1), v) for n, v in enumerate((a, b, c))]
-    shown = [v for s in series.values() for v in s if math.isfinite(v)]
-    found = [
-        charts.forest(rows, a), charts.forest(rows, None), charts.foretold(shown, [a], [b], parts),
-        charts.foretold([], [], [], []), charts.attribution(PIXEL, 4, 5, [((0, 1, 2, 3), a)]),
-        charts.lines(series), charts.interval(figure, low, high, a), charts.shares(moments, 50.0),
+    finite = [v for s in series.values() for v in s if math.isfinite(v)]
+    drawn = [
+        charts.forest(rows, a), charts.forest(rows, None), charts.series_attribution(finite, [a], [b], parts),
+        charts.series_attribution([], [], [], []), charts.image_attribution(PIXEL, 4, 5, [((0, 1, 2, 3), a)]),
+        charts.lines(series), charts.interval(value, low, high, a), charts.shares(moments, 50.0),
         charts.reliability(bins), charts.reliability([]), charts.bars({n: len(s) for n, s in series.items()}),
     ]  # fmt: skip
-    for chart in found:
+    for chart in drawn:
         assert Page(str(chart)).open == []
         assert "nan" not in chart

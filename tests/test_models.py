@@ -160,18 +160,18 @@ def test_the_export_has_plain_names_and_the_same_answers(
     import onnx
 
     fitted = train.fit(small, replace(small.training, epochs=1), *sides, tmp_path / "fit")
-    made = export.export(small, fitted.model, (), sides[1][0][..., 0], tmp_path)
-    graph = onnx.load(made.path).graph
+    exported = export.export(small, fitted.model, (), sides[1][0][..., 0], tmp_path)
+    graph = onnx.load(exported.path).graph
     assert ([i.name for i in graph.input], [o.name for o in graph.output]) == (["image"], ["probabilities"])
-    want = fitted.model.predict(sides[1][0], verbose=0)
-    assert np.abs(made.answers(sides[1][0][..., 0]) - want).max() < 1e-4
+    expected = fitted.model.predict(sides[1][0], verbose=0)
+    assert np.abs(exported.predict(sides[1][0][..., 0]) - expected).max() < 1e-4
     # The identity is of the weights: two exports differ in bytes.
     assert train.weights_digest(fitted.model) == fitted.weights
 
 
-def test_the_pictures_are_drawn() -> None:
+def test_the_figures_are_drawn() -> None:
     history = [{"loss": 1.0, "val_loss": 1.1, "accuracy": 0.5, "val_accuracy": 0.4}] * 2
     assert len(curves(history).axes) == 2
-    found = counts(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
-    assert found == ((1, 0), (1, 1))
-    assert confusion(found, ["a", "b"]).axes
+    matrix = counts(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
+    assert matrix == ((1, 0), (1, 1))
+    assert confusion(matrix, ["a", "b"]).axes

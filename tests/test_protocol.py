@@ -36,21 +36,21 @@ def test_json_nested_json_flat_and_binary_are_the_same(array: np.ndarray) -> Non
     nested = protocol.parse(body(array), None, CONTRACT, ANSWERS)
     flat = protocol.parse(body(array, data=array.ravel().tolist()), None, CONTRACT, ANSWERS)
     packed = protocol.parse(*binary(array), CONTRACT, ANSWERS)
-    for asked in (nested, flat, packed):
-        assert (asked.inputs == array).all()
-        assert asked.inputs.dtype == np.uint8
+    for request in (nested, flat, packed):
+        assert (request.inputs == array).all()
+        assert request.inputs.dtype == np.uint8
 
 
 @given(arrays(np.float32, (3, 10), elements=st.floats(0, 1, width=32)), st.booleans())
-def test_an_answer_carries_what_was_asked(probabilities: np.ndarray, packed: bool) -> None:
-    asked = protocol.Asked("me", np.zeros((3, 4, 3), np.uint8), (("probabilities", packed), ("class", False)))
-    sent, headers = protocol.render(asked, ANSWERS.tensors(probabilities), "r", "7")
+def test_a_response_holds_the_requested_outputs(probabilities: np.ndarray, packed: bool) -> None:
+    request = protocol.InferenceRequest("me", np.zeros((3, 4, 3), np.uint8), (("probabilities", packed), ("class", False)))
+    sent, headers = protocol.render(request, ANSWERS.tensors(probabilities), "r", "7")
     head = sent[: int(headers["inference-header-content-length"])] if packed else sent
-    told = json.loads(head)
-    assert (told["model_name"], told["model_version"], told["id"]) == ("r", "7", "me")
-    got = np.frombuffer(sent[len(head) :], np.float32) if packed else np.array(told["outputs"][0]["data"], np.float32)
+    response = json.loads(head)
+    assert (response["model_name"], response["model_version"], response["id"]) == ("r", "7", "me")
+    got = np.frombuffer(sent[len(head) :], np.float32) if packed else np.array(response["outputs"][0]["data"], np.float32)
     assert (got.reshape(3, 10) == probabilities).all()
-    assert told["outputs"][1]["data"] == probabilities.argmax(axis=1).tolist()
+    assert response["outputs"][1]["data"] == probabilities.argmax(axis=1).tolist()
 
 
 zero = np.zeros((1, 4, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""`ratchet new` reads data as ingest would, and what it writes down is a recipe that its own data passes."""
+"""`ratchet new` reads data as ingest would, and what it writes is a recipe that its own data passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ratchet import recipe as recipes
 from ratchet import settings as settings_module
 from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, snapshot
-from ratchet.lake.scaffold import draft
+from ratchet.lake.scaffold import scaffold
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def _word(number: int) -> str:
 
 def texts(folder: Path) -> Path:
     with (folder / "mails.csv").open("w", newline="") as file:
-        told = csv.writer(file)
-        told.writerow(["label", "text"])
-        told.writerows([(("yes", 'no "really"')[n % 2], f"text, named {_word(n)}\nof many") for n in range(400)])
+        rows = csv.writer(file)
+        rows.writerow(["label", "text"])
+        rows.writerows([(("yes", 'no "really"')[n % 2], f"text, named {_word(n)}\nof many") for n in range(400)])
     return folder / "mails.csv"
 
 
@@ -58,10 +58,10 @@ def series(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(("kind", "made"), [("image", images), ("text", texts), ("series", series)])
-def test_what_is_drafted_is_a_recipe_that_its_own_data_passes(kind: str, made: object, own: Path) -> None:
+def test_a_scaffolded_recipe_is_one_that_its_own_data_passes(kind: str, made: object, own: Path) -> None:
     source = made(own)  # type: ignore[operator]
-    found = draft("my-own", kind, source)
-    assert found.refused == 0
+    written = scaffold("my-own", kind, source)
+    assert written.refused == 0
     assert "my-own" in recipes.names()
     recipe = recipes.load("my-own")
     batch = ingest.land_feed(recipe, recipe.batches[0], "test")
@@ -72,15 +72,15 @@ def test_what_is_drafted_is_a_recipe_that_its_own_data_passes(kind: str, made: o
     quarantine.admit_landed(home, batch.id, "test")
     sides = snapshot.load(recipe, snapshot.take(recipe))
     assert all(len(side) for side in sides.values())
-    held, _ = snapshot.load_benchmark(recipe)
-    assert len(held)
-    assert batch.accepted + ingest.benchmark(recipe).num_rows == found.records
+    benchmark, _ = snapshot.load_benchmark(recipe)
+    assert len(benchmark)
+    assert batch.accepted + ingest.benchmark(recipe).num_rows == written.records
 
 
 def hours(count: int, value: str = "{n}", first: int = 0) -> str:
     start = datetime(2024, 1, 1, tzinfo=UTC)
-    told = [f"{(start + timedelta(hours=first + n)).isoformat()},{value.format(n=n % 24)}" for n in range(count)]
-    return "time,value\n" + "\n".join(told)
+    rows = [f"{(start + timedelta(hours=first + n)).isoformat()},{value.format(n=n % 24)}" for n in range(count)]
+    return "time,value\n" + "\n".join(rows)
 
 
 @pytest.mark.parametrize(("name", "text"), [
@@ -90,46 +90,46 @@ def hours(count: int, value: str = "{n}", first: int = 0) -> str:
 def test_a_series_that_could_never_run_is_refused_at_once(name: str, text: str, own: Path) -> None:
     (own / "hours.csv").write_text(text)
     with pytest.raises(Refusal):
-        draft("mine", "series", own / "hours.csv")
+        scaffold("mine", "series", own / "hours.csv")
 
 
 def test_large_numbers_keep_their_digits(own: Path) -> None:
     (own / "hours.csv").write_text(hours(6000, "123456{n:02}"))
-    assert draft("mine", "series", own / "hours.csv").refused == 0
+    assert scaffold("mine", "series", own / "hours.csv").refused == 0
     recipe = recipes.load("mine")
     assert ingest.land_feed(recipe, recipe.batches[0], "test").quarantined == 0
 
 
-def test_nothing_is_written_over(own: Path) -> None:
+def test_no_recipe_is_overwritten(own: Path) -> None:
     source = texts(own)
-    path = draft("mine", "text", source).path
+    path = scaffold("mine", "text", source).path
     before = path.read_text()
     with pytest.raises(Refusal, match="already"):
-        draft("mine", "text", source)
+        scaffold("mine", "text", source)
     assert path.read_text() == before
 
 
 @pytest.mark.parametrize("name", ["", "../up", "Big", "a b", "-a", "a" * 100])
-def test_a_name_that_would_be_no_recipes_is_refused(name: str, own: Path) -> None:
-    with pytest.raises(Refusal, match="no name"):
-        draft(name, "text", own)
+def test_a_name_that_no_recipe_may_have_is_refused(name: str, own: Path) -> None:
+    with pytest.raises(Refusal, match="a name consists of"):
+        scaffold(name, "text", own)
 
 
 @pytest.mark.parametrize("kind", ["image", "text", "series"])
-def test_data_that_makes_no_recipe_is_refused_with_a_sentence(kind: str, own: Path) -> None:
+def test_data_that_gives_no_recipe_is_refused_with_a_sentence(kind: str, own: Path) -> None:
     (own / "empty").mkdir()
     (own / "odd").write_bytes(b"\0\1\2")
     (own / "few.csv").write_text("text,label,time,value\na,b,2024-01-01,1\n")
     for source in ("empty", "odd", "few.csv", "gone"):
         with pytest.raises(Refusal) as caught:
-            draft("mine", kind, own / source)
+            scaffold("mine", kind, own / source)
         assert caught.value.next
     assert not list((own / "recipes").iterdir())
 
 
 def test_data_that_changed_since_is_noticed(own: Path) -> None:
     source = images(own)
-    draft("mine", "image", source)
+    scaffold("mine", "image", source)
     Image.new("L", (24, 20)).save(source / "cat" / "new.png")
     recipe = recipes.load("mine")
     with pytest.raises(Refusal, match="ratchet ingest"):

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from bentos import golden
+from bentos import golden, recent_answers
 from bentos.recent_answers import RecentAnswers
 from ratchet import lock
 from ratchet.answers import Classes
@@ -86,45 +86,33 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
     }
     assert files == {
         "bentofile.yaml", "bentos/__init__.py", "bentos/request_guard.py", "bentos/model.py", "bentos/protocol.py",
-        "bentos/recent_answers.py", "bentos/service.py",
-        "ratchet/__init__.py", "ratchet/answers.py", "ratchet/contract.py", "ratchet/errors.py", "ratchet/attribution.py",
+        "bentos/recent_answers.py", "bentos/service.py", "ratchet/__init__.py", "ratchet/answers.py",
+        "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
         "ratchet/images.py", "ratchet/session.py",
         "model/model_card.html", "model/model_card.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip
 
 
 def test_it_answers_its_golden_set(url: str, built: Built) -> None:
-    assert golden.replay(url, built.model) == 16
+    verification = golden.replay(url, built.model)
+    assert verification.count == 16
+    assert 0 < verification.p50_ms <= verification.max_ms
     assert golden.device_of(url) == "cpu"
-    p50, p99 = golden.latency(url, built.model, requests=50)
-    assert 0 < p50 <= p99
 
 
 def test_a_golden_set_that_does_not_match_is_noticed(url: str, built: Built, tmp_path: Path) -> None:
     shutil.copyfile(built.model / "meta.json", tmp_path / "meta.json")
-    kept = golden.read(built.model)
-    golden.write(tmp_path, kept.inputs, np.roll(kept.outputs, 1, axis=1))
+    expected = golden.read(built.model)
+    golden.write(tmp_path, expected.inputs, np.roll(expected.outputs, 1, axis=1))
     with pytest.raises(Refusal, match="golden input 0"):
         golden.replay(url, tmp_path)
 
 
-def test_the_golden_set_of_a_bento_from_before_there_were_other_kinds_is_read(built: Built, tmp_path: Path) -> None:
-    meta = json.loads((built.model / "meta.json").read_text())
-    meta["contract"].pop("kind")
-    (tmp_path / "meta.json").write_text(json.dumps(meta))
-    kept = golden.read(built.model)
-    np.savez(tmp_path / "golden.npz", images=kept.inputs, probabilities=kept.outputs)
-    old = golden.read(tmp_path)
-    assert (old.inputs == kept.inputs).all()
-    assert (old.outputs == kept.outputs).all()
-    assert old.contract == kept.contract
-
-
-def test_every_way_of_asking_gives_the_same_answer(url: str, built: Built) -> None:
+def test_every_protocol_gives_the_same_answer(url: str, built: Built) -> None:
     import tritonclient.http as triton
 
     images = built.images[:8]
-    want = built.exported.predict(images)
+    expected = built.exported.predict(images)
     client = triton.InferenceServerClient(url.removeprefix("http://"))
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -138,55 +126,55 @@ def test_every_way_of_asking_gives_the_same_answer(url: str, built: Built) -> No
         answer = client.infer(
             NAME, [tensor], outputs=[triton.InferRequestedOutput("probabilities", binary_data=binary)]
         )
-        assert np.abs(answer.as_numpy("probabilities") - want).max() < 1e-4
+        assert np.abs(answer.as_numpy("probabilities") - expected).max() < 1e-4
     answer = httpx.post(f"{url}/predict", json={"images": images.tolist()})
-    assert np.abs(np.array(answer.json()["probabilities"]) - want).max() < 1e-4
+    assert np.abs(np.array(answer.json()["probabilities"]) - expected).max() < 1e-4
     out = io.BytesIO()
     Image.fromarray(images[0]).save(out, "PNG")
     one = httpx.post(f"{url}/classify", files={"image": ("a.png", out.getvalue(), "image/png")})
-    assert np.abs(np.array(list(one.json()["probabilities"].values())) - want[0]).max() < 1e-4
+    assert np.abs(np.array(list(one.json()["probabilities"].values())) - expected[0]).max() < 1e-4
     assert one.json()["model_version"] == "1"
     for response in (answer, one, httpx.get(f"{url}/v2/health/ready"), httpx.get(f"{url}/nowhere")):
         assert (response.headers["x-model-version"], response.headers["x-bento"]) == ("1", built.tag)
 
 
-def test_an_answer_is_explained_and_many_explanations_wait_for_their_turn(url: str, built: Built) -> None:
-    asked = {"images": built.images[:1].tolist()}
-    told = httpx.post(f"{url}/explain", json=asked).json()
-    assert told["label"] == httpx.post(f"{url}/predict", json=asked).json()["label"]
-    assert len(told["parts"]) == 64
-    assert {tuple(part) for part in told["parts"]} == {("at", "weight")}
-    weights = [part["weight"] for part in told["parts"]]
+def test_a_prediction_is_explained_and_many_explanations_wait_for_their_turn(url: str, built: Built) -> None:
+    body = {"images": built.images[:1].tolist()}
+    explained = httpx.post(f"{url}/explain", json=body).json()
+    assert explained["label"] == httpx.post(f"{url}/predict", json=body).json()["label"]
+    assert len(explained["attributions"]) == 64
+    assert {tuple(each) for each in explained["attributions"]} == {("region", "weight")}
+    weights = [each["weight"] for each in explained["attributions"]]
     assert max(weights) > 0.01
-    top, bottom, left, right = told["parts"][weights.index(max(weights))]["at"]
+    top, bottom, left, right = explained["attributions"][weights.index(max(weights))]["region"]
     assert 0 <= top < bottom <= 28
     assert 0 <= left < right <= 28
     with ThreadPoolExecutor(16) as pool:
-        many = list(pool.map(lambda _: httpx.post(f"{url}/explain", json=asked, timeout=30), range(64)))
-        answers = list(pool.map(lambda _: httpx.post(f"{url}/predict", json=asked, timeout=30), range(64)))
-    assert all(a.json()["parts"] == told["parts"] for a in many)
+        many = list(pool.map(lambda _: httpx.post(f"{url}/explain", json=body, timeout=30), range(64)))
+        answers = list(pool.map(lambda _: httpx.post(f"{url}/predict", json=body, timeout=30), range(64)))
+    assert all(a.json()["attributions"] == explained["attributions"] for a in many)
     assert all(answer.status_code == 200 for answer in answers)
 
 
-def test_an_explanation_whose_turn_does_not_come_is_refused_and_answers_go_on(
+def test_an_explanation_whose_turn_does_not_come_is_refused_and_predictions_go_on(
     python: str, built: Built, tmp_path: Path
 ) -> None:
     folder, (port,) = tmp_path / "bento", free_ports(1)
     shutil.copytree(built.folder, folder)
-    put(folder / "src" / "bentos" / "service.py", "_PATIENCE = 0.01\n", "\n\nasync def _explain(")
-    process, asked = serve(python, folder, port), {"images": built.images[:1].tolist()}
+    put(folder / "src" / "bentos" / "service.py", "_EXPLAIN_PATIENCE = 0.01\n", "\n\nasync def _explain_json(")
+    process, body = serve(python, folder, port), {"images": built.images[:1].tolist()}
     try:
         assert ready(port).status_code == 200
         with ThreadPoolExecutor(32) as pool:
             url = f"http://127.0.0.1:{port}"
-            many = [pool.submit(httpx.post, f"{url}/explain", json=asked, timeout=30) for _ in range(32)]
-            answer = httpx.post(f"{url}/predict", json=asked, timeout=30)
+            many = [pool.submit(httpx.post, f"{url}/explain", json=body, timeout=30) for _ in range(32)]
+            answer = httpx.post(f"{url}/predict", json=body, timeout=30)
             codes = {one.result().status_code for one in many}
             refused = next(one.result() for one in many if one.result().status_code == 429)
     finally:
         stop(process)
     assert codes == {200, 429}
-    assert refused.json()["next"] == "Try again in a while"
+    assert refused.json()["next"] == "Try again in a few seconds"
     assert answer.status_code == 200
 
 
@@ -246,9 +234,9 @@ WRONG = [
 def test_a_wrong_request_gets_a_sentence_and_never_a_500(path: str, request_: dict, url: str) -> None:
     answer = httpx.post(url + path, timeout=20, **request_)
     assert 400 <= answer.status_code < 500
-    told = answer.json()
-    assert set(told) == {"error", "which", "next"}
-    assert all(isinstance(v, str) and v for v in told.values())
+    error = answer.json()
+    assert set(error) == {"error", "which", "next"}
+    assert all(isinstance(v, str) and v for v in error.values())
     assert "Traceback" not in answer.text
     assert "object at 0x" not in answer.text
 
@@ -273,8 +261,8 @@ def test_the_open_api_page_describes_every_route(url: str) -> None:
     assert httpx.get(url).status_code == 200
 
 
-def test_the_bento_shows_its_dossier(url: str) -> None:
-    answer = httpx.get(f"{url}/dossier", follow_redirects=True)
+def test_the_bento_serves_its_model_card(url: str) -> None:
+    answer = httpx.get(f"{url}/card", follow_redirects=True)
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "built for tests" in answer.text.lower()
@@ -304,23 +292,22 @@ def test_a_host_asked_for_a_gpu_that_is_not_there_is_not_ready_and_says_why(pyth
     answer = ready(port)
     assert answer.status_code == 503
     assert "gpu" in answer.json()["error"]
-    told = Host(Settings()).health(NAME, port)
-    assert told == (False, answer.json()["error"]), "its host tells it"
+    assert Host(Settings()).health(NAME, port) == (False, answer.json()["error"]), "its host reports it"
     assert httpx.get(f"http://127.0.0.1:{port}/v2/models/{NAME}/ready").status_code == 503
     one = {"images": built.images[:1].tolist()}
     picture = io.BytesIO()
     Image.fromarray(built.images[0]).save(picture, "PNG")
-    asked: list[tuple[str, dict[str, Any]]] = [
+    requests: list[tuple[str, dict[str, Any]]] = [
         ("/predict", {"json": one}), ("/explain", {"json": one}), (INFER, {"json": {"inputs": [good]}}),
         ("/classify", {"files": {"image": ("a.png", picture.getvalue(), "image/png")}}),
     ]  # fmt: skip
-    for path, body in asked:
+    for path, body in requests:
         refused = httpx.post(f"http://127.0.0.1:{port}{path}", **body)
         assert (refused.status_code, refused.json()) == (503, answer.json()), "it does not answer from a CPU instead"
     stop(process)
 
 
-def test_requests_under_way_are_finished_when_it_is_stopped(python: str, built: Built) -> None:
+def test_requests_in_progress_are_finished_when_it_is_stopped(python: str, built: Built) -> None:
     (port,) = free_ports(1)
     process = serve(python, built.folder, port)
     ready(port)
@@ -342,7 +329,7 @@ def test_requests_under_way_are_finished_when_it_is_stopped(python: str, built: 
     while sum(c.status == "ESTABLISHED" for c in worker.net_connections()) < 3:
         assert time.monotonic() < until, "the service took no connection"
         time.sleep(0.02)
-    time.sleep(0.3)  # a connection that was taken and told nothing yet is closed
+    time.sleep(0.3)  # an accepted connection without a request is closed
     process.terminate()
     for thread in threads:
         thread.join()
@@ -350,54 +337,54 @@ def test_requests_under_way_are_finished_when_it_is_stopped(python: str, built: 
     assert codes == [200, 200, 200]
 
 
-def asked(url: str, id: str, image: np.ndarray) -> None:
-    sent = {"x-request-id": id}
-    assert httpx.post(f"{url}/predict", json={"images": [image.tolist()]}, headers=sent).status_code == 200
+def predict(url: str, id: str, image: np.ndarray) -> None:
+    headers = {"x-request-id": id}
+    assert httpx.post(f"{url}/predict", json={"images": [image.tolist()]}, headers=headers).status_code == 200
 
 
-def test_an_answer_is_known_by_its_requests_id_and_its_raw_input_where_the_recipe_allows_it(
+def test_a_recent_answer_has_its_request_id_and_its_raw_input_if_the_recipe_allows_it(
     url: str, built: Built
 ) -> None:
-    told = httpx.get(f"{url}/ops/recent", params={"after": 1 << 60}).json()
-    asked(url, "one", built.images[0])
+    before = httpx.get(f"{url}/ops/recent", params={"after": 1 << 60}).json()
+    predict(url, "one", built.images[0])
     golden.replay(url, built.model)  # of no id, so of no caller: not recorded
-    asked(url, "one", built.images[1])
-    now = httpx.get(f"{url}/ops/recent", params={"after": told["next"]}).json()
-    ids = [r["id"] for r in now["records"]]
+    predict(url, "one", built.images[1])
+    now = httpx.get(f"{url}/ops/recent", params={"after": before["next"]}).json()
+    ids = [r["id"] for r in now["answers"]]
     assert len(ids) == 2
     assert len(set(ids)) == 2, "the same id for another input is another request"
-    assert base64.b64decode(now["records"][0]["input"]) == built.images[0].tobytes()
+    assert base64.b64decode(now["answers"][0]["input"]) == built.images[0].tobytes()
     assert httpx.get(f"{url}/ops/recent", params={"after": "nonsense"}).status_code == 200
     silent = RecentAnswers(ImageContract(28, 28), Classes(tuple("0123456789")), keep_inputs=False)
-    token = recent_answers.request.set("two")
+    token = recent_answers.request_id.set("two")
     silent.add(built.images[:2], np.eye(10, dtype=np.float32)[[3, 4]])
-    recent_answers.request.reset(token)
-    assert [(r["answer"], r["input"]) for r in silent.after(0)["records"]] == [(3, "")]
+    recent_answers.request_id.reset(token)
+    assert [(r["answer"], r["input"]) for r in silent.after(0)["answers"]] == [(3, "")]
 
 
-def test_a_readers_figures_are_those_since_it_began(url: str, built: Built) -> None:
+def test_a_readers_metrics_are_those_since_it_was_created(url: str, built: Built) -> None:
     host, port = url.removeprefix("http://").split(":")
     reader = MetricsReader((host, int(port)))
-    assert reader.look() == []
+    assert reader.read() == []
     for number in range(7):
-        asked(url, f"id {number}", built.images[number])
-    answers = reader.look()
+        predict(url, f"id {number}", built.images[number])
+    answers = reader.read()
     assert len(answers) == 7
-    assert reader.within[float("inf")] == 7
-    assert [reader.within[at] for at in sorted(reader.within)] == sorted(reader.within.values()), "rising"
-    reader.rebase()
-    asked(url, "last", built.images[0])
-    reader.look()
-    assert reader.within[float("inf")] == 1
+    assert reader.cumulative[float("inf")] == 7
+    assert [reader.cumulative[at] for at in sorted(reader.cumulative)] == sorted(reader.cumulative.values()), "rising"
+    reader.reset()
+    predict(url, "last", built.images[0])
+    reader.read()
+    assert reader.cumulative[float("inf")] == 1
     with pytest.raises(Refusal, match="cannot be read"):
-        MetricsReader(("127.0.0.1", 1)).look()
+        MetricsReader(("127.0.0.1", 1)).read()
 
 
-def test_an_observer_asks_both_revisions_the_same_and_finds_the_same_bento_no_worse(url: str, built: Built) -> None:
+def test_a_collector_sends_both_revisions_the_same_inputs_and_finds_a_bento_no_worse_than_itself(url: str, built: Built) -> None:
     """The comparison of a release, with a bento against itself; recorded and golden inputs first, each once."""
     host, port = url.removeprefix("http://").split(":")
     plan = ReleasePlan(failed=Bound(0.0, 0.1), latency_p50=Bound(0.3, 0.6), latency_p99=Bound(0.3, 0.6))
-    collector = EvidenceCollector(NAME, plan, lambda: golden.read(built.model), only_probes=True, pause=0.0)
+    collector = EvidenceCollector(NAME, plan, lambda: golden.read(built.model), own_requests_only=True, pause=0.0)
     collector.addresses = (((host, int(port)),), ((host, int(port)),))
     try:
         until = time.monotonic() + 60
@@ -406,35 +393,35 @@ def test_an_observer_asks_both_revisions_the_same_and_finds_the_same_bento_no_wo
             time.sleep(0.2)
     finally:
         collector.stop()
-    gathered = collector.gathered
-    assert gathered.disagreed == 0
-    assert gathered.compared > 100
-    assert gathered.recorded == 16, "the golden set's, each counted once"
-    assert gathered.synthetic >= gathered.compared - 20
+    collected = collector.collected
+    assert collected.disagreed == 0
+    assert collected.compared > 100
+    assert collected.recorded == 16, "the golden set's, each counted once"
+    assert collected.synthetic >= collected.compared - 20
 
 
-def test_a_host_that_is_gone_speaks_against_neither_revision_and_none_advances_on_it(url: str, built: Built) -> None:
+def test_a_host_that_is_gone_counts_against_neither_revision_and_none_advances(url: str, built: Built) -> None:
     host, port = url.removeprefix("http://").split(":")
     revision, gone = (host, int(port)), (host, free_ports(1)[0])
-    collector = EvidenceCollector(NAME, ReleasePlan(), lambda: golden.read(built.model), only_probes=True, pause=0.0)
+    collector = EvidenceCollector(NAME, ReleasePlan(), lambda: golden.read(built.model), own_requests_only=True, pause=0.0)
     collector.addresses = ((revision, gone), (revision, gone))
     try:
         until = time.monotonic() + 60
-        while (found := collector.checks((Count(), Count())))[0][0].figure is None or collector.gathered.compared < 10:
-            assert time.monotonic() < until, found
+        while (result := collector.checks((Count(), Count())))[0][0].value is None or collector.collected.compared < 10:
+            assert time.monotonic() < until, result
             time.sleep(0.2)
     finally:
         collector.stop()
-    checks, worse = found
+    checks, worse = result
     assert worse is None, "not both revisions fail"
-    assert checks[0].figure == 0, checks[0]
+    assert checks[0].value == 0, checks[0]
     assert outcome(checks) == "error", "it waits until the host is back, or known to be gone"
 
 
-def test_what_is_asked_is_recorded_first_then_golden_then_synthetic(built: Built) -> None:
+def test_own_requests_are_recorded_ones_first_then_golden_then_synthetic(built: Built) -> None:
     left = [built.images[5].tobytes()]
-    found = inputs(lambda: left.pop() if left else None, golden.read(built.model))
-    told = [next(found) for _ in range(20)]
-    assert [kind for kind, _ in told] == ["recorded"] * 17 + ["synthetic"] * 3
-    assert (told[0][1] == built.images[5]).all()
-    assert all(image.shape == (1, 28, 28) and image.dtype == np.uint8 for _, image in told)
+    generated = inputs(lambda: left.pop() if left else None, golden.read(built.model))
+    first = [next(generated) for _ in range(20)]
+    assert [kind for kind, _ in first] == ["recorded"] * 17 + ["synthetic"] * 3
+    assert (first[0][1] == built.images[5]).all()
+    assert all(image.shape == (1, 28, 28) and image.dtype == np.uint8 for _, image in first)
