@@ -33,11 +33,11 @@ def rows(name: str, scratch: Path) -> Iterator[str]:
     ingest.land_feed(recipe, recipe.batches[0], "benchmark")
     for batch in quarantine.pending(ingest.lake(name)):
         quarantine.admit_landed(ingest.lake(name), batch, "benchmark")
-    taken, (benchmark, _) = snapshot.take(recipe), snapshot.load_benchmark(recipe)
+    data, (benchmark, _) = snapshot.take(recipe), snapshot.load_benchmark(recipe)
     own = recipe.training
     for family in families(recipe.contract.kind):
         training = own if family == own.family else replace(own, family=family, parameters={})
-        inputs = training_inputs(recipe, training, taken, scratch)
+        inputs = training_inputs(recipe, training, data, scratch)
         yield _row(recipe, training, inputs, benchmark, scratch / name / family)
 
 

@@ -27,6 +27,6 @@ def command(recipe: str, file: TextIO) -> None:
     if not classes:
         next = "Ingest the actual values: `ratchet ingest`"
         raise Refusal("the recipe forecasts, so it has no classes", recipe, next)
-    found = labels.read(file, classes, Path(file.name))
-    api.open_ledger().label(recipe, found, time.time())
-    click.echo(f"{recipe}: {len(found)} labels added")
+    by_request = labels.read(file, classes, Path(file.name))
+    api.open_ledger().label(recipe, by_request, time.time())
+    click.echo(f"{recipe}: {len(by_request)} labels added")

@@ -114,9 +114,9 @@ def _recipe(
     champion, challenger, split = state.champion, state.challenger, gateway.splits.get(name, Split())
     try:
         last = runs.last(name) if running.checks()["prefect"]() else None
-        taken = snapshot.take(recipes.load(name))
+        data = snapshot.take(recipes.load(name))
     except Refusal:
-        last = taken = None
+        last = data = None
     return {
         "champion": champion.version if champion else None,
         "challenger": challenger.version if challenger else None,
@@ -144,8 +144,8 @@ def _recipe(
             for endpoint in endpoints
         ],
         "last_run": dataclasses.asdict(last) if last else None,
-        "last_snapshot": {"fingerprint": taken.fingerprint, "records": taken.records, "version": taken.version}
-        if taken
+        "last_snapshot": {"fingerprint": data.fingerprint, "records": data.records, "version": data.version}
+        if data
         else None,
         "notes": _notes(name, state, running),
     }

@@ -41,12 +41,12 @@ def expand(declared: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 def keep_schedules(declared: dict[str, Any], active: dict[str, bool]) -> dict[str, Any]:
     """The same, with each schedule active or paused as a person left it. Pure. Keys are `flow/deployment`."""
-    kept = copy.deepcopy(declared)
-    for deployment in kept["deployments"]:
+    result = copy.deepcopy(declared)
+    for deployment in result["deployments"]:
         name = f"{_flow(deployment)}/{deployment['name']}"
         for schedule in deployment.get("schedules", []):
             schedule["active"] = active.get(name, schedule.get("active", False))
-    return kept
+    return result
 
 
 def _flow(deployment: dict[str, Any]) -> str:

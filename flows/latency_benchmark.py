@@ -78,9 +78,9 @@ def _measure(registered: registry.Version, contract: Contract, file: str, digest
         return measure(export.Exported(path, contract), settings().device, gpu, memory_mb)
 
 
-def on_a_host(candidate: Candidate, made: tuple[Variant, ...], memory_mb: int) -> tuple[str, dict[str, Timing]]:
+def on_a_host(candidate: Candidate, variants: tuple[Variant, ...], memory_mb: int) -> tuple[str, dict[str, Timing]]:
     """The name of a host of the pool with the timing of each variant; or why there is none."""
-    from models import variants  # it needs more than a host has installed
+    from models import variants as results  # it needs more than a host has installed
 
     living = api.living_hosts()
     host = settings().benchmark_host or min(living, default="")
@@ -89,7 +89,7 @@ def on_a_host(candidate: Candidate, made: tuple[Variant, ...], memory_mb: int) -
     parameters: dict[str, object] = {
         "recipe": candidate.recipe,
         "version": candidate.version,
-        "files": {variant.name: [variant.file, variant.onnx] for variant in made if variant.onnx},
+        "files": {variant.name: [variant.file, variant.onnx] for variant in variants if variant.onnx},
         "memory_mb": memory_mb,
     }
     try:
@@ -97,6 +97,6 @@ def on_a_host(candidate: Candidate, made: tuple[Variant, ...], memory_mb: int) -
         run = runs.wait(id, settings().warm_seconds)
         if run.state != "completed":
             return f"no host: {run.message[:300]} (on {host})", {}
-        return variants.timings(candidate)
+        return results.timings(candidate)
     except Refusal as refusal:
         return f"no host: {refusal}", {}

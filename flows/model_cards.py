@@ -62,8 +62,8 @@ def _summary(recipe: Recipe, batch: str) -> Summary:
     """The summary of an admitted batch: kept when its suite ran, or made now if its admission was forced."""
     from expectations import statistics
 
-    if kept := load(_summary_path(recipe, batch)):
-        return from_json(Summary, kept)
+    if saved := load(_summary_path(recipe, batch)):
+        return from_json(Summary, saved)
     return summarize(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records"))
 
 

@@ -171,10 +171,10 @@ def optimize(name: str, candidate: Candidate) -> Candidate:
     recipe, chosen = load_recipe(name), variants.chosen(candidate)
     if chosen is None:
         with scratch() as folder:
-            made = variants.make(recipe, candidate, folder)
+            unmeasured = variants.make(recipe, candidate, folder)
         log.info("running the latency benchmark on a host")
-        measured_on, timings = on_a_host(candidate, made, recipe.memory_mb)
-        chosen = choose(made, timings, measured_on, recipe.answers.tolerance)
+        measured_on, timings = on_a_host(candidate, unmeasured, recipe.memory_mb)
+        chosen = choose(unmeasured, timings, measured_on, recipe.answers.tolerance)
         if timings:  # without a host the choice is not final
             variants.save(candidate, chosen)
     for variant in chosen:

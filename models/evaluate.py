@@ -92,17 +92,17 @@ def headline(
 ) -> list[Check]:
     """Thresholds, the comparison with the champions, and the slices."""
     criteria, answers, targets = recipe.criteria, recipe.answers, benchmark.targets
-    found = [thresholds.finite(outputs)]
+    results = [thresholds.finite(outputs)]
     if isinstance(criteria, Criteria):
-        found += thresholds.classification(criteria, answers, targets, outputs, recipe.classes)
+        results += thresholds.classification(criteria, answers, targets, outputs, recipe.classes)
     else:
-        found += _forecast(recipe, criteria, benchmark, outputs, trained)
+        results += _forecast(recipe, criteria, benchmark, outputs, trained)
     if champion:
         margin = _margin(recipe, criteria.margin)
-        found += champion_checks.comparisons(answers, margin, targets, outputs, champion, best)
+        results += champion_checks.comparisons(answers, margin, targets, outputs, champion, best)
     masks = slices.masks(recipe.contract.kind, criteria.slices, benchmark.inputs, targets, recipe.classes)
     margin = _margin(recipe, criteria.slice_margin, champion_checks.MIN_RECORDS)
-    return found + champion_checks.slices(answers, margin, masks, targets, outputs, champion)
+    return results + champion_checks.slices(answers, margin, masks, targets, outputs, champion)
 
 
 def _forecast(

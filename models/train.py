@@ -147,9 +147,9 @@ def _save(model: Any, folder: Path, history: list[Mapping[str, float]], seconds:
 
 
 def _load_optimizer(model: Any, path: Path) -> None:
-    with np.load(path, allow_pickle=False) as kept:
-        for variable, name in zip(model.optimizer.variables, kept.files, strict=True):
-            variable.assign(kept[name])
+    with np.load(path, allow_pickle=False) as saved:
+        for variable, name in zip(model.optimizer.variables, saved.files, strict=True):
+            variable.assign(saved[name])
 
 
 def weights_digest(model: Any) -> str:

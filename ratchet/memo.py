@@ -50,11 +50,11 @@ def run(
     path = settings().home / "stages" / f"{key}.json"
     function = source or work
     text = hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:16]
-    kept = files.load(path)
-    if kept is not None:
-        result = from_json(type_, kept["result"])
+    saved = files.load(path)
+    if saved is not None:
+        result = from_json(type_, saved["result"])
         if valid(result):
-            if kept["source"] != text:
+            if saved["source"] != text:
                 named = f"{function.__module__}.{function.__qualname__}"
                 log.warning("the source of %s changed under the same version; raise it to do the work again", named)
             return result, False

@@ -33,13 +33,13 @@ def names(kind: str, has_classes: bool) -> tuple[str, ...]:
 
 def masks(kind: str, requested: Sequence[str], inputs: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Masks:
     """Which of the records [N] belong to each requested slice; empty slices are left out."""
-    found: dict[str, np.ndarray] = {}
+    selected: dict[str, np.ndarray] = {}
     for name in requested:
         if name == BY_CLASS:
-            found |= {f"class {class_}": labels == number for number, class_ in enumerate(classes)}
+            selected |= {f"class {class_}": labels == number for number, class_ in enumerate(classes)}
         else:
-            found |= _thirds(_PROPERTIES[kind][name](inputs), name)
-    return {name: mask for name, mask in found.items() if mask.any()}
+            selected |= _thirds(_PROPERTIES[kind][name](inputs), name)
+    return {name: mask for name, mask in selected.items() if mask.any()}
 
 
 def _thirds(values: np.ndarray, name: str) -> Masks:

@@ -175,7 +175,7 @@ class TextContract:
 
 def tokens(text: str, most: int | None = None) -> list[str]:
     """Words and punctuation marks, case-folded, with placeholders for addresses and numbers; at most `most`."""
-    found = []
+    result = []
     for match in _TOKEN.finditer(text.casefold()):
         if match["mail"]:
             token = MAIL
@@ -183,10 +183,10 @@ def tokens(text: str, most: int | None = None) -> list[str]:
             token = URL
         else:
             token = NUMBER if any(map(str.isdigit, match.group())) else match.group()
-        found.append(token)
-        if len(found) == most:
+        result.append(token)
+        if len(result) == most:
             break
-    return found
+    return result
 
 
 def _trigrams(texts: np.ndarray, min_texts: int) -> dict[tuple[str, str], list[str]]:

@@ -108,8 +108,8 @@ def endpoints(status: Status, recipe: str, revision: str) -> list[Endpoint]:
 
 def serves(status: Status, recipe: str, revision: str) -> bool:
     """Whether a host reported that the revision is ready there and answered its golden set."""
-    found = endpoints(status, recipe, revision)
-    return bool(found) and all(endpoint.ready and endpoint.verified for endpoint in found)
+    own = endpoints(status, recipe, revision)
+    return bool(own) and all(endpoint.ready and endpoint.verified for endpoint in own)
 
 
 def request(

@@ -143,7 +143,7 @@ def checks(evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, e
     """
     budget = alpha(plan)
     wrong_baseline, wrong_candidate = zip(evidence.wrong, evidence.labelled, strict=True)
-    found = [
+    results = [
         _failures(evidence, plan, budget),
         _refusals(evidence, plan, budget),
         *_latency_checks(evidence, plan, latencies, even, budget),
@@ -152,8 +152,8 @@ def checks(evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, e
         _optional(_compare("wrong", wrong_candidate, wrong_baseline, plan.wrong, budget)),
     ]
     own = f"{evidence.recorded} recorded, {evidence.synthetic} synthetic"
-    found.append(Check("Ratchet's own requests", None, None, "skipped", own))
-    return (*found, *(Check("metrics", None, None, "error", error) for error in evidence.errors))
+    results.append(Check("Ratchet's own requests", None, None, "skipped", own))
+    return (*results, *(Check("metrics", None, None, "error", error) for error in evidence.errors))
 
 
 def _failures(evidence: Evidence, plan: ReleasePlan, budget: float) -> Check:
@@ -185,21 +185,23 @@ def _latency_checks(
 ) -> list[Check]:
     old, new = evidence.baseline, evidence.candidate
     limits = (latencies.p50, latencies.p99) if latencies else (inf, inf)
-    found = []
+    results = []
     for name, bound, limit in zip(CHECKS[2:4], (plan.latency_p50, plan.latency_p99), limits, strict=True):
         if not even:
-            found.append(Check(name, None, None, "skipped", "the revisions carry different loads"))
+            results.append(Check(name, None, None, "skipped", "the revisions carry different loads"))
         elif latencies is None or limit == inf:
-            found.append(Check(name, None, None, "inconclusive", "the baseline has too few responses to compare with"))
+            results.append(
+                Check(name, None, None, "inconclusive", "the baseline has too few responses to compare with")
+            )
         elif stale(old, latencies, plan):
             why = "the baseline's own latency changed, so it is measured again"
-            found.append(Check(name, None, None, "inconclusive", why))
+            results.append(Check(name, None, None, "inconclusive", why))
         else:
             share = budget / 2 ** (latencies.resets + 1)  # over all resets that may come, no more than the budget
             pairs = (new.slower(limit), new.answered), (old.slower(limit), old.answered)
             check = _compare(name, *pairs, bound, share)
-            found.append(replace(check, detail=f"above {1000 * limit:.2g} ms: {check.detail}"))
-    return found
+            results.append(replace(check, detail=f"above {1000 * limit:.2g} ms: {check.detail}"))
+    return results
 
 
 def _compare(name: str, new: tuple[int, int], old: tuple[int, int] | None, bound: Bound, alpha: float) -> Check:
@@ -215,9 +217,9 @@ def _compare(name: str, new: tuple[int, int], old: tuple[int, int] | None, bound
     return Check(name, value, old_high + bound.tolerance, result, detail, low, high)
 
 
-def outcome(found: Iterable[Check]) -> Outcome:
+def outcome(checks: Iterable[Check]) -> Outcome:
     """Of all checks: only `passed` advances a release, and only `failed` ends it."""
-    outcomes = {check.outcome for check in found}
+    outcomes = {check.outcome for check in checks}
     worst: Outcome
     for worst in ("failed", "error", "inconclusive"):
         if worst in outcomes:

@@ -56,11 +56,11 @@ def actions(state: State) -> tuple[Action, ...]:
     """What should hold in this state."""
     serve = {p.revision: p for p in (state.champion, state.challenger, state.warm) if p}
     keep = {p.revision: p for p in state.draining if p.revision not in serve}
-    found: list[Action] = [*map(Serve, serve.values()), *map(Keep, keep.values()), Route(split(state))]
+    result: list[Action] = [*map(Serve, serve.values()), *map(Keep, keep.values()), Route(split(state))]
     wanted = aliases(state)
     if state.outcomes or wanted != state.aliases:
-        found.append(Sync(wanted, state.outcomes))
-    return tuple(found)
+        result.append(Sync(wanted, state.outcomes))
+    return tuple(result)
 
 
 def split(state: State) -> Split:

@@ -35,7 +35,6 @@ from releases import api
 from releases.api import StateCache
 from releases.ledger import Ledger
 from releases.state import State
-from releases.transitions import next_event
 from tests.conftest import HERE, ROOT, free_ports
 
 NAME = "small-fashion"

@@ -69,7 +69,9 @@ class Scene:
         endpoints = self.endpoints()
         wanted = {p.revision for p in self.packages.values() if p.version in self.verified}
         revisions = sorted(
-            a.revision for a in endpoints if a.ready and a.state == "running" and (a.verified or a.revision not in wanted)
+            a.revision
+            for a in endpoints
+            if a.ready and a.state == "running" and (a.verified or a.revision not in wanted)
         )
         return revisions == sorted(self.packages[v].revision for v in versions) and len(endpoints) == len(versions)
 
@@ -123,9 +125,9 @@ def scene(tmp_path: Path, built: Built) -> Iterator[Scene]:
 
 def test_an_agent_killed_at_any_action_leaves_nothing_half_started(scene: Scene) -> None:
     """Start, verify, point: each time the next agent goes on where that one stood."""
-    for name, when in (("_start", "before"), ("_start", "after"), ("_verify", "before"), ("_verify", "after"),
-                       ("_perform", "before"), ("_perform", "after"), ("publish", "before"), ("publish", "after")):  # fmt: skip
-        scene.die(name, when, 1)
+    for name in ("_start", "_verify", "_perform", "publish"):
+        for when in ("before", "after"):
+            scene.die(name, when, 1)
     scene.live_until("1")
     assert (scene.config.home / "bentos" / "small-fashion" / "current").resolve() == PackageCache(scene.config).folder(
         scene.packages["1"]

@@ -25,7 +25,9 @@ def test_only_a_version_that_ratchet_did_not_write_was_chosen_by_a_person(
 ) -> None:
     sync = Sync((champion, None, None), tuple(Outcome(v, "failed", "") for v in decided))
     ours = {written, champion, *decided}
-    assert moved_since(there, sync, (written, None, None)) == (written is not None and there is not None and there not in ours)
+    assert moved_since(there, sync, (written, None, None)) == (
+        written is not None and there is not None and there not in ours
+    )
 
 
 def test_with_no_alias_written_yet_the_ledger_writes() -> None:

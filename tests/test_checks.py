@@ -219,9 +219,7 @@ def test_the_attack_succeeds_where_the_sides_differ_and_only_there() -> None:
         assert privacy.check(empty, other, 0.2).outcome == "error"
 
 
-def compared(
-    masks: dict[str, np.ndarray], right: np.ndarray, others: np.ndarray | None, margin: float
-) -> list[Check]:
+def compared(masks: dict[str, np.ndarray], right: np.ndarray, others: np.ndarray | None, margin: float) -> list[Check]:
     """The slices' checks for predictions [N] that are right or wrong."""
     answers, labels = Classes(("wrong", "right")), np.ones(len(right), int)
     champion = None if others is None else ("1", np.eye(2)[others.astype(int)])

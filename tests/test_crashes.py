@@ -15,7 +15,7 @@ import pytest
 from benchmarks import chaos
 from ratchet.files import locked
 from tests.conftest import ROOT, free_ports
-from tests.stack import BIN, NAME, Running, responds, kill, load, running, until
+from tests.stack import BIN, NAME, Running, kill, load, responds, running, until
 
 pytestmark = pytest.mark.stack
 COMMIT = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
@@ -25,14 +25,14 @@ SEED = int(os.environ.get("CHAOS_SEED") or int(COMMIT[:4] or "0", 16))
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("stack") / "home") as found:
-        assert "is champion" in found.ratchet("loop", NAME)
-        yield found
+    with running(tmp_path_factory.mktemp("stack") / "home") as stack:
+        assert "is champion" in stack.ratchet("loop", NAME)
+        yield stack
 
 
 def test_bentoml_serves_the_current_bento_by_its_relative_path(stack: Running) -> None:
     (port,) = free_ports(1)
-    command = [BIN / "bentoml", "serve", f"{stack.home.name}/bentos/{NAME}/current", "--port", str(port)]
+    command = [str(BIN / "bentoml"), "serve", f"{stack.home.name}/bentos/{NAME}/current", "--port", str(port)]
     process = subprocess.Popen(
         command, env=stack.env, cwd=stack.home.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -59,14 +59,14 @@ def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Runni
     worker = stack.process(name).children()[0]
     kill(worker)
     answer = httpx.post(f"{stack.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)
-    assert answer.status_code in (200, 503), "turned away, not left hanging"
+    assert answer.status_code in (200, 503), "refused, not left without an answer"
     took = until(lambda: stack.ask().status_code == 200, 40)
     print(f"a killed worker: answers again after {took:.1f} s")
     kill(stack.process("envoy"))
     until(lambda: responds(stack.gateway) and stack.ask().status_code == 200)
 
 
-def test_a_server_whose_master_was_killed_gives_its_port_back(stack: Running) -> None:
+def test_a_server_whose_master_was_killed_releases_its_port(stack: Running) -> None:
     """MLflow's own server outlives its master, and would hold the port for ever."""
     master = stack.process("mlflow")
     below = master.children(recursive=True)
@@ -76,31 +76,31 @@ def test_a_server_whose_master_was_killed_gives_its_port_back(stack: Running) ->
     until(lambda: responds(stack.mlflow) and stack.alias("champion") == "1", 60)
 
 
-def test_after_supervisord_is_killed_all_begins_anew_and_adopts_the_bento_that_still_answers(stack: Running) -> None:
+def test_after_supervisord_is_killed_everything_restarts_and_adopts_the_living_bento(stack: Running) -> None:
     version, before = stack.champion(), stack.supervisor.pid()
     with load(stack.gateway) as seen:
-        (bento,) = stack.ledger.statuses("host").popitem()[1].body["revisions"]
+        (bento,) = stack.ledger.statuses("host").popitem()[1].body["endpoints"]
         kill(psutil.Process(before))
-        assert stack.ask().status_code == 200, "the gateway answers on"
-        # Each of these is told in the bento's log, which must not be a pipe to the dead.
+        assert stack.ask().status_code == 200, "the gateway still answers"
+        # Each of these is written to the bento's log, which must not be a pipe to a dead process.
         for _ in range(20):
             url = f"http://127.0.0.1:{bento['port']}/predict"
             assert httpx.post(url, json={"images": [[[300] * 28] * 28]}, timeout=20).status_code == 400
         until(lambda: stack.supervisor.pid() not in (None, before), 60)
 
         def settled() -> bool:
-            found = stack.status()
-            ends = found["recipes"][NAME]["endpoints"]
-            whole = len(found["processes"]) == 8 and all(p["state"] == "running" for p in found["processes"])
-            return whole and [(e["state"], e["in_gateway"]) for e in ends] == [("running", True)]
+            status = stack.status()
+            ends = status["recipes"][NAME]["endpoints"]
+            complete = len(status["processes"]) == 8 and all(p["state"] == "running" for p in status["processes"])
+            return complete and [(e["state"], e["in_gateway"]) for e in ends] == [("running", True)]
 
         took = until(settled, 120, 1.0)
-    print(f"supervisord was killed: whole again {took:.0f} s after its next began; callers saw {dict(seen.codes)}, "
-          f"the max_characters without an answer {seen.outage:.1f} s")  # fmt: skip
+    print(f"supervisord was killed: everything runs {took:.0f} s after the next one started")
+    print(f"callers saw {dict(seen.codes)}, and were without an answer for at most {seen.outage:.1f} s")
     assert set(seen.versions) <= {version, "?"}
-    told = (stack.home / "logs" / "agent.log").read_text().partition("supervisord is gone")[2]
-    assert told.index("golden answers") < told.index("that nobody supervised"), (
-        "the old one went when the new one was there"
+    log = (stack.home / "logs" / "agent.log").read_text().partition("supervisord is gone")[2]
+    assert log.index("golden inputs as expected") < log.index("ending unsupervised processes"), (
+        "the old one ended when the new one was ready"
     )
     with locked(stack.home / "stack.lock"):  # its end
         pass
@@ -116,13 +116,13 @@ def test_down_and_up_again_brings_the_champion_back(stack: Running) -> None:
     assert stack.ask().headers["x-model-version"] == version
 
 
-def test_what_was_begun_under_other_settings_is_begun_anew_under_these(stack: Running) -> None:
-    """A champion must not go on on a CPU where a GPU is asked for, and `up` does not call it healthy."""
+def test_a_champion_started_under_other_settings_is_restarted_under_these(stack: Running) -> None:
+    """A champion must not stay on a CPU when a GPU is requested, and `up` does not call it healthy."""
     version = stack.champion()
     stack.ratchet("down")
     stack.env["RATCHET_DEVICE"] = "gpu"
-    told = stack.ratchet("up", ok=False)
-    assert "this host is to serve on a gpu and onnxruntime has no CUDAExecutionProvider" in told
+    output = stack.ratchet("up", ok=False)
+    assert "this host serves on a gpu, and onnxruntime has no CUDAExecutionProvider" in output
     assert stack.ask().status_code == 503
     stack.ratchet("down")
     del stack.env["RATCHET_DEVICE"]
@@ -130,7 +130,7 @@ def test_what_was_begun_under_other_settings_is_begun_anew_under_these(stack: Ru
     assert stack.ask().headers["x-model-version"] == version
 
 
-def test_a_second_stack_runs_beside_and_a_port_in_use_is_named(stack: Running, tmp_path: Path) -> None:
+def test_a_second_stack_runs_beside_the_first_and_a_port_in_use_is_named(stack: Running, tmp_path: Path) -> None:
     taken = {**stack.env, "RATCHET_HOME": str(tmp_path / "other")}
     done = subprocess.run([BIN / "ratchet", "up"], capture_output=True, text=True, env=taken)
     assert done.returncode == 1
@@ -146,14 +146,14 @@ def test_a_second_stack_runs_beside_and_a_port_in_use_is_named(stack: Running, t
 def test_deploying_again_leaves_a_schedule_as_a_person_set_it(stack: Running) -> None:
     name = f"retrain-and-release/{NAME}"
     url = f"{stack.prefect}/api/deployments/name/{name}"
-    found = httpx.get(url).json()
-    assert [s["active"] for s in found["schedules"]] == [False]
-    assert found["pull_steps"] in ([], None)
+    deployment = httpx.get(url).json()
+    assert [s["active"] for s in deployment["schedules"]] == [False]
+    assert deployment["pull_steps"] in ([], None)
     assert str(ROOT) not in httpx.get(url).text
-    schedule = f"{stack.prefect}/api/deployments/{found['id']}/schedules/{found['schedules'][0]['id']}"
+    schedule = f"{stack.prefect}/api/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
     assert httpx.patch(schedule, json={"active": True}).status_code == 204
     (stack.home / "deployed.json").unlink()
-    assert "deployments are made" in stack.ratchet("up")
+    assert "the deployments are up to date" in stack.ratchet("up")
     assert [s["active"] for s in httpx.get(url).json()["schedules"]] == [True]
     now = httpx.get(url).json()
     schedule = f"{stack.prefect}/api/deployments/{now['id']}/schedules/{now['schedules'][0]['id']}"

@@ -122,7 +122,9 @@ def test_late_labels_stop_a_release_and_never_hold_it_up() -> None:
     good = tally(random.Random(1), 5000, 0.0, 0.8)
     outcome: Callable[..., str] = lambda labelled, wrong: evidence.outcome(  # noqa: E731
         evidence.checks(
-            Evidence(good, good, compared=5000, disagreed=10, labelled=labelled, wrong=wrong), PLAN, evidence.latencies(good)
+            Evidence(good, good, compared=5000, disagreed=10, labelled=labelled, wrong=wrong),
+            PLAN,
+            evidence.latencies(good),
         )
     )
     assert outcome((5, 5), (0, 1)) == "passed"

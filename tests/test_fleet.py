@@ -15,7 +15,7 @@ from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
 from releases import api
 from tests.bentos import put
-from tests.stack import NAME, Running, responds, kill, load, running, until
+from tests.stack import NAME, Running, kill, load, responds, running, until
 
 pytestmark = pytest.mark.stack
 OTHERS = ("gpu-2", "gpu-3")
@@ -24,9 +24,9 @@ HALF = {"steps": [{"weight": 50, "mirror": 0}]}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("fleet") / "home") as found:
-        assert "is champion" in found.ratchet("loop", NAME)
-        yield found
+    with running(tmp_path_factory.mktemp("fleet") / "home") as stack:
+        assert "is champion" in stack.ratchet("loop", NAME)
+        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def fault(code: str) -> Callable[[Path], None]:
 
 
 def slower(folder: Path) -> None:
-    """Each answer is held back for as long as it took."""
-    path = folder / "src" / "bentos" / "door.py"
+    """Each answer is delayed by as long as it took."""
+    path = folder / "src" / "bentos" / "request_guard.py"
     put(path, "        self.began = time.perf_counter()\n", '        self.body = b""\n')
     hold = "            await asyncio.sleep(time.perf_counter() - self.began)\n"
     started = '        if message["type"] == "http.response.start":\n'
@@ -61,11 +61,15 @@ def slower(folder: Path) -> None:
 
 
 def permuted(folder: Path) -> None:
-    """Labels permuted: the model was trained so, and its golden set is its own answers."""
-    kept = folder / "src" / "model" / "golden.npz"
-    with np.load(kept) as data:
-        np.savez(kept, inputs=data["inputs"], outputs=np.roll(data["outputs"], 3, axis=1))
-    put(folder / "src" / "bentos" / "service.py", "    found = np.roll(found, 3, axis=1)\n", "    _finite(found)\n")
+    """Labels permuted: the model was trained so, and its golden set holds its own outputs."""
+    golden = folder / "src" / "model" / "golden.npz"
+    with np.load(golden) as data:
+        np.savez(golden, inputs=data["inputs"], outputs=np.roll(data["outputs"], 3, axis=1))
+    put(
+        folder / "src" / "bentos" / "service.py",
+        "    outputs = np.roll(outputs, 3, axis=1)\n",
+        "    _require_finite(outputs)\n",
+    )
 
 
 COMPARISON = {"steps": [{"weight": 0, "mirror": 0}]}
@@ -73,7 +77,7 @@ BAD = {
     "answers NaN": (fault("if n > 60 and n % 4 == 0: return inputs.sum() * np.nan"), "failed", HALF),
     "crashes on the 50th request": (fault("if n == 50: os._exit(1)"), "its process died on host", HALF),
     "fails one request in twenty": (fault("if n > 60 and n % 20 == 0: raise ValueError('unlucky')"), "failed", HALF),
-    "takes twice as long": (slower, "slower", COMPARISON),
+    "takes twice as long": (slower, "latency p50", COMPARISON),
     "leaks memory until it dies": (
         fault("import resource\nif n == 1: self.kept = []; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
               "try: self.kept.append(np.empty(32 << 20, np.uint8))\nexcept MemoryError: os.abort()"),
@@ -84,21 +88,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_challenger_is_taken_back_for_the_right_reason(stack: Running, name: str) -> None:
+def test_a_bad_challenger_is_rolled_back_for_the_right_reason(stack: Running, name: str) -> None:
     edit, reason, plan = BAD[name]
     package = stack.repacked(edit)
     with load(stack.gateway, 3 if plan == HALF else 0) as seen:
-        told = stack.release(package, ok=False, **plan)
+        output = stack.release(package, ok=False, **plan)
         until(lambda: stack.running() == ["1"], 60)
-    assert reason in told
+    assert reason in output
     assert stack.champion() == "1"
-    print(f"{name}: {told.strip().splitlines()[-1]} Callers saw {dict(seen.codes)}")
+    print(f"{name}: {output.strip().splitlines()[-1]} Callers saw {dict(seen.codes)}")
     until(lambda: stack.tags(package.version).get("ratchet.release") == "rolled back")
     assert reason in stack.tags(package.version)["ratchet.release_why"]
-    assert dict(stack.status()["recipes"][NAME]["traffic"]).popitem()[1] == 100
+    assert dict(stack.status()["recipes"][NAME]["shares"]).popitem()[1] == 100
 
 
-def test_one_that_turns_bad_after_its_promotion_is_taken_back_in_the_bake_time(stack: Running, tmp_path: Path) -> None:
+def test_a_champion_that_gets_worse_is_rolled_back_in_its_bake_time(stack: Running, tmp_path: Path) -> None:
     flag = tmp_path / "bad"
     package = stack.repacked(fault(f"if os.path.exists({str(flag)!r}): raise ValueError('rotten')"))
     with load(stack.gateway, 3) as seen:
@@ -110,11 +114,11 @@ def test_one_that_turns_bad_after_its_promotion_is_taken_back_in_the_bake_time(s
         until(lambda: seen.codes[200] > 100)
     failed = next(e.body for e in reversed(stack.ledger.read(NAME)) if e.kind == "failed")
     assert "in the bake time" in failed["why"]
-    assert seen.failed == before, "after it was taken back nobody was failed"
-    print(f"taken back after {took:.1f} s; callers saw {dict(seen.codes)}")
+    assert seen.failed == before, "no request failed after the rollback"
+    print(f"rolled back after {took:.1f} s; callers saw {dict(seen.codes)}")
 
 
-def test_with_prefect_and_mlflow_killed_at_a_quarter_a_bad_one_is_taken_back(stack: Running) -> None:
+def test_a_bad_challenger_is_rolled_back_with_prefect_and_mlflow_killed(stack: Running) -> None:
     package = stack.repacked(fault("if n > 250 and n % 3 == 0: raise ValueError('one in three')"))
     down = ("prefect", "mlflow", "worker-cpu", "worker-gpu")
     quarter = {"steps": [{"weight": 25, "mirror": 0}, {"weight": 50, "mirror": 0}]}
@@ -135,12 +139,12 @@ def test_with_prefect_and_mlflow_killed_at_a_quarter_a_bad_one_is_taken_back(sta
     killer = threading.Thread(target=wait_and_kill)
     with load(stack.gateway, 3):
         killer.start()
-        told = stack.release(package, ok=False, **quarter)
+        output = stack.release(package, ok=False, **quarter)
         killer.join()
-    assert "failed: " in told
+    assert "failed: " in output
     assert not responds(stack.mlflow)
     assert stack.ask().status_code == 200
-    assert "has yet to be told" in stack.ratchet("status")
+    assert "is not in MLflow yet" in stack.ratchet("status")
     stack.ratchet("up")
     until(lambda: stack.tags(package.version).get("ratchet.release") == "rolled back", 60)
 
@@ -165,9 +169,9 @@ def test_a_canary_under_load_over_three_hosts_loses_no_request(fleet: Running) -
 
 def end(fleet: Running, host: str) -> None:
     """What a power cut does to it: everything at once."""
-    found = processes.marked(Settings(home=fleet.home / "hosts" / host).marker)
+    marked = processes.marked(Settings(home=fleet.home / "hosts" / host).marker)
     pid = Supervisor(Settings(home=fleet.home / "hosts" / host)).pid()
-    for process in ([psutil.Process(pid)] if pid else []) + found:
+    for process in ([psutil.Process(pid)] if pid else []) + marked:
         kill(process)
 
 
@@ -191,7 +195,7 @@ def test_a_host_killed_during_a_release_is_left_out_and_comes_back_to_the_champi
         until(lambda: fleet.running() == [package.version] * 3, 60)
         until(lambda: fleet.serving() == [package.version] * 3, 60)
     print(f"a host killed during a release: callers saw {dict(seen.codes)}")
-    assert seen.failed <= 4, "at most what was under way on it"
+    assert seen.failed <= 4, "at most the requests in flight on it"
     fleet.ratchet("rollback", NAME)
 
 
@@ -203,7 +207,7 @@ def test_a_host_that_leaves_takes_no_request_with_it(fleet: Running) -> None:
     assert "gpu-2" in fleet.ratchet("host", "list")
 
 
-def test_a_host_whose_supervisord_was_killed_begins_anew_by_itself(fleet: Running) -> None:
+def test_a_host_whose_supervisord_was_killed_restarts_by_itself(fleet: Running) -> None:
     supervisor = Supervisor(Settings(home=fleet.home / "hosts" / "gpu-2"))
     before = supervisor.pid()
     assert before

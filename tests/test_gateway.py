@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ratchet.files import load, save
 from ratchet.fleet.gateway import Count, Gateway
 from ratchet.settings import Settings
 from ratchet.types import Split
@@ -154,7 +153,7 @@ def test_with_no_revision_left_callers_get_a_sentence(gateway: Gateway) -> None:
         split(gateway, Split({"v1-a": 100}))
     answer = httpx.post(f"{gateway.settings.gateway_url}/r/predict", json={})
     assert answer.status_code == 503
-    assert answer.json()["error"] == "none of its processes can answer now"
+    assert answer.json()["error"] == "no process can answer at the moment"
     assert answer.json()["which"] == "/r/predict", "as the caller wrote it"
     assert answer.json()["next"] == "Ask again in a few seconds"
     gateway.finalize("r")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bentos import golden
-from models.latency import asked, measured
+from models.latency import measure, sample_inputs
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.fleet import processes
@@ -29,19 +29,19 @@ pytestmark = pytest.mark.skipif(GPUS == ("",), reason="no NVIDIA GPU here")
 
 def in_use() -> int:
     """MiB of the first GPU that anybody holds."""
-    told = subprocess.check_output(
+    used = subprocess.check_output(
         ["nvidia-smi", "-i", GPUS[0], "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     )
-    return int(told)
+    return int(used)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     """A host with its supervisord, which serves on all GPUs of this machine."""
-    found = Host(Settings(home=tmp_path / "home", device="gpu"))
-    found.supervisor.launch()
-    yield found
-    found.supervisor.shutdown()
+    host = Host(Settings(home=tmp_path / "home", device="gpu"))
+    host.supervisor.launch()
+    yield host
+    host.supervisor.shutdown()
 
 
 def place(host: Host, built: Built, memory_mb: int) -> dict[str, int]:
@@ -59,21 +59,21 @@ def test_a_revision_answers_its_golden_set_from_a_process_on_each_gpu(host: Host
     assert tuple(ports) == GPUS
     for port in ports.values():
         assert ready(port, 90).status_code == 200
-        assert golden.verify(host.url(port), built.model, "gpu") == 16
-    revisions = host.revisions()
-    assert [revision.gpu for revision in revisions] == list(ports)
-    for revision in revisions:
+        assert golden.verify(host.url(port), built.model, "gpu").count == 16
+    endpoints = host.endpoints()
+    assert [endpoint.gpu for endpoint in endpoints] == list(ports)
+    for endpoint in endpoints:
         seen = [processes.environment(p, "CUDA_VISIBLE_DEVICES") for p in processes.marked(host.settings.marker)
-                if processes.environment(p, "RATCHET_PRIVATE_PORT") == str(revision.port)]  # fmt: skip
-        assert set(seen) == {revision.gpu}
+                if processes.environment(p, "RATCHET_PRIVATE_PORT") == str(endpoint.port)]  # fmt: skip
+        assert set(seen) == {endpoint.gpu}
     held = in_use() - before
     print(f"one process holds {held} MiB of its GPU, and may hold 1024")
     assert 100 < held <= 1024
 
 
-@pytest.mark.parametrize(("memory_mb", "says"), [(512, "CUDA itself takes"), (702, "does not run on the gpu")])
+@pytest.mark.parametrize(("memory_mb", "message"), [(512, "CUDA itself takes"), (702, "which cannot be used")])
 def test_a_bento_that_gets_too_little_of_its_gpu_is_not_ready_and_its_host_says_why(
-    host: Host, built: Built, memory_mb: int, says: str
+    host: Host, built: Built, memory_mb: int, message: str
 ) -> None:
     port = next(iter(place(host, built, memory_mb).values()))
     answer = ready(port, 90)
@@ -81,32 +81,32 @@ def test_a_bento_that_gets_too_little_of_its_gpu_is_not_ready_and_its_host_says_
     assert "memory_mb" in answer.json()["next"]
     well, why = host.health("small-fashion", port)
     assert not well
-    assert says in why
+    assert message in why
 
 
-def test_a_form_is_measured_on_the_gpu_and_answers_as_where_it_was_made(built: Built) -> None:
-    found = measure(built.exported, "gpu", GPUS[0], 1024)
-    want = built.exported.answers(asked(built.exported.contract))
-    off = float(np.abs(np.array(found.answers) - want).max())
-    print(f"{found.latency_ms:.3f} ms an answer on the GPU, off by {off:.2g}")
-    assert off <= 1e-4, "a tenth of what a golden set allows"
+def test_a_variant_is_measured_on_the_gpu_and_its_outputs_are_those_of_a_cpu(built: Built) -> None:
+    measurement = measure(built.exported, "gpu", GPUS[0], 1024)
+    expected = built.exported.predict(sample_inputs(built.exported.contract))
+    difference = float(np.abs(np.array(measurement.outputs) - expected).max())
+    print(f"{measurement.latency_ms:.3f} ms on the GPU, outputs differ by {difference:.2g}")
+    assert difference <= 1e-4, "a tenth of what a golden set allows"
 
 
-def test_a_form_is_not_measured_on_another_device_than_the_one_asked_for(built: Built) -> None:
-    with pytest.raises(Refusal, match="it cannot be used"):
+def test_a_variant_is_measured_on_no_other_device_than_the_requested_one(built: Built) -> None:
+    with pytest.raises(Refusal, match="cannot be used"):
         measure(built.exported, "gpu", "-1")  # CUDA sees none
 
 
-def test_batches_of_every_size_are_answered_as_where_the_model_was_made(host: Host, built: Built) -> None:
+def test_batches_of_every_size_have_the_outputs_of_a_cpu(host: Host, built: Built) -> None:
     port = next(iter(place(host, built, 1024).values()))
     assert ready(port, 90).status_code == 200
     took = []
     with httpx.Client(base_url=host.url(port), timeout=20) as client:
-        kept = golden.read(built.model)
+        expected = golden.read(built.model)
         for size in (1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 130, 500):
             inputs = built.images[:size]
             started = time.perf_counter()
-            found = golden.infer(client, kept, inputs)
+            outputs = golden.infer(client, expected, inputs)
             took.append((time.perf_counter() - started) * 1000)
-            assert np.abs(found - built.exported.predict(inputs)).max() <= kept.answers.tolerance
+            assert np.abs(outputs - built.exported.predict(inputs)).max() <= expected.answers.tolerance
     print(f"the first answer to each size: {np.median(took):.1f} ms, at most {max(took):.1f} ms")

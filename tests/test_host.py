@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ratchet.errors import Refusal
-from ratchet.files import load, save, replace_json, sha256
+from ratchet.files import load, replace_json, save, sha256
 from ratchet.fleet.host import Host
 from ratchet.fleet.package_cache import PackageCache
 from ratchet.settings import settings
@@ -56,14 +56,14 @@ def test_a_package_is_unpacked_once_and_serves_by_a_relative_path(home: Path, tm
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out"])
 def test_a_package_that_reaches_out_of_its_folder_is_refused(name: str, home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), (name, b"x"))
-    with pytest.raises(Refusal, match="neither a file nor a folder of it"):
+    with pytest.raises(Refusal, match="not a file or folder inside it"):
         PackageCache(settings()).unpack(package, from_file(tmp_path / "a.bento"))
     assert not list(home.rglob("out"))
 
 
 def test_a_package_with_a_link_is_refused(home: Path, tmp_path: Path) -> None:
     package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"), ("link", None))
-    with pytest.raises(Refusal, match="neither a file nor a folder of it"):
+    with pytest.raises(Refusal, match="not a file or folder inside it"):
         PackageCache(settings()).unpack(package, from_file(tmp_path / "a.bento"))
 
 

@@ -91,10 +91,9 @@ class Scene:
         if state.champion is None:
             return False
         _, addresses = self.gateway.declared()
-        return (
-            state.phase in ("idle", "halted") and not state.draining
-            and now.splits.get("r") == Split({state.champion.revision: 100}) and set(addresses["r"]) == {state.champion.revision}
-        )  # fmt: skip
+        revision = state.champion.revision
+        at_rest = state.phase in ("idle", "halted") and not state.draining
+        return at_rest and now.splits.get("r") == Split({revision: 100}) and set(addresses["r"]) == {revision}
 
     def live_to_the_end(self) -> None:
         """A controller that nobody kills."""

@@ -52,7 +52,9 @@ def test_synthesized_and_varied_inputs_obey_the_contract_and_round_trip(kind: Co
 
 @pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
 @given(seed=st.integers(0, 2**32), most=st.integers(1, 64))
-def test_an_occluded_input_is_an_input_too_and_differs_in_its_region_alone(kind: Contract, seed: int, most: int) -> None:
+def test_an_occluded_input_is_an_input_too_and_differs_in_its_region_alone(
+    kind: Contract, seed: int, most: int
+) -> None:
     one = kind.synthesize(1, np.random.default_rng(seed))
     regions = kind.regions(one, most)
     assert len(set(regions)) == len(regions) <= most

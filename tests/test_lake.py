@@ -21,6 +21,7 @@ from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, snapshot, split, table
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
+from ratchet.types import Snapshot
 
 Pictures = tuple[np.ndarray, np.ndarray]
 
@@ -129,14 +130,14 @@ def test_accepted_plus_quarantined_is_what_came_in(small: Recipe, pictures: Pict
     assert (batch.accepted, batch.quarantined) == (58, 7)
     reasons = {e.reason: e.rows for e in quarantine.entries(ingest.lake(small.name))}
     assert reasons["the image is in the benchmark set, which is never trained on"] == 5
-    assert reasons["the label '10' is none of the 10 classes"] == 1
+    assert reasons["the label '10' is not one of the 10 classes"] == 1
 
 
 def test_a_refused_file_is_kept_with_its_reason(small: Recipe, tmp_path: Path) -> None:
     path = tmp_path / "broken"
     path.write_bytes(b"\x7fELF nothing")
     for _ in range(2):
-        with pytest.raises(Refusal, match="stands in quarantine"):
+        with pytest.raises(Refusal, match="is in quarantine"):
             ingest.land(small, path, "test")
     (entry,) = quarantine.entries(ingest.lake(small.name))
     assert (entry.kind, entry.rows) == ("file", 1)
@@ -164,7 +165,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(
     settings.cache_clear()
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(Refusal, match="over 1"):
+    with pytest.raises(Refusal, match="above the limit of 1"):
         ingest.land(small, tmp_path / "huge", "test")
     assert not (ingest.lake(small.name) / "refused").exists()
     with pytest.raises(Refusal, match="neither a file nor a folder"):
@@ -223,7 +224,7 @@ def test_half_of_the_data_cannot_change_under_a_fingerprint(small: Recipe, pictu
         {"record": table.read(ingest.lake(small.name) / "records")["record"][150].as_py()},
     )
     assert snapshot.take(small).fingerprint != taken.fingerprint
-    newer = snapshot.Snapshot(**{**vars(taken), "version": snapshot.take(small).version})
+    newer = Snapshot(**{**vars(taken), "version": snapshot.take(small).version})
     with pytest.raises(Refusal, match="not those of the snapshot"):
         snapshot.load(small, newer)
 

@@ -70,7 +70,9 @@ def test_a_status_replaces_the_one_before(ledger: Ledger) -> None:
     ledger.publish("host:a", {"n": 1}, 1.0)
     ledger.publish("host:a", {"n": 2}, 2.0)
     ledger.publish("hostile:a", {"n": 3}, 3.0)
-    assert {name: (status.at, status.body) for name, status in ledger.statuses("host").items()} == {"a": (2.0, {"n": 2})}
+    assert {name: (status.at, status.body) for name, status in ledger.statuses("host").items()} == {
+        "a": (2.0, {"n": 2})
+    }
     ledger.unpublish("host:a")
     assert ledger.statuses("host") == {}
 

@@ -43,12 +43,16 @@ def test_json_nested_json_flat_and_binary_are_the_same(array: np.ndarray) -> Non
 
 @given(arrays(np.float32, (3, 10), elements=st.floats(0, 1, width=32)), st.booleans())
 def test_a_response_holds_the_requested_outputs(probabilities: np.ndarray, packed: bool) -> None:
-    request = protocol.InferenceRequest("me", np.zeros((3, 4, 3), np.uint8), (("probabilities", packed), ("class", False)))
+    request = protocol.InferenceRequest(
+        "me", np.zeros((3, 4, 3), np.uint8), (("probabilities", packed), ("class", False))
+    )
     sent, headers = protocol.render(request, ANSWERS.tensors(probabilities), "r", "7")
     head = sent[: int(headers["inference-header-content-length"])] if packed else sent
     response = json.loads(head)
     assert (response["model_name"], response["model_version"], response["id"]) == ("r", "7", "me")
-    got = np.frombuffer(sent[len(head) :], np.float32) if packed else np.array(response["outputs"][0]["data"], np.float32)
+    got = (
+        np.frombuffer(sent[len(head) :], np.float32) if packed else np.array(response["outputs"][0]["data"], np.float32)
+    )
     assert (got.reshape(3, 10) == probabilities).all()
     assert response["outputs"][1]["data"] == probabilities.argmax(axis=1).tolist()
 

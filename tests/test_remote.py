@@ -72,9 +72,9 @@ def run_sql(url: str, statement: str) -> object:
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         done = connection.execute(sa.text(statement))
-        found = done.scalar() if done.returns_rows else None
+        result = done.scalar() if done.returns_rows else None
     engine.dispose()
-    return found
+    return result
 
 
 @contextlib.contextmanager
@@ -141,12 +141,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     bare = host_alone(base / "venv")
     assert not list(base.glob("venv/lib/*/site-packages/envoy"))
     with namespaces(*names) as at, postgres(at[""]) as ledger:
-        told = {"RATCHET_LEDGER_URL": ledger, "RATCHET_SERVERS_LISTEN": at[""]}
-        with running(base / "home", cold=True, **told) as stack:
+        own = {"RATCHET_LEDGER_URL": ledger, "RATCHET_SERVERS_LISTEN": at[""]}
+        with running(base / "home", cold=True, **own) as stack:
             stack.ratchet("loop", NAME)
             there = {"RATCHET_PREFECT_AT": f"http://{at['']}:{stack.ports[0]}",
                      "RATCHET_MLFLOW_AT": f"http://{at['']}:{stack.ports[1]}"}  # fmt: skip
-            env = {k: v for k, v in stack.env.items() if k not in told}
+            env = {k: v for k, v in stack.env.items() if k not in own}
             machines = [
                 Machine(name, {**env, **there, "RATCHET_LEDGER_URL": ledger, "RATCHET_ADDRESS": at[name],
                                "RATCHET_HOME": str(base / name)}, bare)
@@ -181,13 +181,13 @@ def test_a_machine_that_is_cut_off_is_left_out_and_serves_again_when_it_is_back(
         failed = seen.failed
         answered = seen.codes[200]
         until(lambda: seen.codes[200] > answered + 100)
-        assert seen.failed == failed, "once it is left out, nobody is sent there"
+        assert seen.failed == failed, "once it is left out, no request is sent there"
         lost.cable("up")
         until(lambda: lost.name in fleet.serving(), 60)
     print(
-        f"a machine was cut off: callers saw {dict(seen.codes)}; max_characters without an answer {seen.outage:.1f} s"
+        f"a machine was cut off: callers saw {dict(seen.codes)}, and were without an answer for {seen.outage:.1f} s at most"
     )
-    assert seen.failed <= 4, "at most what was under way on it"
+    assert seen.failed <= 4, "at most the requests in flight on it"
 
 
 def test_the_servers_databases_are_beside_the_ledger_and_its_password_is_nowhere_to_be_read(fleet: Fleet) -> None:
@@ -202,12 +202,12 @@ def test_the_servers_databases_are_beside_the_ledger_and_its_password_is_nowhere
 
 
 @pytest.mark.parametrize(
-    ("without", "told"),
+    ("without", "message"),
     [({"RATCHET_ADDRESS": "127.0.0.1"}, "cannot reach a bento on loopback"), ({"RATCHET_LEDGER_URL": ""}, "Postgres")],
 )
 def test_a_host_elsewhere_without_address_or_ledger_is_refused(
-    fleet: Fleet, without: dict[str, str], told: str
+    fleet: Fleet, without: dict[str, str], message: str
 ) -> None:
     machine = fleet.machines[0]
-    asked = Machine(machine.name, {**machine.env, **without}, machine.bin)
-    assert told in asked.ratchet("host", "start", "--name", "gpu-x", ok=False)
+    changed = Machine(machine.name, {**machine.env, **without}, machine.bin)
+    assert message in changed.ratchet("host", "start", "--name", "gpu-x", ok=False)

@@ -43,22 +43,22 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     at = f"tcp://127.0.0.1:{port}"
     folder = tmp_path_factory.mktemp("stack")
     with (
-        running(folder / "home", RATCHET_DASK_ADDRESS=at, RATCHET_RECIPES=str(own.parent)) as found,
+        running(folder / "home", RATCHET_DASK_ADDRESS=at, RATCHET_RECIPES=str(own.parent)) as stack,
         (folder / "dask.log").open("wb") as log,
     ):
         dask = [sys.executable, "-m", "dask"]
-        told: dict[str, Any] = {
-            "env": found.env,
+        options: dict[str, Any] = {
+            "env": stack.env,
             "cwd": folder,
             "stdout": log,
             "stderr": log,
             "start_new_session": True,
         }
         scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-        one = subprocess.Popen(scheduler, **told)
-        other = subprocess.Popen([*dask, "worker", at, "--nthreads", "1", "--no-dashboard", "--no-nanny"], **told)
+        one = subprocess.Popen(scheduler, **options)
+        other = subprocess.Popen([*dask, "worker", at, "--nthreads", "1", "--no-dashboard", "--no-nanny"], **options)
         try:
-            yield found
+            yield stack
         finally:
             for process in (other, one):
                 process.terminate()
@@ -68,18 +68,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def runs(stack: Running, filter: str) -> list[dict[str, Any]]:
     url = f"{stack.mlflow}/api/2.0/mlflow"
     (experiment,) = httpx.get(f"{url}/experiments/get-by-name", params={"experiment_name": NAME}).json().values()
-    asked = {"experiment_ids": [experiment["experiment_id"]], "filter": filter}
-    found: list[dict[str, Any]] = httpx.post(f"{url}/runs/search", json=asked).json().get("runs", [])
-    return found
+    body = {"experiment_ids": [experiment["experiment_id"]], "filter": filter}
+    matching: list[dict[str, Any]] = httpx.post(f"{url}/runs/search", json=body).json().get("runs", [])
+    return matching
 
 
 def test_a_search_tries_the_space_and_what_did_best_goes_on_without_being_trained_again(stack: Running) -> None:
-    told = stack.ratchet("loop", NAME, "--trials", "3")
-    assert all(f"trial {n}/3: " in told for n in (1, 2, 3))
-    assert "best of 3: " in told
-    assert "version 1 is champion" in told
-    epochs = told[told.index("best of 3") :].count("epoch ")
-    assert epochs, "its epochs are told again"
+    output = stack.ratchet("loop", NAME, "--trials", "3")
+    assert all(f"trial {n}/3: " in output for n in (1, 2, 3))
+    assert "best of 3: " in output
+    assert "version 1 is champion" in output
+    epochs = output[output.index("best of 3") :].count("epoch ")
+    assert epochs, "its epochs are reported again"
     parents = {r["info"]["run_id"] for r in runs(stack, "tags.`ratchet.search` != ''")}
     nested = runs(stack, "tags.`mlflow.parentRunId` != ''")
     assert len(parents) == 1
@@ -97,13 +97,13 @@ def test_a_search_tries_the_space_and_what_did_best_goes_on_without_being_traine
 
 
 def test_a_killed_search_goes_on_with_the_trials_that_are_left(stack: Running) -> None:
-    asked: dict[str, Any] = {"env": stack.env, "cwd": ROOT, "text": True, "stdout": subprocess.PIPE}
-    first = subprocess.Popen([sys.executable, "-c", SEARCH], **asked)
+    options: dict[str, Any] = {"env": stack.env, "cwd": ROOT, "text": True, "stdout": subprocess.PIPE}
+    first = subprocess.Popen([sys.executable, "-c", SEARCH], **options)
     assert first.stdout
     assert any("trial 1/4" in line for line in first.stdout)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    done = subprocess.run([sys.executable, "-c", SEARCH], check=True, **asked)
+    done = subprocess.run([sys.executable, "-c", SEARCH], check=True, **options)
     assert "trial 2/4" in done.stdout
     assert "trial 1/4" not in done.stdout
     assert "best of 4" in done.stdout
@@ -117,24 +117,24 @@ from dataclasses import replace
 from models import candidate, registry, variants
 from releases import api
 version = registry.version("small-fashion", api.state_of("small-fashion").champion.version)
-found = candidate.read(version)
-assert all(v.latency_ms for v in found.variants), "the host measured every form"
-variants.keep(found, tuple(replace(v, packaged=v.name == "int8") for v in found.variants))
+chosen = candidate.read(version)
+assert all(v.latency_ms for v in chosen.variants), "the host measured every variant"
+variants.save(chosen, tuple(replace(v, packaged=v.name == "int8") for v in chosen.variants))
 """
 
 
-def test_the_form_that_is_chosen_is_judged_packaged_and_served(stack: Running) -> None:
-    """Here by a hand, since on some machines eight bits are no faster."""
+def test_the_chosen_variant_is_evaluated_packaged_and_served(stack: Running) -> None:
+    """Chosen here by the test, since on some machines eight bits are no faster."""
     before = stack.state().champion
     assert before
     subprocess.run([sys.executable, "-c", SLIM], env=stack.env, cwd=ROOT, check=True)
-    told = stack.ratchet("loop", NAME, "--trials", "3")
-    assert "int8 (packaged)" in told
-    assert "is champion" in told
+    output = stack.ratchet("loop", NAME, "--trials", "3")
+    assert "int8 (packaged)" in output
+    assert "is champion" in output
     after = stack.state().champion
     assert after
     assert (after.version, after.key == before.key) == (before.version, False)
-    assert "the int8 form" in stack.ratchet("lineage", NAME)
+    assert "the int8 variant" in stack.ratchet("lineage", NAME)
     assert stack.ask().json()["model_version"] == before.version
     assert "nothing new" in stack.ratchet("loop", NAME, "--trials", "3")
 
@@ -143,20 +143,24 @@ def test_families_and_trials_together_are_refused(stack: Running) -> None:
     assert "--families or --trials" in stack.ratchet("loop", NAME, "--trials", "2", "--families", "rnn", ok=False)
 
 
-def test_a_warm_start_goes_on_from_the_champion_and_is_set_beside_a_cold_one(stack: Running, tmp_path: Path) -> None:
+def test_a_warm_start_continues_from_the_champion_and_is_compared_with_a_cold_one(
+    stack: Running, tmp_path: Path
+) -> None:
     first = stack.ratchet("loop", NAME)  # by the recipe's own parameters
     assert "is champion" in first or "nothing new" in first
     assert "nothing new" in stack.ratchet("loop", NAME, "--warm-start"), "of the very same data"
     stack.ratchet("ingest", NAME, "--next")
-    told = stack.ratchet("loop", NAME, "--warm-start", "--epochs", "2")
-    assert "from the weights" in told
-    (version,) = [line.split()[1] for line in told.splitlines() if line.startswith("version") and "trained in" in line]
+    output = stack.ratchet("loop", NAME, "--warm-start", "--epochs", "2")
+    assert "from the weights" in output
+    (version,) = [
+        line.split()[1] for line in output.splitlines() if line.startswith("version") and "trained in" in line
+    ]
     assert "the same weights" in stack.ratchet("reproduce", NAME, version)
     stack.ratchet("loop", NAME, "--epochs", "2")
     cold = str(int(version) + 1)
     page = tmp_path / "page.html"
-    stack.ratchet("dossier", NAME, cold, "-o", str(page))
-    assert "Warm and cold" in page.read_text()
+    stack.ratchet("card", NAME, cold, "-o", str(page))
+    assert "Warm and cold start" in page.read_text()
 
 
 def test_families_compete_on_a_dask_cluster(stack: Running) -> None:
@@ -166,7 +170,7 @@ def test_families_compete_on_a_dask_cluster(stack: Running) -> None:
     done = lambda dask_scheduler: sum(1 for line in dask_scheduler.transition_log if line[2] == "memory")  # noqa: E731
     with Client(stack.env["RATCHET_DASK_ADDRESS"]) as client:
         before = client.run_on_scheduler(done)
-        told = stack.ratchet("loop", NAME, "--families", "cnn,rnn", "--epochs", "1", ok=None)
+        output = stack.ratchet("loop", NAME, "--families", "cnn,rnn", "--epochs", "1", ok=None)
         assert client.run_on_scheduler(done) >= before + 2, "they were trained there"
-    assert "is left out" not in told
-    assert all(f"{family}: version" in told for family in ("cnn", "rnn"))
+    assert "is left out" not in output
+    assert all(f"{family}: version" in output for family in ("cnn", "rnn"))

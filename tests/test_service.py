@@ -342,9 +342,7 @@ def predict(url: str, id: str, image: np.ndarray) -> None:
     assert httpx.post(f"{url}/predict", json={"images": [image.tolist()]}, headers=headers).status_code == 200
 
 
-def test_a_recent_answer_has_its_request_id_and_its_raw_input_if_the_recipe_allows_it(
-    url: str, built: Built
-) -> None:
+def test_a_recent_answer_has_its_request_id_and_its_raw_input_if_the_recipe_allows_it(url: str, built: Built) -> None:
     before = httpx.get(f"{url}/ops/recent", params={"after": 1 << 60}).json()
     predict(url, "one", built.images[0])
     golden.replay(url, built.model)  # of no id, so of no caller: not recorded
@@ -380,7 +378,9 @@ def test_a_readers_metrics_are_those_since_it_was_created(url: str, built: Built
         MetricsReader(("127.0.0.1", 1)).read()
 
 
-def test_a_collector_sends_both_revisions_the_same_inputs_and_finds_a_bento_no_worse_than_itself(url: str, built: Built) -> None:
+def test_a_collector_sends_both_revisions_the_same_inputs_and_finds_a_bento_no_worse_than_itself(
+    url: str, built: Built
+) -> None:
     """The comparison of a release, with a bento against itself; recorded and golden inputs first, each once."""
     host, port = url.removeprefix("http://").split(":")
     plan = ReleasePlan(failed=Bound(0.0, 0.1), latency_p50=Bound(0.3, 0.6), latency_p99=Bound(0.3, 0.6))
@@ -403,7 +403,9 @@ def test_a_collector_sends_both_revisions_the_same_inputs_and_finds_a_bento_no_w
 def test_a_host_that_is_gone_counts_against_neither_revision_and_none_advances(url: str, built: Built) -> None:
     host, port = url.removeprefix("http://").split(":")
     revision, gone = (host, int(port)), (host, free_ports(1)[0])
-    collector = EvidenceCollector(NAME, ReleasePlan(), lambda: golden.read(built.model), own_requests_only=True, pause=0.0)
+    collector = EvidenceCollector(
+        NAME, ReleasePlan(), lambda: golden.read(built.model), own_requests_only=True, pause=0.0
+    )
     collector.addresses = ((revision, gone), (revision, gone))
     try:
         until = time.monotonic() + 60

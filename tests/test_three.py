@@ -31,8 +31,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     own = tmp_path_factory.mktemp("own")
     shutil.copytree(ROOT / "recipes", own / "recipes")
     recipes = shutil.copytree(HERE / "recipes_kinds", own / "tests" / "recipes_kinds")
-    with running(tmp_path_factory.mktemp("stack") / "home", RATCHET_RECIPES=str(recipes), HOME=str(own)) as found:
-        yield found
+    with running(tmp_path_factory.mktemp("stack") / "home", RATCHET_RECIPES=str(recipes), HOME=str(own)) as stack:
+        yield stack
 
 
 def predicted(stack: Running, recipe: str, body: object) -> httpx.Response:
@@ -48,7 +48,7 @@ def written_digits(folder: Path) -> None:
         Image.fromarray(big).save(folder / str(label) / f"{number:04}.png")
 
 
-def test_images_of_ones_own_go_from_a_folder_to_an_answer_by_the_readmes_commands(stack: Running) -> None:
+def test_a_users_images_go_from_a_folder_to_a_prediction_by_the_readmes_commands(stack: Running) -> None:
     home = Path(stack.env["HOME"])
     written_digits(home / "digits")
     section = (ROOT / "README.md").read_text().partition("## Your own data")[2].partition("\n## ")[0]
@@ -69,96 +69,96 @@ def test_images_of_ones_own_go_from_a_folder_to_an_answer_by_the_readmes_command
     assert right >= 8
 
 
-def test_mails_go_from_the_corpus_to_an_answer_to_plain_text(stack: Running) -> None:
+def test_mails_go_from_the_corpus_to_a_prediction_for_plain_text(stack: Running) -> None:
     assert "first release" in stack.ratchet("loop", SPAM)
     answer = predicted(stack, SPAM, {"texts": ["Congratulations! You have won $1,000,000. Click here, it is free!!!"]})
     assert answer.json()["label"] == ["spam"]
     assert answer.json()["model_version"] == "1"
     for bad in ({"texts": []}, {"texts": "one"}, {"texts": [7]}, {"texts": ["x" * 20000]}, {"images": [[1]]}, {}):
-        told = predicted(stack, SPAM, bad)
-        assert told.status_code == 400, bad
-        assert set(told.json()) == {"error", "which", "next"}
+        refused = predicted(stack, SPAM, bad)
+        assert refused.status_code == 400, bad
+        assert set(refused.json()) == {"error", "which", "next"}
 
 
-def test_an_answer_to_a_text_is_explained_by_its_words(stack: Running) -> None:
+def test_a_prediction_for_a_text_is_explained_by_its_words(stack: Running) -> None:
     text = "Congratulations! You have won $1,000,000. Click here, it is free!!!"
-    told = httpx.post(f"{stack.gateway}/{SPAM}/explain", json={"texts": [text]}, timeout=20).json()
-    assert told["label"] == ["spam"]
-    assert "".join(part["text"] for part in told["parts"]).replace(" ", "") == text.replace(" ", "")
-    assert max(part["weight"] for part in told["parts"]) > 0
+    explained = httpx.post(f"{stack.gateway}/{SPAM}/explain", json={"texts": [text]}, timeout=20).json()
+    assert explained["label"] == ["spam"]
+    assert "".join(each["text"] for each in explained["attributions"]).replace(" ", "") == text.replace(" ", "")
+    assert max(each["weight"] for each in explained["attributions"]) > 0
     for bad in ({"texts": []}, {"texts": [text] * 2}, {"texts": "one"}, {}):
         assert httpx.post(f"{stack.gateway}/{SPAM}/explain", json=bad, timeout=20).status_code == 400, bad
 
 
-def test_no_mail_stands_in_the_bento_or_in_mlflow(stack: Running) -> None:
+def test_no_mail_is_in_the_bento_or_in_mlflow(stack: Running) -> None:
     """The recipe does not say that inputs may be shown."""
     rows = table.read(stack.home / "lake" / SPAM / "records", ["text"])
     assert rows is not None
     mails = [text for text in rows["text"].to_pylist() if len(text) > 200]
     model = stack.home / "bentos" / SPAM / "current" / "src" / "model"
-    kept, words = golden.read(model), (model / "vocabulary.txt").read_text().split("\n")
-    assert not set(kept.inputs.tolist()) & set(rows["text"].to_pylist())
-    assert "@" not in "".join(kept.inputs.tolist()).replace("someone@example.org", ""), "nobody's address"
+    expected, words = golden.read(model), (model / "vocabulary.txt").read_text().split("\n")
+    assert not set(expected.inputs.tolist()) & set(rows["text"].to_pylist())
+    assert "@" not in "".join(expected.inputs.tolist()).replace("someone@example.org", ""), "nobody's address"
     assert not [w for w in words if any(map(str.isdigit, w)) and w != "0"], "nobody's number"
-    told = [model, *(stack.home / at for at in ("mlflow", "logs", "stages", "gx"))]
+    folders = [model, *(stack.home / at for at in ("mlflow", "logs", "stages", "gx"))]
     files = [
-        f for at in told for f in at.rglob("*") if f.is_file() and f.suffix in (".json", ".html", ".log", ".txt", "")
+        f for at in folders for f in at.rglob("*") if f.is_file() and f.suffix in (".json", ".html", ".log", ".txt", "")
     ]
     assert files
-    whole = "\n".join(f.read_text(errors="replace") for f in files)
-    found = [mail for mail in mails if (line := max(mail.splitlines(), key=len)) in whole and len(line) > 40]
-    assert not found, found[:3]
+    content = "\n".join(f.read_text(errors="replace") for f in files)
+    leaked = [mail for mail in mails if (line := max(mail.splitlines(), key=len)) in content and len(line) > 40]
+    assert not leaked, leaked[:3]
 
 
 def test_a_file_of_a_served_bento_that_was_changed_is_named(stack: Running) -> None:
-    kept = stack.home / "bentos" / SPAM / "current" / "src" / "model" / "vocabulary.txt"
-    whole = kept.read_text()
-    kept.write_text("\n".join(reversed(whole.split("\n"))))
+    vocabulary = stack.home / "bentos" / SPAM / "current" / "src" / "model" / "vocabulary.txt"
+    content = vocabulary.read_text()
+    vocabulary.write_text("\n".join(reversed(content.split("\n"))))
     try:
-        told = stack.ratchet("lineage", SPAM, ok=False)
+        output = stack.ratchet("lineage", SPAM, ok=False)
     finally:
-        kept.write_text(whole)
-    assert "vocabulary.txt changed" in told
+        vocabulary.write_text(content)
+    assert "vocabulary.txt changed" in output
     assert "holds" in stack.ratchet("lineage", SPAM)
 
 
 def test_hours_go_from_the_file_to_a_forecast_and_a_second_batch_to_a_canary(stack: Running) -> None:
-    told = stack.ratchet("loop", SERIES)
-    assert "better than the seasonal-naive baseline: pass" in told
+    output = stack.ratchet("loop", SERIES)
+    assert "is champion" in output
     hours = [57 + 5 * np.sin((i - 9) / 24 * 2 * np.pi) for i in range(192)]
     answer = predicted(stack, SERIES, {"series": [hours[:168]]}).json()
     assert np.abs(np.array(answer["forecast"][0]) - hours[168:]).mean() < 1.0
     for bad in ({"series": [hours]}, {"series": [["a"] * 168]}, {"series": [[999] * 168]}, {"series": 1}):
         assert predicted(stack, SERIES, bad).status_code == 400, bad
     stack.ratchet("ingest", SERIES, "--next")
-    told = stack.ratchet("loop", SERIES)
-    assert "version 2 is champion" in told
+    output = stack.ratchet("loop", SERIES)
+    assert "version 2 is champion" in output
     checks = [c["name"] for e in stack.ledger.read(SERIES) if e.kind == "passed" for c in e.body["checks"]]
     assert "disagreed" in checks
     assert predicted(stack, SERIES, {"series": [hours[:168]]}).json()["model_version"] == "2"
-    told = httpx.post(f"{stack.gateway}/{SERIES}/explain", json={"series": [hours[:168]]}, timeout=20).json()
-    assert [part["at"][0] for part in told["parts"]] == list(range(0, 168, 3))
-    assert max(told["parts"], key=lambda part: part["weight"])["at"][0] >= 120, "yesterday tells most"
+    explained = httpx.post(f"{stack.gateway}/{SERIES}/explain", json={"series": [hours[:168]]}, timeout=20).json()
+    assert [each["region"][0] for each in explained["attributions"]] == list(range(0, 168, 3))
+    assert max(explained["attributions"], key=lambda each: each["weight"])["region"][0] >= 120, (
+        "yesterday has the largest"
+    )
 
 
 @pytest.mark.parametrize("recipe", ["digits", SPAM, SERIES])
-def test_the_dossier_is_whole_in_a_browser_on_a_desk_and_on_a_phone(
+def test_the_model_card_is_complete_in_a_browser_on_a_desktop_and_on_a_phone(
     recipe: str, stack: Running, tmp_path: Path
 ) -> None:
     page = tmp_path / "page.html"
-    stack.ratchet("dossier", recipe, "-o", str(page))
-    for word in ("EvaluationReport", "what carried them", "Smaller and faster", "ratchet reproduce", "measured on"):
+    stack.ratchet("card", recipe, "-o", str(page))
+    for word in ("Evaluation", "Explanations", "Variants", "ratchet reproduce", "measured on"):
         assert word in page.read_text(), word
     assert ("Drift since version 1" in page.read_text()) == (recipe == SERIES), "two batches"
     assert faults(page.as_uri(), tmp_path) == []
 
 
-def test_the_bento_serves_the_dossier_of_its_day_and_names_where_the_whole_one_is(
-    stack: Running, tmp_path: Path
-) -> None:
-    (revision,) = json.loads(stack.ratchet("status", "--json"))["recipes"][SPAM]["endpoints"]
-    page = httpx.get(f"http://{revision['at']}/dossier/", timeout=10).text
-    whole = re.search(r'href="(http[^"]+)"', page)
-    assert whole
-    assert "/artifacts" in whole.group(1)
-    assert faults(f"http://{revision['at']}/dossier/", tmp_path) == []
+def test_the_bento_serves_its_model_card_which_links_to_the_newest_one(stack: Running, tmp_path: Path) -> None:
+    (endpoint,) = json.loads(stack.ratchet("status", "--json"))["recipes"][SPAM]["endpoints"]
+    page = httpx.get(f"http://{endpoint['at']}/card", timeout=10).text
+    link = re.search(r'href="(http[^"]+)"', page)
+    assert link
+    assert "/artifacts" in link.group(1)
+    assert faults(f"http://{endpoint['at']}/card", tmp_path) == []

@@ -85,7 +85,10 @@ def test_a_real_model_in_eight_bits_is_smaller_and_answers_alike(
     full = Exported(tmp_path / "model.onnx", built.exported.contract)
     full.path.write_bytes(built.exported.path.read_bytes())
     labels = full.predict(built.images).argmax(axis=1)
-    for convert, name in ((variants._to_fp16, "fp16"), (lambda f, to: variants._to_int8(f, built.images[:64], to), "int8")):
+    for convert, name in (
+        (variants._to_fp16, "fp16"),
+        (lambda f, to: variants._to_int8(f, built.images[:64], to), "int8"),
+    ):
         path = tmp_path / f"model.{name}.onnx"
         convert(full, path)
         small = Exported(path, full.contract)

@@ -74,15 +74,15 @@ def _check(
     name, mask = f"fairness, class {class_}", (labels == number) & np.isin(group_of, list(groups))
     if not mask.any():
         return Check(name, None, limit, "error", "no record of this class in the benchmark names a group")
-    found = dict.fromkeys(groups, (0.0, 0)) | dict(recalls(predicted[mask] == number, group_of[mask]))
-    if few := [f"{group} {n}" for group, (_, n) in found.items() if n < MIN_RECORDS]:
+    by_group = dict.fromkeys(groups, (0.0, 0)) | dict(recalls(predicted[mask] == number, group_of[mask]))
+    if few := [f"{group} {n}" for group, (_, n) in by_group.items() if n < MIN_RECORDS]:
         detail = f"each group needs {MIN_RECORDS} records of it: {', '.join(few)}"
         return Check(name, None, limit, "inconclusive", detail)
-    gaps = {pair: gap(found[pair[0]], found[pair[1]]) for pair in itertools.combinations(sorted(found), 2)}
+    gaps = {pair: gap(by_group[pair[0]], by_group[pair[1]]) for pair in itertools.combinations(sorted(by_group), 2)}
     pair = max(gaps, key=lambda p: gaps[p][0])
     value, low, _ = gaps[pair]
     high = max(high for _, _, high in gaps.values())
     outcome: Outcome = "passed" if high <= limit else "failed" if value > limit else "inconclusive"
-    each = ", ".join(f"{group} {recall:.1%} of {n}" for group, (recall, n) in sorted(found.items()))
+    each = ", ".join(f"{group} {recall:.1%} of {n}" for group, (recall, n) in sorted(by_group.items()))
     largest = f"the largest gap, between {pair[0]} and {pair[1]}, is {value:.3f} (95 % up to {high:.3f})"
     return Check(name, value, limit, outcome, f"recall: {each}; {largest}, limit {limit}", low, high)

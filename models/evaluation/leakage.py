@@ -91,8 +91,8 @@ def suspects(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     other = probabilities.copy()
     other[np.arange(len(labels)), labels] = 0.0
     confidence = np.where(other >= usual, other, 0.0).max(axis=1)
-    found = np.flatnonzero((confidence > 0) & (probabilities.argmax(axis=1) != labels))
-    return found[np.argsort(-confidence[found], kind="stable")]
+    contradicted = np.flatnonzero((confidence > 0) & (probabilities.argmax(axis=1) != labels))
+    return contradicted[np.argsort(-confidence[contradicted], kind="stable")]
 
 
 def label_errors(labels: np.ndarray, probabilities: np.ndarray, records: Sequence[str], maximum: float | None) -> Check:
@@ -100,10 +100,10 @@ def label_errors(labels: np.ndarray, probabilities: np.ndarray, records: Sequenc
     name = "label errors"
     if maximum is None:
         return Check(name, None, None, "skipped", "the recipe sets no limit")
-    found = suspects(labels, probabilities)
-    value = len(found) / len(labels)
+    suspect = suspects(labels, probabilities)
+    value = len(suspect) / len(labels)
     outcome: Outcome = "passed" if value <= maximum else "failed"
-    first = ", ".join(str(records[i])[:12] for i in found[:5])
+    first = ", ".join(str(records[i])[:12] for i in suspect[:5])
     which = f"; the first records are {first}" if first else ""
     detail = f"{value:.2%} of {len(labels)} labels are suspect, limit {maximum:.0%}{which}"
     return Check(name, value, maximum, outcome, detail, *interval(value, len(labels)))

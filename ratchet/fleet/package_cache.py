@@ -87,7 +87,7 @@ def _extract_one(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path
     """A file or a folder below `folder`, and nothing else. (`filter="data"` is missing in Python 3.11.2.)"""
     path = folder / member.name
     if os.path.isabs(member.name) or ".." in Path(member.name).parts or not (member.isfile() or member.isdir()):
-        raise Refusal("the bento holds something that is neither a file nor a folder", member.name, "Build it again")
+        raise Refusal("the bento holds something that is not a file or folder inside it", member.name, "Build it again")
     (path if member.isdir() else path.parent).mkdir(parents=True, exist_ok=True)
     if member.isfile() and (opened := archive.extractfile(member)):
         with opened, path.open("wb") as file:

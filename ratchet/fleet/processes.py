@@ -20,16 +20,16 @@ MARKER, PROGRAM = "RATCHET_PRIVATE_MARKER", "RATCHET_PRIVATE_PROGRAM"
 def marked(marker: str) -> list[psutil.Process]:
     """Every living process with this marker, except the calling one and its ancestors."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found = []
+    matching = []
     for process in psutil.process_iter():
         try:
             if process.pid in own or process.environ().get(MARKER) != marker:
                 continue
             if process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                matching.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-    return found
+    return matching
 
 
 def environment(process: psutil.Process, name: str) -> str | None:
@@ -43,18 +43,18 @@ def environment(process: psutil.Process, name: str) -> str | None:
 class Survey:
     """All marked processes at one moment, and their parents: one walk over the machine answers every question."""
 
-    found: tuple[psutil.Process, ...]
+    processes: tuple[psutil.Process, ...]
     parents: Mapping[int, int]
     supervisor: int | None
 
     def unsupervised(self) -> list[psutil.Process]:
         """Those that are not descendants of the supervisor."""
-        return [p for p in self.found if self.supervisor is None or self.supervisor not in self._ancestors(p.pid)]
+        return [p for p in self.processes if self.supervisor is None or self.supervisor not in self._ancestors(p.pid)]
 
     def youngest(self, pids: Iterable[int]) -> float:
         """When the youngest of these processes and their descendants started; 0 if none lives."""
         named, started = set(pids), 0.0
-        for process in self.found:
+        for process in self.processes:
             if named & {process.pid, *self._ancestors(process.pid)}:
                 with suppress(psutil.NoSuchProcess):
                     started = max(started, process.create_time())
@@ -63,7 +63,7 @@ class Survey:
     def descendants(self, pids: Iterable[int]) -> int:
         """The number of living descendants of these processes."""
         named = set(pids)
-        return sum(bool(named & set(self._ancestors(process.pid))) for process in self.found)
+        return sum(bool(named & set(self._ancestors(process.pid))) for process in self.processes)
 
     def _ancestors(self, pid: int) -> list[int]:
         ancestors: list[int] = []
@@ -73,12 +73,12 @@ class Survey:
 
 
 def survey(marker: str, supervisor: int | None) -> Survey:
-    found = marked(marker)
+    matching = marked(marker)
     parents = {}
-    for process in found:  # read after all were found: one that lost its parent meanwhile is unsupervised
+    for process in matching:  # read after all were listed: one that lost its parent meanwhile is unsupervised
         with suppress(psutil.NoSuchProcess):
             parents[process.pid] = process.ppid()
-    return Survey(tuple(found), parents, supervisor)
+    return Survey(tuple(matching), parents, supervisor)
 
 
 def unsupervised(marker: str, supervisor: int | None) -> list[psutil.Process]:

@@ -235,8 +235,8 @@ class Stack:
 
     def _strays(self) -> list[tuple[str, psutil.Process]]:
         """Unsupervised processes with the names of their programs, except bentos."""
-        found = processes.unsupervised(self.settings.marker, self.supervisor.pid())
-        return [(processes.environment(p, processes.PROGRAM) or "", p) for p in found if not is_bento(p)]
+        strays = processes.unsupervised(self.settings.marker, self.supervisor.pid())
+        return [(processes.environment(p, processes.PROGRAM) or "", p) for p in strays if not is_bento(p)]
 
     def _disown_orphans(self) -> None:
         """A bento that outlived its supervisor keeps its port, so its program starts again on another port."""

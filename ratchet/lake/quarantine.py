@@ -53,12 +53,12 @@ class Entry:
 
 def keep_file(home: Path, batch: str, path: Path, reason: str, who: str, limit: int) -> None:
     """Keeps a source that could not be read: a row, and its bytes if it is one file of at most `limit` bytes."""
-    kept = home / "refused" / batch
-    if path.is_file() and path.stat().st_size <= limit and not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_name(f".{batch}.{os.getpid()}")
+    copy = home / "refused" / batch
+    if path.is_file() and path.stat().st_size <= limit and not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        part = copy.with_name(f".{batch}.{os.getpid()}")
         shutil.copyfile(path, part)
-        part.replace(kept)
+        part.replace(copy)
     if not _contains(home, batch, "file"):  # a file that was dropped and ingested again is listed again
         at = datetime.now(UTC)
         row = {"batch": batch, "kind": "file", "name": str(path), "reason": reason, "who": who, "at": at}
