@@ -114,16 +114,16 @@ async def _require_one_file(body: bytes, content_type: str, path: str) -> None:
 
     headers = Headers({"content-type": content_type})
     try:
-        form = await MultiPartParser(headers, once(), max_files=1, max_fields=1).parse()
+        parts = await MultiPartParser(headers, once(), max_files=1, max_fields=1).parse()
     except (MultiPartException, KeyError, ValueError) as error:
         what = f"the form cannot be read ({error})"
         raise _Status(400, what, path, "Send one file in the field `image`") from error
     try:
-        fields = form.multi_items()
+        fields = parts.multi_items()
         if [name for name, _ in fields] != ["image"] or not isinstance(fields[0][1], UploadFile):
             raise _Status(400, "the form is not one file in the field `image`", path, "Send `-F image=@FILE`")
     finally:
-        await form.close()
+        await parts.close()
 
 
 class _Response:

@@ -150,7 +150,7 @@ def _example(recipe: Recipe) -> tuple[np.ndarray, str]:
     benchmark, _ = snapshots.load_benchmark(recipe)
     at = int(rng.integers(len(benchmark)))
     target = benchmark.targets[at]
-    truth = f"class {recipe.classes[int(target)]!r}" if recipe.classes else f"{target.mean():.1f} on average"
+    truth = repr(recipe.classes[int(target)]) if recipe.classes else f"{target.mean():.1f} on average"
     return benchmark.inputs[at : at + 1], f"an input of the benchmark (true: {truth})"
 
 

@@ -57,7 +57,7 @@ def start(recipe: str, version: str, strategy: str, why: str) -> None:
 
 
 command.add_command(
-    steering("pause", "the release stays at its step", "Stay at the present step; a failure is still taken back.")
+    steering("pause", "the release stays at its step", "Stay at the present step; a failure still rolls back.")
 )
 command.add_command(steering("resume", "the release continues", "Continue with the steps."))
 command.add_command(

@@ -47,17 +47,17 @@ def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ..
     if not older or not newer:
         return ()
     counts = tuple(sum(summary.rows for summary in side) for side in (older, newer))
-    drifts, both = [], [*older, *newer]
+    results, both = [], [*older, *newer]
     for name in sorted(set.intersection(*(set(summary.quantiles) for summary in both))):
         values, weights = _weighted(older, name)
         at = np.linspace(0, 1, _BINS + 1)[1:-1]
         edges = np.unique(np.quantile(values, at, weights=weights, method="inverted_cdf"))
-        drifts.append(Drift(name, _index(_binned(older, name, edges), _binned(newer, name, edges), counts)))
+        results.append(Drift(name, _index(_binned(older, name, edges), _binned(newer, name, edges), counts)))
     names = sorted({label for summary in both for label in summary.labels})
     if names:
         shares = [np.array([sum(s.labels.get(n, 0) for s in side) for n in names], float) for side in (older, newer)]
-        drifts.append(Drift("label", _index(shares[0] / shares[0].sum(), shares[1] / shares[1].sum(), counts)))
-    return tuple(drifts)
+        results.append(Drift("label", _index(shares[0] / shares[0].sum(), shares[1] / shares[1].sum(), counts)))
+    return tuple(results)
 
 
 def _weighted(side: Sequence[Summary], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The one writer of traffic: a supervised process that ticks machine and plan over the ledger and the gateway.
 
-It imports neither Prefect nor MLflow's package, so a bad revision is taken back even if both are down.
+It imports neither Prefect nor MLflow's package, so a bad revision is rolled back even if both are down.
 """
 
 from __future__ import annotations

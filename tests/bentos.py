@@ -43,7 +43,7 @@ class Bento:
     name: str
     status: int = 200
     seconds: float = 0.0
-    asked: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
     dead: bool = False
 
@@ -65,7 +65,7 @@ class Bento:
                 if bento.dead:
                     self.close_connection = True
                     return
-                bento.asked[self.path] += 1
+                bento.requests[self.path] += 1
                 bento.ids.append(self.headers["x-request-id"])
                 time.sleep(bento.seconds)
                 self.answer(bento.status)
@@ -92,12 +92,12 @@ class Bento:
 @contextlib.contextmanager
 def enveloped(config: Settings) -> Iterator[Gateway]:
     """A real Envoy with nothing declared."""
-    found = Gateway(config)
-    found.reconcile()
-    process = subprocess.Popen(found.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    gateway = Gateway(config)
+    gateway.reconcile()
+    process = subprocess.Popen(gateway.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until(lambda: found.get_routes().alive)
-        yield found
+        until(lambda: gateway.get_routes().alive)
+        yield gateway
     finally:
         process.kill()
         process.wait()

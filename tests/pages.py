@@ -20,23 +20,23 @@ def faults(url: str, shots: Path) -> list[str]:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("there is no chromium; `make browser` installs it where it may")
-    found: list[str] = []
+    problems: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, (width, height) in SIZES.items():
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.on("console", lambda told: found.append(f"console: {told.text}"))
-            page.on("pageerror", lambda error: found.append(f"error: {error}"))
-            page.on("request", lambda asked: found.extend(f"asks for {u}" for u in [asked.url] if u != url
+            page.on("console", lambda message: problems.append(f"console: {message.text}"))
+            page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+            page.on("request", lambda request: problems.extend(f"requests {u}" for u in [request.url] if u != url
                                                           and not u.startswith("data:")))  # fmt: skip
             page.goto(url)
             for details in page.query_selector_all("details"):
                 details.evaluate("e => e.open = true")
             over = page.evaluate(_OVER)
-            found.extend(f"{name}: {told} reaches over the edge" for told in over)
+            problems.extend(f"{name}: {element} reaches over the edge" for element in over)
             page.screenshot(path=shots / f"{name}.png", full_page=True)
         browser.close()
-    return found
+    return problems
 
 
 _OVER = """() => {

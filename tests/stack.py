@@ -194,7 +194,7 @@ except Refusal as refusal:
         )
         return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
 
-    def ask(self) -> httpx.Response:
+    def predict(self) -> httpx.Response:
         return httpx.post(f"{self.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)
 
 
@@ -320,7 +320,7 @@ def load(url: str, callers: int = 2, pause: float = 0.03) -> Iterator[Load]:
     seen = Load(Counter(), Counter())
     done = threading.Event()
 
-    def ask() -> None:
+    def call() -> None:
         with httpx.Client(timeout=20) as client:
             while not done.is_set():
                 try:
@@ -333,7 +333,7 @@ def load(url: str, callers: int = 2, pause: float = 0.03) -> Iterator[Load]:
                     seen.codes[0] += 1
                 time.sleep(pause)
 
-    threads = [threading.Thread(target=ask) for _ in range(callers)]
+    threads = [threading.Thread(target=call) for _ in range(callers)]
     for thread in threads:
         thread.start()
     try:

@@ -50,9 +50,11 @@ def fitted(folder: Path, pictures: Pictures) -> Callable[..., tuple[Exported, Ex
         out.mkdir(parents=True)
         held = pictures[0][2400:2600], pictures[1][2400:2600]
         x, v = (recipe.contract.features(images) for images in (trained.inputs, held[0]))
-        made = train.fit(recipe, replace(recipe.training, epochs=epochs), (x, labels), (v, held[1]), folder / name)
-        best = calibration.temperature(held[1], made.model.predict(v, verbose=0))
-        return export.export(recipe, made.model, (), held[0], out, temperature or best), trained
+        trained_model = train.fit(
+            recipe, replace(recipe.training, epochs=epochs), (x, labels), (v, held[1]), folder / name
+        )
+        best = calibration.temperature(held[1], trained_model.model.predict(v, verbose=0))
+        return export.export(recipe, trained_model.model, (), held[0], out, temperature or best), trained
 
     return fit
 
@@ -67,18 +69,18 @@ def good(
 
 
 def evaluated(
-    recipe: Recipe, pictures: Pictures, made: tuple[Exported, Examples],
+    recipe: Recipe, pictures: Pictures, candidate: tuple[Exported, Examples],
     champion: tuple[Exported, Examples] | None = None, criteria: Criteria = CRITERIA,
 ) -> EvaluationReport:  # fmt: skip
     """The report on the recipe's benchmark: 1,000 images that none of them saw."""
-    recipe, model = replace(recipe, criteria=criteria), made[0]
+    recipe, model = replace(recipe, criteria=criteria), candidate[0]
     benchmark, _ = load_benchmark(recipe)
     outputs = model.predict(benchmark.inputs)
     others = Examples(pictures[0][2400:], pictures[1][2400:])
     rival = ("1", champion[0].predict(benchmark.inputs)) if champion else None
     checks = [
-        *headline(recipe, benchmark, outputs, made[1], rival, rival),
-        *further(recipe, model, benchmark, {"train": made[1], "validation": others, "test": others}, outputs),
+        *headline(recipe, benchmark, outputs, candidate[1], rival, rival),
+        *further(recipe, model, benchmark, {"train": candidate[1], "validation": others, "test": others}, outputs),
     ]
     bins = calibration.reliability(benchmark.targets, outputs)
     return report(recipe.name, "2", rival and rival[0], "benchmark", checks, bins)
@@ -156,8 +158,8 @@ def test_one_that_is_slower_than_its_bound_is_rejected_for_it(
     (quick,) = [c.value for c in evaluated(small, pictures, good).checks if c.name == "latency, ms"]
     assert quick
     criteria = replace(CRITERIA, accuracy=0.0, calibration=None, invariance={}, membership=None, latency_ms=2 * quick)
-    made = fitted(replace(small, network=slow), pictures[1][:200], epochs=1)
-    assert rejected_for(evaluated(small, pictures, made, criteria=criteria)) == {"latency, ms"}
+    candidate = fitted(replace(small, network=slow), pictures[1][:200], epochs=1)
+    assert rejected_for(evaluated(small, pictures, candidate, criteria=criteria)) == {"latency, ms"}
 
 
 def test_what_the_recipe_does_not_ask_for_is_listed_and_rejects_nothing(
@@ -214,7 +216,7 @@ def test_the_attack_succeeds_where_the_sides_differ_and_only_there() -> None:
     same, other, sure = chance.random(2000), chance.random(2000), chance.random(2000) / 2 + 0.5
     assert privacy.check(same, other, 0.2).outcome == "passed"
     assert privacy.check(sure, other, 0.2).outcome == "failed"
-    assert privacy.check(same[:50], other[:50], 0.2).outcome != "passed", "few records tell little"
+    assert privacy.check(same[:50], other[:50], 0.2).outcome != "passed", "few records show little"
     for empty in (np.zeros(0), np.array([np.nan])):
         assert privacy.check(empty, other, 0.2).outcome == "error"
 

@@ -52,7 +52,7 @@ def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Runni
     master = stack.process(name)
     worker = master.children()[0]
     kill(master)
-    took = until(lambda: stack.ask().status_code == 200 and not worker.is_running(), 30)
+    took = until(lambda: stack.predict().status_code == 200 and not worker.is_running(), 30)
     until(lambda: stack.process(name).pid != master.pid)
     print(f"a killed master: answers again after {took:.1f} s")
     until(lambda: stack.serving())
@@ -60,10 +60,10 @@ def test_a_killed_worker_master_and_gateway_come_back_by_themselves(stack: Runni
     kill(worker)
     answer = httpx.post(f"{stack.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)
     assert answer.status_code in (200, 503), "refused, not left without an answer"
-    took = until(lambda: stack.ask().status_code == 200, 40)
+    took = until(lambda: stack.predict().status_code == 200, 40)
     print(f"a killed worker: answers again after {took:.1f} s")
     kill(stack.process("envoy"))
-    until(lambda: responds(stack.gateway) and stack.ask().status_code == 200)
+    until(lambda: responds(stack.gateway) and stack.predict().status_code == 200)
 
 
 def test_a_server_whose_master_was_killed_releases_its_port(stack: Running) -> None:
@@ -81,7 +81,7 @@ def test_after_supervisord_is_killed_everything_restarts_and_adopts_the_living_b
     with load(stack.gateway) as seen:
         (bento,) = stack.ledger.statuses("host").popitem()[1].body["endpoints"]
         kill(psutil.Process(before))
-        assert stack.ask().status_code == 200, "the gateway still answers"
+        assert stack.predict().status_code == 200, "the gateway still answers"
         # Each of these is written to the bento's log, which must not be a pipe to a dead process.
         for _ in range(20):
             url = f"http://127.0.0.1:{bento['port']}/predict"
@@ -105,7 +105,7 @@ def test_after_supervisord_is_killed_everything_restarts_and_adopts_the_living_b
     with locked(stack.home / "stack.lock"):  # its end
         pass
     stack.ratchet("up")
-    assert stack.ask().headers["x-model-version"] == version
+    assert stack.predict().headers["x-model-version"] == version
 
 
 def test_down_and_up_again_brings_the_champion_back(stack: Running) -> None:
@@ -113,7 +113,7 @@ def test_down_and_up_again_brings_the_champion_back(stack: Running) -> None:
     stack.ratchet("down")
     assert stack.marked() == []
     stack.ratchet("up")
-    assert stack.ask().headers["x-model-version"] == version
+    assert stack.predict().headers["x-model-version"] == version
 
 
 def test_a_champion_started_under_other_settings_is_restarted_under_these(stack: Running) -> None:
@@ -123,11 +123,11 @@ def test_a_champion_started_under_other_settings_is_restarted_under_these(stack:
     stack.env["RATCHET_DEVICE"] = "gpu"
     output = stack.ratchet("up", ok=False)
     assert "this host serves on a gpu, and onnxruntime has no CUDAExecutionProvider" in output
-    assert stack.ask().status_code == 503
+    assert stack.predict().status_code == 503
     stack.ratchet("down")
     del stack.env["RATCHET_DEVICE"]
     stack.ratchet("up")
-    assert stack.ask().headers["x-model-version"] == version
+    assert stack.predict().headers["x-model-version"] == version
 
 
 def test_a_second_stack_runs_beside_the_first_and_a_port_in_use_is_named(stack: Running, tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def test_a_second_stack_runs_beside_the_first_and_a_port_in_use_is_named(stack: 
     assert os.environ.get("RATCHET_HOME") is None
     with running(tmp_path / "second") as other:
         assert other.status()["recipes"][NAME]["champion"] is None
-        assert stack.ask().status_code == 200
-    assert stack.ask().status_code == 200, "the other's end did not touch this one"
+        assert stack.predict().status_code == 200
+    assert stack.predict().status_code == 200, "the other's end did not touch this one"
 
 
 def test_deploying_again_leaves_a_schedule_as_a_person_set_it(stack: Running) -> None:

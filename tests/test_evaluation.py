@@ -36,7 +36,7 @@ def evaluated(
     candidate: np.ndarray,
     champion: np.ndarray | None = None,
     best: np.ndarray | None = None,
-    names: Sequence[str] = [str(n) for n in range(CLASSES)],
+    names: Sequence[str] = tuple("0123456789"),
 ) -> EvaluationReport:
     criteria, answers_ = Criteria(accuracy=0.8, worst_class=0.6, margin=0.01), Classes(tuple(names))
     checks = [

@@ -99,7 +99,7 @@ def test_a_suite_that_checked_nothing_has_failed(small: Recipe) -> None:
 
 
 def test_an_expectation_that_raised_has_failed(small: Recipe) -> None:
-    asked = (Expectation("ExpectColumnMeanToBeBetween", {"column": "gone", "min_value": 0}, "is there", "gone"),)
-    result = checkpoint.check("small-fashion", "b", good_frame(small), asked)
+    missing = (Expectation("ExpectColumnMeanToBeBetween", {"column": "gone", "min_value": 0}, "is there", "gone"),)
+    result = checkpoint.check("small-fashion", "b", good_frame(small), missing)
     assert not result.passed
     assert "gone" in result.why

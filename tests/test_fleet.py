@@ -143,7 +143,7 @@ def test_a_bad_challenger_is_rolled_back_with_prefect_and_mlflow_killed(stack: R
         killer.join()
     assert "failed: " in output
     assert not responds(stack.mlflow)
-    assert stack.ask().status_code == 200
+    assert stack.predict().status_code == 200
     assert "is not in MLflow yet" in stack.ratchet("status")
     stack.ratchet("up")
     until(lambda: stack.tags(package.version).get("ratchet.release") == "rolled back", 60)

@@ -21,11 +21,11 @@ from tests.conftest import free_ports
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
     ports = free_ports(2)
-    with enveloped(Settings(home=tmp_path, gateway_port=ports[0], envoy_admin_port=ports[1])) as found:
-        yield found
+    with enveloped(Settings(home=tmp_path, gateway_port=ports[0], envoy_admin_port=ports[1])) as gateway:
+        yield gateway
 
 
-def ask(gateway: Gateway, times: int = 1) -> Counter[str]:
+def call(gateway: Gateway, times: int = 1) -> Counter[str]:
     url = f"{gateway.settings.gateway_url}/r/predict"
     return Counter(httpx.post(url, json={}).text for _ in range(times))
 
@@ -41,20 +41,20 @@ def test_traffic_is_split_mirrored_counted_and_turned_back(gateway: Gateway) -> 
         gateway.set_endpoints("r", {"v1-a": (a,), "v2-b": (b,)})
         until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
         split(gateway, Split({"v1-a": 100}, "v2-b", 50))
-        assert ask(gateway, 100) == {"old": 100}, "what a shadow answers is thrown away"
-        until(lambda: 25 < sum(new.asked.values()) < 75)
+        assert call(gateway, 100) == {"old": 100}, "the responses of a shadow are discarded"
+        until(lambda: 25 < sum(new.requests.values()) < 75)
         assert set(new.ids) <= set(old.ids), "a mirrored request is known by its id"
         split(gateway, Split({"v1-a": 50, "v2-b": 50}))
-        told = ask(gateway, 100)
-        assert 25 < told["new"] < 75
-        mirrored = sum(new.asked.values()) - told["new"]
-        until(lambda: gateway.get_routes().counts["r", "v2-b"].failed == told["new"] + mirrored)
+        answers = call(gateway, 100)
+        assert 25 < answers["new"] < 75
+        mirrored = sum(new.requests.values()) - answers["new"]
+        until(lambda: gateway.get_routes().counts["r", "v2-b"].failed == answers["new"] + mirrored)
         counts = gateway.get_routes().counts
-        assert (counts["r", "v1-a"].requests, counts["r", "v1-a"].failed) == (100 + told["old"], 0)
+        assert (counts["r", "v1-a"].requests, counts["r", "v1-a"].failed) == (100 + answers["old"], 0)
         split(gateway, Split({"v1-a": 100}))
         gateway.set_endpoints("r", {"v1-a": (a,)})
         until(lambda: ("r", "v2-b") not in gateway.get_routes().healthy)
-        assert ask(gateway, 20) == {"old": 20}
+        assert call(gateway, 20) == {"old": 20}
 
 
 def test_requests_under_way_are_told(gateway: Gateway) -> None:
@@ -63,7 +63,7 @@ def test_requests_under_way_are_told(gateway: Gateway) -> None:
         gateway.set_endpoints("r", {"v1-a": (a,)})
         until(lambda: gateway.get_routes().healthy.get(("r", "v1-a")))
         split(gateway, Split({"v1-a": 100}))
-        thread = threading.Thread(target=ask, args=(gateway,))
+        thread = threading.Thread(target=call, args=(gateway,))
         thread.start()
         until(lambda: gateway.get_routes().active["r", "v1-a"] == 1)
         thread.join()
@@ -77,9 +77,9 @@ def test_an_endpoint_that_dies_costs_no_request_while_another_lives(gateway: Gat
             gateway.set_endpoints("r", {"v1-a": (a, b)})
             until(lambda: len(gateway.get_routes().healthy.get(("r", "v1-a"), ())) == 2)
             split(gateway, Split({"v1-a": 100}))
-            assert set(ask(gateway, 20)) == {"one", "two"}
-        told = ask(gateway, 40)
-        assert told == {"two": 40}
+            assert set(call(gateway, 20)) == {"one", "two"}
+        answers = call(gateway, 40)
+        assert answers == {"two": 40}
         assert gateway.get_routes().counts["r", "v1-a"].failed > 0, "that it was sent again is counted"
 
 
@@ -91,21 +91,21 @@ def test_a_revision_that_dies_costs_no_request_while_another_may_answer(gateway:
             gateway.set_endpoints("r", {"v1-a": (a,), "v2-b": (b,)})
             until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
             split(gateway, wanted)
-            before = ask(gateway, 40)
+            before = call(gateway, 40)
             assert before["new"] > 8
             counted = gateway.get_routes().counts["r", "v2-b"]
             assert (counted.requests, counted.failed) == (before["new"], 0)
-        assert ask(gateway, 40) == {"old": 40}, "at once, before the gateway finds it dead"
+        assert call(gateway, 40) == {"old": 40}, "at once, before the gateway finds it dead"
         held = gateway.get_routes().counts["r", "v2-b"]
         assert held.requests >= held.failed > 0, "it is held against the revision that failed"
         until(lambda: not gateway.get_routes().healthy["r", "v2-b"])
-        assert ask(gateway, 40) == {"old": 40}, "and after it"
+        assert call(gateway, 40) == {"old": 40}, "and after it"
 
 
 def at_once(gateway: Gateway, number: int) -> Counter[str]:
     """As many callers at the same moment, each with one request."""
     with ThreadPoolExecutor(number) as pool:
-        return sum(pool.map(lambda _: ask(gateway), range(number)), Counter())
+        return sum(pool.map(lambda _: call(gateway), range(number)), Counter())
 
 
 def test_a_crowd_that_a_revision_breaks_off_is_answered_by_the_other(gateway: Gateway) -> None:
@@ -126,9 +126,9 @@ def test_another_host_of_the_revision_is_asked_before_the_other_revision(gateway
         until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {c})
         split(gateway, Split({"v1-a": 99, "v2-b": 1}))
         one.dead = True
-        told = ask(gateway, 30)
-        assert told["two"] >= 27
-        assert told["one"] == 0
+        answers = call(gateway, 30)
+        assert answers["two"] >= 27
+        assert answers["one"] == 0
 
 
 def test_a_callers_fault_is_counted_once_for_the_revision_that_it_was_meant_for(gateway: Gateway) -> None:
@@ -137,11 +137,11 @@ def test_a_callers_fault_is_counted_once_for_the_revision_that_it_was_meant_for(
         gateway.set_endpoints("r", {"v1-a": (a,), "v2-b": (b,)})
         until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
         split(gateway, Split({"v2-b": 100}, fallback="v1-a"))
-        ask(gateway, 10)
+        call(gateway, 10)
         until(lambda: gateway.get_routes().counts["r", "v2-b"] == Count(10, 0, 10))
         new.dead = True
         until(lambda: not gateway.get_routes().healthy["r", "v2-b"])
-        ask(gateway, 10)
+        call(gateway, 10)
         counted = gateway.get_routes().counts["r", "v2-b"]
         assert counted.refused <= counted.requests
 

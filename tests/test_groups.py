@@ -16,13 +16,13 @@ from ratchet.texts import TextContract
 
 
 def rows(path: Path, contract: TextContract) -> list[str | None]:
-    found = sources.read(path, contract, sources.Limits(1 << 28, 1 << 28), path.parent)
-    return list(found["group"].to_pylist())
+    rows = sources.read(path, contract, sources.Limits(1 << 28, 1 << 28), path.parent)
+    return list(rows["group"].to_pylist())
 
 
 def test_a_group_may_be_a_number_and_none_is_lost(tmp_path: Path) -> None:
-    told = {"text": ["one text", "two texts", "three"], "label": ["a", "b", "a"]}
-    pq.write_table(pa.table({**told, "group": [0, 1, None]}), tmp_path / "rows.parquet")
+    columns = {"text": ["one text", "two texts", "three"], "label": ["a", "b", "a"]}
+    pq.write_table(pa.table({**columns, "group": [0, 1, None]}), tmp_path / "rows.parquet")
     assert rows(tmp_path / "rows.parquet", TextContract()) == ["0", "1", None]
     (tmp_path / "rows.csv").write_text("text,label,group\none text,a,0\ntwo texts,b,1\nthree,a,\n")
     assert rows(tmp_path / "rows.csv", TextContract()) == ["0", "1", None]

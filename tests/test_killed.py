@@ -121,13 +121,13 @@ def callers(url: str) -> Iterator[Counter[str]]:
     seen: Counter[str] = Counter()
     over = threading.Event()
 
-    def ask() -> None:
+    def call() -> None:
         with httpx.Client(timeout=10) as client:
             while not over.wait(0.01):
                 answer = client.post(url, json={})
                 seen[answer.text if answer.status_code == 200 else f"{answer.status_code}"] += 1
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=call)
     thread.start()
     try:
         yield seen

@@ -106,17 +106,17 @@ def test_a_text_of_one_word_has_no_region_to_occlude() -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from("abcde"), min_size=3, max_size=9).map(" ".join), min_size=2, max_size=9))
-def test_a_synthesized_text_holds_no_word_of_fewer_texts_than_min_texts(found: list[str]) -> None:
-    for text in TEXT.synthesize(2, np.random.default_rng(0), np.array(found, object)).tolist():
-        rare = [w for w in text.split() if sum(w in t.split() for t in found) < TEXT.min_texts]
+def test_a_synthesized_text_holds_no_word_of_fewer_texts_than_min_texts(given: list[str]) -> None:
+    for text in TEXT.synthesize(2, np.random.default_rng(0), np.array(given, object)).tolist():
+        rare = [w for w in text.split() if sum(w in t.split() for t in given) < TEXT.min_texts]
         assert not rare or set(text.split()) <= {"hello", "world"}
 
 
 @given(texts)
-def test_a_text_is_the_same_by_json_and_by_bytes(found: list[str]) -> None:
-    array = TEXT.read(found)
-    assert array.tolist() == found
-    assert TEXT.unpack(TEXT.pack(array), len(found)).tolist() == found
+def test_a_text_is_the_same_by_json_and_by_bytes(given: list[str]) -> None:
+    array = TEXT.read(given)
+    assert array.tolist() == given
+    assert TEXT.unpack(TEXT.pack(array), len(given)).tolist() == given
 
 
 @pytest.mark.parametrize("value", [None, 7, "", "  \n", "a\0b", "\ud800", "x" * 201, ["a"], b"\xff"])
@@ -147,10 +147,10 @@ def test_no_token_holds_white_space_so_one_a_line_is_a_vocabulary(text: str) -> 
 
 
 @given(st.lists(st.sampled_from(["a b", "b c", "c", "a c d"]), min_size=1, max_size=9), st.randoms())
-def test_the_vocabulary_does_not_depend_on_the_order_of_the_texts(found: list[str], random: object) -> None:
-    mixed = list(found)
+def test_the_vocabulary_does_not_depend_on_the_order_of_the_texts(given: list[str], random: object) -> None:
+    mixed = list(given)
     random.shuffle(mixed)  # type: ignore[attr-defined]
-    assert TEXT.learn_vocabulary(np.array(found, object)) == TEXT.learn_vocabulary(np.array(mixed, object))
+    assert TEXT.learn_vocabulary(np.array(given, object)) == TEXT.learn_vocabulary(np.array(mixed, object))
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_window_with_a_number_that_is_not_finite_is_refused() -> None:
 
 def rows(values: list[float], start: datetime, gaps: frozenset[int] = frozenset()) -> pa.Table:
     kept = [(start + timedelta(hours=i), v) for i, v in enumerate(values) if i not in gaps]
-    made = {"captured_at": pa.array([at for at, _ in kept], pa.timestamp("us", tz="UTC")),
+    columns = {"captured_at": pa.array([at for at, _ in kept], pa.timestamp("us", tz="UTC")),
             "value": [v for _, v in kept], "record": [f"{i:05}" for i in range(len(kept))]}  # fmt: skip
-    return pa.table(made)
+    return pa.table(columns)
 
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -38,8 +38,8 @@ def admitted(recipe: Recipe, path: Path) -> str:
 
 
 def rows(recipe: Recipe, name: str) -> int:
-    found = table.read(ingest.lake(recipe.name) / name)
-    return 0 if found is None else found.num_rows
+    rows = table.read(ingest.lake(recipe.name) / name)
+    return 0 if rows is None else rows.num_rows
 
 
 def test_the_same_file_twice_adds_nothing(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_several_at_the_same_moment_land_it_once(small: Recipe, pictures: Pictur
         subprocess.Popen([sys.executable, "-c", LAND, str(path)], stdout=subprocess.PIPE, text=True)
         for path in paths * 3
     ]
-    told = [p.communicate()[0].strip() for p in running]
-    assert sorted(told) == ["False"] * 4 + ["True"] * 2
+    outputs = [p.communicate()[0].strip() for p in running]
+    assert sorted(outputs) == ["False"] * 4 + ["True"] * 2
     assert rows(small, "landing") == 80
 
 
@@ -78,13 +78,13 @@ def test_a_commit_happens_once_however_many_race_for_it(tmp_path: Path) -> None:
         for round_ in range(15):
             path = tmp_path / str(round_)
             done = list(pool.map(race, [(str(path), which) for which in (0, 1)] * 6))
-            found = table.read(path)
-            assert found is not None
-            assert (sum(done), found.num_rows) == (2, 20)
+            rows = table.read(path)
+            assert rows is not None
+            assert (sum(done), rows.num_rows) == (2, 20)
 
 
 def test_a_year_of_commits_stays_readable(tmp_path: Path) -> None:
-    """Delta makes a checkpoint at every hundredth commit and drops what is older than a month, unless told not to."""
+    """Delta makes a checkpoint at every hundredth commit and drops what is older than a month, unless told so."""
     path, rows = tmp_path / "t", pa.table({"a": [1]})
     for number in range(3):
         table.append(path, rows, f"land:{number}")

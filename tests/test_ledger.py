@@ -32,10 +32,10 @@ def test_the_same_seq_is_written_once(ledger: Ledger) -> None:
 
 
 def test_two_releases_of_one_recipe_never_interleave(home: Path) -> None:
-    """Of many that ask at the same moment one is taken, and the others are refused in a sentence."""
+    """Of many requests at the same moment one is accepted, and the others are refused in a sentence."""
     refused: list[Refusal] = []
 
-    def ask(number: int) -> None:
+    def request(number: int) -> None:
         package = Package("r", str(number), f"k{number}", f"r:v{number}", f"d{number}", "p")
         try:
             api.release(package, ReleasePlan(), "me", "because")
@@ -43,7 +43,7 @@ def test_two_releases_of_one_recipe_never_interleave(home: Path) -> None:
             refused.append(refusal)
 
     api.open_ledger().publish("host:a", {"attempts": {}, "endpoints": []}, time.time())
-    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    threads = [threading.Thread(target=request, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

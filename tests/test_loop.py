@@ -78,7 +78,7 @@ def test_a_loop_before_any_release_answers_through_the_gateway(stack: Running) -
     output = stack.ratchet("loop", NAME)
     assert "first release" in output
     assert f"curl -F image=@{stack.home}/example-{NAME}.png {stack.gateway}/{NAME}/classify" in output
-    answer = stack.ask()
+    answer = stack.predict()
     assert (answer.status_code, answer.headers["x-model-version"]) == (200, "1")
     assert stack.alias("champion") == "1"
 
@@ -149,7 +149,8 @@ def test_the_gateway_routes_what_callers_need_and_nothing_else(stack: Running) -
 def test_the_lineage_from_the_batch_to_the_response_holds_and_a_broken_link_is_named(stack: Running) -> None:
     output = stack.ratchet("lineage", NAME)
     assert [line.split()[0] for line in output.splitlines()] == ["holds"] * 6
-    (artifact,) = (stack.home / "mlflow" / "artifacts").rglob("model.onnx")
+    packaged = json.loads(versions(stack)["1"]["ratchet.variant"])["file"]
+    (artifact,) = (stack.home / "mlflow" / "artifacts").rglob(packaged)
     content = artifact.read_bytes()
     artifact.write_bytes(content[:-1] + b"x")
     try:
@@ -216,7 +217,7 @@ def test_a_batch_that_fails_its_suite_ends_the_run_and_the_champion_still_serves
     assert "the suite failed" in output
     assert "9 of 200" in output
     assert "for records" in output
-    assert (stack.ask().status_code, stack.champion()) == (200, "1")
+    assert (stack.predict().status_code, stack.champion()) == (200, "1")
     listed = stack.ratchet("quarantine", "list", NAME)
     assert "200 rows" in listed
     batch = listed.split()[0]
@@ -260,12 +261,12 @@ def test_with_prefect_and_mlflow_killed_a_rollback_works_and_the_aliases_follow(
         if process.is_running():
             kill(process)
     assert not responds(stack.mlflow)
-    assert stack.ask().status_code == 200
+    assert stack.predict().status_code == 200
     with load(stack.gateway) as seen:
         output = stack.ratchet("rollback", NAME, "--why", "it looked wrong")
     assert "version 1 serves after" in output
     assert seen.failed == 0, seen
-    assert stack.ask().headers["x-model-version"] == "1"
+    assert stack.predict().headers["x-model-version"] == "1"
     assert "is not in MLflow yet" in stack.ratchet("status")
     stack.ratchet("up")
     until(lambda: (stack.alias("champion"), stack.alias("previous")) == ("1", None), 30)
@@ -300,7 +301,7 @@ def test_an_alias_moved_by_hand_in_mlflow_is_followed_if_the_version_may_serve(s
     until(lambda: stack.state().phase == "idle", 60)
     move_champion(stack, "3")
     until(lambda: "not blessed" in stack.ratchet("status"), 30)
-    assert stack.ask().headers["x-model-version"] == "2"
+    assert stack.predict().headers["x-model-version"] == "2"
     move_champion(stack, "2")
     until(lambda: "not blessed" not in stack.ratchet("status"), 30)
     move_champion(stack, "1")
@@ -343,7 +344,7 @@ def test_a_release_that_is_aborted_leaves_the_champion(stack: Running) -> None:
     output, _ = started.communicate(timeout=30)
     assert "not today" in output
     assert started.returncode == 1
-    assert (stack.champion(), stack.ask().headers["x-model-version"]) == ("1", "1")
+    assert (stack.champion(), stack.predict().headers["x-model-version"]) == ("1", "1")
     until(lambda: stack.running() == ["1"], 60)
 
 
@@ -358,7 +359,7 @@ def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack:
 
     package = stack.repacked(swap, of="2")
     assert "golden input 0" in stack.release(package, ok=False)
-    assert (stack.champion(), stack.ask().headers["x-model-version"]) == ("1", "1")
+    assert (stack.champion(), stack.predict().headers["x-model-version"]) == ("1", "1")
     until(lambda: stack.running() == ["1"], 60)
     bless(stack, package)
     move_champion(stack, package.version)
@@ -370,14 +371,14 @@ def test_a_bento_that_does_not_answer_its_golden_set_never_gets_a_request(stack:
     until(lambda: stack.alias("champion") == "1", 60)
     time.sleep(5)
     assert requested() == 2, "a request by alias that failed is not repeated"
-    assert (stack.alias("champion"), stack.ask().headers["x-model-version"]) == ("1", "1")
+    assert (stack.alias("champion"), stack.predict().headers["x-model-version"]) == ("1", "1")
     until(lambda: stack.running() == ["1"], 60)
 
 
 def test_a_bento_whose_bytes_changed_after_its_digest_was_taken_never_starts(stack: Running) -> None:
     package = dataclasses.replace(stack.repacked(lambda folder: None, of="2"), digest="0" * 64)
     assert "its SHA-256 is" in stack.release(package, ok=False)
-    assert stack.ask().status_code == 200
+    assert stack.predict().status_code == 200
 
 
 def reconciled(stack: Running) -> list[str]:
@@ -425,7 +426,7 @@ def test_a_killed_flow_run_is_marked_as_crashed_and_the_next_one_continues(
     output = stack.ratchet("loop", NAME, "--epochs", "3")
     assert "is champion" in output
     assert "epoch 3/3" in output
-    assert stack.champion() == stack.ask().headers["x-model-version"]
+    assert stack.champion() == stack.predict().headers["x-model-version"]
 
 
 def test_the_same_weights_in_a_changed_service_are_released_as_a_new_package(stack: Running) -> None:
@@ -437,7 +438,7 @@ def test_the_same_weights_in_a_changed_service_are_released_as_a_new_package(sta
     after = stack.state().champion
     assert after
     assert (after.version, after.key == before.key) == (before.version, False)
-    assert stack.ask().headers["x-bento"] == after.tag
+    assert stack.predict().headers["x-bento"] == after.tag
     until(lambda: stack.running() == [after.version], 60)
     assert "nothing new" in stack.ratchet("loop", NAME, "--epochs", "3")
 

@@ -135,8 +135,8 @@ def test_events_come_back_from_the_ledger_as_they_went(history: list[Event]) -> 
         assert event_codec.from_body(kind, body, event.at) == event
 
 
-def through(state: State, *made: Event) -> State:
-    for event in made:
+def through(state: State, *events: Event) -> State:
+    for event in events:
         state = step(state, event)[0]
     return state
 
@@ -182,11 +182,11 @@ def test_a_second_release_is_refused_while_one_is_under_way_or_bakes() -> None:
         state = through(state, *(Passed(2, n, PASS) for n in range(3)), Promoted(2, "2"))
 
 
-def test_the_champions_own_package_is_refused_and_a_mended_one_is_not() -> None:
+def test_the_champions_own_package_is_refused_and_a_rebuilt_one_is_not() -> None:
     state = promoted(State(), "1")
     assert machine.refusal(state, replace(requested("2"), package=replace(package("2"), key="key1")))
-    mended = replace(package("1"), key="other", tag="r:v1-other")
-    assert machine.refusal(state, replace(requested("1"), package=mended)) is None
+    rebuilt = replace(package("1"), key="other", tag="r:v1-other")
+    assert machine.refusal(state, replace(requested("1"), package=rebuilt)) is None
 
 
 def test_a_version_whose_requests_the_other_answers_does_not_pass_for_well() -> None:
@@ -197,9 +197,9 @@ def test_a_version_whose_requests_the_other_answers_does_not_pass_for_well() -> 
         assert on_fallback(state, replace(fleet(), healthy=hangs)) == served
         assert not on_fallback(state, replace(fleet(), healthy=stalls)), "then it is not this version's fault alone"
     for state in (at_half, baking):
-        found = next_event(state, replace(fleet(), fallback_seconds=6.0), PASS, None, 1e9)
-        assert isinstance(found, Failed)
-        assert "healthy on no host for 6 s" in found.why
+        event = next_event(state, replace(fleet(), fallback_seconds=6.0), PASS, None, 1e9)
+        assert isinstance(event, Failed)
+        assert "healthy on no host for 6 s" in event.why
 
 
 def test_who_is_refused_is_told_what_to_do_in_that_very_phase() -> None:
@@ -374,12 +374,12 @@ def test_what_a_killed_supervisord_left_behind_does_not_make_a_new_process_a_dea
     assert next_event(state, fleet(left, *new, hosts=frozenset("a")), PASS, None, 1.0) == Passed(2, 0, PASS, 1.0)
 
 
-def test_a_mended_package_that_fails_says_nothing_of_the_version_that_serves() -> None:
+def test_a_rebuilt_package_that_fails_says_nothing_about_the_version_that_serves() -> None:
     state = promoted(State(), "1")
-    mended = replace(package("1"), key="mended", tag="r:v1-mended")
-    asked = replace(requested("1", plan=PLAN), package=mended)
-    failed = through(state, asked, Healthy(2, {"a": 1.0}), Failed(2, "it is bad"))
-    assert failed.rolled_back == {"v1-mended"}
+    rebuilt = replace(package("1"), key="rebuilt", tag="r:v1-rebuilt")
+    request = replace(requested("1", plan=PLAN), package=rebuilt)
+    failed = through(state, request, Healthy(2, {"a": 1.0}), Failed(2, "it is bad"))
+    assert failed.rolled_back == {"v1-rebuilt"}
     assert failed.outcomes == state.outcomes
 
 
@@ -404,7 +404,7 @@ hosts = st.sampled_from(HOSTS)
 class ASimulatedFleet(RuleBasedStateMachine):
     """Hosts and a gateway under the real machine and the real plans; anything may die at any time.
 
-    Hosts and the controller each work from what the other last told, which may be old.
+    Hosts and the controller each work from what the other reported last, which may be old.
     """
 
     @initialize()
@@ -412,7 +412,7 @@ class ASimulatedFleet(RuleBasedStateMachine):
         self.state = State()
         self.revisions: dict[tuple[str, str, int], Endpoint] = {}
         self.split, self.addresses = Split(), dict[str, tuple[HostPort, ...]]()
-        self.told: dict[str, tuple[int, tuple[Endpoint, ...]]] = {}
+        self.reported: dict[str, tuple[int, tuple[Endpoint, ...]]] = {}
         self.known: dict[str, tuple[State, dict[str, tuple[HostPort, ...]]]] = {}
         self.gone: set[str] = set()
         self.now, self.port = 0.0, 3100
@@ -428,9 +428,9 @@ class ASimulatedFleet(RuleBasedStateMachine):
                 self.shown.add(self.state.challenger.revision)
             self.state = step(self.state, event)[0]
 
-    @rule(version=versions, plan=plans, asked=st.sets(hosts, min_size=1))
-    def somebody_releases(self, version: str, plan: ReleasePlan, asked: set[str]) -> None:
-        self.enter(replace(requested(version, "release", True, plan, self.now), hosts=tuple(sorted(asked))))
+    @rule(version=versions, plan=plans, chosen=st.sets(hosts, min_size=1))
+    def somebody_releases(self, version: str, plan: ReleasePlan, chosen: set[str]) -> None:
+        self.enter(replace(requested(version, "release", True, plan, self.now), hosts=tuple(sorted(chosen))))
 
     @rule()
     def somebody_rolls_back(self) -> None:
@@ -502,8 +502,10 @@ class ASimulatedFleet(RuleBasedStateMachine):
         there = {a.gpu for a in self.find(host, wanted.revision)}
         for gpu in [g for g in GPUS[host] if g not in there]:
             self.port += 1
-            made = Endpoint("r", wanted.revision, host, "127.0.0.1", self.port, "starting", False, self.now, gpu=gpu)
-            self.revisions[host, wanted.revision, self.port] = made
+            endpoint = Endpoint(
+                "r", wanted.revision, host, "127.0.0.1", self.port, "starting", False, self.now, gpu=gpu
+            )
+            self.revisions[host, wanted.revision, self.port] = endpoint
 
     @rule()
     def become_ready(self) -> None:
@@ -535,7 +537,7 @@ class ASimulatedFleet(RuleBasedStateMachine):
                         self.ends(self.revisions.pop(key))
                 case reconcile.EndOrphan(a):
                     self.ends(self.revisions.pop((host, a.revision, a.port)))
-        self.told[host] = (state.attempt, tuple(a for k, a in self.revisions.items() if k[0] == host))
+        self.reported[host] = (state.attempt, tuple(a for k, a in self.revisions.items() if k[0] == host))
 
     def ends(self, a: Endpoint) -> None:
         if self.gateway and self.split.weights.get(a.revision):
@@ -569,11 +571,11 @@ class ASimulatedFleet(RuleBasedStateMachine):
                     self.split, self.addresses = Split(), {}
 
     def fleet(self) -> Fleet:
-        living = frozenset(h for h in self.told if h not in self.gone)
-        revisions = tuple(a for h in living for a in self.told[h][1])
+        living = frozenset(h for h in self.reported if h not in self.gone)
+        revisions = tuple(a for h in living for a in self.reported[h][1])
         up = {a.host_port for k, a in self.revisions.items() if a.ready and k[0] not in self.gone}
         healthy = {name: frozenset(addresses) & up for name, addresses in self.addresses.items()}
-        current = frozenset(h for h in living if self.told[h][0] == self.state.attempt)
+        current = frozenset(h for h in living if self.reported[h][0] == self.state.attempt)
         return Fleet(revisions, living, current, self.gateway, self.split, self.addresses, healthy, {})
 
     @invariant()

@@ -184,9 +184,7 @@ def test_a_machine_that_is_cut_off_is_left_out_and_serves_again_when_it_is_back(
         assert seen.failed == failed, "once it is left out, no request is sent there"
         lost.cable("up")
         until(lambda: lost.name in fleet.serving(), 60)
-    print(
-        f"a machine was cut off: callers saw {dict(seen.codes)}, and were without an answer for {seen.outage:.1f} s at most"
-    )
+    print(f"a machine was cut off: callers saw {dict(seen.codes)}, without an answer for at most {seen.outage:.1f} s")
     assert seen.failed <= 4, "at most the requests in flight on it"
 
 

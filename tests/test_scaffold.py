@@ -57,9 +57,9 @@ def series(folder: Path) -> Path:
     return folder / "hours.csv.gz"
 
 
-@pytest.mark.parametrize(("kind", "made"), [("image", images), ("text", texts), ("series", series)])
-def test_a_scaffolded_recipe_is_one_that_its_own_data_passes(kind: str, made: object, own: Path) -> None:
-    source = made(own)  # type: ignore[operator]
+@pytest.mark.parametrize(("kind", "write"), [("image", images), ("text", texts), ("series", series)])
+def test_a_scaffolded_recipe_is_one_that_its_own_data_passes(kind: str, write: object, own: Path) -> None:
+    source = write(own)  # type: ignore[operator]
     written = scaffold("my-own", kind, source)
     assert written.refused == 0
     assert "my-own" in recipes.names()

@@ -135,7 +135,7 @@ def test_the_chosen_variant_is_evaluated_packaged_and_served(stack: Running) -> 
     assert after
     assert (after.version, after.key == before.key) == (before.version, False)
     assert "the int8 variant" in stack.ratchet("lineage", NAME)
-    assert stack.ask().json()["model_version"] == before.version
+    assert stack.predict().json()["model_version"] == before.version
     assert "nothing new" in stack.ratchet("loop", NAME, "--trials", "3")
 
 

@@ -113,7 +113,7 @@ def npy_claiming(shape: str) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
 
 
-def bombs(folder: Path) -> dict[str, Path]:
+def write_bombs(folder: Path) -> dict[str, Path]:
     """Small files that claim, or unpack to, gigabytes."""
     (folder / "gz").write_bytes(gzip.compress(struct.pack(">HBBIII", 0, 8, 3, 4_000_000, 28, 28) + bytes(1 << 30), 1))
     (folder / "idx").write_bytes(struct.pack(">HBBIII", 0, 8, 3, 0xFFFFFFFF, 0xFFFF, 0xFFFF) + bytes(100))
@@ -142,17 +142,17 @@ except Refusal as refusal:
 
 
 @pytest.fixture(scope="module")
-def bombs_made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return bombs(tmp_path_factory.mktemp("bombs"))
+def bombs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_bombs(tmp_path_factory.mktemp("bombs"))
 
 
 @pytest.mark.parametrize("name", ["gz", "idx", "npz", "lie", "parquet"])
-def test_a_bomb_costs_no_more_than_the_setting(name: str, bombs_made: dict[str, Path], tmp_path: Path) -> None:
+def test_a_bomb_costs_no_more_than_the_setting(name: str, bombs: dict[str, Path], tmp_path: Path) -> None:
     # From a small process: a child's peak counts what it was forked from.
-    command = [sys.executable, "-c", MEASURE, str(bombs_made[name]), str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert told, "the bomb was read as if it were data"
-    assert int(told.split()[0]) < 256 + 300, "size_mb: the setting, and what the bare reader takes"
+    command = [sys.executable, "-c", MEASURE, str(bombs[name]), str(tmp_path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output, "the bomb was read as if it were data"
+    assert int(output.split()[0]) < 256 + 300, "size_mb: the setting, and what the bare reader takes"
     assert sum(p.stat().st_size for p in tmp_path.rglob("*")) <= 64 << 20
 
 

@@ -37,10 +37,10 @@ def variant(name: str, outcome: Outcome) -> Variant:
 def test_the_fastest_variant_that_is_no_worse_is_packaged(
     others: list[tuple[Outcome, float | None, float]], full: float | None
 ) -> None:
-    made = [variant(FULL, "passed"), *(variant(f"int{n}", outcome) for n, (outcome, _, _) in enumerate(others))]
+    variants_ = [variant(FULL, "passed"), *(variant(f"int{n}", outcome) for n, (outcome, _, _) in enumerate(others))]
     timings = {f"int{n}": Timing(ms, off) for n, (_, ms, off) in enumerate(others) if ms is not None}
     timings |= {FULL: Timing(full, 0.0)} if full else {}
-    result = choose(made, timings, "host-a", 0.001)
+    result = choose(variants_, timings, "host-a", 0.001)
     (packaged,) = [v for v in result if v.packaged]
     assert packaged.check.outcome == "passed"
     passing = [v.latency_ms for v in result if v.check.outcome == "passed" and v.latency_ms and v.name != FULL]

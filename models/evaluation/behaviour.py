@@ -53,7 +53,7 @@ def follows_level(before: np.ndarray, after: np.ndarray, shift: float, minimum: 
 def _share(name: str, holds: np.ndarray, minimum: float, what: str) -> Check:
     value = float(holds.mean())
     outcome: Outcome = "passed" if value >= minimum else "failed"
-    detail = f"{value:.2%} of {len(holds)} {what}, required are {minimum:.0%}"
+    detail = f"{value:.2%} of {len(holds)} {what}; at least {minimum:.0%} must"
     return Check(name, value, minimum, outcome, detail, *interval(value, len(holds)))
 
 

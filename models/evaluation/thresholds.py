@@ -14,7 +14,7 @@ from ratchet.types import Check, Outcome, Role
 
 def finite(outputs: np.ndarray) -> Check:
     bad = int((~np.isfinite(outputs)).any(axis=1).sum()) if outputs.ndim == 2 and len(outputs) else -1
-    detail = f"{bad} outputs are not finite" if bad >= 0 else "there are no outputs"
+    detail = "every output is finite" if bad == 0 else "there are no outputs" if bad < 0 else f"{bad} are not finite"
     return Check("finite outputs", float(bad), 0.0, "passed" if bad == 0 else "failed", detail)
 
 
