@@ -60,27 +60,24 @@ def show(recipe: str, batch: str, lines: int, as_json: bool) -> None:
         click.echo(f"and {len(rows) - lines} more; -n {len(rows)} shows all")
 
 
-@command.command("admit")
-@click.argument("recipe")
-@click.argument("batch")
-@why_required
-def admit(recipe: str, batch: str, why: str) -> None:
-    """Admit BATCH although its suite failed, as a new version of the records."""
-    from ratchet.lake import quarantine
-    from releases.api import person
+def _decision(name: str, result: str, help: str) -> None:
+    """Adds a command that decides about a batch."""
 
-    rows = quarantine.admit(_home(recipe), batch, person(), why)
-    click.echo(f"batch {batch}: {rows} records admitted; the next run trains on them")
+    @command.command(name, help=help)
+    @click.argument("recipe")
+    @click.argument("batch")
+    @why_required
+    def decide(recipe: str, batch: str, why: str) -> None:
+        from ratchet.lake import quarantine
+        from releases.api import person
+
+        decision = {"admit": quarantine.admit, "drop": quarantine.drop}[name]
+        click.echo(f"batch {batch}: {decision(_home(recipe), batch, person(), why)} {result}")
 
 
-@command.command("drop")
-@click.argument("recipe")
-@click.argument("batch")
-@why_required
-def drop(recipe: str, batch: str, why: str) -> None:
-    """Remove BATCH from quarantine; older versions of the table still hold it."""
-    from ratchet.lake import quarantine
-    from releases.api import person
-
-    rows = quarantine.drop(_home(recipe), batch, person(), why)
-    click.echo(f"batch {batch}: {rows} rows dropped")
+_decision(
+    "admit",
+    "records admitted; the next run trains on them",
+    "Admit BATCH although its suite failed, as a new version of the records.",
+)
+_decision("drop", "rows dropped", "Remove BATCH from quarantine; older versions of the table still hold it.")

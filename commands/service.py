@@ -13,6 +13,28 @@ import click
 
 from ratchet.settings import ROOT, settings
 
+# A oneshot unit keeps what it started: Ratchet's supervisor and its children run on after `up` has ended.
+_UNIT = """\
+[Unit]
+Description=Ratchet
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+User={user}
+WorkingDirectory={root}
+{environment}
+ExecStart={program} up
+ExecStop={program} down
+TimeoutStartSec=600
+TimeoutStopSec=180
+
+[Install]
+WantedBy=multi-user.target
+"""
+
 
 @click.command("service")
 def command() -> None:
@@ -30,30 +52,9 @@ def command() -> None:
     environment = {**public, "RATCHET_HOME": str(settings().home), "PATH": os.environ.get("PATH", "")}
     variables = [f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(environment.items())]
     notes = [f"# {name} holds a password: put it into this file, with mode 600" for name in sorted(secret)]
-    lines = [
-        "[Unit]",
-        "Description=Ratchet",
-        "After=network-online.target",
-        "Wants=network-online.target",
-        "",
-        "[Service]",
-        "Type=oneshot",
-        "RemainAfterExit=yes",
-        f"User={getpass.getuser()}",
-        f"WorkingDirectory={ROOT}",
-        *variables,
-        *notes,
-        *(["EnvironmentFile=/etc/ratchet.env"] if secret else []),
-        # A oneshot unit keeps what it started: Ratchet's supervisor and its children run on after `up` has ended.
-        f"ExecStart={program} up",
-        f"ExecStop={program} down",
-        "TimeoutStartSec=600",
-        "TimeoutStopSec=180",
-        "",
-        "[Install]",
-        "WantedBy=multi-user.target",
-    ]
-    click.echo("\n".join(lines))
+    private = ["EnvironmentFile=/etc/ratchet.env"] if secret else []
+    own_lines = "\n".join([*variables, *notes, *private])
+    click.echo(_UNIT.format(user=getpass.getuser(), root=ROOT, program=program, environment=own_lines), nl=False)
 
 
 def _quoted(text: str) -> str:

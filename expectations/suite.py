@@ -27,27 +27,15 @@ def suite(recipe: Recipe) -> tuple[Expectation, ...]:
     """Schema, row count, properties of the inputs, labels and their balance, duplicates, age."""
     limits, known = recipe.suite, list(columns(recipe))
     own = {"image": _images, "text": _texts, "series": _series}[recipe.contract.kind](recipe)
+    rows, age = limits.min_rows, limits.max_age_days
+    schema = {"column_set": known, "exact_match": True}
     return (
-        Expectation(
-            "ExpectTableColumnsToMatchSet", {"column_set": known, "exact_match": True}, "the columns are known"
-        ),
-        Expectation(
-            "ExpectTableRowCountToBeBetween", {"min_value": limits.min_rows}, f"at least {limits.min_rows} rows"
-        ),
+        Expectation("ExpectTableColumnsToMatchSet", schema, "the columns are known"),
+        Expectation("ExpectTableRowCountToBeBetween", {"min_value": rows}, f"at least {rows} rows"),
         *own,
         *(_labels(recipe) if recipe.classes else ()),
-        Expectation(
-            "ExpectColumnMeanToBeBetween",
-            {"column": "duplicate", "max_value": limits.max_duplicates},
-            f"at most {limits.max_duplicates:.0%} duplicates",
-            "duplicate",
-        ),
-        Expectation(
-            "ExpectColumnValuesToBeBetween",
-            {"column": "age_days", "min_value": -1, "max_value": limits.max_age_days},
-            f"captured in the last {limits.max_age_days:g} days, and not in the future",
-            "age_days",
-        ),
+        _mean("duplicate", limits.max_duplicates, f"at most {limits.max_duplicates:.0%} duplicates"),
+        _values("age_days", f"captured in the last {age:g} days, and not in the future", min_value=-1, max_value=age),
     )
 
 
@@ -59,12 +47,7 @@ def _images(recipe: Recipe) -> tuple[Expectation, ...]:
         _between("width", contract.width, contract.width),
         _between("minimum", contract.low, contract.high),
         _between("maximum", contract.low, contract.high),
-        Expectation(
-            "ExpectColumnValuesToBeBetween",
-            {"column": "deviation", "min_value": 0, "strict_min": True},
-            "no blank or constant image",
-            "deviation",
-        ),
+        _values("deviation", "no blank or constant image", min_value=0, strict_min=True),
     )
 
 
@@ -73,54 +56,41 @@ def _texts(recipe: Recipe) -> tuple[Expectation, ...]:
     assert isinstance(contract, TextContract)
     return (
         _between("characters", 1, contract.max_characters),
-        Expectation("ExpectColumnValuesToBeBetween", {"column": "words", "min_value": 1}, "at least one word", "words"),
-        Expectation(
-            "ExpectColumnMeanToBeBetween",
-            {"column": "unprintable", "max_value": 0.01},
-            "at most 1% of the characters are unprintable",
-            "unprintable",
-        ),
+        _values("words", "at least one word", min_value=1),
+        _mean("unprintable", 0.01, "at most 1% of the characters are unprintable"),
     )
 
 
 def _series(recipe: Recipe) -> tuple[Expectation, ...]:
-    contract = recipe.contract
+    contract, gaps = recipe.contract, recipe.suite.max_gaps
     assert isinstance(contract, SeriesContract)
+    says = f"one value every {contract.step} s, with at most {gaps:.0%} exceptions"
     return (
         _between("value", contract.low, contract.high),
-        Expectation(
-            "ExpectColumnValuesToBeBetween",
-            {"column": "steps_after", "min_value": 1, "max_value": 1, "mostly": 1 - recipe.suite.max_gaps},
-            f"one value every {contract.step} s, with at most {recipe.suite.max_gaps:.0%} exceptions",
-            "steps_after",
-        ),
+        _values("steps_after", says, min_value=1, max_value=1, mostly=1 - gaps),
     )
 
 
 def _labels(recipe: Recipe) -> tuple[Expectation, ...]:
-    labels, limits = list(range(len(recipe.classes))), recipe.suite
+    count, share = len(recipe.classes), recipe.suite.min_class_share
+    known = {"column": "label", "value_set": list(range(count))}
+    complete = {"column": "label", "min_value": count, "max_value": count}
+    balanced = {"column": "class_share", "min_value": share}
+    rarest = f"the rarest class has at least {share:.0%} of the rows"
     return (
-        Expectation(
-            "ExpectColumnValuesToBeInSet",
-            {"column": "label", "value_set": labels},
-            f"one of {len(labels)} labels",
-            "label",
-        ),
-        Expectation(
-            "ExpectColumnUniqueValueCountToBeBetween",
-            {"column": "label", "min_value": len(labels), "max_value": len(labels)},
-            f"all {len(labels)} classes are present",
-            "label",
-        ),
-        Expectation(
-            "ExpectColumnMinToBeBetween",
-            {"column": "class_share", "min_value": limits.min_class_share},
-            f"the rarest class has at least {limits.min_class_share:.0%} of the rows",
-            "class_share",
-        ),
+        Expectation("ExpectColumnValuesToBeInSet", known, f"one of {count} labels", "label"),
+        Expectation("ExpectColumnUniqueValueCountToBeBetween", complete, f"all {count} classes are present", "label"),
+        Expectation("ExpectColumnMinToBeBetween", balanced, rarest, "class_share"),
     )
 
 
 def _between(column: str, low: float, high: float) -> Expectation:
-    arguments = {"column": column, "min_value": low, "max_value": high}
-    return Expectation("ExpectColumnValuesToBeBetween", arguments, f"{low}..{high}", column)
+    return _values(column, f"{low}..{high}", min_value=low, max_value=high)
+
+
+def _values(column: str, says: str, **limits: float) -> Expectation:
+    return Expectation("ExpectColumnValuesToBeBetween", {"column": column, **limits}, says, column)
+
+
+def _mean(column: str, maximum: float, says: str) -> Expectation:
+    return Expectation("ExpectColumnMeanToBeBetween", {"column": column, "max_value": maximum}, says, column)

@@ -79,17 +79,7 @@ def validate(name: str) -> Snapshot:
 
 
 def _publish_suite(name: str, result: SuiteResult) -> None:
-    rows = [
-        {
-            "expectation": expectation.name,
-            "column": expectation.column,
-            "expected": expectation.limit,
-            "observed": expectation.observed,
-            "passed": expectation.passed,
-            "records": ", ".join(record[:12] for record in expectation.records),
-        }
-        for expectation in result.expectations
-    ]
+    rows = [to_json(expectation) for expectation in result.expectations]
     outcome = "admitted" if result.passed else result.why
     create_table_artifact(rows, key=f"suite-{name}", description=f"Batch {result.batch}: {outcome}")
 
@@ -217,17 +207,11 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
 
 
 def _publish_report(name: str, report: EvaluationReport) -> None:
-    rows = [
-        {
-            "check": check.name,
-            "outcome": check.outcome,
-            "value": check.value,
-            "threshold": check.threshold,
-            "detail": check.detail,
-        }
-        for check in report.checks
-    ]
-    create_table_artifact(rows, key=f"evaluation-{name}", description=f"Version {report.version}: {report.why}")
+    create_table_artifact(
+        [to_json(check) for check in report.checks],
+        key=f"evaluation-{name}",
+        description=f"Version {report.version}: {report.why}",
+    )
     for check in report.checks:
         log.info("%s: %s (%s)", check.name, check.outcome, check.detail)
 
@@ -328,17 +312,12 @@ def _warm_runs(package: Package, hosts: tuple[str, ...]) -> Iterator[None]:
 def _publish_release(package: Package) -> None:
     """The release so far as an artifact: each event with its checks and the split after it."""
     release = history.release(api.open_ledger().read(package.recipe), package.version)
-    rows = [
-        {
-            "at": datetime.fromtimestamp(event["at"], UTC).isoformat(" ", "seconds"),
-            "event": event["event"],
-            "who": event["who"],
-            "traffic": str(from_json(Split, event["split"])),
-            "checks": "; ".join(f"{c['name']} {c['outcome']}: {c['detail']}" for c in event.get("checks", ())),
-            "why": event.get("why", ""),
-        }
-        for event in release["events"]
-    ]
+    rows = []
+    for event in release["events"]:
+        at, traffic = datetime.fromtimestamp(event["at"], UTC), str(from_json(Split, event["split"]))
+        checks = "; ".join(f"{c['name']} {c['outcome']}: {c['detail']}" for c in event.get("checks", ()))
+        row = {"at": at.isoformat(" ", "seconds"), "event": event["event"], "who": event["who"]}
+        rows.append({**row, "traffic": traffic, "checks": checks, "why": event.get("why", "")})
     description = f"The release of version {package.version}"
     create_table_artifact(rows, key=f"release-{package.recipe}", description=description)
 

@@ -61,14 +61,8 @@ class _Job:
 
 def key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
     """What makes a candidate a new one: snapshot, parameters, recipe version, and `train.VERSION`."""
-    return memo.key(
-        "train",
-        train.VERSION,
-        recipe=recipe.name,
-        recipe_version=recipe.version,
-        snapshot=snapshot.fingerprint,
-        training=json.loads(json.dumps(asdict(training))),
-    )
+    own = {"recipe": recipe.name, "recipe_version": recipe.version, "snapshot": snapshot.fingerprint}
+    return memo.key("train", train.VERSION, **own, training=json.loads(json.dumps(asdict(training))))
 
 
 def folder(recipe: Recipe, training: Training, snapshot: Snapshot) -> Path:

@@ -61,19 +61,10 @@ def evaluate(
             bins = reliability(benchmark.targets, own)
         return report(recipe.name, candidate.version, champion, fingerprint, results, bins)
 
+    model = {"version": candidate.version, "weights": candidate.weights, "onnx": candidate.packaged}
+    compared = {"champion": champion, "best": best, "benchmark": fingerprint}
     criteria = {**asdict(recipe.criteria), "memory": recipe.memory_mb, "shown": recipe.show_inputs}
-    key = memo.key(
-        "evaluate",
-        VERSION,
-        recipe=recipe.name,
-        version=candidate.version,
-        weights=candidate.weights,
-        onnx=candidate.packaged,
-        champion=champion,
-        best=best,
-        benchmark=fingerprint,
-        criteria=criteria,
-    )
+    key = memo.key("evaluate", VERSION, recipe=recipe.name, **model, **compared, criteria=criteria)
     # A busy moment of the machine must not reject a candidate for good.
     result, _ = memo.run(
         key, EvaluationReport, work, source=headline, valid=lambda r: not cost.should_measure_again(r.checks)

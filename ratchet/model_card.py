@@ -39,33 +39,20 @@ def render(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] = 
         "classes": list(recipe.classes),
         "contract": recipe.contract.to_json(),
     }
+    training = {**to_json(candidate), "siblings": []}
+    if sources.siblings:
+        training["siblings"] = [_sibling(each) for each in (candidate, *sources.siblings)]
     data = {
-        "snapshot": to_json(candidate.snapshot),
+        "snapshot": training.pop("snapshot"),
         "suites": [to_json(suite) for suite in sources.suites],
         "drift": [to_json(drift) for drift in sources.drift],
-    }
-    training = {
-        "family": candidate.family,
-        "parameters": dict(candidate.parameters),
-        "metrics": dict(candidate.metrics),
-        "history": [dict(epoch) for epoch in candidate.history],
-        "confusion": [list(row) for row in candidate.confusion],
-        "seconds": candidate.seconds,
-        "run": candidate.run_id,
-        "weights_sha256": candidate.weights,
-        "onnx_sha256": candidate.onnx,
-        "vocabulary_sha256": candidate.vocabulary,
-        "machine": candidate.machine,
-        "siblings": [_sibling(c) for c in (candidate, *sources.siblings)] if sources.siblings else [],
-        "commit": candidate.commit,
-        "lock_sha256": candidate.lock,
     }
     return {
         "format": FORMAT,
         "model": model,
         "data": data,
         "training": training,
-        "variants": [to_json(variant) for variant in candidate.variants],
+        "variants": training.pop("variants"),
         "evaluation": to_json(sources.report),
         "explanations": [dict(explanation) for explanation in explanations],
         "mlflow_url": sources.mlflow_url,
@@ -129,7 +116,7 @@ def markdown(card: Card, release: Card | None = None) -> str:
         f"`{snapshot['fingerprint'][:16]}`.",
         "",
         f"**Training.** {training['family']}, {training['seconds']:.0f} s, {tested}, weights "
-        f"`{training['weights_sha256'][:16]}`.",
+        f"`{training['weights'][:16]}`.",
         "",
         *_variants(card["variants"]),
         f"**Reproduce.** `ratchet reproduce {model['recipe']} {model['version']}` trains it again and compares.",

@@ -8,7 +8,7 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout: where prefect.yaml, uv.lock and the rooms are."""
 
 
-_ADDRESS = r"^(\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$"
+_IP = r"^(\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$"
+_Address = Annotated[str, Field(pattern=_IP, examples=["192.168.1.7"])]
+_Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 def url_of(address: str, port: int) -> str:
@@ -35,10 +37,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RATCHET_", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(ROOT / ".ratchet", description="Where all state lives.")
-    prefect_port: int = Field(4200, ge=1, le=65535, description="The Prefect server and its UI.")
-    mlflow_port: int = Field(5000, ge=1, le=65535, description="The MLflow server and its UI.")
-    gateway_port: int = Field(8080, ge=1, le=65535, description="The gateway, which callers send requests to.")
-    envoy_admin_port: int = Field(9901, ge=1, le=65535, description="Envoy's admin interface.")
+    prefect_port: _Port = Field(4200, description="The Prefect server and its UI.")
+    mlflow_port: _Port = Field(5000, description="The MLflow server and its UI.")
+    gateway_port: _Port = Field(8080, description="The gateway, which callers send requests to.")
+    envoy_admin_port: _Port = Field(9901, description="Envoy's admin interface.")
     bento_ports: str = Field("3100-3199", pattern=r"^\d+-\d+$", examples=["3100-3199"], description="Ports for bentos.")
     host_name: str = Field(
         default_factory=lambda: socket.gethostname().lower(),
@@ -46,35 +48,17 @@ class Settings(BaseSettings):
         examples=["gpu-2"],
         description="This host's name; its work queue on the pool `gpu` is named after it.",
     )
-    address: str = Field(
-        "127.0.0.1",
-        pattern=_ADDRESS,
-        examples=["192.168.1.7"],
-        description="The address at which the gateway reaches this host's bentos.",
-    )
-    device: Literal["cpu", "gpu"] = Field(
-        "cpu", description="The device that bentos run on here; a missing GPU is an error."
-    )
+    address: _Address = Field("127.0.0.1", description="The address at which the gateway reaches this host's bentos.")
+    device: Literal["cpu", "gpu"] = Field("cpu", description="What bentos run on here; a missing GPU is an error.")
     gpus: str = Field(
         "",
         pattern=r"^$|^\d+(,\d+)*$",
         examples=["0,1"],
         description="The GPUs for bentos, one process per revision on each; empty means all if the device is `gpu`.",
     )
-    memory_mb: int = Field(
-        0, ge=0, description="Memory for all bentos, on each GPU or on a host without one; 0 is no limit."
-    )
-    gateway_listen: str = Field(
-        "127.0.0.1",
-        pattern=_ADDRESS,
-        examples=["192.168.1.7"],
-        description="The address at which callers reach the gateway.",
-    )
-    servers_listen: str = Field(
-        "127.0.0.1",
-        pattern=_ADDRESS,
-        description="The address at which other machines reach Prefect and MLflow, on a private network.",
-    )
+    memory_mb: int = Field(0, ge=0, description="Memory of all bentos, on each GPU or without one; 0 is no limit.")
+    gateway_listen: _Address = Field("127.0.0.1", description="The address at which callers reach the gateway.")
+    servers_listen: _Address = Field("127.0.0.1", description="The private address of Prefect and MLflow.")
     recipes: str = Field("", description=f"More recipe folders, separated by `{os.pathsep}`.")
     prefect_at: str = Field("", description="URL of the Prefect server; empty means on this machine.")
     mlflow_at: str = Field("", description="URL of the MLflow server; empty means on this machine.")
@@ -88,15 +72,9 @@ class Settings(BaseSettings):
     ingest_disk_mb: int = Field(1024, ge=1, description="Disk limit for reading one source, and its size limit.")
     tick_seconds: float = Field(0.5, gt=0, description="Seconds between two ticks of the controller.")
     warm_seconds: float = Field(300, gt=0, description="Time limit in seconds for a bento to become ready on one host.")
-    dask_address: str = Field(
-        "", description="A Dask cluster that trains families in parallel; its workers share this home."
-    )
-    ray_address: str = Field(
-        "", description="A Ray cluster that trains families in parallel; its workers share this home."
-    )
-    benchmark_host: str = Field(
-        "", description="The host that runs the latency benchmark of a model's variants; empty means the first."
-    )
+    dask_address: str = Field("", description="A Dask cluster that trains families; its workers share this home.")
+    ray_address: str = Field("", description="A Ray cluster that trains families; its workers share this home.")
+    benchmark_host: str = Field("", description="The host that measures variants; empty means the first by name.")
     shift_seconds: float = Field(30, gt=0, description="Time limit in seconds for the gateway to apply a new split.")
     start_seconds: float = Field(180, gt=0, description="Time limit in seconds for a process to become healthy.")
 

@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -160,7 +160,7 @@ class Host:
                 gpu = processes.environment(process, _GPU) or ""
                 port = int(processes.environment(process, _PORT) or 0)
                 orphans.setdefault((name, gpu, port), []).append(process.pid)
-        endpoints = []
+        endpoints, here = [], (self.settings.host_name, self.settings.address)
         for placement in self._placements():
             recipe, revision = placement.package.recipe, placement.package.revision
             for gpu, port in placement.ports.items():
@@ -168,38 +168,19 @@ class Host:
                 lost = orphans.pop((placement.name, gpu, port), [])
                 state = "orphan" if lost else program.state if program else "stopped"
                 pids = tuple(lost) or ((program.pid,) if program else ())
-                endpoints.append(self._endpoint(recipe, revision, gpu, port, state, pids, survey))
+                endpoints.append(Endpoint(recipe, revision, *here, port, state, False, pids=pids, gpu=gpu))
         for (name, gpu, port), lost in orphans.items():
             # Its file was written again for another port. A recipe's name may hold a hyphen, a version may not.
             recipe, _, suffix = name.removeprefix("bento-").rpartition("-v")
-            endpoints.append(self._endpoint(recipe, f"v{suffix}", gpu, port, "orphan", tuple(lost), survey))
-        return endpoints
+            endpoints.append(Endpoint(recipe, f"v{suffix}", *here, port, "orphan", False, pids=tuple(lost), gpu=gpu))
+        return [self._observed(endpoint, survey) for endpoint in endpoints]
 
-    def _endpoint(
-        self,
-        recipe: str,
-        revision: str,
-        gpu: str,
-        port: int,
-        state: str,
-        pids: tuple[int, ...],
-        survey: processes.Survey,
-    ) -> Endpoint:
-        ready, fault = self.health(recipe, port) if state in ("running", "starting", "orphan") else (False, "")
-        return Endpoint(
-            recipe,
-            revision,
-            self.settings.host_name,
-            self.settings.address,
-            port,
-            state,
-            ready,
-            since=survey.youngest(pids),
-            fault=fault,
-            pids=pids,
-            gpu=gpu,
-            workers=survey.descendants(pids),
-        )
+    def _observed(self, endpoint: Endpoint, survey: processes.Survey) -> Endpoint:
+        """The endpoint with what its processes show."""
+        alive, pids = endpoint.state in ("running", "starting", "orphan"), endpoint.pids
+        ready, fault = self.health(endpoint.recipe, endpoint.port) if alive else (False, "")
+        since, workers = survey.youngest(pids), survey.descendants(pids)
+        return replace(endpoint, ready=ready, fault=fault, since=since, workers=workers)
 
     def url(self, port: int) -> str:
         return url_of(self.settings.address, port)

@@ -30,17 +30,9 @@ def schema(contract: Contract) -> pa.Schema:
 
     `group` names a group of people, for fairness, if the source has such a column.
     """
-    return pa.schema(
-        [
-            ("record", pa.string()),
-            ("input", pa.string()),
-            (contract.column, _COLUMN_TYPES[contract.column]),
-            ("label", pa.int32()),
-            ("captured_at", pa.timestamp("us", tz="UTC")),
-            ("batch", pa.string()),
-            ("group", pa.string()),
-        ]
-    )
+    texts = dict.fromkeys(("record", "input", "batch", "group"), pa.string())
+    own = {contract.column: _COLUMN_TYPES[contract.column]}
+    return pa.schema({**texts, **own, "label": pa.int32(), "captured_at": pa.timestamp("us", tz="UTC")})
 
 
 def lake(recipe: str) -> Path:
@@ -156,15 +148,9 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
         raise _quarantined(id, refusal) from None
     # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
     quarantine.keep_records(home, id, refused, who)
-    new = table.append(
-        home / "landing",
-        accepted,
-        f"land:{id}",
-        who=who,
-        source=source,
-        accepted=str(accepted.num_rows),
-        quarantined=str(refused.num_rows),
-    )
+    kept, others = str(accepted.num_rows), str(refused.num_rows)
+    path, once = home / "landing", f"land:{id}"
+    new = table.append(path, accepted, once, who=who, source=source, accepted=kept, quarantined=others)
     return Batch(id, recipe.name, source, accepted.num_rows, refused.num_rows, new=new)
 
 
@@ -197,17 +183,10 @@ def _sort(rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[st
                 bad.append({**row, "reason": reason, "label": label, "payload": row["payload"] or row["data"]})
                 continue
             cell, number = _cell(recipe.contract, row["data"]), numbers.get(row["label"])
-            good.append(
-                {
-                    "record": record_digest(digest, str(cell if number is None else number)),
-                    "input": digest,
-                    recipe.contract.column: cell,
-                    "label": number,
-                    "captured_at": row["captured_at"] or now,
-                    "batch": batch,
-                    "group": row["group"] if recipe.groups else None,
-                }
-            )
+            record = record_digest(digest, str(cell if number is None else number))
+            identity = {"record": record, "input": digest, "batch": batch, "captured_at": row["captured_at"] or now}
+            group = row["group"] if recipe.groups else None
+            good.append({**identity, recipe.contract.column: cell, "label": number, "group": group})
         accepted.append(pa.Table.from_pylist(good, schema=record_schema))
         refused.append(pa.Table.from_pylist(bad, schema=sources.ROWS))
     return pa.concat_tables(accepted), pa.concat_tables(refused)

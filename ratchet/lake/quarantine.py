@@ -18,21 +18,10 @@ import pyarrow.compute as pc
 from ratchet.errors import Refusal
 from ratchet.lake import table
 
-QUARANTINE = pa.schema(
-    [
-        ("batch", pa.string()),
-        ("kind", pa.string()),
-        ("name", pa.string()),
-        ("reason", pa.string()),
-        ("record", pa.string()),
-        ("input", pa.string()),
-        ("label", pa.int32()),
-        ("captured_at", pa.timestamp("us", tz="UTC")),
-        ("payload", pa.binary()),
-        ("who", pa.string()),
-        ("at", pa.timestamp("us", tz="UTC")),
-    ]
-)
+_TIME = pa.timestamp("us", tz="UTC")
+_TEXTS = ("batch", "kind", "name", "reason", "record", "input", "who")
+_COLUMNS = {**dict.fromkeys(_TEXTS, pa.string()), "label": pa.int32(), "payload": pa.binary()}
+QUARANTINE = pa.schema({**_COLUMNS, "captured_at": _TIME, "at": _TIME})
 """`kind` is `file` (a whole source), `record` (one of a batch) or `batch` (valid records of a batch that failed).
 
 The records of a `batch` add the column of their input, which depends on its kind."""

@@ -48,14 +48,8 @@ def take(recipe: Recipe) -> Snapshot:
     if rows is None or not rows.num_rows:
         raise Refusal("no batch is admitted yet", recipe.name, f"Ingest one: `ratchet ingest {recipe.name} --next`")
     labels = Counter(recipe.classes[i] for i in rows["label"].to_pylist() if i is not None)
-    return Snapshot(
-        recipe=recipe.name,
-        version=version,
-        fingerprint=fingerprint(rows["record"].to_pylist()),
-        records=rows.num_rows,
-        batches=tuple(sorted(set(rows["batch"].to_pylist()))),
-        labels=dict(sorted(labels.items())),
-    )
+    digest, batches = fingerprint(rows["record"].to_pylist()), tuple(sorted(set(rows["batch"].to_pylist())))
+    return Snapshot(recipe.name, version, digest, rows.num_rows, batches, dict(sorted(labels.items())))
 
 
 def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:

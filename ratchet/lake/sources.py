@@ -24,17 +24,8 @@ from ratchet.errors import Refusal
 from ratchet.lake import formats
 from ratchet.recipe import Feed
 
-ROWS = pa.schema(
-    [
-        ("name", pa.string()),
-        ("data", pa.binary()),
-        ("label", pa.string()),
-        ("captured_at", pa.timestamp("us", tz="UTC")),
-        ("group", pa.string()),
-        ("reason", pa.string()),
-        ("payload", pa.binary()),
-    ]
-)
+_TEXTS = dict.fromkeys(("name", "label", "group", "reason"), pa.string())
+ROWS = pa.schema({**_TEXTS, "data": pa.binary(), "captured_at": pa.timestamp("us", tz="UTC"), "payload": pa.binary()})
 """`data` is the input as the contract encodes it, `reason` why a record is refused, `payload` what came in."""
 
 _PAYLOAD_LIMIT = 1 << 20
@@ -61,17 +52,10 @@ def read(
     Raises Refusal if the source as a whole has an unknown format, or is broken, empty or too large.
     """
     out = scratch / "rows.arrow"
-    job = {
-        "inputs": str(inputs),
-        "labels": str(labels) if labels else None,
-        "start": part.start if part else 0,
-        "stop": part.stop if part else None,
-        "every": part.every if part else 0,
-        "contract": contract.to_json(),
-        "memory": limits.memory,
-        "disk": limits.disk,
-        "out": str(out),
-    }
+    start, stop, every = (part.start, part.stop, part.every) if part else (0, None, 0)
+    files = {"inputs": str(inputs), "labels": str(labels) if labels else None, "out": str(out)}
+    bounds = {"start": start, "stop": stop, "every": every, "memory": limits.memory, "disk": limits.disk}
+    job = {**files, **bounds, "contract": contract.to_json()}
     env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2",
            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
     try:
