@@ -4,8 +4,6 @@ Whatever is killed, callers still get answers (except during Envoy's own restart
 champion, old or new, and no orphan or lock is left.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import itertools

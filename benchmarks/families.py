@@ -1,7 +1,5 @@
 """`make bench-families`: trains every family on every recipe's first batch, and scores its export on the benchmark."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -4,8 +4,6 @@ Measures the gateway's capacity, offers half of it, and prints every failed requ
 that the ledger did not name at that moment.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import tempfile

@@ -1,7 +1,5 @@
 """Builds a bento: the exported model, the service's few files, and the locked requirements. It needs no network."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Parses BentoML's metrics page (1.4)."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 

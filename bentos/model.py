@@ -1,7 +1,5 @@
 """The model in a bento: opened once and used by every route, or the reason why it cannot be opened."""
 
-from __future__ import annotations
-
 import logging
 import time
 from pathlib import Path

@@ -4,8 +4,6 @@ Source: https://github.com/kserve/open-inference-protocol (inference_rest.md) an
 extension_binary_data.md.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

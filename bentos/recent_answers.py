@@ -3,8 +3,6 @@
 Raw inputs are kept only if the recipe allows it.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections import deque

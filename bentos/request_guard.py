@@ -4,8 +4,6 @@ BentoML chooses its parser by the request's Content-Type; some unpickle, some fe
 (BentoML #5641). Here each route accepts the types that it names, and the body is checked before BentoML sees it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus

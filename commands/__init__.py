@@ -1,7 +1,5 @@
 """BY HAND: the `ratchet` command. One file per command; a refusal is a sentence and exit status 1."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import os

@@ -1,7 +1,5 @@
 """`ratchet card RECIPE [VERSION]`: the model card of a version, with its release so far."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`ratchet down`: stops everything."""
 
-from __future__ import annotations
-
 import click
 
 from commands._stack import stack

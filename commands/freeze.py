@@ -1,7 +1,5 @@
 """`ratchet freeze RECIPE`: no release until it is thawed."""
 
-from __future__ import annotations
-
 from commands._stack import steering
 
 command = steering(

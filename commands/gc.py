@@ -1,7 +1,5 @@
 """`ratchet gc`: frees disk space."""
 
-from __future__ import annotations
-
 import time
 
 import click

@@ -1,7 +1,5 @@
 """`ratchet history RECIPE`: what happened, from the ledger."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`ratchet host`: more hosts for the pool, on this machine or on others."""
 
-from __future__ import annotations
-
 import functools
 import ipaddress
 import json

@@ -1,7 +1,5 @@
 """`ratchet ingest RECIPE PATH`: lands one batch, exactly once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """`ratchet label RECIPE FILE`: labels for requests that were served."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import TextIO

@@ -1,7 +1,5 @@
 """`ratchet lineage RECIPE [VERSION]`: from the batch to the process that answers, each digest checked now."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

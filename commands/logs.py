@@ -1,7 +1,5 @@
 """`ratchet logs NAME`: the log of a process."""
 
-from __future__ import annotations
-
 import time
 
 import click

@@ -1,7 +1,5 @@
 """`ratchet new NAME --kind KIND PATH`: a recipe for data of one's own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """`ratchet quarantine`: refused records and batches."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`ratchet release RECIPE VERSION`, and the manual control of a release in progress."""
 
-from __future__ import annotations
-
 import click
 
 from commands._stack import require_controller, steering, why_option

@@ -1,7 +1,5 @@
 """`ratchet reproduce RECIPE [VERSION]`: trains a version again from its snapshot and compares the weights."""
 
-from __future__ import annotations
-
 import os
 
 import click

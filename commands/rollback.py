@@ -1,7 +1,5 @@
 """`ratchet rollback RECIPE`: back to the last good champion in seconds."""
 
-from __future__ import annotations
-
 import time
 
 import click

@@ -1,7 +1,5 @@
 """`ratchet service`: a systemd unit that starts everything after a reboot."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import re

@@ -1,7 +1,5 @@
 """`ratchet status`: what serves, and whether every process is healthy."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

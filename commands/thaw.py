@@ -1,7 +1,5 @@
 """`ratchet thaw RECIPE`: releases are possible again."""
 
-from __future__ import annotations
-
 from commands._stack import steering
 
 command = steering("thaw", "releases are possible again", "Accept releases of RECIPE again.")

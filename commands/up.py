@@ -1,7 +1,5 @@
 """`ratchet up`: the stack, healthy, with every champion serving."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """`ratchet withdraw RECIPE BATCH`: removes data that turns out bad later."""
 
-from __future__ import annotations
-
 import click
 
 from commands._stack import why_required

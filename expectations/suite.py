@@ -1,7 +1,5 @@
 """The suite of a recipe as data, which `checkpoint` passes to Great Expectations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Trains several families in parallel, each in a process of its own; the best one is evaluated."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import threading

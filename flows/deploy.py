@@ -1,7 +1,5 @@
 """Creates Prefect's work pools, the deployments of prefect.yaml, and those derived for other recipes."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

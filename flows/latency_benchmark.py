@@ -1,7 +1,5 @@
 """The latency benchmark of a version's variants, on a host's own queue. Nothing is served or changed."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path

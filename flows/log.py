@@ -1,7 +1,5 @@
 """The logger of the flows. Prefect keeps its lines with the run, under a name of their own."""
 
-from __future__ import annotations
-
 import logging
 
 NAME = "ratchet"

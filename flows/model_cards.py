@@ -1,7 +1,5 @@
 """Puts the model card of a version together from what each stage kept, and saves it where people look."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Controller and agents do the rest, and work without Prefect.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Turns a refusal into the state of a flow: people read the sentence, and the stack trace is for the log."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The loop: ingest, validate, train, optimize, evaluate, package, release, smoke test. Read this first."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from prefect import flow

@@ -1,7 +1,5 @@
 """Rolls back to the newest former champion that was never rolled back."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from prefect import flow

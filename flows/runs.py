@@ -1,7 +1,5 @@
 """Flow runs: starts and follows one, ends dead ones, and says whether workers are online."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

@@ -1,7 +1,5 @@
 """The stages, one task each: a stage takes types and returns one, saves its result as an artifact, and may refuse."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable, Iterator

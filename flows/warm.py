@@ -1,7 +1,5 @@
 """Reports how the agent of one host warms a package, on the host's own queue. It starts and verifies nothing itself."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

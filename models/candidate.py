@@ -1,7 +1,5 @@
 """Makes a candidate: trained on a snapshot, exported, logged and registered in MLflow."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

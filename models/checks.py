@@ -1,7 +1,5 @@
 """Runs the checks that need the model or the training data, beside thresholds and champion."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

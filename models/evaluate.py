@@ -1,7 +1,5 @@
 """Evaluates a candidate: scores it and the champions on the benchmark now, and writes the report to MLflow."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Explains some predictions, right and wrong ones. No raw input is shown if the recipe does not allow it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

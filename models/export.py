@@ -1,7 +1,5 @@
 """Exports a Keras model to ONNX with plain names, and compares the outputs. An export is made once and kept."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 It also runs on a host, which has neither Keras nor MLflow installed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -3,8 +3,6 @@
 What runs often (status, the controller, a release on a host) uses REST alone and never waits for MLflow's imports.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """Fits a network on a snapshot, seeded and resumable."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What a training receives: the sides as the network reads them, the vocabulary, and initial weights if it has any."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

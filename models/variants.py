@@ -3,8 +3,6 @@
 The packaged variant is chosen once for a version, and kept in a tag.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """What an answer is: one of some classes, or a forecast. Needs only NumPy."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol

@@ -6,8 +6,6 @@ for words Li, Monroe and Jurafsky, Understanding Neural Networks through Represe
 (arXiv:1612.08220).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 The page defines the colours: series have the classes `s0`, `s1`..., areas `a0`, `a1`..., the frame `grid`, text `tick`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

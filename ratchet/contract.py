@@ -3,8 +3,6 @@
 This file travels inside every bento, so it needs only NumPy.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a recipe asks of an evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

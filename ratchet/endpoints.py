@@ -1,7 +1,5 @@
 """The names of a service's endpoints, in one place for the service, its guard, its metrics and the gateway's routes."""
 
-from __future__ import annotations
-
 CLASSIFY, PREDICT, EXPLAIN = "/classify", "/predict", "/explain"
 """BentoML's own API: one image file, a JSON batch, and the attribution of one prediction."""
 INFER = "/infer"

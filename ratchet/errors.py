@@ -1,7 +1,5 @@
 """The one type of a refusal."""
 
-from __future__ import annotations
-
 
 class Refusal(Exception):
     """What happened, to which thing, and what to do next.

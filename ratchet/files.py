@@ -1,7 +1,5 @@
 """Files that outlive a process: replaced as a whole or not at all."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

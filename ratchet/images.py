@@ -1,7 +1,5 @@
 """Grey images of one size. Needs only NumPy and Pillow."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math

@@ -1,7 +1,5 @@
 """The httpx options for requests to the stack's own servers: `httpx.get(url, timeout=2, **LOCAL)`."""
 
-from __future__ import annotations
-
 import ssl
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The lock file: the locked versions, and its digest."""
 
-from __future__ import annotations
-
 import functools
 import subprocess
 import sys

@@ -5,8 +5,6 @@ the git commit are never part of it. If the source of a stage changed under the 
 warning says so; hashing the code instead would retrain a model because of a comment.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json

@@ -4,8 +4,6 @@ The data ends with the evaluation and travels in the bento; page and Markdown al
 it. After Mitchell and others, Model Cards for Model Reporting, 2019 (arXiv:1810.03993).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

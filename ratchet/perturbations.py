@@ -1,7 +1,5 @@
 """Perturbations of inputs, by kind and name: a recipe asks for them, and an evaluation applies them. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 

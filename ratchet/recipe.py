@@ -1,7 +1,5 @@
 """The type of a recipe: all that the loop needs to know about one model."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping

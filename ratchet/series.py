@@ -3,8 +3,6 @@
 Needs only NumPy.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -3,8 +3,6 @@
 A bento holds this file.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Slices of a benchmark, by kind and name: a recipe asks for them, and an evaluation compares each. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Plain text, tokenized by plain Python, the same code for training and in the bento. Needs only NumPy."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import struct

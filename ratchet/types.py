@@ -1,7 +1,5 @@
 """The types that cross rooms and processes: ids, digests, figures and paths. No arrays, no models."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Mapping

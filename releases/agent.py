@@ -4,8 +4,6 @@ It imports neither Prefect nor MLflow's package. It alone warms a revision: fetc
 starts it, and verifies it by its golden set. Slow work has threads of its own, so the host never seems dead.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess

@@ -3,8 +3,6 @@
 MLflow may be slow or down, so it is called on a thread of its own, again and again until it answers.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -1,7 +1,5 @@
 """The release API for flows and people: a request is an entry in the ledger, which the controller follows."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import os

@@ -3,8 +3,6 @@
 It imports neither Prefect nor MLflow's package, so a bad revision is rolled back even if both are down.
 """
 
-from __future__ import annotations
-
 import logging
 import socket
 import time

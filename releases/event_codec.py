@@ -1,7 +1,5 @@
 """Encodes events for the ledger, and decodes them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, get_args
 

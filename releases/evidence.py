@@ -10,8 +10,6 @@ is a martingale of mean 1 if p is the true rate. By Ville's inequality the rates
 true one at every n at once, with probability 1 - alpha.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -4,8 +4,6 @@ It has threads of its own, so a bento that hangs never delays the controller's t
 the tick; what was collected is handed over as a frozen `Evidence`.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import threading

@@ -1,7 +1,5 @@
 """What may be removed: bentos, finished trainings and old logs that nothing needs any more."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The release history: which split held when, and all events of one version's releases. Pure, from the ledger alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Labels that come back later: read from a file, and compared with both revisions' predictions."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence

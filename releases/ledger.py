@@ -4,8 +4,6 @@ Inserting the next `seq` is the compare-and-set, the state is the fold of the ro
 rows. It is SQLite by default, and any SQLAlchemy URL otherwise.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping

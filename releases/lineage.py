@@ -1,7 +1,5 @@
 """The chain from a batch to the process that answers; each link is checked by its digest now."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable, Iterator

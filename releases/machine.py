@@ -9,8 +9,6 @@ it back. Actions declare what should hold, not what to do: performing one twice 
       ◀──────failed──────┴───────────────┴─────────────────────────────┘   failed: shifting back ─▶ idle
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 

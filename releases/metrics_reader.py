@@ -3,8 +3,6 @@
 Envoy counts whole milliseconds and discards mirrored responses, so both come from the bento.
 """
 
-from __future__ import annotations
-
 import base64
 from collections import Counter
 from collections.abc import Iterable

@@ -3,8 +3,6 @@
 For a fleet that is as it should be, both plans are empty.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

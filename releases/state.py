@@ -1,7 +1,5 @@
 """The data of the release machine: events, the state that they leave, and the actions that then hold."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal

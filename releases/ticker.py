@@ -1,7 +1,5 @@
 """What controller and agent share: a loop that survives errors, and log lines that are not repeated."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import threading

@@ -1,7 +1,5 @@
 """The next event from the state of the fleet and the evidence: `next_event(state, fleet, ...)`. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from ratchet.types import Check

@@ -3,8 +3,6 @@
 After Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 2021, sections 5.2 and 7.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -3,8 +3,6 @@
 After Ribeiro and others, Beyond Accuracy: Behavioral Testing of NLP Models with CheckList, 2020 (arXiv:2005.04118).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from models.evaluation.comparison import Margin, losses_of, no_worse

@@ -1,7 +1,5 @@
 """Paired bootstrap intervals of the loss of one model compared with another's. Pure."""
 
-from __future__ import annotations
-
 import numpy as np
 
 DRAWS = 20_000

@@ -3,8 +3,6 @@
 Source: Guo and others, On Calibration of Modern Neural Networks, 2017 (arXiv:1706.04599).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The comparison with the champions, and with the champion on each slice of the benchmark. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -4,8 +4,6 @@ A candidate is compared with the champion on the benchmark and on its slices, a 
 precision, a perturbed input with the original, and a forecast with a baseline: each is this test of non-inferiority.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a prediction costs. Pure: the figures are measured elsewhere."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ratchet.types import Check, Outcome, Role

@@ -5,8 +5,6 @@ Source: Hardt and others, Equality of Opportunity in Supervised Learning, 2016 (
 fairlearn's; the interval of a difference of two proportions is Newcombe's (Statistics in Medicine 17, 1998, method 10).
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Whether the benchmark leaked into training, and whether its own labels are wrong. Pure."""
 
-from __future__ import annotations
-
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence

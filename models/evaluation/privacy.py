@@ -6,8 +6,6 @@ Source: Yeom and others, Privacy Risk in Machine Learning: Analyzing the Connect
 (arXiv:1709.01604). The interval is that of Dvoretzky, Kiefer, Wolfowitz with Massart's constant, for both sides.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

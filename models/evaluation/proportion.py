@@ -1,7 +1,5 @@
 """The interval of a proportion. Pure."""
 
-from __future__ import annotations
-
 import math
 
 _Z = 1.96

@@ -4,8 +4,6 @@ Passed, failed, inconclusive, error and skipped are five outcomes, and a candida
 inconclusive or ended in an error is rejected.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ratchet.types import Check, EvaluationReport

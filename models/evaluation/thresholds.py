@@ -1,7 +1,5 @@
 """Thresholds on the benchmark that hold whatever the champion does. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Chooses the variant that is packaged: the fastest that is no worse than the one in full precision. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """The families of networks, by name."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from typing import Any

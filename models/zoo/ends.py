@@ -1,7 +1,5 @@
 """The two ends of a network: the input of each kind as a sequence, and the output of each kind of answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

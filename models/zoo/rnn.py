@@ -1,7 +1,5 @@
 """A small recurrent network (LSTM; Hochreiter and Schmidhuber 1997). A GRU would export to ONNX as a slow loop."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

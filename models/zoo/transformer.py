@@ -2,8 +2,6 @@
 arXiv:2010.11929), with normalisation first (Xiong and others 2020, arXiv:2002.04745).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """MLflow's and Prefect's databases: SQLite under the home, or beside the ledger in Postgres."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 
 from ratchet.errors import Refusal

@@ -4,8 +4,6 @@ Envoy reads clusters, routes and listeners from files that are replaced by renam
 that could die, and Envoy starts again from the same files. Its admin port shows what is in force.
 """
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections import Counter

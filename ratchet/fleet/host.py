@@ -3,8 +3,6 @@
 It knows packages and processes, and needs neither Prefect nor MLflow.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The packages of one host: fetched once, checked against their digest and unpacked; one of them is `current`."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tarfile

@@ -4,8 +4,6 @@ Flow runs outlive their worker, and a bento's worker has a session of its own, s
 nor parents show which processes belong to a stack.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterable, Mapping

@@ -3,8 +3,6 @@
 The names are Envoy's own; its v3 API documents each of them.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

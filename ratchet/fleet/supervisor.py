@@ -1,7 +1,5 @@
 """The only file that uses supervisord."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Finds a recipe's own data: in the folder of a setting, in a package's folder, or by download, by pinned digest."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os

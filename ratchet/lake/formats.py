@@ -3,8 +3,6 @@
 Every parser here reads untrusted bytes: `sources` runs them in a child process with limited memory and disk.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

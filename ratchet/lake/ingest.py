@@ -1,7 +1,5 @@
 """Lands one batch exactly once: every record ends in the landing table or in quarantine."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import tempfile

@@ -3,8 +3,6 @@
 If a download fails and the user is root on Debian or Ubuntu, the distribution's package is installed instead.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -4,8 +4,6 @@ Each move makes a new Delta version that records who requested it. It first appe
 new table and then removes them from the old one, so a kill in between loses nothing and can be repeated.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import dataclass

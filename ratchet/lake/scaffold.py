@@ -1,7 +1,5 @@
 """Scaffolds a recipe for somebody's own data: reads the data as ingest would, and writes down what it is."""
 
-from __future__ import annotations
-
 import json
 import re
 import tempfile

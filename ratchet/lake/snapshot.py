@@ -1,7 +1,5 @@
 """A snapshot is one version of the admitted records with a fingerprint; here it is taken, and loaded by side."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, replace
 

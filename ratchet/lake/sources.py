@@ -4,8 +4,6 @@ The bytes of a file decide its format. The kernel enforces the limits (`RLIMIT_A
 whatever size the file claims, so no parser has to be trusted. Nothing in a file is ever executed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Assigns records to sides. Pure: the input's digest or its block of time decides, and no record changes sides."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """The only file that uses Delta Lake. Rows are appended in transactions that happen once."""
 
-from __future__ import annotations
-
 import random
 import time
 import urllib.parse

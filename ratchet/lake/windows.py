@@ -1,7 +1,5 @@
 """Windows of a series: what the model reads, and what came next. Pure."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 
