@@ -129,7 +129,7 @@ def pairs(sample: int | None, seed: int, of: tuple[str, ...] = VICTIMS) -> list[
 
 @contextlib.contextmanager
 def stage_set(home: Path) -> Iterator[Running]:
-    with running(home, RATCHET_WARM_SECONDS="60") as stack:
+    with running(home, reconcile=True, RATCHET_WARM_SECONDS="60") as stack:
         stack.ratchet("loop", NAME)
         stack.ratchet("loop", NAME, "--epochs", "3")
         stack.ratchet("host", "start", "--name", OTHER)

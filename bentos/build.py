@@ -71,10 +71,7 @@ def revision(version: str, key: str) -> str:
 
 
 def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tuple[str, Path]:
-    """Builds a bento and exports it below `scratch`: its tag and the `.bento` file.
-
-    Raises Refusal if BentoML fails.
-    """
+    """Builds a bento and exports it below `scratch`: its tag and the `.bento` file. Raises Refusal if BentoML fails."""
     context, code = scratch / "context", service_files(recipe.contract)
     for name in code:
         (context / name).parent.mkdir(parents=True, exist_ok=True)

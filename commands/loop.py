@@ -42,15 +42,7 @@ FAMILIES = _Families()
 @click.option("--families", type=FAMILIES, help="Train these in parallel (cnn,rnn or all); the best is evaluated.")
 @click.option("--trials", type=click.IntRange(1, 1000), help="Search the recipe's space with this many trials first.")
 @click.option("--warm-start", is_flag=True, help="Start from the champion's weights.")
-def command(
-    recipe: str | None,
-    every: bool,
-    epochs: int | None,
-    batch_size: int | None,
-    families: list[str] | None,
-    trials: int | None,
-    warm_start: bool,
-) -> None:
+def command(recipe: str | None, every: bool, **options: Any) -> None:
     """Ingest, train, evaluate and release RECIPE, and print a first prediction.
 
     It starts the deployment `retrain-and-release/RECIPE` and follows it. On unchanged data it does nothing.
@@ -59,16 +51,9 @@ def command(
 
     if every == (recipe is not None):
         raise click.UsageError("give a RECIPE, or --all")
-    if families and trials:
+    if options["families"] and options["trials"]:
         raise click.UsageError("a search is for the recipe's own family: give --families or --trials")
-    options = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "families": families,
-        "trials": trials,
-        "warm_start": warm_start or None,
-    }
-    parameters = {name: value for name, value in options.items() if value is not None}
+    parameters = {name: value for name, value in options.items() if value}
     if recipe is not None:
         _run(recipe, parameters)
         return

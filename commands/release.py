@@ -6,6 +6,8 @@ from commands._stack import require_controller, steering, why_option
 from ratchet.errors import Refusal
 from ratchet.recipe import STRATEGIES
 
+_STRATEGY = "The recipe's steps; a comparison and a shadow of all traffic; or no steps."
+
 
 class _Release(click.Group):
     """`ratchet release RECIPE VERSION` is short for `ratchet release start RECIPE VERSION`."""
@@ -27,13 +29,7 @@ def command() -> None:
 @command.command("start")
 @click.argument("recipe")
 @click.argument("version")
-@click.option(
-    "--strategy",
-    type=click.Choice(STRATEGIES),
-    default="canary",
-    show_default=True,
-    help="The recipe's steps; a comparison and a shadow of all traffic; or no steps.",
-)
+@click.option("--strategy", type=click.Choice(STRATEGIES), default="canary", show_default=True, help=_STRATEGY)
 @why_option
 def start(recipe: str, version: str, strategy: str, why: str) -> None:
     """Release VERSION of RECIPE, also one that was rolled back, and follow it to its end."""
@@ -54,13 +50,12 @@ def start(recipe: str, version: str, strategy: str, why: str) -> None:
     click.echo(f"version {package.version} is champion")
 
 
-command.add_command(
-    steering("pause", "the release stays at its step", "Stay at the present step; a failure still rolls back.")
-)
-command.add_command(steering("resume", "the release continues", "Continue with the steps."))
-command.add_command(
-    steering("promote", "promoted by hand", "Send all traffic to the version on trial now; in the bake time, end that.")
-)
+for _order in (
+    ("pause", "the release stays at its step", "Stay at the present step; a failure still rolls back."),
+    ("resume", "the release continues", "Continue with the steps."),
+    ("promote", "promoted by hand", "Send all traffic to the version on trial now; in the bake time, end that."),
+):
+    command.add_command(steering(*_order))
 
 
 @command.command("abort")

@@ -1,7 +1,7 @@
 """The suite of a recipe as data, which `checkpoint` passes to Great Expectations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from expectations.statistics import columns
@@ -18,7 +18,7 @@ class Expectation:
     kind: str
     arguments: Mapping[str, Any]
     says: str
-    column: str = field(default="")
+    column: str = ""
 
 
 def suite(recipe: Recipe) -> tuple[Expectation, ...]:

@@ -65,10 +65,7 @@ def create_pools() -> None:
 
 
 def deploy(settings: Settings) -> bool:
-    """Deploys what changed; False if everything was as declared.
-
-    Raises Refusal if Prefect refuses a deployment.
-    """
+    """Deploys what changed; False if everything was as declared. Raises Refusal if Prefect refuses a deployment."""
     declared = expand(yaml.safe_load((ROOT / "prefect.yaml").read_text()), recipes.names())
     with client() as prefect:
         existing = prefect.read_deployments()

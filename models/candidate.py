@@ -119,7 +119,7 @@ def _make(job: _Job, report: Report) -> Candidate:
         registry.log_snapshot(job.snapshot, *inputs.train, lake(recipe.name) / "records")
 
         def on_epoch(number: int, metrics: Mapping[str, float]) -> None:
-            run.epoch(number, metrics)
+            run.metrics(metrics, number)
             report(_epoch(number, training, metrics))
 
         fitted = train.fit(recipe, training, inputs.train, inputs.validation, job.folder, on_epoch, inputs.initial)
@@ -260,10 +260,7 @@ def read(version: registry.Version) -> Candidate:
 
 
 def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: Path) -> export.Exported:
-    """The packaged variant of its export, fetched from MLflow.
-
-    Raises Refusal if it is not the file that was made.
-    """
+    """The packaged variant of its export, fetched from MLflow. Raises Refusal if it is not the file that was made."""
     if isinstance(candidate, Candidate):
         packaged = next((variant for variant in candidate.variants if variant.packaged), None)
         file, onnx = (packaged.file, packaged.onnx) if packaged else (export.MODEL, candidate.onnx)

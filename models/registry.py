@@ -233,15 +233,10 @@ class Run:
     def __init__(self, recipe: str, run_id: str, experiment: str) -> None:
         self.recipe, self.id, self.experiment = recipe, run_id, experiment
 
-    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
+    def metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
         import mlflow
 
-        mlflow.log_metrics(dict(metrics), step=number)
-
-    def metrics(self, metrics: Mapping[str, float]) -> None:
-        import mlflow
-
-        mlflow.log_metrics(dict(metrics))
+        mlflow.log_metrics(dict(metrics), step=epoch)
 
     def tag(self, name: str, value: str) -> None:
         import mlflow

@@ -120,7 +120,7 @@ def _trial(search: _Search, inputs: TrainingInputs, name: str) -> None:
     with registry.nested(name, dict(trial.params)) as run:
 
         def on_epoch(number: int, metrics: Mapping[str, float]) -> None:
-            run.epoch(number, metrics)
+            run.metrics(metrics, number)
             trial.report(metrics[metric], number)
             if number < training.epochs and trial.should_prune():
                 raise optuna.TrialPruned

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ratchet.fleet.host import Host
 from ratchet.settings import Settings
-from ratchet.types import Package
 from releases import machine
 from releases.state import State
 
@@ -20,14 +19,8 @@ class Garbage:
 
 def needed(state: State) -> frozenset[str]:
     """The revisions that serve, may serve again without a fetch, or finish their requests. Pure."""
-    packages: tuple[Package | None, ...] = (
-        state.champion,
-        state.challenger,
-        state.warm,
-        machine.rollback_target(state),
-        *state.draining,
-    )
-    return frozenset(package.revision for package in packages if package)
+    serving = (state.champion, state.challenger, state.warm, machine.rollback_target(state))
+    return frozenset(package.revision for package in (*serving, *state.draining) if package)
 
 
 def find(homes: Iterable[Settings], states: Mapping[str, State], before: float) -> list[Garbage]:

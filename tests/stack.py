@@ -194,6 +194,14 @@ except Refusal as refusal:
         )
         return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
 
+    def pause(self, deployment: str) -> None:
+        """Turns the schedules of a deployment off, as a person does in the Prefect UI."""
+        url = f"{self.prefect}/api/deployments"
+        known = httpx.get(f"{url}/name/{deployment}").raise_for_status().json()
+        for schedule in known["schedules"]:
+            changed = httpx.patch(f"{url}/{known['id']}/schedules/{schedule['id']}", json={"active": False})
+            changed.raise_for_status()
+
     def predict(self) -> httpx.Response:
         return httpx.post(f"{self.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)
 
@@ -252,8 +260,12 @@ def migrated(home: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(home: Path, cold: bool = False, **more: str) -> Iterator[Running]:
-    """A stack that is up; afterwards it is down, and nothing of it runs. A `cold` one begins with nothing at all."""
+def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str) -> Iterator[Running]:
+    """A stack that is up; afterwards it is down, and nothing of it runs.
+
+    A `cold` one starts with nothing at all. Without `reconcile`, the schedule of that deployment is off: each of its
+    runs takes some seconds of a core, every minute.
+    """
     ports = free_ports(4)
     # Below those that the kernel gives to outgoing connections: one of them may have taken it by the time of a bind.
     first = 20000 + (os.getpid() * 97 + ports[0]) % 12000
@@ -267,6 +279,8 @@ def running(home: Path, cold: bool = False, **more: str) -> Iterator[Running]:
         migrated(home)
     try:
         stack.ratchet("up")
+        if not reconcile:
+            stack.pause("reconcile/fleet")
         yield stack
     finally:
         assert "nothing is running" in stack.ratchet("down")

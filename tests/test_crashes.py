@@ -25,7 +25,7 @@ SEED = int(os.environ.get("CHAOS_SEED") or int(COMMIT[:4] or "0", 16))
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("stack") / "home") as stack:
+    with running(tmp_path_factory.mktemp("stack") / "home", reconcile=True) as stack:
         assert "is champion" in stack.ratchet("loop", NAME)
         yield stack
 

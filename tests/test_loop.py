@@ -40,6 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, proxy: Outside) -> Iterator[
     with running(
         home,
         cold=True,
+        reconcile=True,
         RATCHET_RECIPES=str(recipes),
         HTTP_PROXY=proxy.url,
         HTTPS_PROXY=proxy.url,

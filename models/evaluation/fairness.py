@@ -55,24 +55,19 @@ def checks(
         return [Check("fairness", None, None, "skipped", "the recipe sets no limit")]
     if group_of is None or len(group_of) != len(labels):
         group_of = np.full(len(labels), "")
-    return [
-        _check(name, classes.index(name), limit, groups, labels, predicted, group_of) for name, limit in limits.items()
-    ]
+    results, known = [], np.isin(group_of, list(groups))
+    for class_, limit in limits.items():
+        number = classes.index(class_)
+        mask = known & (labels == number)
+        results.append(_check(f"fairness, class {class_}", limit, groups, predicted[mask] == number, group_of[mask]))
+    return results
 
 
-def _check(
-    class_: str,
-    number: int,
-    limit: float,
-    groups: Sequence[str],
-    labels: np.ndarray,
-    predicted: np.ndarray,
-    group_of: np.ndarray,
-) -> Check:
-    name, mask = f"fairness, class {class_}", (labels == number) & np.isin(group_of, list(groups))
-    if not mask.any():
+def _check(name: str, limit: float, groups: Sequence[str], right: np.ndarray, group_of: np.ndarray) -> Check:
+    """For the records of one class: whether each prediction [N] is right, and each record's group [N]."""
+    if not len(right):
         return Check(name, None, limit, "error", "no record of this class in the benchmark names a group")
-    by_group = dict.fromkeys(groups, (0.0, 0)) | dict(recalls(predicted[mask] == number, group_of[mask]))
+    by_group = dict.fromkeys(groups, (0.0, 0)) | dict(recalls(right, group_of))
     if few := [f"{group} {n}" for group, (_, n) in by_group.items() if n < MIN_RECORDS]:
         detail = f"each group needs {MIN_RECORDS} records of it: {', '.join(few)}"
         return Check(name, None, limit, "inconclusive", detail)

@@ -19,16 +19,8 @@ from ratchet.files import replace
 from ratchet.fleet import processes
 from ratchet.settings import Settings
 
-_STATES = {
-    "RUNNING": "running",
-    "STARTING": "starting",
-    "BACKOFF": "starting",
-    "STOPPING": "stopped",
-    "STOPPED": "stopped",
-    "EXITED": "starting",
-    "FATAL": "failed",
-    "UNKNOWN": "failed",
-}
+_STATES = {"RUNNING": "running", "STOPPING": "stopped", "STOPPED": "stopped", "FATAL": "failed", "UNKNOWN": "failed"}
+"""Our state for each of supervisord's; in the others it starts the process."""
 _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING, _SHUTTING_DOWN = 70, 10, 91, 6
 """supervisord's fault codes."""
 _LOGGED = 'exec "$@" >> "$0" 2>&1'
@@ -233,7 +225,7 @@ class Supervisor:
         if not self.pid():
             return []
         return [
-            Process(info["name"], _STATES[info["statename"]], int(info["pid"]), float(info["start"]))
+            Process(info["name"], _STATES.get(info["statename"], "starting"), int(info["pid"]), float(info["start"]))
             for info in self._call("getAllProcessInfo")
         ]
 
