@@ -280,7 +280,7 @@ def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str
     try:
         stack.ratchet("up")
         if not reconcile:
-            stack.pause("reconcile/fleet")
+            stack.pause("reconcile/reconcile")
         yield stack
     finally:
         assert "nothing is running" in stack.ratchet("down")
