@@ -16,6 +16,7 @@ import numpy as np
 from bentos import golden
 from ratchet import lock
 from ratchet.contract import Contract, module
+from ratchet.endpoints import model as model_path
 from ratchet.errors import Refusal
 from ratchet.model_card import DATA, PAGE, page
 from ratchet.recipe import Recipe
@@ -117,7 +118,7 @@ def _description(recipe: Recipe, version: str) -> str:
     return (
         f"# {recipe.name}, version {version}\n\n{recipe.purpose}\n\n"
         f"Input: {recipe.contract.describe()}.{classes}\n\n"
-        f"The Open Inference Protocol v2 is served at `/v2/models/{recipe.name}`."
+        f"The Open Inference Protocol v2 is served at `{model_path(recipe.name)}`."
     )
 
 

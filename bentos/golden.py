@@ -16,7 +16,7 @@ from ratchet import answers as answers_of
 from ratchet import contract as contracts
 from ratchet.answers import Answers
 from ratchet.contract import Contract
-from ratchet.endpoints import INFER
+from ratchet.endpoints import INFER, READY, model
 from ratchet.errors import Refusal
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Recipe
@@ -47,7 +47,6 @@ class Verification:
 
     count: int
     p50_ms: float
-    max_ms: float
 
 
 def choose_inputs(recipe: Recipe, sides: Mapping[Side, Examples]) -> np.ndarray:
@@ -94,7 +93,7 @@ def replay(url: str, folder: Path) -> Verification:
                 described = golden.answers.describe(output), golden.answers.describe(expected)
                 what = f"golden input {i} is answered with {described[0]}, not {described[1]}"
                 raise Refusal(what, url, "The package was changed or damaged; build and release it again")
-    return Verification(len(golden.inputs), float(np.median(times)), max(times))
+    return Verification(len(golden.inputs), float(np.median(times)))
 
 
 def infer(client: httpx.Client, golden: Golden, inputs: np.ndarray) -> np.ndarray:
@@ -110,7 +109,7 @@ def infer(client: httpx.Client, golden: Golden, inputs: np.ndarray) -> np.ndarra
     head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
     headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
     try:
-        response = client.post(f"/v2/models/{golden.recipe}{INFER}", content=head + body, headers=headers)
+        response = client.post(f"{model(golden.recipe)}{INFER}", content=head + body, headers=headers)
     except httpx.HTTPError as error:
         raise Refusal(f"there was no response ({error})", client.base_url, _SEE_LOG) from error
     if response.status_code != 200:
@@ -145,6 +144,6 @@ def verify(url: str, folder: Path, device: str) -> Verification:
 def device_of(url: str) -> str:
     """The device that the service runs on. Raises Refusal if it does not say."""
     try:
-        return str(httpx.get(f"{url}/v2/health/ready", timeout=5, **LOCAL).json()["device"])
+        return str(httpx.get(f"{url}{READY}", timeout=5, **LOCAL).json()["device"])
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise Refusal(f"it does not say which device it runs on ({error})", url, _SEE_LOG) from error

@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(1)
     except OSError as error:
         what, which = f"the system refused ({error.strerror or error})", error.filename or "a file, or the output"
-        click.secho(str(Refusal(what, which, "Correct that")), err=True, fg="red")
+        click.secho(str(Refusal(what, which, "Fix the cause and run it again")), err=True, fg="red")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nstopped; run the command again to continue", err=True)

@@ -81,7 +81,7 @@ def steering(order: Order, result: str, help: str) -> click.Command:
 def require_controller() -> None:
     """Raises Refusal if no controller runs that would follow a request."""
     if not stack().controller_ticks():
-        what = "the controller does not run, so nobody would follow the request"
+        what = "the controller does not run, so the request would not be executed"
         raise Refusal(what, settings().home, "Run `ratchet up`")
 
 

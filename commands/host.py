@@ -19,7 +19,7 @@ def command() -> None:
     """Start, stop and list the hosts of the pool `gpu`. Each has a queue and a supervisor of its own."""
 
 
-_name = click.option("--name", required=True, help="Name of the host and its queue: letters, digits, dots, hyphens.")
+_name = click.option("--name", required=True, help="Name of host and queue: lower-case letters, digits, dots, -.")
 
 
 def _host(name: str) -> Stack:

@@ -31,7 +31,7 @@ def command(recipe: str, path: str | None, next_: bool) -> None:
         feeds = (feed for feed in loaded.batches if not ingest.landed(loaded, ingest.feed_id(loaded, feed)))
         feed = next(feeds, None)
         if feed is None:
-            raise Refusal("every batch of the recipe has landed", recipe, "Give a PATH with new records")
+            raise Refusal("all of the recipe's own batches have landed", recipe, "Give a PATH with new records")
         batch = ingest.land_feed(loaded, feed, person())
     if not batch.new:
         click.echo(f"batch {batch.id} had landed before; nothing was added")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands._stack import stack
+from ratchet.endpoints import CLASSIFY, PREDICT
 from ratchet.errors import Refusal
 from ratchet.settings import settings
 
@@ -83,7 +84,7 @@ def _run(recipe: str, parameters: dict[str, Any]) -> None:
     if not running.checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "Run `ratchet up`")
     if not runs.workers_online("cpu"):
-        raise Refusal("no worker of the pool `cpu` is online, so nobody would run it", recipe, "Run `ratchet up`")
+        raise Refusal("no worker of the pool `cpu` is online, so the run would not start", recipe, "Run `ratchet up`")
     id = runs.start(f"retrain-and-release/{recipe}", parameters)
     url = f"{settings().prefect_url}/runs/flow-run/{id}"
     click.echo(f"flow run {url}", err=True)
@@ -107,7 +108,8 @@ def _first_prediction(recipe: Recipe) -> None:
     from ratchet.local_http import LOCAL
 
     input, described = _example(recipe)
-    url, path = f"{settings().gateway_url}/{recipe.name}/predict", settings().home / f"example-{recipe.name}.json"
+    base, path = f"{settings().gateway_url}/{recipe.name}", settings().home / f"example-{recipe.name}.json"
+    url = base + PREDICT
     body = {recipe.contract.json_key: input.tolist()}
     path.write_text(json.dumps(body))
     try:
@@ -120,7 +122,7 @@ def _first_prediction(recipe: Recipe) -> None:
         raise Refusal(what, url, "See `ratchet status`")
     version = prediction["model_version"]
     click.echo(f"\nVersion {version} predicts {_describe(prediction)} for {described}.\nTry an input of your own:\n")
-    click.echo(f"  {_curl(recipe, input, path, url)}\n")
+    click.echo(f"  {_curl(recipe, input, path, base)}\n")
 
 
 def _example(recipe: Recipe) -> tuple[np.ndarray, str]:
@@ -146,11 +148,11 @@ def _describe(prediction: Mapping[str, Any]) -> str:
     return f"{sum(forecast) / len(forecast):.1f} on average over the next {len(forecast)} values"
 
 
-def _curl(recipe: Recipe, input: np.ndarray, path: Path, url: str) -> str:
+def _curl(recipe: Recipe, input: np.ndarray, path: Path, base: str) -> str:
     if recipe.contract.kind != "image":
-        return f"curl -H 'content-type: application/json' -d @{path} {url}"
+        return f"curl -H 'content-type: application/json' -d @{path} {base}{PREDICT}"
     from PIL import Image
 
     picture = path.with_suffix(".png")
     Image.fromarray(input[0]).save(picture)
-    return f"curl -F image=@{picture} {url.replace('/predict', '/classify')}"
+    return f"curl -F image=@{picture} {base}{CLASSIFY}"

@@ -22,7 +22,7 @@ class _Release(click.Group):
 def command() -> None:
     """Release a blessed version by hand (`ratchet release RECIPE VERSION`), or control a release in progress.
 
-    Every command is an entry in the ledger. `ratchet release start --help` lists the options of a release by hand.
+    Every command is recorded in the ledger. `ratchet release start --help` lists the options of a release by hand.
     """
 
 

@@ -13,8 +13,8 @@ from commands._stack import require_controller, why_option
 def command(recipe: str, why: str) -> None:
     """Roll back to the newest former champion of RECIPE that was never rolled back.
 
-    A release on trial is aborted, and the champion keeps all traffic. It needs the controller and the gateway alone;
-    Prefect and MLflow may be down.
+    A release on trial is aborted, and the champion keeps all traffic. It needs the controller, the gateway and the
+    agents alone; Prefect and MLflow may be down.
     """
     from ratchet.recipe import source
     from releases import api

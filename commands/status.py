@@ -166,7 +166,9 @@ def _notes(name: str, state: State, running: Stack) -> list[str]:
         fleet = f"the fleet stays at version {state.champion.version}"
         moved = api.open_ledger().statuses("alias").get(name)
         if alias is None:
-            notes.append(f"@champion, or its version, is gone from MLflow; {fleet} until another one is released")
+            notes.append(
+                f"@champion, or its version, is gone from MLflow; {fleet}, and the next request writes the alias again"
+            )
         elif alias != state.champion.version and moved and moved.body["why_not"]:
             notes.append(f"@champion in MLflow was moved by hand to version {alias}; {fleet}: {moved.body['why_not']}")
     return notes

@@ -62,7 +62,7 @@ def command() -> None:
     }
     for name, place in places.items():
         click.echo(f"{name:8} {place}")
-    click.echo("Next: `ratchet loop fashion-mnist`, `ratchet status`, `ratchet down`")
+    click.echo("Next: `ratchet loop RECIPE`, `ratchet status`, `ratchet down`")
 
 
 def _champion(name: str) -> Callable[[], bool]:

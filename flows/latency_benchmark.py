@@ -69,7 +69,7 @@ def _measure(registered: registry.Version, contract: Contract, file: str, digest
         registry.download(registry.path_of(registered, file), path)
         if sha256(path) != digest:
             which = f"{file} of version {registered.version}"
-            raise Refusal("the file is not the one that was made", which, "Run it again")
+            raise Refusal("the file's SHA-256 is not the one that was registered", which, "Run the loop again")
         if registered.tags.get("ratchet.vocabulary"):
             registry.download(registry.path_of(registered, VOCABULARY), path.with_name(VOCABULARY))
         gpu = Host(settings()).gpus[0]

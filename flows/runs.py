@@ -98,8 +98,9 @@ def follow(id: str, report: Callable[[str], None]) -> Run:
 
 
 def _is_own(line: Any) -> bool:
-    """Whether a line comes from the flows or the engine rooms, and not from Prefect."""
-    return line.name.split(".")[0] == log.NAME and line.level >= logging.INFO and bool(line.message.strip())
+    """Whether a line is ours, or a warning or an error of anybody else's."""
+    least = logging.INFO if line.name.split(".")[0] == log.NAME else logging.WARNING
+    return line.level >= least and bool(line.message.strip())
 
 
 def wait(id: str, seconds: float) -> Run:

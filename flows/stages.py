@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,8 @@ from ratchet.types import Candidate, EvaluationReport, Package, Snapshot, Split,
 from releases import api, history
 
 WHO = "retrain-and-release"
+_REPORT_SECONDS = 10.0
+"""Time in which the runs of `warm` end by themselves."""
 
 
 def stage(function: Any) -> Any:
@@ -191,7 +194,7 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
     with scratch() as folder:
         report = run_evaluation(recipe, candidate, champion, others, folder)
         if not report.blessed and candidate.packaged != candidate.onnx:
-            log.info("the smaller variant is rejected, so fp32 is evaluated: %s", report.why)
+            log.info("the smaller variant was rejected, so fp32 is evaluated: %s", report.why)
             candidate = replace(candidate, variants=reject_packaged(candidate.variants, f"rejected: {report.why}"))
             variants.save(candidate, candidate.variants)
             report = run_evaluation(recipe, candidate, champion, others, folder)
@@ -296,15 +299,27 @@ def release(package: Package, strategy: str | None = None) -> None:
 
 @contextmanager
 def _warm_runs(package: Package, hosts: tuple[str, ...]) -> Iterator[None]:
-    """A run of `warm` on each host's own queue; what it reported is logged when the release is over."""
+    """A run of `warm` on each host's own queue; what it reported is logged when the release is over.
+
+    These runs only report, so a fault of theirs is logged and changes nothing.
+    """
     from flows import runs
 
-    ids = {host: runs.start("warm/gpu", {"package": to_json(package)}, queue=host) for host in hosts}
+    ids, until = {}, time.monotonic() + _REPORT_SECONDS
+    for host in hosts:
+        try:
+            ids[host] = runs.start("warm/gpu", {"package": to_json(package)}, queue=host)
+        except Refusal as refusal:
+            log.warning("host %s: %s", host, refusal)
     try:
         yield
     finally:
         for host, id in ids.items():
-            log.info("host %s: %s", host, runs.wait(id, 10).message)
+            try:
+                run = runs.wait(id, max(until - time.monotonic(), 2.0))
+                log.info("host %s: %s", host, run.message or run.state)
+            except Refusal as refusal:
+                log.warning("host %s: %s", host, refusal)
 
 
 def _publish_release(package: Package) -> None:
@@ -325,11 +340,11 @@ def smoke_test(package: Package) -> None:
     """Sends the golden set to the gateway as a caller would, and saves what is served as an artifact."""
     from bentos import golden
     from models import registry
-    from ratchet.fleet.package_cache import PackageCache
+    from ratchet.fleet.package_cache import MODEL, PackageCache
 
     # This worker's machine need not be a host's, so the package is fetched here.
     folder = PackageCache(settings()).unpack(package, registry.fetch_package)
-    result = golden.replay(settings().gateway_url, folder / "src" / "model")
+    result = golden.replay(settings().gateway_url, folder / MODEL)
     log.info("the gateway answers %d golden inputs as expected, p50 %.2f ms", result.count, result.p50_ms)
     create_markdown_artifact(
         f"**{package.recipe}** version {package.version} is served at {settings().gateway_url}/{package.recipe}/\n\n"

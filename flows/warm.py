@@ -24,9 +24,8 @@ def warm(package: dict[str, Any]) -> Any:
 
     What the agent reported is an artifact of the run.
     """
-    wanted, host = from_json(Package, package), settings().host_name
-    until, last = time.monotonic() + settings().warm_seconds, ""
-    while time.monotonic() < until:
+    wanted, host, last = from_json(Package, package), settings().host_name, ""
+    while True:
         endpoints = _endpoints(wanted, host)
         if endpoints and all(endpoint.ready and endpoint.verified for endpoint in endpoints):
             return _completed(wanted, host, endpoints)
@@ -35,12 +34,13 @@ def warm(package: dict[str, Any]) -> Any:
         state = api.state_of(wanted.recipe)
         if wanted not in (state.champion, state.challenger):
             return Cancelled(message=f"{wanted.tag} is no longer wanted: {state.why}")
+        if state.phase == "warming" and time.time() > state.deadline:  # of all hosts, which warm `max_surge` at a time
+            raise Refusal("the bento was not ready in time", f"{wanted.tag} on {host}", "See `ratchet logs agent`")
         phase = ", ".join(sorted({endpoint.state for endpoint in endpoints})) or "not started yet"
         if phase != last:
             log.info("%s on %s: %s", wanted.tag, host, phase)
             last = phase
         time.sleep(_POLL_SECONDS)
-    raise Refusal("the package is not warm in time", f"{wanted.tag} on {host}", "See `ratchet logs agent`")
 
 
 def _endpoints(package: Package, host: str) -> list[Endpoint]:

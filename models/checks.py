@@ -19,7 +19,7 @@ _MAX_RECORDS = 2000
 """Records that are perturbed, and records of each side of the membership attack."""
 
 
-def further(
+def model_checks(
     recipe: Recipe, model: Exported, benchmark: Examples, sides: Mapping[Side, Examples], outputs: np.ndarray
 ) -> list[Check]:
     """Calibration, behaviour, fairness, leakage, privacy and cost.

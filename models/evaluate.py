@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +51,8 @@ def evaluate(
         sides = load(recipe, candidate.snapshot)
         explanations.save(candidate, explanations.explain(recipe, model, benchmark, own, sides["train"]))
         results = [
-            *headline(recipe, benchmark, own, sides["train"], *rivals),
-            *checks.further(recipe, model, benchmark, sides, own),
+            *benchmark_checks(recipe, benchmark, own, sides["train"], *rivals),
+            *checks.model_checks(recipe, model, benchmark, sides, own),
         ]
         bins: tuple[tuple[float, float, int], ...] = ()
         if recipe.classes and losses_of(recipe.answers, benchmark.targets, own) is not None:
@@ -65,13 +65,13 @@ def evaluate(
     key = memo.key("evaluate", VERSION, recipe=recipe.name, **model, **compared, criteria=criteria)
     # A busy moment of the machine must not reject a candidate for good.
     result, _ = memo.run(
-        key, EvaluationReport, work, source=headline, valid=lambda r: not cost.should_measure_again(r.checks)
+        key, EvaluationReport, work, source=benchmark_checks, valid=lambda r: not cost.should_measure_again(r.checks)
     )
     _write(recipe, candidate, result)
     return result
 
 
-def headline(
+def benchmark_checks(
     recipe: Recipe,
     benchmark: Examples,
     outputs: np.ndarray,
@@ -99,12 +99,14 @@ def _forecast(
 ) -> list[Check]:
     assert isinstance(recipe.contract, SeriesContract)
     simple = baselines(benchmark.inputs, trained.inputs, trained.targets, recipe.contract.season)
-    margins = {SEASONAL_NAIVE: _margin(recipe, 0.0), LINEAR: _margin(recipe, criteria.linear)}
+    seasonal = replace(_margin(recipe, 0.0), must_be_smaller=True)
+    linear = replace(_margin(recipe, criteria.linear), must_be_smaller=criteria.linear == 0)
+    margins = {SEASONAL_NAIVE: seasonal, LINEAR: linear}
     return thresholds.forecast(criteria, recipe.answers, benchmark.targets, outputs, simple, margins)
 
 
 def _margin(recipe: Recipe, value: float, min_records: int = 1) -> Margin:
-    """Of classes a difference in error rate; of forecasts a share of the error, by blocks of two horizons."""
+    """For classes a difference in error rate, for forecasts a share of the error by blocks of two horizons."""
     if recipe.classes:
         return Margin(value, min_blocks=min_records)
     return Margin(value, relative=True, block=2 * recipe.answers.width, min_blocks=_MIN_BLOCKS)

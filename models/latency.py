@@ -55,14 +55,14 @@ def measure(model: Exported, device: str = "cpu", gpu: str = "", memory_mb: int 
     try:
         process = subprocess.run(command, input=text, text=True, env=env, capture_output=True, timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:
-        what = f"it did not answer a few times in {_TIMEOUT} s"
+        what = f"the latency measurement did not end in {_TIMEOUT} s"
         raise Refusal(what, model.path.name, "Use a smaller model") from None
     if process.returncode == _REFUSED:
         refusal = json.loads(process.stdout.splitlines()[-1])
         raise Refusal(refusal["error"], refusal["which"], refusal["next"])
     if process.returncode:
         why = (process.stderr.strip().splitlines() or ["no output"])[-1][:300]
-        raise Refusal(f"it does not answer ({why})", model.path.name, "See memory_mb of its recipe")
+        raise Refusal(f"the measuring process failed ({why})", model.path.name, "See memory_mb of its recipe")
     return from_json(Measurement, process.stdout.splitlines()[-1])
 
 

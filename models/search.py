@@ -49,14 +49,14 @@ class _Search:
         try:
             return self.study.best_trial
         except ValueError as error:
-            raise Refusal("no trial was trained to its end", self.recipe.name, "Allow more trials") from error
+            raise Refusal("no trial finished", self.recipe.name, "Allow more trials") from error
 
 
 def search(recipe: Recipe, training: Training, snapshot: Snapshot, trials: int, report: Report) -> Training:
     """The training with the best metric on the validation side, which neither evaluation nor test metrics use.
 
     Each trial is a nested run in MLflow. The epochs of the best trial are kept, so making a candidate of it trains
-    nothing again. Raises Refusal if the recipe declares no space, or no trial was trained to its end.
+    nothing again. Raises Refusal if the recipe declares no space, or no trial finished.
     """
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -97,7 +97,7 @@ def _space(recipe: Recipe, training: Training) -> Space:
     warm = bool(training.initial_weights)
     space = {name: values for name, values in recipe.search_space.items() if name in _TRAINING_FIELDS or not warm}
     if not space:
-        what = "the recipe's search space only shapes the network, and a warm start keeps its shape"
+        what = "the search space has only parameters of the network's shape, which a warm start cannot change"
         raise Refusal(what, recipe.name, "Search without a warm start")
     return space
 

@@ -50,6 +50,10 @@ class Answers(Protocol):
 
     def agree(self, one: Compact, other: Compact) -> bool: ...
 
+    def differ(self, outputs: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Which [N] of the outputs [N, width] are another answer than those of another model, however close."""
+        ...
+
     def describe(self, output: np.ndarray) -> str:
         """One output in words."""
         ...
@@ -101,6 +105,9 @@ class Classes:
     def agree(self, one: Compact, other: Compact) -> bool:
         return one == other
 
+    def differ(self, outputs: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return np.asarray(outputs.argmax(axis=1) != others.argmax(axis=1))
+
     def describe(self, output: np.ndarray) -> str:
         return f"class {int(output.argmax())} ({output.max():.3f})"
 
@@ -150,6 +157,9 @@ class Forecast:
     def agree(self, one: Compact, other: Compact) -> bool:
         """Whether they differ by at most `close`, on average over the horizon."""
         return float(np.abs(np.subtract(one, other)).mean()) <= self.close
+
+    def differ(self, outputs: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return np.asarray((outputs != others).any(axis=1))
 
     def describe(self, output: np.ndarray) -> str:
         return f"{output[0]:.2f} first and {output.mean():.2f} {self.unit} on average"

@@ -54,7 +54,7 @@ class Criteria:
 class ForecastCriteria:
     """A maximum mean squared error, and the margin within which a forecast counts as no worse than the champion's.
 
-    A forecast must also beat the seasonal-naive and the linear baseline.
+    A forecast must also beat the seasonal-naive baseline, and be no worse than the linear one by more than `linear`.
     """
 
     squared_error: float

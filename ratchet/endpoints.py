@@ -1,12 +1,18 @@
-"""The names of a service's endpoints, in one place for the service, its guard, its metrics and the gateway's routes."""
+"""The paths of a service's endpoints, in one place for the service, its guard, its readers and the gateway's routes."""
 
 CLASSIFY, PREDICT, EXPLAIN = "/classify", "/predict", "/explain"
 """BentoML's own API: one image file, a JSON batch, and the attribution of one prediction."""
-INFER = "/infer"
-"""The end of the Open Inference Protocol's path for an inference."""
+READY, METRICS = "/v2/health/ready", "/metrics"
+MODELS, INFER = "/v2/models", "/infer"
+"""The Open Inference Protocol: the path above all models, and the end of the path of an inference."""
 RECENT, CARD = "/ops/recent", "/card"
 """For Ratchet alone: the recent answers and the model card. The gateway does not route them."""
 PREDICTIONS = (CLASSIFY, PREDICT, INFER)
 """The ends of the paths whose latency is the latency of a prediction."""
-PUBLIC = (CLASSIFY, PREDICT)
+ROUTED = (CLASSIFY, PREDICT)
 """What callers reach below `/<recipe>`, beside `EXPLAIN`, `/v2` and the OpenAPI page."""
+
+
+def model(recipe: str, version: str = "") -> str:
+    """The path of a model, or of one version of it, by the Open Inference Protocol."""
+    return f"{MODELS}/{recipe}" + (f"/versions/{version}" if version else "")

@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     )
     ingest_memory_mb: int = Field(1024, ge=64, description="Memory limit for reading one source file.")
     ingest_disk_mb: int = Field(1024, ge=1, description="Disk limit for reading one source, and its size limit.")
-    tick_seconds: float = Field(0.5, gt=0, description="Seconds between two ticks of the controller.")
+    tick_seconds: float = Field(
+        0.5, gt=0, description="Seconds between two ticks of the controller, and of each agent."
+    )
     warm_seconds: float = Field(300, gt=0, description="Time limit in seconds for a bento to become ready on one host.")
     dask_address: str = Field("", description="A Dask cluster that trains families; its workers share this home.")
     ray_address: str = Field("", description="A Ray cluster that trains families; its workers share this home.")

@@ -234,7 +234,7 @@ class Endpoint:
 class Split:
     """Percent of a recipe's traffic per revision, adding up to 100 or to nothing, and the percent that is mirrored.
 
-    If a revision does not answer, another one that has a weight is asked, or else `fallback`.
+    If a revision does not answer, another one that has a weight gets the request, or else `fallback`.
     """
 
     weights: Mapping[str, int] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from ratchet.errors import Refusal
 from ratchet.files import locked, save
 from ratchet.fleet import processes
 from ratchet.fleet.host import Host
+from ratchet.fleet.package_cache import MODEL
 from ratchet.settings import ROOT, Settings, settings
 from ratchet.types import Endpoint, Package, to_json
 from releases import api, machine, reconcile, ticker
@@ -33,7 +34,6 @@ _RESTART_SECONDS = 60.0
 _DETACHED = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nimport commands\ncommands.main()"
 _RETRY_SECONDS = 5.0
 """Time until something that failed is tried again."""
-_MODEL_FOLDER = "src/model"
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Agent:
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
     _starts: dict[tuple[str, str, int], _Attempt] = field(default_factory=dict)
     _verifications: dict[tuple[str, str, int], _Attempt] = field(default_factory=dict)
-    _with_worker: set[int] = field(default_factory=set)
+    _masters_with_worker: set[int] = field(default_factory=set)
     """Masters that had a worker in the last tick."""
     _unsupervised: int = 0
     _restarted_at: float = 0.0
@@ -70,7 +70,11 @@ class Agent:
         self.log_once = ticker.LogOnce(log)
 
     def tick(self, now: float) -> int:
-        """Compares everything once and starts what is missing; returns the number of operations."""
+        """Compares the host with the ledger once, and reports; returns the number of the plan's operations.
+
+        Starts, verifies and stops revisions, ends orphans and broken masters, and starts the whole stack again if
+        supervisord is gone.
+        """
         self._unsupervised = self._unsupervised + 1 if self.host.supervisor.pid() is None else 0
         if self._unsupervised > _UNSUPERVISED_TICKS and now - self._restarted_at > _RESTART_SECONDS:
             self._restart_everything(now)
@@ -95,7 +99,7 @@ class Agent:
                 # The fault of one recipe must not keep the agent from the others, nor from reporting.
                 log.exception("%s: this tick failed", recipe)
         self._forget(wanted, attempts)
-        reported = [{**to_json(e), "pids": ()} for e in (*endpoints, *self._not_started(endpoints))]
+        reported = [{**to_json(e), "pids": ()} for e in (*endpoints, *self._failed_starts(endpoints))]
         self.ledger.publish(f"host:{self.config.host_name}", {"attempts": attempts, "endpoints": reported}, now)
         save(self.config.home / "agent.json", {"at": now})
         self.host.supervisor.rotate()
@@ -108,11 +112,11 @@ class Agent:
         they are refused and go elsewhere at once, and it is back sooner.
         """
         masters = {pid: e for e in endpoints if e.state == "running" for pid in e.pids}
-        ended = [e for pid, e in masters.items() if pid in self._with_worker and not e.workers]
+        ended = [e for pid, e in masters.items() if pid in self._masters_with_worker and not e.workers]
         for endpoint in ended:
             self.log_once(endpoint.recipe, f"the worker of {endpoint.revision} died, so its master is ended")
             self.host.kill(endpoint)
-        self._with_worker = {pid for pid, e in masters.items() if e.workers}
+        self._masters_with_worker = {pid for pid, e in masters.items() if e.workers}
         return [replace(e, ready=False, since=now) if e in ended else e for e in endpoints]
 
     def _must_wait(self, operation: reconcile.HostOperation, state: State) -> bool:
@@ -139,7 +143,7 @@ class Agent:
         This starts the command that a person would use, in a process that is no child of this one. It ends this
         agent and adopts the living bentos. Until then this agent continues, and tries again.
         """
-        log.info("supervisord is gone, so everything is started again")
+        log.info("supervisord is not running, so everything is started again")
         self._restarted_at = now
         environment = {name: value for name, value in os.environ.items() if name != processes.PROGRAM}
         arguments = ["up"]
@@ -150,7 +154,7 @@ class Agent:
         with (self.config.home / "logs" / "agent.log").open("a") as output:
             subprocess.run(command, env=environment, stdout=output, stderr=output, cwd=ROOT)
 
-    def _not_started(self, endpoints: list[Endpoint]) -> list[Endpoint]:
+    def _failed_starts(self, endpoints: list[Endpoint]) -> list[Endpoint]:
         """What could not be started, with its fault."""
         known = {(e.recipe, e.revision) for e in endpoints}
         host, address = self.config.host_name, self.config.address
@@ -211,7 +215,7 @@ class Agent:
         self.host.start(package, registry.fetch_package)
 
     def _verify(self, package: Package, endpoint: Endpoint) -> golden.Verification:
-        folder = self.host.packages.folder(package) / _MODEL_FOLDER
+        folder = self.host.packages.folder(package) / MODEL
         result = golden.verify(self.host.url(endpoint.port), folder, self.config.device)
         log.info(
             "%s: %s at port %d answered %d golden inputs as expected, p50 %.2f ms",
@@ -233,7 +237,7 @@ def main() -> None:
     config = settings()
     agent = Agent(config, Ledger(config.ledger))
     with locked(config.home / "agent.lock"):  # one agent per home, however it was started
-        log.info("the agent of host %s looks after %s", config.host_name, config.home)
+        log.info("the agent of host %s started; its home is %s", config.host_name, config.home)
         ticker.run(agent.tick, config.tick_seconds, log)
 
 

@@ -63,7 +63,8 @@ class AliasSync:
     def _write(self, recipe: str, sync: Sync, state: State) -> None:
         moved = moved_since(registry.alias(recipe, "champion"), sync, state.aliases)
         for name, version, written in zip(NAMES, sync.aliases, state.aliases, strict=True):
-            outdated = not moved if name == "champion" else version != written
+            # During a first release the ledger names no champion yet: an alias that exists already stays.
+            outdated = not moved and bool(version or written) if name == "champion" else version != written
             if outdated:
                 self._point(recipe, name, version)
         if state.champion:  # another package of the same version may have become champion
@@ -127,12 +128,14 @@ def describe(aliases: Aliases) -> str:
 
 
 def moved_since(current: str | None, sync: Sync, written: Aliases) -> bool:
-    """Whether a person moved `@champion` to `current` since their last request was decided. Pure.
+    """Whether a person moved `@champion` to `current`, which is then followed and not overwritten. Pure.
 
-    It is then followed and not overwritten: it names neither what was written last nor what was decided since.
+    It is a person's choice if it names neither the version that was written last nor one that was decided since.
     """
+    if current is None or written[0] is None:
+        return False
     decided = {outcome.version for outcome in sync.outcomes}
-    return None not in (current, written[0]) and current not in {written[0], sync.aliases[0], *decided}
+    return current not in {written[0], sync.aliases[0], *decided}
 
 
 def card_of(version: registry.Version) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The release API for flows and people: a request is an entry in the ledger, which the controller follows."""
+"""The release API, a library for flows and people: a request is a ledger entry that the controller follows."""
 
 import getpass
 import json
@@ -127,8 +127,9 @@ def release(package: Package, plan: ReleasePlan, who: str, why: str, by_hand: bo
 def rollback(recipe: str, who: str, why: str) -> Package:
     """Requests that the newest former champion that was never rolled back become champion again.
 
-    While a release is on trial the champion has not changed, so the release is aborted. It needs the controller,
-    the ledger and the gateway alone. Raises Refusal if there is no former champion.
+    While a release is on trial the champion has not changed, so the release is aborted. It needs the ledger, the
+    controller, the gateway and the hosts' agents; Prefect and MLflow may be down. Raises Refusal if there is no
+    former champion.
     """
     states = StateCache()
     state, _ = states.state(recipe)
@@ -190,7 +191,7 @@ def watch(package: Package, report: Callable[[str], None]) -> State:
         if state.champion == package and state.challenger is None:
             return state
         if state.challenger != package:
-            raise Refusal(f"it did not become champion: {state.why}", package.tag, what_serves(state))
+            raise Refusal(f"the release failed: {state.why}", package.tag, what_serves(state))
         if state.phase == "halted":
             raise Refusal(f"the release is halted: {state.why}", package.tag, _DECIDE.format(package.recipe))
         phase = describe_phase(state)
@@ -198,7 +199,8 @@ def watch(package: Package, report: Callable[[str], None]) -> State:
             last = phase
             report(f"version {package.version}: {phase}")
         if time.time() > state.deadline + 60 and not state.paused:
-            raise Refusal("the controller does not decide", package.tag, "See `ratchet logs controller`")
+            what = "the controller made no decision before the deadline"
+            raise Refusal(what, package.tag, "See `ratchet logs controller`")
         time.sleep(0.3)
 
 

@@ -15,7 +15,7 @@ from models import registry
 from ratchet.errors import Refusal
 from ratchet.files import locked, save
 from ratchet.fleet.gateway import Addresses, Gateway, InForce
-from ratchet.fleet.package_cache import PackageCache
+from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.fleet.stack import SERVERS, Stack
 from ratchet.recipe import Step
 from ratchet.settings import Settings, settings
@@ -157,11 +157,11 @@ class Controller:
         return EvidenceCollector(
             recipe,
             state.plan,
-            lambda: golden.read(self.packages.unpack(new, registry.fetch_package) / "src" / "model"),
+            lambda: golden.read(self.packages.unpack(new, registry.fetch_package) / MODEL),
             own_requests_only=on_trial and state.trial == Step(),
             pause=0.0 if on_trial else _BAKE_PAUSE,
             # Under more load than the baseline's the same bento is slower.
-            even=on_trial and state.trial.weight <= 50,
+            equal_load=on_trial and state.trial.weight <= 50,
             number=state.step if on_trial else len(state.plan.steps),
             mirrored=bool(machine.split(state).mirror),
             pairs=previous.pairs if previous and on_trial else (0, 0),
@@ -216,7 +216,7 @@ def main() -> None:
     config = settings()
     controller = Controller(config, Ledger(config.ledger))
     with locked(config.home / "controller.lock"):  # one controller per home, however it was started
-        log.info("the controller watches %s", config.home)
+        log.info("the controller started; its home is %s", config.home)
         controller.gateway.reconcile()  # completes what a killed controller was writing
         ticker.run(controller.tick, config.tick_seconds, log)
         controller.ledger.release(LEASE, controller.holder)

@@ -133,10 +133,12 @@ def stale(baseline: Tally, latencies: Latencies, plan: ReleasePlan) -> bool:
     return low > latencies.above_p50 + _STALE or high < latencies.above_p50 - _STALE
 
 
-def checks(evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, even: bool = True) -> tuple[Check, ...]:
+def checks(
+    evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, equal_load: bool = True
+) -> tuple[Check, ...]:
     """Each check's value with its confidence interval.
 
-    `latencies` are the baseline's from before this evidence. `even` says that the candidate carries no more load
+    `latencies` are the baseline's from before this evidence. `equal_load` says that the candidate carries no more load
     than the baseline, without which their latencies cannot be compared.
     """
     budget = alpha(plan)
@@ -144,7 +146,7 @@ def checks(evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, e
     results = [
         _failures(evidence, plan, budget),
         _refusals(evidence, plan, budget),
-        *_latency_checks(evidence, plan, latencies, even, budget),
+        *_latency_checks(evidence, plan, latencies, equal_load, budget),
         _compare("disagreed", (evidence.disagreed, evidence.compared), None, plan.disagreed, budget),
         # Labels come late and rarely: they end a release as soon as they can, and it does not wait for them.
         _optional(_compare("wrong", wrong_candidate, wrong_baseline, plan.wrong, budget)),
@@ -179,13 +181,13 @@ def _optional(check: Check) -> Check:
 
 
 def _latency_checks(
-    evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, even: bool, budget: float
+    evidence: Evidence, plan: ReleasePlan, latencies: Latencies | None, equal_load: bool, budget: float
 ) -> list[Check]:
     old, new = evidence.baseline, evidence.candidate
     limits = (latencies.p50, latencies.p99) if latencies else (inf, inf)
     results = []
     for name, bound, limit in zip(CHECKS[2:4], (plan.latency_p50, plan.latency_p99), limits, strict=True):
-        if not even:
+        if not equal_load:
             results.append(Check(name, None, None, "skipped", "the revisions carry different loads"))
         elif latencies is None or limit == inf:
             results.append(

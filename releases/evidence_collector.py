@@ -42,22 +42,24 @@ _SUFFICIENT_RATE = 20.0
 """Requests a second to the candidate from which callers' traffic suffices."""
 
 
-def inputs(recorded: Callable[[], bytes | None], known: Golden, number: int = 0) -> Iterator[tuple[Kind, np.ndarray]]:
+def inputs(
+    recorded: Callable[[], bytes | None], golden_set: Golden, number: int = 0
+) -> Iterator[tuple[Kind, np.ndarray]]:
     """The inputs of Ratchet's own requests at the step of this number.
 
     Recorded requests come first; then, in the first step, each golden input once; then synthetic variations of the
     golden inputs, which differ from step to step.
     """
-    rng, count = np.random.default_rng(number), len(known.inputs)
+    rng, count = np.random.default_rng(number), len(golden_set.inputs)
     unused = iter(range(count if number == 0 else 0))
     while True:
         if raw := recorded():
-            yield "recorded", known.contract.unpack(raw, 1)
+            yield "recorded", golden_set.contract.unpack(raw, 1)
         elif (at := next(unused, None)) is not None:
-            yield "recorded", known.inputs[at : at + 1]
+            yield "recorded", golden_set.inputs[at : at + 1]
         else:
             at = int(rng.integers(count))
-            yield "synthetic", known.contract.vary(known.inputs[at : at + 1], rng)
+            yield "synthetic", golden_set.contract.vary(golden_set.inputs[at : at + 1], rng)
 
 
 def _decreased(now: Count, before: Count) -> bool:
@@ -76,7 +78,7 @@ class EvidenceCollector:
     """The comparison: no traffic is expected."""
     pause: float
     """Seconds between two own requests; 0 means half as long as they take."""
-    even: bool = True
+    equal_load: bool = True
     """Whether the candidate carries no more load than the baseline."""
     number: int = 0
     """The number of the step."""
@@ -92,7 +94,7 @@ class EvidenceCollector:
     latencies: Latencies | None = None
     _evidence: Evidence = field(default_factory=Evidence)
     _counts: tuple[Count, Count] | None = None
-    _base: tuple[Count, Count] | None = None
+    _counts_at_start: tuple[Count, Count] | None = None
     _resets: int = 0
     _unsent: tuple[Kind, np.ndarray] | None = None
     """An input that could not be sent to both."""
@@ -117,13 +119,15 @@ class EvidenceCollector:
 
     def checks(self, counts: tuple[Count, Count]) -> tuple[tuple[Check, ...], bool | None]:
         """Every check, and which revision is worse if both are unhealthy; `counts` are the gateway's totals."""
-        if self._base is None or any(_decreased(now, base) for now, base in zip(counts, self._base, strict=True)):
-            self._base = counts if self._base is None else (Count(), Count())
+        if self._counts_at_start is None or any(
+            _decreased(now, base) for now, base in zip(counts, self._counts_at_start, strict=True)
+        ):
+            self._counts_at_start = counts if self._counts_at_start is None else (Count(), Count())
         self._counts = counts
         collected = self._evidence
         traffic = [
             Tally(now.requests - base.requests, now.failed - base.failed, now.refused - base.refused)
-            for now, base in zip(counts, self._base, strict=True)
+            for now, base in zip(counts, self._counts_at_start, strict=True)
         ]
         # In the comparison callers reach the baseline alone, so their requests say nothing about the candidate.
         callers = [Tally(), Tally()] if self.own_requests_only else traffic
@@ -134,7 +138,7 @@ class EvidenceCollector:
         complete = replace(collected, baseline=old, candidate=new, callers=(callers[OLD], callers[NEW]))
         seconds = max(time.monotonic() - self._started, 1.0)
         busy = self.own_requests_only and traffic[OLD].requests > _SUFFICIENT_RATE * seconds
-        checks = evidence.checks(complete, self.plan, self.latencies, self.even and not busy)
+        checks = evidence.checks(complete, self.plan, self.latencies, self.equal_load and not busy)
         return checks, evidence.candidate_is_worse(complete, self.plan)
 
     @property
@@ -224,10 +228,12 @@ class EvidenceCollector:
 
     def _is_scarce(self) -> bool:
         """Whether callers' traffic alone would take long."""
-        if self.own_requests_only or self._counts is None or self._base is None:
+        if self.own_requests_only or self._counts is None or self._counts_at_start is None:
             return self.own_requests_only
         seconds = time.monotonic() - self._started
-        fewest = min(now.requests - base.requests for now, base in zip(self._counts, self._base, strict=True))
+        fewest = min(
+            now.requests - base.requests for now, base in zip(self._counts, self._counts_at_start, strict=True)
+        )
         # Without a mirror, no caller's request is answered by both.
         return seconds > 3 and (fewest < _SUFFICIENT_RATE * seconds or self.pairs[0] < _MIN_PAIRS)
 

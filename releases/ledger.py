@@ -222,13 +222,13 @@ def hold_lease(ledger: Ledger, name: str, holder: str, seconds: float = 30.0) ->
     until = time.time() + seconds + 1
     while not ledger.lease(name, holder, seconds):
         if time.time() > until:
-            raise Refusal(f"{ledger.holder(name)} is working on it", name, "Wait for it to end")
+            raise Refusal(f"{ledger.holder(name)} is working on it", name, "Wait until it ends")
         time.sleep(1)
     stopped, last = threading.Event(), [time.time()]
 
     def require_lease() -> None:
         if time.time() - last[0] > seconds:
-            what = "this run was suspended for so long that another one may have started"
+            what = "this run lost its lease while it was suspended, and another one may have started"
             raise Refusal(what, name, "Run it again")
 
     def renew() -> None:

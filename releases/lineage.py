@@ -10,9 +10,10 @@ import httpx
 
 from models import candidate as candidates
 from models import export, registry
+from ratchet.endpoints import model as model_path
 from ratchet.errors import Refusal
 from ratchet.files import sha256
-from ratchet.fleet.package_cache import PackageCache
+from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.lake import snapshot as snapshots
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Recipe
@@ -82,7 +83,7 @@ def _benchmark(recipe: Recipe, version: registry.Version) -> str:
 
 def _bento(candidate: Candidate, package: Package) -> str:
     cache = PackageCache(settings())
-    model = cache.unpack(package, registry.fetch_package) / "src" / "model" / export.MODEL
+    model = cache.unpack(package, registry.fetch_package) / MODEL / export.MODEL
     if changed := cache.changed(package):
         what = f"{', '.join(changed[:5])} changed after it was unpacked"
         raise Refusal(what, cache.folder(package), "Remove that folder; the host unpacks it again")
@@ -96,7 +97,7 @@ def _responses(recipe: Recipe, package: Package) -> Link:
     champion = api.state_of(recipe.name).champion
     if champion is None or champion.tag != package.tag:
         return Link("responses", "", None, "the version does not serve now")
-    url = f"{settings().gateway_url}/v2/models/{recipe.name}"
+    url = f"{settings().gateway_url}{model_path(recipe.name)}"
     try:
         tag = httpx.get(url, timeout=5, **LOCAL).headers.get("x-bento", "nothing")
     except httpx.HTTPError as error:

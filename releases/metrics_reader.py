@@ -13,7 +13,7 @@ import httpx
 
 from bentos.metrics import cumulative
 from ratchet.answers import Compact
-from ratchet.endpoints import RECENT
+from ratchet.endpoints import METRICS, RECENT
 from ratchet.errors import Refusal
 from ratchet.local_http import LOCAL
 from ratchet.settings import url_of
@@ -52,7 +52,7 @@ class MetricsReader:
 
         Raises Refusal if the bento does not respond.
         """
-        now = cumulative(self._get("/metrics").text)
+        now = cumulative(self._get(METRICS).text)
         if self._base is None:
             self._base = now
         elif any(now[at] < count for at, count in self._base.items()):
@@ -75,10 +75,14 @@ class MetricsReader:
         try:
             response = self._client.get(path, params=params)
         except httpx.HTTPError as error:
-            raise Refusal(f"its metrics cannot be read ({type(error).__name__})", self.url, "See its log") from error
+            raise _unreadable(type(error).__name__, self.url) from error
         if response.status_code != 200:
-            raise Refusal(f"its metrics cannot be read ({response.status_code})", self.url, "See its log")
+            raise _unreadable(str(response.status_code), self.url)
         return response
+
+
+def _unreadable(why: str, url: str) -> Refusal:
+    return Refusal(f"the bento's metrics cannot be read ({why})", url, "See `ratchet logs`")
 
 
 def _compact(recent: dict[str, Any]) -> Compact:

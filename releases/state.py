@@ -122,7 +122,7 @@ class Outcome:
     """What became of a version, until it is written to MLflow."""
 
     version: str
-    outcome: str
+    outcome: Literal["promoted", "failed", "rolled back"]
     why: str
 
 

@@ -50,7 +50,7 @@ def _warming(state: State, fleet: Fleet, now: float) -> Event | None:
         started = {host: max(e.since for e in own if e.host == host) for host in hosts}
         return Healthy(state.attempt, started, now)
     if now > state.deadline:
-        return Failed(state.attempt, f"it was not warm in time on {', '.join(missing)}", (), now)
+        return Failed(state.attempt, f"it was not ready in time on {', '.join(missing)}", (), now)
     return None
 
 

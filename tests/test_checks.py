@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import export, train
-from models.checks import further
-from models.evaluate import headline
+from models.checks import model_checks
+from models.evaluate import benchmark_checks
 from models.evaluation import behaviour, calibration, cost, fairness, leakage, privacy
 from models.evaluation import champion as champion_checks
 from models.evaluation.comparison import Margin
@@ -79,8 +79,8 @@ def evaluated(
     others = Examples(pictures[0][2400:], pictures[1][2400:])
     rival = ("1", champion[0].predict(benchmark.inputs)) if champion else None
     checks = [
-        *headline(recipe, benchmark, outputs, candidate[1], rival, rival),
-        *further(recipe, model, benchmark, {"train": candidate[1], "validation": others, "test": others}, outputs),
+        *benchmark_checks(recipe, benchmark, outputs, candidate[1], rival, rival),
+        *model_checks(recipe, model, benchmark, {"train": candidate[1], "validation": others, "test": others}, outputs),
     ]
     bins = calibration.reliability(benchmark.targets, outputs)
     return report(recipe.name, "2", rival and rival[0], "benchmark", checks, bins)

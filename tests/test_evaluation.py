@@ -167,7 +167,7 @@ def forecast_evaluated(
     margin: float = 0.05,
 ) -> EvaluationReport:
     def relative(value: float) -> Margin:
-        return Margin(value, relative=True, block=2 * HORIZON, min_blocks=10)
+        return Margin(value, must_be_smaller=not value, relative=True, block=2 * HORIZON, min_blocks=10)
 
     criteria, answers_ = ForecastCriteria(squared_error=4.0), Forecast(HORIZON, close=1.0)
     margins = dict.fromkeys(baselines, relative(0.0))

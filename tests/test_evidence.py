@@ -151,7 +151,7 @@ def test_what_callers_alone_see_ends_a_release_however_well_ratchets_own_request
 
 def test_latencies_are_not_compared_if_the_revisions_carry_different_loads() -> None:
     good = tally(random.Random(1), 2000, 0.0, 0.8)
-    checks = evidence.checks(Evidence(good, good, compared=2000), PLAN, evidence.latencies(good), even=False)
+    checks = evidence.checks(Evidence(good, good, compared=2000), PLAN, evidence.latencies(good), equal_load=False)
     assert [c.outcome for c in checks if c.name.startswith("latency")] == ["skipped"] * 2
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from models import export, train
-from models.checks import further
-from models.evaluate import headline
+from models.checks import model_checks
+from models.evaluate import benchmark_checks
 from models.evaluation.report import report
 from ratchet import recipe as recipes
 from ratchet.lake import ingest, quarantine, snapshot, table
@@ -46,8 +46,8 @@ def trained(recipe: recipes.Recipe, sides: dict[str, Examples], labels: np.ndarr
     benchmark, _ = snapshot.load_benchmark(recipe)
     outputs = model.predict(benchmark.inputs)
     checks = [
-        *headline(recipe, benchmark, outputs, sides["train"], None, None),
-        *further(recipe, model, benchmark, sides, outputs),  # type: ignore[arg-type]
+        *benchmark_checks(recipe, benchmark, outputs, sides["train"], None, None),
+        *model_checks(recipe, model, benchmark, sides, outputs),  # type: ignore[arg-type]
     ]
     return report(recipe.name, "1", None, "benchmark", checks)
 

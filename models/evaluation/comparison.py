@@ -15,9 +15,11 @@ from ratchet.types import Check, Outcome, Role
 
 @dataclass(frozen=True)
 class Margin:
-    """How much larger than the other's the mean loss may be; 0 means that it must be smaller."""
+    """How much larger than the other's the mean loss may be."""
 
     value: float
+    must_be_smaller: bool = False
+    """Whether the loss must be smaller than the other's: the margin itself does not pass."""
     relative: bool = False
     """Whether `value` is a share of the other's mean loss instead of a difference."""
     block: int = 1
@@ -38,9 +40,10 @@ def losses_of(answers: Answers, targets: np.ndarray, outputs: np.ndarray) -> np.
 def no_worse(
     name: str, margin: Margin, losses: np.ndarray | None, others: np.ndarray | None, other: str, role: Role = "check"
 ) -> Check:
-    """Passes if the whole interval of the difference, or of the ratio minus 1, is below the margin."""
+    """Passes if the whole interval of the difference, or of the ratio minus 1, is within the margin."""
     if losses is None or others is None or len(losses) != len(others):
-        return Check(name, None, margin.value, "error", "there is not an output of both for every record", role=role)
+        detail = "outputs of one of the two are missing for some records"
+        return Check(name, None, margin.value, "error", detail, role=role)
     if len(losses) < margin.min_blocks * margin.block:
         detail = f"{len(losses)} records; at least {margin.min_blocks * margin.block} are needed"
         return Check(name, None, margin.value, "inconclusive", detail, role=role)
@@ -50,10 +53,10 @@ def no_worse(
     else:
         value, low, high = difference(losses, others)
         figures = f"{value:+.4f} (95 % from {low:+.4f} to {high:+.4f}), margin {margin.value:+}"
-    outcome: Outcome = "inconclusive"
-    if high < margin.value:
-        outcome = "passed"
-    elif value > margin.value or value >= margin.value == 0:
-        outcome = "failed"
+    if margin.must_be_smaller:
+        passed, failed = high < margin.value, value >= margin.value
+    else:
+        passed, failed = high <= margin.value, value > margin.value
+    outcome: Outcome = "passed" if passed else "failed" if failed else "inconclusive"
     detail = f"loss {losses.mean():.4g} of {len(losses)} records, {others.mean():.4g} for {other}: {figures}"
     return Check(name, value, margin.value, outcome, detail, low, high, role)

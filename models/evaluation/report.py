@@ -1,7 +1,6 @@
 """Assembles an evaluation report from its checks. Pure.
 
-Passed, failed, inconclusive, error and skipped are five outcomes, and a candidate with a check that failed, was
-inconclusive or ended in an error is rejected.
+A candidate is rejected unless each check passed or was skipped: failed, inconclusive and error all reject it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Thresholds on the benchmark that hold whatever the champion does. Pure."""
+"""Requirements on the benchmark that do not depend on the champion: thresholds, and simple baselines. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,8 +11,10 @@ from ratchet.types import Check, Outcome, Role
 
 
 def finite(outputs: np.ndarray) -> Check:
-    bad = int((~np.isfinite(outputs)).any(axis=1).sum()) if outputs.ndim == 2 and len(outputs) else -1
-    detail = "every output is finite" if bad == 0 else "there are no outputs" if bad < 0 else f"{bad} are not finite"
+    if outputs.ndim != 2 or not len(outputs):
+        return Check("finite outputs", None, 0.0, "error", "there are no outputs")
+    bad = int((~np.isfinite(outputs)).any(axis=1).sum())
+    detail = f"{bad} are not finite" if bad else "every output is finite"
     return Check("finite outputs", float(bad), 0.0, "passed" if bad == 0 else "failed", detail)
 
 
@@ -21,7 +23,7 @@ def classification(
 ) -> list[Check]:
     """Minimum accuracy and minimum recall of the worst class, from labels [N] and probabilities [N, classes]."""
     if losses_of(answers, labels, probabilities) is None:
-        detail = "there is not a finite output for every record"
+        detail = "some outputs are missing or not finite"
         return [
             Check("accuracy", None, criteria.accuracy, "error", detail, role="metric"),
             Check("worst class", None, criteria.worst_class, "error", detail),
@@ -50,12 +52,12 @@ def forecast(
     name, limit = "mean squared error", criteria.squared_error
     losses = losses_of(answers, targets, forecasts)
     if losses is None:
-        metric = Check(name, None, limit, "error", "there is not a finite forecast for every window", role="metric")
+        metric = Check(name, None, limit, "error", "some forecasts are missing or not finite", role="metric")
     else:
         metric = at_most(name, float(losses.mean()), limit, role="metric")
     compared = []
     for baseline, outputs in baselines.items():
-        relation = "no worse than" if margins[baseline].value else "better than"
+        relation = "better than" if margins[baseline].must_be_smaller else "no worse than"
         others = losses_of(answers, targets, outputs)
         compared.append(no_worse(f"{relation} {baseline}", margins[baseline], losses, others, baseline))
     return [metric, *compared]
@@ -63,11 +65,11 @@ def forecast(
 
 def at_least(name: str, value: float, minimum: float, what: str = "", role: Role = "check") -> Check:
     outcome: Outcome = "passed" if value >= minimum else "failed"
-    relation = "at least" if outcome == "passed" else "below"
+    relation = "at least" if outcome == "passed" else "which is below"
     return Check(name, value, minimum, outcome, f"{what}{value:.4f}, {relation} {minimum}", role=role)
 
 
 def at_most(name: str, value: float, maximum: float, role: Role = "check") -> Check:
     outcome: Outcome = "passed" if value <= maximum else "failed"
-    relation = "at most" if outcome == "passed" else "above"
+    relation = "at most" if outcome == "passed" else "which is above"
     return Check(name, value, maximum, outcome, f"{value:.4g}, {relation} {maximum}", role=role)

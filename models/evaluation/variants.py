@@ -1,4 +1,4 @@
-"""Chooses the variant that is packaged: the fastest that is no worse than the one in full precision. Pure."""
+"""Chooses the variant that is packaged: fp32, or the fastest that is no worse and clearly faster. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from ratchet.types import Variant
 
 FULL = "fp32"
 NO_WORSE = f"no worse than {FULL}"
-MAX_SHARE = 0.9
+MAX_LATENCY_RATIO = 0.9
 """Another variant must take at most this share of the latency of fp32: a smaller gain is noise and costs precision."""
 
 
@@ -28,9 +28,9 @@ def choose(
     `measured_on` names the host, or says why there are no figures. A variant whose outputs differ by more than the
     golden set's tolerance is rejected.
     """
-    timed = [_timed(variant, timings.get(variant.name), measured_on, tolerance) for variant in variants]
+    timed = [_with_timing(variant, timings.get(variant.name), measured_on, tolerance) for variant in variants]
     (full,) = [variant for variant in timed if variant.name == FULL]
-    limit = MAX_SHARE * full.latency_ms if full.latency_ms is not None else 0.0
+    limit = MAX_LATENCY_RATIO * full.latency_ms if full.latency_ms is not None else 0.0
     faster = {
         variant.latency_ms: variant
         for variant in timed
@@ -43,7 +43,7 @@ def choose(
     return tuple(replace(variant, packaged=variant is best) for variant in timed)
 
 
-def _timed(variant: Variant, timing: Timing | None, measured_on: str, tolerance: float) -> Variant:
+def _with_timing(variant: Variant, timing: Timing | None, measured_on: str, tolerance: float) -> Variant:
     if timing is None:
         return replace(variant, measured_on=measured_on)
     check = variant.check

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from ratchet import files
+from ratchet.endpoints import model
 from ratchet.files import replace_json
 from ratchet.fleet import routes
 from ratchet.local_http import LOCAL
@@ -155,7 +156,7 @@ def _clusters(splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -
     for recipe, revisions in addresses.items():
         for revision, endpoints in revisions.items():
             # The check names the version: another bento that took over the port is not this revision.
-            check = f"/v2/models/{recipe}/versions/{version_of(revision)}/ready"
+            check = f"{model(recipe, version_of(revision))}/ready"
             clusters.append(routes.cluster(routes.name(recipe, revision), endpoints, check))
         # One for every pair, so that a fallback can change without a new cluster.
         clusters += [routes.aggregate(recipe, *pair) for pair in itertools.permutations(revisions, 2)]
@@ -163,7 +164,7 @@ def _clusters(splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -
     for recipe, split in splits.items():
         serving = [revision for revision, weight in split.weights.items() if weight]
         endpoints = tuple(end for revision in serving for end in addresses[recipe].get(revision, ()))
-        clusters.append(routes.cluster(routes.ready(recipe), endpoints, f"/v2/models/{recipe}/ready"))
+        clusters.append(routes.cluster(routes.ready(recipe), endpoints, f"{model(recipe)}/ready"))
     return clusters
 
 

@@ -19,6 +19,7 @@ import httpx
 import psutil
 
 from ratchet import files
+from ratchet.endpoints import READY
 from ratchet.errors import Refusal
 from ratchet.files import locked
 from ratchet.fleet import processes
@@ -186,7 +187,7 @@ class Host:
     def health(self, recipe: str, port: int) -> tuple[bool, str]:
         """Whether the bento is ready, and the fault that its service reports if it never will be."""
         try:
-            response = httpx.get(f"{self.url(port)}/v2/health/ready", timeout=0.4, **LOCAL)
+            response = httpx.get(f"{self.url(port)}{READY}", timeout=0.4, **LOCAL)
             body = response.json() if response.status_code == 503 else {}
         except (httpx.HTTPError, ValueError):
             return False, ""
@@ -194,7 +195,7 @@ class Host:
         return response.status_code == 200, str(fault)
 
     def fault(self, recipe: str, revision: str) -> str:
-        """The fault that one of its processes here reports; only its own ports are asked."""
+        """The fault that one of its processes here reports; only its own ports are read."""
         placement = self._load(_name(recipe, revision))
         faults = (self.health(recipe, port)[1] for port in placement.ports.values()) if placement else ()
         return next(filter(None, faults), "")

@@ -18,6 +18,9 @@ MAX_BENTO = 2 << 30
 Fetch = Callable[[Package, Path], None]
 """Writes a package's `.bento` to a path."""
 
+MODEL = Path("src", "model")
+"""The folder below an unpacked bento that holds the model, its card and its golden set."""
+
 
 @dataclass(frozen=True)
 class PackageCache:

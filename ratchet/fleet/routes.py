@@ -15,8 +15,8 @@ from ratchet.types import HostPort, Split
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 
-_PUBLIC = "|".join(re.escape(path.removeprefix("/")) for path in endpoints.PUBLIC)
-PUBLIC = rf"({_PUBLIC}|docs\.json|static_content/.*|v2(/.*)?)?"
+_ROUTED = "|".join(re.escape(path.removeprefix("/")) for path in endpoints.ROUTED)
+PUBLIC = rf"({_ROUTED}|docs\.json|static_content/.*|v2(/.*)?)?"
 """The paths below `/<recipe>/` that callers need. Metrics, recent answers and the model card are not among them."""
 _THRESHOLDS = {"max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 256}
 _BREAKERS = {"thresholds": [_THRESHOLDS]}
@@ -95,7 +95,7 @@ def route_table(splits: Mapping[str, Split]) -> dict[str, Any]:
             **({"request_mirror_policies": [_mirror(recipe, split)]} if split.mirror else {}),
         }  # fmt: skip
         escaped = re.escape(recipe)
-        model = {"safe_regex": {"regex": f"/v2/models/{escaped}(/.*)?"}}
+        model = {"safe_regex": {"regex": f"{endpoints.MODELS}/{escaped}(/.*)?"}}
         headers = [_header("x-forwarded-prefix", f"/{recipe}"), _header(_ORIGINAL_PATH, "%REQ(:PATH)%")]
         table += [
             {"name": f"recipe:{recipe}", "match": model, "route": action},
@@ -123,7 +123,7 @@ def listener(splits: Mapping[str, Split], at: HostPort, folder: Path) -> dict[st
     filters = [
         {"name": "ready", "typed_config": {
             "@type": f"{_FILTER}.health_check.v3.HealthCheck", "pass_through_mode": False,
-            "headers": [{"name": ":path", "string_match": {"exact": "/v2/health/ready"}}],
+            "headers": [{"name": ":path", "string_match": {"exact": endpoints.READY}}],
             **({"cluster_min_healthy_percentages": all_of} if all_of else {}),
         }},
         {"name": "router", "typed_config": {
