@@ -44,9 +44,8 @@ def model_checks(
 def _costs(recipe: Recipe, model: Exported) -> list[Check]:
     criteria, measurement = recipe.criteria, measure(model)
     size_mb = sum(file.stat().st_size for file in model.path.parent.iterdir()) / 1e6
-    return cost.checks(
-        measurement.latency_ms, criteria.latency_ms, size_mb, criteria.size_mb, measurement.memory_mb, recipe.memory_mb
-    )
+    latency, memory = (measurement.latency_ms, criteria.latency_ms), (measurement.memory_mb, recipe.memory_mb)
+    return cost.checks(latency, (size_mb, criteria.size_mb), memory)
 
 
 def _behaviour(

@@ -24,7 +24,7 @@ from ratchet.files import FORMAT
 from ratchet.lake.snapshot import Examples, load, load_benchmark
 from ratchet.recipe import Criteria, ForecastCriteria, Recipe
 from ratchet.series import SeriesContract
-from ratchet.types import Candidate, Check, EvaluationReport, to_json
+from ratchet.types import Bins, Candidate, Check, EvaluationReport, to_json
 
 VERSION = 4
 """Raise it when the same figures should give another report."""
@@ -54,7 +54,7 @@ def evaluate(
             *benchmark_checks(recipe, benchmark, own, sides["train"], *rivals),
             *checks.model_checks(recipe, model, benchmark, sides, own),
         ]
-        bins: tuple[tuple[float, float, int], ...] = ()
+        bins: Bins = ()
         if recipe.classes and losses_of(recipe.answers, benchmark.targets, own) is not None:
             bins = reliability(benchmark.targets, own)
         return report(recipe.name, candidate.version, champion, fingerprint, results, bins)
@@ -75,7 +75,7 @@ def benchmark_checks(
     recipe: Recipe,
     benchmark: Examples,
     outputs: np.ndarray,
-    trained: Examples,
+    train: Examples,
     champion: Rival | None,
     best: Rival | None,
 ) -> list[Check]:
@@ -85,7 +85,7 @@ def benchmark_checks(
     if isinstance(criteria, Criteria):
         results += thresholds.classification(criteria, answers, targets, outputs, recipe.classes)
     else:
-        results += _forecast(recipe, criteria, benchmark, outputs, trained)
+        results += _forecast(recipe, criteria, benchmark, outputs, train)
     if champion:
         margin = _margin(recipe, criteria.margin)
         results += champion_checks.comparisons(answers, margin, targets, outputs, champion, best)

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,13 +249,7 @@ class Run:
         mlflow.log_figure(figure, name)
 
     def register(
-        self,
-        model: Any,
-        files: Sequence[Path],
-        example: Any,
-        outputs: Any,
-        requirements: list[str],
-        tags: Mapping[str, str],
+        self, model: Any, files: list[Path], example: Any, outputs: Any, requirements: list[str], tags: dict[str, str]
     ) -> tuple[str, str]:
         """Logs the Keras model and the files of its export, then registers a version: (version, model id).
 
@@ -283,7 +277,7 @@ class Run:
                 raise
         source = f"models:/{logged.model_id}"
         registered = client.create_model_version(
-            self.recipe, source=source, run_id=self.id, model_id=logged.model_id, tags=dict(tags)
+            self.recipe, source=source, run_id=self.id, model_id=logged.model_id, tags=tags
         )
         return str(registered.version), str(logged.model_id)
 

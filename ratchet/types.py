@@ -10,6 +10,8 @@ T = TypeVar("T")
 
 HostPort = tuple[str, int]
 """The address and the port that a bento listens on."""
+Bins = tuple[tuple[float, float, int], ...]
+"""(mean confidence, accuracy, number of records) of bins of equal width of confidence."""
 Outcome = Literal["passed", "failed", "inconclusive", "error", "skipped"]
 Role = Literal["check", "metric", "slice", "cost"]
 
@@ -163,8 +165,7 @@ class EvaluationReport:
     why: str
     benchmark: str
     checks: tuple[Check, ...]
-    reliability: tuple[tuple[float, float, int], ...] = ()
-    """(mean confidence, accuracy, number of records) of bins of equal width of confidence."""
+    reliability: Bins = ()
 
     @property
     def metric(self) -> float | None:

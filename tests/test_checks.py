@@ -324,4 +324,4 @@ def test_answers_that_are_missing_are_an_error_and_no_pass() -> None:
     some = np.eye(3, dtype=np.float32)
     assert behaviour.invariance("noise", some, some[:2], 0.5).outcome == "error"
     assert behaviour.invariance("noise", some, some * np.nan, 0.5).outcome == "error"
-    assert [c.outcome for c in cost.checks(1.0, None, 2.0, 1.0, 90.0, 80)] == ["skipped", "failed", "failed"]
+    assert [c.outcome for c in cost.checks((1.0, None), (2.0, 1.0), (90.0, 80))] == ["skipped", "failed", "failed"]

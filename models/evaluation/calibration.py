@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ratchet.types import Check, Outcome
+from ratchet.types import Bins, Check, Outcome
 
 BINS, MIN_RECORDS = 15, 100
 _DRAWS = 200
@@ -16,7 +16,7 @@ MIN_PROBABILITY = 1e-7
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(8.0), 141))
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[tuple[float, float, int], ...]:
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> Bins:
     """(mean confidence, accuracy, records) of each of `BINS` equal bins that is not empty.
 
     From labels [N] and probabilities [N, classes].

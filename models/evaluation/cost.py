@@ -4,21 +4,14 @@ from collections.abc import Sequence
 
 from ratchet.types import Check, Outcome, Role
 
+Limited = tuple[float, float | None]
+"""A value and its maximum, if the recipe sets one."""
 
-def checks(
-    latency_ms: float,
-    max_latency_ms: float | None,
-    size_mb: float,
-    max_size_mb: float | None,
-    memory_mb: float,
-    max_memory_mb: float,
-) -> list[Check]:
+
+def checks(latency_ms: Limited, size_mb: Limited, memory_mb: Limited) -> list[Check]:
     """The median latency of one warm prediction on one core, the size of the model's files, and its memory."""
-    return [
-        _check("latency, ms", latency_ms, max_latency_ms, "cost"),
-        _check("size, MB", size_mb, max_size_mb, "check"),
-        _check("memory, MB", memory_mb, max_memory_mb, "cost"),
-    ]
+    sizes = _check("size, MB", *size_mb, "check"), _check("memory, MB", *memory_mb, "cost")
+    return [_check("latency, ms", *latency_ms, "cost"), *sizes]
 
 
 def should_measure_again(checks: Sequence[Check]) -> bool:

@@ -5,16 +5,11 @@ A candidate is rejected unless each check passed or was skipped: failed, inconcl
 
 from collections.abc import Sequence
 
-from ratchet.types import Check, EvaluationReport
+from ratchet.types import Bins, Check, EvaluationReport
 
 
 def report(
-    recipe: str,
-    version: str,
-    champion: str | None,
-    benchmark: str,
-    checks: Sequence[Check],
-    reliability: tuple[tuple[float, float, int], ...] = (),
+    recipe: str, version: str, champion: str | None, benchmark: str, checks: Sequence[Check], reliability: Bins = ()
 ) -> EvaluationReport:
     """The report on a version; `champion` is the version it was compared with, None for a first release."""
     bad = [check for check in checks if check.outcome not in ("passed", "skipped")]
