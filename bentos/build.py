@@ -18,7 +18,7 @@ from ratchet import lock
 from ratchet.contract import Contract, module
 from ratchet.endpoints import model as model_path
 from ratchet.errors import Refusal
-from ratchet.model_card import DATA, PAGE, page
+from ratchet.model_card import DATA, PAGE, to_html
 from ratchet.recipe import Recipe
 from ratchet.settings import ROOT, TELEMETRY_OFF
 
@@ -95,7 +95,7 @@ def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tu
     }
     (model / "meta.json").write_text(json.dumps(meta, indent=1))
     (model / DATA).write_text(json.dumps(contents.card, indent=1))
-    (model / PAGE).write_text(page(contents.card))
+    (model / PAGE).write_text(to_html(contents.card))
     golden.write(model, contents.inputs, contents.outputs)
     (context / "requirements.txt").write_text(lock.requirements("bento"))
     bentofile = {

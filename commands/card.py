@@ -28,8 +28,8 @@ def command(recipe: str, version: str | None, output: Path | None, markdown: boo
     if as_json:
         click.echo(json.dumps({**content, "release": release}, indent=1))
     elif markdown:
-        click.echo(model_card.markdown(content, release))
+        click.echo(model_card.to_markdown(content, release))
     else:
         path = output or Path(f"{recipe}-v{registered.version}.html")
-        path.write_text(model_card.page(content, release))
+        path.write_text(model_card.to_html(content, release))
         click.echo(f"wrote {path}; open it in a browser")

@@ -26,5 +26,5 @@ def command(recipe: str, file: TextIO) -> None:
         next = "Ingest the actual values: `ratchet ingest`"
         raise Refusal("the recipe forecasts, so it has no classes", recipe, next)
     by_request = labels.read(file, classes, Path(file.name))
-    api.open_ledger().label(recipe, by_request, time.time())
+    api.open_ledger().add_labels(recipe, by_request, time.time())
     click.echo(f"{recipe}: {len(by_request)} labels added")

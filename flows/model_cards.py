@@ -21,8 +21,8 @@ def publish(candidate: Candidate, report: EvaluationReport) -> None:
 
     content = card(candidate, report)
     registry.upload(registry.path_of(candidate, model_card.DATA), json.dumps(content, indent=1))
-    registry.upload(registry.path_of(candidate, model_card.PAGE), model_card.page(content))
-    create_markdown_artifact(model_card.markdown(content), key=f"card-{candidate.recipe}")
+    registry.upload(registry.path_of(candidate, model_card.PAGE), model_card.to_html(content))
+    create_markdown_artifact(model_card.to_markdown(content), key=f"card-{candidate.recipe}")
 
 
 def card(candidate: Candidate, report: EvaluationReport) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def card(candidate: Candidate, report: EvaluationReport) -> dict[str, Any]:
         siblings=tuple(candidates.siblings(candidate)),
         mlflow_url=registry.ui_url(candidate),
     )
-    return model_card.render(recipe, sources, explanations.read(candidate))
+    return model_card.to_data(recipe, sources, explanations.read(candidate))
 
 
 def _drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[Drift, ...]:

@@ -75,7 +75,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, report: Report)
     """
     key_ = key(recipe, training, snapshot)
     source = _source(recipe, training)
-    if version := registry.find(recipe.name, KEY, key_):
+    if version := registry.newest_with_tag(recipe.name, KEY, key_):
         if version.tags.get("ratchet.source", source) != source:
             report(
                 "the recipe's file, or the code that trains, changed under the same version, so nothing is trained "
@@ -91,7 +91,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, report: Report)
         COLD_KEY: key(recipe, replace(training, initial_weights=""), snapshot),
     }
     with _exclusive(scratch, report):
-        if version := registry.find(recipe.name, KEY, key_):
+        if version := registry.newest_with_tag(recipe.name, KEY, key_):
             return read(version), False
         return _make(_Job(recipe, training, snapshot, key_, scratch, tags), report), True
 
@@ -220,7 +220,7 @@ def siblings(candidate: Candidate) -> list[Candidate]:
     """The other candidates with the same data and parameters, which have other initial weights."""
     version = registry.version(candidate.recipe, candidate.version)
     cold_key = version.tags.get(COLD_KEY) if version else None
-    others = registry.having(candidate.recipe, COLD_KEY, cold_key) if cold_key else []
+    others = registry.all_with_tag(candidate.recipe, COLD_KEY, cold_key) if cold_key else []
     return [read(other) for other in others if other.version != candidate.version and other.tags.get(KEY)]
 
 

@@ -71,7 +71,7 @@ def _behaviour(
     for text, class_ in criteria.examples.items():
         (output,) = model.predict(recipe.contract.read([text]))
         predicted = recipe.classes[int(output.argmax())]
-        checks.append(behaviour.example(text, class_, predicted, float(output.max())))
+        checks.append(behaviour.minimum_functionality(text, class_, predicted, float(output.max())))
     return checks
 
 

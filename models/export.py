@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.calibration import MIN_PROBABILITY, scaled
+from models.evaluation.calibration import MIN_PROBABILITY, apply_temperature
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.files import sha256
@@ -53,7 +53,7 @@ def export(
     path = folder / MODEL
     # An export also needs the model to have been called once.
     expected = model.predict(recipe.contract.features(inputs, vocabulary), verbose=0)
-    expected = scaled(expected, temperature) if temperature != 1.0 else expected
+    expected = apply_temperature(expected, temperature) if temperature != 1.0 else expected
     model.export(str(path), format="onnx", verbose=False)
     graph = onnx.load(path)
     _rename(graph, graph.graph.input[0].name, recipe.contract.kind)
@@ -78,7 +78,7 @@ def digest(path: Path) -> str:
 
 
 def _scale(graph: Any, temperature: float) -> None:
-    """Appends the softmax of the logits divided by a temperature, like `calibration.scaled`."""
+    """Appends the softmax of the logits divided by a temperature, like `calibration.apply_temperature`."""
     from onnx import helper, numpy_helper
 
     output = graph.graph.output[0]

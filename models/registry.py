@@ -210,13 +210,13 @@ def has(path: str) -> bool:
         raise _no_answer(error) from error
 
 
-def find(recipe: str, tag: str, value: str) -> Version | None:
+def newest_with_tag(recipe: str, tag: str, value: str) -> Version | None:
     """The newest version with that tag, or None."""
     numbers = _numbers(recipe, tag, value)
     return version(recipe, max(numbers, key=int)) if numbers else None
 
 
-def having(recipe: str, tag: str, value: str) -> list[Version]:
+def all_with_tag(recipe: str, tag: str, value: str) -> list[Version]:
     """All versions with that tag."""
     versions = (version(recipe, number) for number in _numbers(recipe, tag, value))
     return [each for each in versions if each]

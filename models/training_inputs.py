@@ -52,7 +52,7 @@ def training_inputs(recipe: Recipe, training: Training, snapshot: Snapshot, scra
 
 def _warm_start(recipe: Recipe, weights: str, scratch: Path) -> tuple[tuple[str, ...], InitialWeights]:
     """The Keras model of the version with these weights, and its vocabulary, so that a token keeps its meaning."""
-    version = registry.find(recipe.name, "ratchet.weights", weights)
+    version = registry.newest_with_tag(recipe.name, "ratchet.weights", weights)
     if version is None or TENSORS not in version.tags:
         raise Refusal(f"MLflow has no version with the weights {weights[:16]}", recipe.name, "Train without warm start")
     initial = InitialWeights(scratch / "initial.keras", version.tags[TENSORS])

@@ -1,4 +1,4 @@
-"""The model card, the one document of a version: as plain data, as a page and as Markdown. Pure renderers.
+"""The model card, the one document of a version: as data, as a page and as Markdown. It reads only its template.
 
 The data ends with the evaluation and travels in the bento; page and Markdown also show the release, and grow with
 it. After Mitchell and others, Model Cards for Model Reporting, 2019 (arXiv:1810.03993).
@@ -22,7 +22,7 @@ _TEMPLATE = Path(__file__).with_name("model_card.html")
 Card = Mapping[str, Any]
 
 
-def render(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] = ()) -> dict[str, Any]:
+def to_data(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] = ()) -> dict[str, Any]:
     """The card's data: what the model is for, its data, its training, and every check of its evaluation.
 
     `explanations` are some predictions, each with its kind, the rendered input, the prediction, the truth and the
@@ -69,7 +69,7 @@ def _sibling(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def page(card: Card, release: Card | None = None) -> str:
+def to_html(card: Card, release: Card | None = None) -> str:
     """One HTML page that loads nothing from elsewhere. `release` is the history of the version's releases."""
     import jinja2
 
@@ -81,7 +81,7 @@ def page(card: Card, release: Card | None = None) -> str:
     return environment.from_string(_TEMPLATE.read_text()).render(d=card, r=history, safe=_charts(card, history))
 
 
-def markdown(card: Card, release: Card | None = None) -> str:
+def to_markdown(card: Card, release: Card | None = None) -> str:
     """The card in short, for places that show Markdown."""
     history = _history(release)
     model, snapshot = card["model"], card["data"]["snapshot"]

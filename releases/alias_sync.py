@@ -93,7 +93,7 @@ class AliasSync:
             return
         release = history.release(self.ledger.read(recipe), version)
         registry.upload(registry.path_of(registered, "release.json"), json.dumps(release, indent=1))
-        page = model_card.page(card_of(registered), release)
+        page = model_card.to_html(card_of(registered), release)
         registry.upload(registry.path_of(registered, model_card.PAGE), page)
 
     def _follow(self, recipe: str, state: State) -> None:

@@ -165,7 +165,7 @@ class Controller:
             number=state.step if on_trial else len(state.plan.steps),
             mirrored=bool(machine.split(state).mirror),
             pairs=previous.pairs if previous and on_trial else (0, 0),
-            labels=lambda since: self.ledger.labels(recipe, since),
+            labels=lambda since: self.ledger.labels_since(recipe, since),
             labelled=self._labelled_of(recipe, state.attempt),
         )
 
@@ -219,7 +219,7 @@ def main() -> None:
         log.info("the controller started; its home is %s", config.home)
         controller.gateway.reconcile()  # completes what a killed controller was writing
         ticker.run(controller.tick, config.tick_seconds, log)
-        controller.ledger.release(LEASE, controller.holder)
+        controller.ledger.release_lease(LEASE, controller.holder)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class Ledger:
         with self._begin() as connection:
             connection.execute(_STATUSES.delete().where(_STATUSES.c.name == name))
 
-    def label(self, recipe: str, labels: Mapping[str, int], at: float) -> None:
+    def add_labels(self, recipe: str, labels: Mapping[str, int], at: float) -> None:
         """Keeps the number of the right class by request id for `LABELS_KEPT`; an earlier label is replaced."""
         own = _LABELS.c.recipe == recipe
         rows = [{"recipe": recipe, "request": id, "at": at, "label": label} for id, label in labels.items()]
@@ -177,7 +177,7 @@ class Ledger:
             what = "another process writes labels of the same requests at this moment"
             raise Refusal(what, recipe, "Run it again") from error
 
-    def labels(self, recipe: str, since: float) -> dict[str, int]:
+    def labels_since(self, recipe: str, since: float) -> dict[str, int]:
         """The labels that came at `since` or later, by request id."""
         query = sa.select(_LABELS.c.request, _LABELS.c.label).where(_LABELS.c.recipe == recipe, _LABELS.c.at >= since)
         with self._begin() as connection:
@@ -200,7 +200,7 @@ class Ledger:
             return False
         return True
 
-    def release(self, name: str, holder: str) -> None:
+    def release_lease(self, name: str, holder: str) -> None:
         """Returns the lease."""
         with self._begin() as connection:
             connection.execute(_LEASES.delete().where(_LEASES.c.name == name, _LEASES.c.holder == holder))
@@ -246,4 +246,4 @@ def hold_lease(ledger: Ledger, name: str, holder: str, seconds: float = 30.0) ->
     finally:
         stopped.set()
         thread.join()
-        ledger.release(name, holder)
+        ledger.release_lease(name, holder)

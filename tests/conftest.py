@@ -147,7 +147,7 @@ candidate = Candidate(
     recipe.name, "1", "m", "r", "0", "cnn", "w", digest, snapshot, {}, {}, 1.0, "c", "l", fitted.history
 )
 report = EvaluationReport(recipe.name, "1", None, True, "built for tests", "b", ())
-card = model_card.render(recipe, CardSources(candidate, report))
+card = model_card.to_data(recipe, CardSources(candidate, report))
 contents = build.Contents([model.path], inputs, model.predict(inputs), labels, card)
 tag, bento = build.build(recipe, "1", contents, scratch)
 print(tag); print(bento)

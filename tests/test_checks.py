@@ -182,7 +182,7 @@ answers = st.integers(1, 60).flatmap(
 @given(answers, st.floats(0.25, 8))
 def test_a_temperature_changes_no_answer_and_gives_probabilities(result: list[list[float]], temperature: float) -> None:
     before = np.array(result) / np.array(result).sum(axis=1, keepdims=True)
-    after = calibration.scaled(before, temperature)
+    after = calibration.apply_temperature(before, temperature)
     assert np.allclose(after.sum(axis=1), 1, atol=1e-5)
     assert (after[np.arange(len(after)), before.argmax(axis=1)] >= after.max(axis=1) - 1e-6).all()
 
@@ -202,7 +202,10 @@ def test_the_temperature_that_is_chosen_is_no_worse_than_none(result: list[list[
         return float(-np.log(np.maximum(p[rows, labels], calibration.MIN_PROBABILITY)).mean())
 
     best = calibration.temperature(labels, probabilities)
-    assert loss(calibration.scaled(probabilities, best)) <= loss(calibration.scaled(probabilities, 1.0)) + 1e-3
+    assert (
+        loss(calibration.apply_temperature(probabilities, best))
+        <= loss(calibration.apply_temperature(probabilities, 1.0)) + 1e-3
+    )
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.lists(st.floats(0, 1), min_size=1, max_size=50))

@@ -63,9 +63,9 @@ def test_an_id_that_is_sent_many_times_counts_once() -> None:
 
 def test_the_ledger_keeps_labels_for_a_while(home: object) -> None:
     ledger = Ledger(settings().ledger)
-    ledger.label("small-fashion", {"a": 1, "b": 0}, 100.0)
-    ledger.label("small-fashion", {"b": 1}, 200.0)
-    assert ledger.labels("small-fashion", 0) == {"a": 1, "b": 1}
-    assert ledger.labels("small-fashion", 150) == {"b": 1}
-    ledger.label("small-fashion", {"c": 0}, 150 + LABELS_KEPT)
-    assert ledger.labels("small-fashion", 0) == {"b": 1, "c": 0}
+    ledger.add_labels("small-fashion", {"a": 1, "b": 0}, 100.0)
+    ledger.add_labels("small-fashion", {"b": 1}, 200.0)
+    assert ledger.labels_since("small-fashion", 0) == {"a": 1, "b": 1}
+    assert ledger.labels_since("small-fashion", 150) == {"b": 1}
+    ledger.add_labels("small-fashion", {"c": 0}, 150 + LABELS_KEPT)
+    assert ledger.labels_since("small-fashion", 0) == {"b": 1, "c": 0}

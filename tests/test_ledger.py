@@ -134,7 +134,7 @@ def test_a_ledger_that_is_not_there_is_a_sentence_without_its_password(url: str)
 def test_a_run_that_lost_its_lease_may_not_go_on(ledger: Ledger) -> None:
     with hold_lease(ledger, "run:x", "one", seconds=1.0) as require_lease:
         require_lease()
-        ledger.release("run:x", "one")
+        ledger.release_lease("run:x", "one")
         assert ledger.lease("run:x", "two", 60)
         time.sleep(0.6)
         with pytest.raises(Refusal, match="another one may have started"):

@@ -128,9 +128,9 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("blessed", [True, False])
 @pytest.mark.parametrize("released", [True, False])
 def test_the_page_needs_no_network_and_shows_everything(small: Recipe, blessed: bool, released: bool) -> None:
-    card = model_card.render(small, sources(small, blessed), EXPLANATIONS)
+    card = model_card.to_data(small, sources(small, blessed), EXPLANATIONS)
     release = history.release(entries(), "7") if released else None
-    page = Page(model_card.page(json.loads(json.dumps(card)), release))
+    page = Page(model_card.to_html(json.loads(json.dumps(card)), release))
     assert page.open == []
     assert page.fetched == []
     assert not page.tags & {"script", "link", "img", "iframe", "object"}
@@ -155,10 +155,10 @@ def test_the_page_needs_no_network_and_shows_everything(small: Recipe, blessed: 
 
 
 def test_a_name_is_shown_and_never_run(small: Recipe) -> None:
-    card = model_card.render(small, sources(small, name=EVIL), EXPLANATIONS)
+    card = model_card.to_data(small, sources(small, name=EVIL), EXPLANATIONS)
     card["model"]["classes"] = [EVIL] * len(small.classes)
     card["data"]["snapshot"]["labels"] = {EVIL: 3}
-    page = Page(model_card.page(card, history.release(entries(), "7")))
+    page = Page(model_card.to_html(card, history.release(entries(), "7")))
     assert "script" not in page.tags
     assert EVIL in page.text
 
@@ -179,7 +179,7 @@ def test_a_text_is_shown_completely_whatever_its_attributions(text: str, drawn: 
 
 @pytest.mark.parametrize("kind", ["image", "text", "series"])
 def test_the_page_is_complete_in_a_browser(kind: str, small: Recipe, tmp_path: Path) -> None:
-    card = model_card.render(small, sources(small))
+    card = model_card.to_data(small, sources(small))
     card["model"]["contract"]["kind"] = kind
     series = json.dumps({"window": [1.0, 2.0, 3.0], "forecast": [4.0], "actual": [4.5]})
     inputs = {"image": PIXEL, "text": "a free prize " * 40 + "x" * 300, "series": series}
@@ -187,20 +187,20 @@ def test_the_page_is_complete_in_a_browser(kind: str, small: Recipe, tmp_path: P
     attributions = [{"region": region, "weight": 0.1} for region in regions]
     shown = {"kind": "right", "input": inputs[kind], "prediction": "yes", "truth": "", "attributions": attributions}
     card["explanations"] = [shown] * 8
-    (tmp_path / "page.html").write_text(model_card.page(card, history.release(entries(), "7")))
+    (tmp_path / "page.html").write_text(model_card.to_html(card, history.release(entries(), "7")))
     assert faults((tmp_path / "page.html").as_uri(), tmp_path) == []
 
 
 def test_the_history_of_a_release_is_in_the_page_and_in_the_markdown(small: Recipe) -> None:
-    card, release = model_card.render(small, sources(small)), history.release(entries(), "7")
-    page, text = model_card.page(card, release), model_card.markdown(card, release)
+    card, release = model_card.to_data(small, sources(small)), history.release(entries(), "7")
+    page, text = model_card.to_html(card, release), model_card.to_markdown(card, release)
     assert "v6-kk 50 %, v7-kk 50 %" in text
     assert "&lt;script>" in text
     assert "20 of 100" in page
     assert "1970-01-01 00:19:40" in page
     assert "# small-fashion, version 7: blessed, rolled back" in text
-    assert "ends with the evaluation" in model_card.markdown(card)
-    assert "not on trial yet" in model_card.markdown(card, history.release([], "7"))
+    assert "ends with the evaluation" in model_card.to_markdown(card)
+    assert "not on trial yet" in model_card.to_markdown(card, history.release([], "7"))
 
 
 @pytest.mark.parametrize(

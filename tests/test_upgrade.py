@@ -75,7 +75,7 @@ def test_the_artifacts_of_the_version_are_read(old: Path) -> None:
     variants = artifact("variants.json")["variants"]
     assert isinstance(variants, list)
     assert from_json(Variant, variants[0]).name == FULL
-    page = model_card.page(artifact("model_card.json"), artifact("release.json"))
+    page = model_card.to_html(artifact("model_card.json"), artifact("release.json"))
     assert "small-fashion, version 1" in page
     assert "promoted" in page
 

@@ -55,7 +55,7 @@ def _share(name: str, holds: np.ndarray, minimum: float, what: str) -> Check:
     return Check(name, value, minimum, outcome, detail, *interval(value, len(holds)))
 
 
-def example(text: str, class_: str, predicted: str, probability: float) -> Check:
+def minimum_functionality(text: str, class_: str, predicted: str, probability: float) -> Check:
     """Minimum functionality: one input whose class is known."""
     outcome: Outcome = "passed" if predicted == class_ else "failed"
     detail = f"{predicted} ({probability:.1%}), expected {class_}"

@@ -27,7 +27,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> Bins:
     return tuple((float(confidence[m].mean()), float(right[m].mean()), int(m.sum())) for m in masks)
 
 
-def error(bins: Sequence[tuple[float, float, int]]) -> float:
+def expected_calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:
     """The expected calibration error: the mean distance of confidence and accuracy over the records."""
     total = sum(n for _, _, n in bins)
     if not total:
@@ -35,7 +35,7 @@ def error(bins: Sequence[tuple[float, float, int]]) -> float:
     return sum(abs(confidence - accuracy) * n for confidence, accuracy, n in bins) / total
 
 
-def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """The softmax of the logits divided by the temperature, float32 [N, classes]; the predicted class is the same."""
     logits = np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY)) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -51,7 +51,8 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
         return 1.0
     rows = np.arange(len(labels))
     losses = [
-        -np.log(np.maximum(scaled(probabilities, t)[rows, labels], MIN_PROBABILITY)).mean() for t in _TEMPERATURES
+        -np.log(np.maximum(apply_temperature(probabilities, t)[rows, labels], MIN_PROBABILITY)).mean()
+        for t in _TEMPERATURES
     ]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
@@ -59,7 +60,7 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def check(labels: np.ndarray, probabilities: np.ndarray, maximum: float | None) -> Check:
     if maximum is None:
         return Check("calibration", None, None, "skipped", "the recipe sets no limit")
-    value = error(reliability(labels, probabilities))
+    value = expected_calibration_error(reliability(labels, probabilities))
     outcome: Outcome = "error" if not np.isfinite(value) else "passed" if value <= maximum else "failed"
     detail = f"expected calibration error {value:.4f}, limit {maximum}"
     return Check("calibration", value, maximum, outcome, detail, *_interval(labels, probabilities))
@@ -71,6 +72,6 @@ def _interval(labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, flo
         return ()
     rng = np.random.default_rng(0)
     samples = [rng.integers(len(labels), size=len(labels)) for _ in range(_DRAWS)]
-    errors = [error(reliability(labels[sample], probabilities[sample])) for sample in samples]
+    errors = [expected_calibration_error(reliability(labels[sample], probabilities[sample])) for sample in samples]
     low, high = np.quantile(errors, [0.025, 0.975])
     return float(low), float(high)

@@ -157,7 +157,7 @@ def _clusters(splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -
         for revision, endpoints in revisions.items():
             # The check names the version: another bento that took over the port is not this revision.
             check = f"{model(recipe, version_of(revision))}/ready"
-            clusters.append(routes.cluster(routes.name(recipe, revision), endpoints, check))
+            clusters.append(routes.cluster(routes.cluster_name(recipe, revision), endpoints, check))
         # One for every pair, so that a fallback can change without a new cluster.
         clusters += [routes.aggregate(recipe, *pair) for pair in itertools.permutations(revisions, 2)]
     # One with a constant name per recipe, so that the listener need not change with a version.
@@ -183,12 +183,12 @@ def _split(action: Mapping[str, Any]) -> Split:
     weights: dict[str, int] = {}
     fallbacks = []
     for cluster in action["weighted_clusters"]["clusters"]:
-        _, revision, fallback = routes.named(cluster["name"])
+        _, revision, fallback = routes.parse_cluster_name(cluster["name"])
         weights[revision] = int(cluster["weight"])
         fallbacks.append(fallback)
     mirror, percent = "", 0
     for policy in action.get("request_mirror_policies", [])[:1]:
-        mirror = routes.named(policy["cluster"])[1]
+        mirror = routes.parse_cluster_name(policy["cluster"])[1]
         percent = int(policy["runtime_fraction"]["default_value"]["numerator"])
     fallback = next((revision for revision in fallbacks if revision not in weights), "")
     return Split(weights, mirror, percent, fallback)
@@ -202,7 +202,7 @@ def _healthy(statuses: Iterable[Mapping[str, Any]]) -> dict[RevisionKey, frozens
             health, at = host.get("health_status", {}), host["address"]["socket_address"]
             if health == {"eds_health_status": "HEALTHY"}:  # and no failed check beside it
                 endpoints.append((at["address"], int(at["port_value"])))
-        healthy[routes.named(status["name"])[:2]] = frozenset(endpoints)
+        healthy[routes.parse_cluster_name(status["name"])[:2]] = frozenset(endpoints)
     return healthy
 
 
@@ -211,7 +211,7 @@ def _active(statuses: Iterable[Mapping[str, Any]]) -> dict[RevisionKey, int]:
     for status in statuses:
         stats = [stat for host in status.get("host_statuses", []) for stat in host["stats"]]
         in_flight = sum(int(stat.get("value", 0)) for stat in stats if stat["name"] == "rq_active")
-        active[routes.named(status["name"])[:2]] = in_flight
+        active[routes.parse_cluster_name(status["name"])[:2]] = in_flight
     return active
 
 
@@ -224,7 +224,7 @@ def _counts(stats: Mapping[str, Any]) -> dict[RevisionKey, Count]:
     counters: dict[RevisionKey, Counter[str]] = {}
     for stat in stats.get("stats", []):
         _, name, counter = stat["name"].split(".", 2) if stat.get("name") else ("", "", "")
-        recipe, revision, _ = routes.named(name)
+        recipe, revision, _ = routes.parse_cluster_name(name)
         value = int(stat.get("value", 0))
         counters.setdefault((recipe, revision), Counter())[counter.removeprefix("upstream_rq_")] += value
     return {key: Count(n["completed"] + n["retry"], n["5xx"] + n["retry"], n["4xx"]) for key, n in counters.items()}

@@ -75,7 +75,7 @@ class Host:
         with locked(self.settings.home / "revisions" / ".lock"):
             name = _name(package.recipe, package.revision)
             placement = self._load(name)
-            if why := self.no_room(package):
+            if why := self.why_no_room(package):
                 raise Refusal(why, package.tag, "Raise RATCHET_MEMORY_MB, or add a host with more memory")
             ports = self._ports(name, placement.ports if placement and placement.package == package else {})
             if placement != _Placement(name, package, ports):
@@ -103,7 +103,7 @@ class Host:
             ports[gpu] = previous[gpu] if keeps else self._free_port(name, {*previous.values(), *ports.values()})
         return ports
 
-    def no_room(self, package: Package) -> str:
+    def why_no_room(self, package: Package) -> str:
         """Why the package does not fit into this host's memory beside the others; empty if it does."""
         limit, own = self.settings.memory_mb, _name(package.recipe, package.revision)
         taken = {p.name: p.package.memory_mb for p in self._placements() if p.name != own}
@@ -114,7 +114,7 @@ class Host:
 
     def must_wait_for_room(self, package: Package, leaving: Callable[[], Container[tuple[str, str]]]) -> bool:
         """Whether the package fits only after a revision that is draining, by recipe and name, has gone."""
-        if not self.no_room(package):
+        if not self.why_no_room(package):
             return False
         draining = leaving()
         return any((p.package.recipe, p.package.revision) in draining for p in self._placements())

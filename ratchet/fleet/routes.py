@@ -26,12 +26,12 @@ _RETRY = "type.googleapis.com/envoy.extensions.retry"
 _AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
 
 
-def name(recipe: str, revision: str, fallback: str = "") -> str:
+def cluster_name(recipe: str, revision: str, fallback: str = "") -> str:
     """Envoy's name for a revision, or for a revision with its fallback."""
     return f"{recipe}_{revision}~{fallback}" if fallback else f"{recipe}_{revision}"
 
 
-def named(cluster: str) -> tuple[str, str, str]:
+def parse_cluster_name(cluster: str) -> tuple[str, str, str]:
     """Recipe, revision and fallback of a cluster. Neither a recipe nor a version has an underscore or a tilde."""
     recipe, _, rest = cluster.partition("_")
     revision, _, fallback = rest.partition("~")
@@ -78,7 +78,7 @@ def route_table(splits: Mapping[str, Split]) -> dict[str, Any]:
     for recipe, split in sorted(splits.items()):
         action = {
             "weighted_clusters": {
-                "clusters": [{"name": name(recipe, revision, _fallback(revision, split)), "weight": weight}
+                "clusters": [{"name": cluster_name(recipe, revision, _fallback(revision, split)), "weight": weight}
                              for revision, weight in split.weights.items()]
             },
             "timeout": "30s",
@@ -163,11 +163,11 @@ def listener(splits: Mapping[str, Split], at: HostPort, folder: Path) -> dict[st
 def aggregate(recipe: str, revision: str, fallback: str) -> dict[str, Any]:
     """A revision and its fallback, which gets what the revision fails to answer."""
     return {
-        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": name(recipe, revision, fallback),
-        "connect_timeout": "0.5s", "lb_policy": "CLUSTER_PROVIDED",
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        "name": cluster_name(recipe, revision, fallback), "connect_timeout": "0.5s", "lb_policy": "CLUSTER_PROVIDED",
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}}, "circuit_breakers": _BREAKERS,
         "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {
-            "@type": _AGGREGATE, "clusters": [name(recipe, revision), name(recipe, fallback)]}},
+            "@type": _AGGREGATE, "clusters": [cluster_name(recipe, revision), cluster_name(recipe, fallback)]}},
     }  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def ready(recipe: str) -> str:
 
 def _mirror(recipe: str, split: Split) -> dict[str, Any]:
     share = {"numerator": split.mirror_percent, "denominator": "HUNDRED"}
-    return {"cluster": name(recipe, split.mirror), "runtime_fraction": {"default_value": share}}
+    return {"cluster": cluster_name(recipe, split.mirror), "runtime_fraction": {"default_value": share}}
 
 
 def address(host: str, port: int) -> dict[str, Any]:

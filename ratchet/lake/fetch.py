@@ -15,7 +15,7 @@ from ratchet.settings import settings
 _CHANGED = "Restore the old file; ingest new data as a batch of its own: `ratchet ingest RECIPE PATH`"
 
 
-def feed(recipe: Recipe, feed: Feed) -> tuple[Path, Path | None]:
+def fetch_feed(recipe: Recipe, feed: Feed) -> tuple[Path, Path | None]:
     """The files of a feed with inputs and labels, or the one file with both, after their digests were checked.
 
     Raises Refusal like `fetch`.

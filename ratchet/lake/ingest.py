@@ -68,7 +68,7 @@ def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
     id = feed_id(recipe, feed)
     if landed_before := landed(recipe, id):
         return landed_before
-    return _land(recipe, id, *fetch.feed(recipe, feed), feed, who)
+    return _land(recipe, id, *fetch.fetch_feed(recipe, feed), feed, who)
 
 
 def landed(recipe: Recipe, id: str) -> Batch | None:
@@ -94,10 +94,10 @@ def benchmark(recipe: Recipe) -> pa.Table:
     path = lake(recipe.name) / f"benchmark-{id}.parquet"
     with locked(lake(recipe.name) / ".benchmark.lock"):
         if not path.exists():
-            inputs, labels = fetch.feed(recipe, recipe.benchmark)
+            inputs, labels = fetch.fetch_feed(recipe, recipe.benchmark)
             with _scratch() as scratch:
                 rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, recipe.benchmark)
-                accepted, refused = _sort(rows, recipe, "benchmark", frozenset())
+                accepted, refused = _accept_or_refuse(rows, recipe, "benchmark", frozenset())
             if refused.num_rows > rows.num_rows // 100:
                 what = f"{refused.num_rows} of {rows.num_rows} records of the benchmark are refused"
                 first = refused["reason"][0].as_py()
@@ -140,7 +140,7 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
     try:
         with _scratch() as scratch:
             rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, feed)
-            accepted, refused = _sort(rows, recipe, id, in_benchmark)
+            accepted, refused = _accept_or_refuse(rows, recipe, id, in_benchmark)
     except Refusal as refusal:
         quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
         raise _quarantined(id, refusal) from None
@@ -164,7 +164,9 @@ def _check_size(path: Path) -> None:
         raise Refusal(what, path, "Split it, or raise RATCHET_INGEST_DISK_MB")
 
 
-def _sort(rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[str]) -> tuple[pa.Table, pa.Table]:
+def _accept_or_refuse(
+    rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[str]
+) -> tuple[pa.Table, pa.Table]:
     """The accepted rows as records, and the refused rows with their reasons; a few thousand rows at a time."""
     numbers = {str(i): i for i in range(len(recipe.classes))} | {name: i for i, name in enumerate(recipe.classes)}
     now = datetime.now(UTC)
@@ -173,7 +175,7 @@ def _sort(rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[st
     for part in rows.to_batches(max_chunksize=4096):
         good, bad = [], []
         for row in part.to_pylist():
-            digest, reason = _digest(row, recipe, numbers, in_benchmark)
+            digest, reason = _digest_or_reason(row, recipe, numbers, in_benchmark)
             if reason:
                 # If columns are swapped, the label is somebody's text.
                 shown = recipe.show_inputs or row["label"] in numbers
@@ -190,7 +192,7 @@ def _sort(rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[st
     return pa.concat_tables(accepted), pa.concat_tables(refused)
 
 
-def _digest(
+def _digest_or_reason(
     row: dict[str, Any], recipe: Recipe, numbers: Mapping[str, int], in_benchmark: frozenset[str]
 ) -> tuple[str, str]:
     """The input's digest, or the reason why the record is refused."""
