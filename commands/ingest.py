@@ -23,7 +23,8 @@ def command(recipe: str, path: str | None, next_: bool) -> None:
     from releases.api import person
 
     loaded = load(recipe)
-    if path == "" or (path is None) == (not next_):
+    both, neither = path is not None and next_, path is None and not next_
+    if path == "" or both or neither:
         raise Refusal("give either a PATH or --next", recipe, "See `ratchet ingest --help`")
     if path is not None:
         batch = ingest.land(loaded, Path(path), person())

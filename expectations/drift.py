@@ -55,9 +55,13 @@ def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ..
         results.append(Drift(name, _index(_binned(older, name, edges), _binned(newer, name, edges), counts)))
     names = sorted({label for summary in both for label in summary.labels})
     if names:
-        shares = [np.array([sum(s.labels.get(n, 0) for s in side) for n in names], float) for side in (older, newer)]
-        results.append(Drift("label", _index(shares[0] / shares[0].sum(), shares[1] / shares[1].sum(), counts)))
+        results.append(Drift("label", _index(_shares(older, names), _shares(newer, names), counts)))
     return tuple(results)
+
+
+def _shares(side: Sequence[Summary], labels: Sequence[str]) -> np.ndarray:
+    counts = np.array([sum(summary.labels.get(label, 0) for summary in side) for label in labels], float)
+    return np.asarray(counts / counts.sum())
 
 
 def _weighted(side: Sequence[Summary], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -201,9 +201,8 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
     _publish_report(name, report)
     model_cards.publish(candidate, report)
     if not report.blessed:
-        which = f"version {report.version} of {name}"
         next = f"It stays registered and is never served. {api.what_serves(state)}"
-        raise Refusal(f"the candidate was rejected: {report.why}", which, next)
+        raise Refusal(f"version {report.version} was rejected: {report.why}", name, next)
     return candidate, report
 
 

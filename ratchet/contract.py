@@ -1,4 +1,4 @@
-"""What an input is. The same code holds it at ingest and at the endpoint; each kind of input has one module.
+"""Defines a valid input. Ingest and endpoint enforce it with the same code; each kind of input has one module.
 
 This file travels inside every bento, so it needs only NumPy.
 """

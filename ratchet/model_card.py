@@ -38,10 +38,11 @@ def to_data(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] =
         "contract": recipe.contract.to_json(),
     }
     training = {**to_json(candidate), "siblings": []}
+    variants, snapshot = training.pop("variants"), training.pop("snapshot")
     if sources.siblings:
         training["siblings"] = [_sibling(each) for each in (candidate, *sources.siblings)]
     data = {
-        "snapshot": training.pop("snapshot"),
+        "snapshot": snapshot,
         "suites": [to_json(suite) for suite in sources.suites],
         "drift": [to_json(drift) for drift in sources.drift],
     }
@@ -50,7 +51,7 @@ def to_data(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] =
         "model": model,
         "data": data,
         "training": training,
-        "variants": training.pop("variants"),
+        "variants": variants,
         "evaluation": to_json(sources.report),
         "explanations": [dict(explanation) for explanation in explanations],
         "mlflow_url": sources.mlflow_url,

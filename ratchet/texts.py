@@ -188,7 +188,7 @@ def tokens(text: str, most: int | None = None) -> list[str]:
 
 
 def _trigrams(texts: np.ndarray, min_texts: int) -> dict[tuple[str, str], list[str]]:
-    """What follows each pair of words, as often as it does, if the three occur in at least `min_texts` texts."""
+    """The words that follow each pair of words, once per text; trigrams of fewer than `min_texts` are left out."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for text in texts:
         words = tokens(str(text))

@@ -106,10 +106,10 @@ class Agent:
         return operations
 
     def _end_masters_without_worker(self, endpoints: list[Endpoint], now: float) -> list[Endpoint]:
-        """Ends each master whose worker died, and reports both as restarted now.
+        """Kills each BentoML master whose worker died, and reports its endpoint as not ready since now.
 
-        The master would accept requests for up to 10 s, until it starts another worker, and answer none. Without it
-        they are refused and go elsewhere at once, and it is back sooner.
+        Such a master accepts requests for up to 10 s without answering any. Once it is killed, connections are refused,
+        so the gateway uses another host at once, and supervisord restarts the bento sooner.
         """
         masters = {pid: e for e in endpoints if e.state == "running" for pid in e.pids}
         ended = [e for pid, e in masters.items() if pid in self._masters_with_worker and not e.workers]

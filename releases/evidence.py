@@ -106,7 +106,7 @@ class Latencies:
 
 
 def alpha(plan: ReleasePlan) -> float:
-    """Each interval's share of the error budget: two per check, failures twice (all, callers'), at every step."""
+    """The alpha of one interval: `false_alarm` divided among steps, checks (`failed` twice), and two sides of each."""
     return plan.false_alarm / (2 * (len(CHECKS) + 1) * (len(plan.steps) + 1))
 
 
@@ -124,8 +124,8 @@ def latencies(baseline: Tally, minimum: int = 50, resets: int = 0) -> Latencies 
 def stale(baseline: Tally, latencies: Latencies, plan: ReleasePlan) -> bool:
     """Whether the baseline itself is much slower or faster now than when its p50 was measured.
 
-    Both revisions are then on the same side of it, whatever the candidate does. The baseline alone decides this, so
-    measuring again favours neither revision.
+    The old p50 then no longer separates the two revisions: both are above it, or both below. The baseline alone decides
+    this, so measuring again favours neither revision.
     """
     if latencies.p50 == inf:
         return False

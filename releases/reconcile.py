@@ -133,10 +133,12 @@ def traffic_plan(actions: Iterable[Action], fleet: Fleet) -> TrafficOperation | 
 
 
 def _can_shift(split: Split, fleet: Fleet) -> bool:
-    """Whether each revision that gets the larger part, or is new, is healthy, and the gateway knows the others."""
-    growing = {
-        revision for revision, weight in split.weights.items() if weight > fleet.split.weights.get(revision, 0) <= 50
-    }
+    """Whether each revision whose share grows from at most half is healthy, and the gateway knows the others."""
+    growing = set()
+    for revision, weight in split.weights.items():
+        before = fleet.split.weights.get(revision, 0)
+        if weight > before and before <= 50:
+            growing.add(revision)
     others = {split.mirror, split.fallback} - {""}
     return all(fleet.healthy.get(revision) for revision in growing) and others <= fleet.addresses.keys()
 
@@ -146,7 +148,7 @@ def _routed(split: Split) -> set[str]:
 
 
 def _addresses(revision: str, fleet: Fleet) -> tuple[HostPort, ...]:
-    """For each GPU of each host the verified process that is supervised, else what the gateway knows and may live.
+    """For each GPU of each host its verified and supervised process; if there is none, what the gateway knows already.
 
     Whether a known endpoint answers at the moment is for the gateway's health checks to find out.
     """

@@ -87,7 +87,7 @@ def _shifting(state: State, fleet: Fleet, now: float) -> Event | None:
         return None
     ready = any(e.revision == state.challenger.revision and e.ready for e in fleet.endpoints)
     if state.kind == "rollback" and not state.by_hand and (ready or not fleet.alive):
-        return None  # there is no other way than away from a bad champion, however long the gateway takes
+        return None  # an automatic rollback has no time limit: the present champion is bad
     return Failed(state.attempt, "the gateway did not shift the traffic in time", (), now)
 
 

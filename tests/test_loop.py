@@ -245,7 +245,7 @@ def test_a_new_batch_gives_a_new_version_by_the_native_command_with_no_request_l
 def test_a_rejected_candidate_is_registered_and_never_served(stack: Running) -> None:
     """Barely trained on the same data, it is a candidate of its own, and a bad one."""
     output = stack.ratchet("loop", NAME, "--epochs", "1", "--batch-size", "5000", ok=False)
-    assert "the candidate was rejected" in output
+    assert "version 3 was rejected" in output
     assert versions(stack)["3"]["ratchet.evaluation"] == "rejected"
     assert "accuracy" in versions(stack)["3"]["ratchet.evaluation_why"]
     assert "version 3: rejected, not on trial yet" in stack.ratchet("card", NAME, "3", "--markdown")

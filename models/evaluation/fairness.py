@@ -32,10 +32,11 @@ def recalls(right: np.ndarray, groups: np.ndarray) -> Mapping[str, Recall]:
 
 def gap(one: Recall, other: Recall) -> tuple[float, float, float]:
     """The absolute difference of two recalls with its interval (low, high)."""
-    (p, p_low, p_high), (q, q_low, q_high) = (one[0], *interval(*one)), (other[0], *interval(*other))
-    if p < q:
-        (p, p_low, p_high), (q, q_low, q_high) = (q, q_low, q_high), (p, p_low, p_high)
-    low, high = p - q - math.hypot(p - p_low, q_high - q), p - q + math.hypot(p_high - p, q - q_low)
+    larger, smaller = sorted((one, other), reverse=True)
+    (p, _), (p_low, p_high) = larger, interval(*larger)
+    (q, _), (q_low, q_high) = smaller, interval(*smaller)
+    low = p - q - math.hypot(p - p_low, q_high - q)
+    high = p - q + math.hypot(p_high - p, q - q_low)
     return p - q, max(0.0, low), max(abs(low), high)
 
 

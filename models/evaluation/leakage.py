@@ -81,14 +81,17 @@ def near_duplicates(near: np.ndarray, right: np.ndarray, maximum: float | None) 
 def suspects(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Indices of the records whose label the model contradicts with confidence, most confident first.
 
-    The model gives another class at least the probability that it gives this class on average where the label has it.
+    Each class has a threshold: its mean probability over the records with that label. A label is suspect if the model
+    predicts another class, and some other class reaches its threshold.
     Source: Northcutt and others, Confident Learning, 2021 (arXiv:1911.00068), section 3.1.
     """
     count = probabilities.shape[1]
-    usual = np.array([probabilities[labels == c, c].mean() if (labels == c).any() else np.inf for c in range(count)])
+    thresholds = np.full(count, np.inf)  # a class without a label has none
+    for number in np.unique(labels):
+        thresholds[number] = probabilities[labels == number, number].mean()
     other = probabilities.copy()
     other[np.arange(len(labels)), labels] = 0.0
-    confidence = np.where(other >= usual, other, 0.0).max(axis=1)
+    confidence = np.where(other >= thresholds, other, 0.0).max(axis=1)
     contradicted = np.flatnonzero((confidence > 0) & (probabilities.argmax(axis=1) != labels))
     return contradicted[np.argsort(-confidence[contradicted], kind="stable")]
 

@@ -13,7 +13,12 @@ def report(
 ) -> EvaluationReport:
     """The report on a version; `champion` is the version it was compared with, None for a first release."""
     bad = [check for check in checks if check.outcome not in ("passed", "skipped")]
-    why = "; ".join(f"{check.name} {check.outcome}: {check.detail}" for check in bad) or "every check passed"
+    why = "; ".join(map(_sentence, bad)) or "every check passed"
     if champion is None:
         why = f"this is the first release, so there is no champion to compare with; {why}"
     return EvaluationReport(recipe, version, champion, not bad, why, benchmark, tuple(checks), reliability)
+
+
+def _sentence(check: Check) -> str:
+    outcome = "" if check.outcome == "failed" else f" ({check.outcome})"
+    return f"{check.name}{outcome}: {check.detail}"

@@ -65,11 +65,11 @@ def forecast(
 
 def at_least(name: str, value: float, minimum: float, what: str = "", role: Role = "check") -> Check:
     outcome: Outcome = "passed" if value >= minimum else "failed"
-    relation = "at least" if outcome == "passed" else "which is below"
-    return Check(name, value, minimum, outcome, f"{what}{value:.4f}, {relation} {minimum}", role=role)
+    relation = "is at least" if outcome == "passed" else "is below"
+    return Check(name, value, minimum, outcome, f"{what}{value:.4f} {relation} {minimum}", role=role)
 
 
 def at_most(name: str, value: float, maximum: float, role: Role = "check") -> Check:
     outcome: Outcome = "passed" if value <= maximum else "failed"
-    relation = "at most" if outcome == "passed" else "which is above"
-    return Check(name, value, maximum, outcome, f"{value:.4g}, {relation} {maximum}", role=role)
+    relation = "is at most" if outcome == "passed" else "is above"
+    return Check(name, value, maximum, outcome, f"{value:.4g} {relation} {maximum}", role=role)

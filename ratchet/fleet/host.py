@@ -60,8 +60,10 @@ class Host:
         if self.settings.gpus or self.settings.device == "cpu":
             return tuple(self.settings.gpus.split(","))
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        if visible:
+            return tuple(visible.split(","))
         count = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-        return tuple(visible.split(",")) if visible else tuple(map(str, range(count))) or ("",)
+        return tuple(map(str, range(count))) or ("",)
 
     def start(self, package: Package, fetch: Fetch) -> tuple[int, ...]:
         """Runs the package under the supervisor, with one process per GPU, and returns the ports.

@@ -40,7 +40,8 @@ def lake(recipe: str) -> Path:
 def land(recipe: Recipe, path: Path, who: str) -> Batch:
     """Lands a file or folder as one batch; the same content again adds nothing.
 
-    Raises Refusal if the source as a whole cannot be used; it is then kept in quarantine.
+    Builds the benchmark first if the lake has none, which may download it. Raises Refusal if the path does not exist,
+    or the source as a whole cannot be used; quarantine then has a row for it, and its bytes if it is one small file.
     """
     if not path.exists():
         raise Refusal("there is no such file or folder", path, "Give the path of one")

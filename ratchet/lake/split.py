@@ -13,15 +13,15 @@ _CYCLE: dict[int, Side] = {5: "validation", 11: "test"}
 
 
 def side(input_digest: str) -> Side:
-    """90/5/5 by the first 64 bits of the digest; a corrected label does not move a record."""
+    """90 % train, 5 % validation, 5 % test, by the first 64 bits; a corrected label does not move a record."""
     position = int(input_digest[:16], 16) / 2**64
     return "train" if position < 0.90 else "validation" if position < 0.95 else "test"
 
 
 def by_time(contract: SeriesContract, rows: pa.Table) -> dict[Side, pa.Table]:
-    """10/1/1 by whole blocks of time of `contract.block` steps, counted from 1970.
+    """Of twelve blocks of `contract.block` steps ten are for training, one for validation, one for test.
 
-    Windows are cut within each side, so no value is on two sides.
+    Blocks are counted from `contract.offset` after 1970. Windows are cut within each side, so no value is on two sides.
     """
     seconds = rows["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000
     blocks = (seconds - contract.offset) // (contract.block * contract.step) % 12

@@ -13,8 +13,9 @@ def windows(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.nd
     """
     times = (rows["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000).astype(np.float64)
     pairs = np.unique(np.stack([times, rows["value"].to_numpy().astype(np.float64)]), axis=1)
-    seconds, first, counts = np.unique(pairs[0], return_index=True, return_counts=True)
-    seconds, values = seconds[counts == 1], pairs[1][first[counts == 1]].astype(np.float32)
+    moments, first, values_at = np.unique(pairs[0], return_index=True, return_counts=True)
+    unambiguous = values_at == 1
+    seconds, values = moments[unambiguous], pairs[1][first[unambiguous]].astype(np.float32)
     size = contract.window + contract.horizon
     if len(values) < size:
         return np.zeros((0, contract.window), np.float32), np.zeros((0, contract.horizon), np.float32)
