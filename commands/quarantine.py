@@ -65,7 +65,7 @@ def _decision(name: str, result: str, help: str) -> None:
     @click.argument("recipe")
     @click.argument("batch")
     @why_required
-    def decide(recipe: str, batch: str, why: str) -> None:
+    def apply(recipe: str, batch: str, why: str) -> None:
         from ratchet.lake import quarantine
         from releases.api import person
 

@@ -18,7 +18,7 @@ from releases.state import Event, Failed, Kind, Order, Requested, State, Steered
 
 HOST_TIMEOUT = 10.0
 """Seconds after its last report in which a host counts as alive: supervisord restarts its agent in less."""
-_DECIDE = "Decide: `ratchet release promote {0}` or `ratchet release abort {0}`"
+_CHOICE = "Decide: `ratchet release promote {0}` or `ratchet release abort {0}`"
 
 
 def open_ledger() -> Ledger:
@@ -136,7 +136,7 @@ def rollback(recipe: str, who: str, why: str) -> Package:
     if state.champion is None:
         raise Refusal("nothing has been released yet", recipe, "Release something first: `ratchet loop`")
     if state.phase == "halted":
-        raise Refusal(f"the release is halted: {state.why}", recipe, _DECIDE.format(recipe))
+        raise Refusal(f"the release is halted: {state.why}", recipe, _CHOICE.format(recipe))
     if state.challenger and state.kind == "release":
         states.append(recipe, Failed(state.attempt, f"rolled back by {who}: {why}", (), time.time()), who)
         return state.champion
@@ -193,7 +193,7 @@ def watch(package: Package, report: Callable[[str], None]) -> State:
         if state.challenger != package:
             raise Refusal(f"the release failed: {state.why}", package.tag, what_serves(state))
         if state.phase == "halted":
-            raise Refusal(f"the release is halted: {state.why}", package.tag, _DECIDE.format(package.recipe))
+            raise Refusal(f"the release is halted: {state.why}", package.tag, _CHOICE.format(package.recipe))
         phase = describe_phase(state)
         if phase != last:
             last = phase

@@ -288,10 +288,10 @@ def _program_name(name: str, gpu: str) -> str:
 
 def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
     """Whether a server can listen there."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as socket_:
+        socket_.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((address, port))
+            socket_.bind((address, port))
         except (OSError, OverflowError):
             return False
     return True
