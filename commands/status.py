@@ -54,7 +54,7 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
         for endpoint in recipe["endpoints"]:
             yield f"  {endpoint['host']:14} {_endpoint(endpoint)}"
         for check in recipe["evidence"]:
-            yield f"  {check['name']:22} {_check(check)}"
+            yield f"  {check['name']:24} {_check(check)}"
 
 
 def _endpoint(endpoint: dict[str, Any]) -> str:

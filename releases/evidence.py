@@ -200,7 +200,7 @@ def _latency_checks(
             share = budget / 2 ** (latencies.resets + 1)  # over all resets that may come, no more than the budget
             pairs = (new.slower(limit), new.answered), (old.slower(limit), old.answered)
             check = _compare(name, *pairs, bound, share)
-            results.append(replace(check, detail=f"above {1000 * limit:.2g} ms: {check.detail}"))
+            results.append(replace(check, detail=f"above {1000 * limit:.3g} ms: {check.detail}"))
     return results
 
 
