@@ -98,7 +98,7 @@ def test_after_supervisord_is_killed_everything_restarts_and_adopts_the_living_b
     print(f"supervisord was killed: everything runs {took:.0f} s after the next one started")
     print(f"callers saw {dict(seen.codes)}, and were without an answer for at most {seen.outage:.1f} s")
     assert set(seen.versions) <= {version, "?"}
-    log = (stack.home / "logs" / "agent.log").read_text().partition("supervisord is gone")[2]
+    log = (stack.home / "logs" / "agent.log").read_text().partition("supervisord is not running")[2]
     assert log.index("golden inputs as expected") < log.index("ending unsupervised processes"), (
         "the old one ended when the new one was ready"
     )

@@ -465,7 +465,7 @@ def test_a_rollback_to_a_version_that_was_deleted_in_mlflow_stands(stack: Runnin
     assert httpx.request("DELETE", url, json=sent).status_code == 200
     assert f"version {target.version} serves after" in stack.ratchet("rollback", NAME)
     until(lambda: stack.alias("champion") is None)
-    until(lambda: "@champion is gone from MLflow" in stack.ratchet("status"))
+    until(lambda: "is gone from MLflow" in stack.ratchet("status"))
     time.sleep(5)
     assert (stack.champion(), stack.state().phase) == (target.version, "idle")
 
