@@ -215,7 +215,7 @@ def test_what_does_not_fit_into_the_memory_is_refused_before_it_is_started(scene
     host = Host(scene.config.model_copy(update={"memory_mb": 1500}))
     host.start(one, never)
     with pytest.raises(
-        Refusal, match="takes 1000 MB, and does not fit into 1500 MB beside bento-small-fashion-v1-k 1000"
+        Refusal, match="needs 1000 MB, which do not fit into 1500 MB beside bento-small-fashion-v1-k 1000"
     ):
         host.start(two, never)
     assert [a.revision for a in host.endpoints()] == ["v1-k"]
