@@ -155,7 +155,7 @@ def test_with_no_revision_left_callers_get_a_sentence(gateway: Gateway) -> None:
     assert answer.status_code == 503
     assert answer.json()["error"] == "no process can answer at the moment"
     assert answer.json()["which"] == "/r/predict", "as the caller wrote it"
-    assert answer.json()["next"] == "Ask again in a few seconds"
+    assert answer.json()["next"] == "Try again in a few seconds"
     gateway.finalize("r")
     until(lambda: httpx.post(f"{gateway.settings.gateway_url}/r/predict", json={}).status_code == 404)
 

@@ -159,9 +159,9 @@ def test_a_data_setting_that_workers_would_not_see_is_refused(
         (lambda: Training(learning_rate=-1.0), "learning_rate"),
         (lambda: Training(epochs=0), "epochs and batch_size must be at least 1"),
         (lambda: ImageContract(-1, 28), "at least 1x1 pixels, not -1x28"),
-        (lambda: replace(recipes.load("fashion-mnist"), classes=("a", "a")), "a class is named twice"),
+        (lambda: replace(recipes.load("fashion-mnist"), classes=("a", "a")), "a name stands twice in classes"),
         (lambda: replace(recipes.load("fashion-mnist"), training=Training(family="resnet")), "no family 'resnet'"),
-        (lambda: replace(recipes.load("spam"), training=Training()), "text"),
+        (lambda: replace(recipes.load("spam"), training=Training()), "there is no family 'cnn'"),
     ],
 )
 def test_what_a_recipe_cannot_mean_is_refused_when_it_is_made(make: Callable[[], object], message: str) -> None:
