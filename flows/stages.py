@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,8 +28,6 @@ from ratchet.types import Candidate, EvaluationReport, Package, Snapshot, Split,
 from releases import api, history
 
 WHO = "retrain-and-release"
-_REPORT_SECONDS = 10.0
-"""Time in which the runs of `warm` end by themselves."""
 
 
 def stage(function: Any) -> Any:
@@ -289,36 +286,23 @@ def release(package: Package, strategy: str | None = None) -> None:
         plan = load_recipe(package.recipe).release_plan
         plan = plan.with_strategy(strategy) if strategy else plan
         state = api.release(package, plan, WHO, f"blessed candidate {package.version}")
-    with _warm_runs(package, state.hosts if state.phase == "warming" else ()):
-        try:
-            api.watch(package, report)
-        finally:
-            _publish_release(package)
+    if state.phase == "warming":
+        _start_warm_runs(package, state.hosts)
+    try:
+        api.watch(package, report)
+    finally:
+        _publish_release(package)
 
 
-@contextmanager
-def _warm_runs(package: Package, hosts: tuple[str, ...]) -> Iterator[None]:
-    """A run of `warm` on each host's own queue; what it reported is logged when the release is over.
-
-    These runs only report, so a fault of theirs is logged and changes nothing.
-    """
+def _start_warm_runs(package: Package, hosts: tuple[str, ...]) -> None:
+    """A run of `warm` on each host's own queue. They only report, so their faults are logged and change nothing."""
     from flows import runs
 
-    ids, until = {}, time.monotonic() + _REPORT_SECONDS
     for host in hosts:
         try:
-            ids[host] = runs.start("warm/gpu", {"package": to_json(package)}, queue=host)
+            runs.start("warm/gpu", {"package": to_json(package)}, queue=host)
         except Refusal as refusal:
             log.warning("host %s: %s", host, refusal)
-    try:
-        yield
-    finally:
-        for host, id in ids.items():
-            try:
-                run = runs.wait(id, max(until - time.monotonic(), 2.0))
-                log.info("host %s: %s", host, run.message or run.state)
-            except Refusal as refusal:
-                log.warning("host %s: %s", host, refusal)
 
 
 def _publish_release(package: Package) -> None:

@@ -25,6 +25,7 @@ def warm(package: dict[str, Any]) -> Any:
     What the agent reported is an artifact of the run.
     """
     wanted, host, last = from_json(Package, package), settings().host_name, ""
+    until = time.time() + settings().warm_seconds
     while True:
         endpoints = _endpoints(wanted, host)
         if endpoints and all(endpoint.ready and endpoint.verified for endpoint in endpoints):
@@ -34,7 +35,8 @@ def warm(package: dict[str, Any]) -> Any:
         state = api.state_of(wanted.recipe)
         if wanted not in (state.champion, state.challenger):
             return Cancelled(message=f"{wanted.tag} is no longer wanted: {state.why}")
-        if state.phase == "warming" and time.time() > state.deadline:  # of all hosts, which warm `max_surge` at a time
+        # The deadline is that of all hosts, which warm `max_surge` at a time.
+        if time.time() > (state.deadline if state.phase == "warming" else until):
             raise Refusal("the bento was not ready in time", f"{wanted.tag} on {host}", "See `ratchet logs agent`")
         phase = ", ".join(sorted({endpoint.state for endpoint in endpoints})) or "not started yet"
         if phase != last:
