@@ -25,14 +25,15 @@ def warm(package: dict[str, Any]) -> Any:
     What the agent reported is an artifact of the run.
     """
     wanted, host, last = from_json(Package, package), settings().host_name, ""
-    until = time.time() + settings().warm_seconds
+    states, until = api.StateCache(), time.time() + settings().warm_seconds
     while True:
-        endpoints = _endpoints(wanted, host)
+        status = states.ledger.statuses("host").get(host)
+        endpoints = api.endpoints(status, wanted.recipe, wanted.revision) if status else []
         if endpoints and all(endpoint.ready and endpoint.verified for endpoint in endpoints):
             return _completed(wanted, host, endpoints)
         if fault := next((endpoint.fault for endpoint in endpoints if endpoint.fault), ""):
             raise Refusal(fault, f"{wanted.tag} on {host}", "See `ratchet logs agent`")
-        state = api.state_of(wanted.recipe)
+        state, _ = states.state(wanted.recipe)
         if wanted not in (state.champion, state.challenger):
             return Cancelled(message=f"{wanted.tag} is no longer wanted: {state.why}")
         # The deadline is that of all hosts, which warm `max_surge` at a time.
@@ -43,11 +44,6 @@ def warm(package: dict[str, Any]) -> Any:
             log.info("%s on %s: %s", wanted.tag, host, phase)
             last = phase
         time.sleep(_POLL_SECONDS)
-
-
-def _endpoints(package: Package, host: str) -> list[Endpoint]:
-    status = api.open_ledger().statuses("host").get(host)
-    return api.endpoints(status, package.recipe, package.revision) if status else []
 
 
 def _completed(package: Package, host: str, endpoints: list[Endpoint]) -> Any:

@@ -57,7 +57,7 @@ def test_traffic_is_split_mirrored_counted_and_turned_back(gateway: Gateway) -> 
         assert call(gateway, 20) == {"old": 20}
 
 
-def test_requests_under_way_are_told(gateway: Gateway) -> None:
+def test_requests_in_flight_are_counted(gateway: Gateway) -> None:
     slow = Bento("slow", seconds=1.0)
     with slow.served() as a:
         gateway.set_endpoints("r", {"v1-a": (a,)})
@@ -118,7 +118,7 @@ def test_a_crowd_that_a_revision_breaks_off_is_answered_by_the_other(gateway: Ga
         assert at_once(gateway, 24) == {"old": 24}
 
 
-def test_another_host_of_the_revision_is_asked_before_the_other_revision(gateway: Gateway) -> None:
+def test_another_host_of_the_revision_gets_the_request_before_the_other_revision(gateway: Gateway) -> None:
     one, two, new = Bento("one"), Bento("two"), Bento("new")
     with one.served() as a, two.served() as b, new.served() as c:
         gateway.set_endpoints("r", {"v1-a": (a, b), "v2-b": (c,)})

@@ -173,7 +173,7 @@ def test_a_version_rolled_back_is_released_again_only_by_hand() -> None:
     assert again.rolled_back == frozenset()
 
 
-def test_a_second_release_is_refused_while_one_is_under_way_or_bakes() -> None:
+def test_a_second_release_is_refused_while_one_is_in_progress_or_bakes() -> None:
     state = on_trial()
     for phase in ("trial", "baking"):
         refused = machine.refusal(state, requested("3"))
@@ -202,7 +202,7 @@ def test_a_version_whose_requests_the_other_answers_does_not_pass_for_well() -> 
         assert "healthy on no host for 6 s" in event.why
 
 
-def test_who_is_refused_is_told_what_to_do_in_that_very_phase() -> None:
+def test_a_refusal_says_what_to_do_in_that_phase() -> None:
     trial, baking = on_trial(), through(on_trial(), *(Passed(2, n, PASS) for n in range(3)), Promoted(2, "2"))
     assert baking.phase == "baking"
     for state, order in ((trial, "abort"), (baking, "promote")):
@@ -282,7 +282,7 @@ def test_a_crash_of_the_champion_is_no_reason_to_release() -> None:
     assert step(state, Failed(2, "it crashed"))[0] == state
 
 
-def test_the_aliases_are_asked_for_until_mlflow_takes_them() -> None:
+def test_the_aliases_are_synced_until_mlflow_has_them() -> None:
     state = promoted(promoted(State(), "1"), "2")
     (sync,) = [a for a in machine.actions(state) if isinstance(a, Sync)]
     assert sync.aliases == ("2", None, "1")
@@ -340,7 +340,7 @@ def test_the_next_event_of_a_trial_follows_from_fleet_and_evidence() -> None:
     assert "majority" in lost.why
 
 
-def test_a_release_waits_for_every_host_that_it_asked_and_not_for_the_dead() -> None:
+def test_a_release_waits_for_every_host_that_it_names_and_not_for_dead_ones() -> None:
     state = through(promoted(State(), "1"), requested("2", plan=PLAN))
     assert next_event(state, fleet(revision("2", "a")), now=1.0) is None
     stale = fleet(revision("2", "a"), revision("2", "b"), current=frozenset("a"))
@@ -383,7 +383,7 @@ def test_a_rebuilt_package_that_fails_says_nothing_about_the_version_that_serves
     assert failed.outcomes == state.outcomes
 
 
-def test_a_host_that_was_not_asked_does_not_warm() -> None:
+def test_a_host_that_the_release_does_not_name_does_not_warm() -> None:
     assert not reconcile.may_warm("x", ("a", "b"), frozenset(), 2)
 
 

@@ -73,7 +73,7 @@ def runs(stack: Running, filter: str) -> list[dict[str, Any]]:
     return matching
 
 
-def test_a_search_tries_the_space_and_what_did_best_goes_on_without_being_trained_again(stack: Running) -> None:
+def test_the_best_trial_of_a_search_becomes_the_candidate_without_being_trained_again(stack: Running) -> None:
     output = stack.ratchet("loop", NAME, "--trials", "3")
     assert all(f"trial {n}/3: " in output for n in (1, 2, 3))
     assert "best of 3: " in output
@@ -96,7 +96,7 @@ def test_a_search_tries_the_space_and_what_did_best_goes_on_without_being_traine
     assert len(runs(stack, "tags.`mlflow.parentRunId` != ''")) == 3
 
 
-def test_a_killed_search_goes_on_with_the_trials_that_are_left(stack: Running) -> None:
+def test_a_killed_search_resumes_with_the_remaining_trials(stack: Running) -> None:
     options: dict[str, Any] = {"env": stack.env, "cwd": ROOT, "text": True, "stdout": subprocess.PIPE}
     first = subprocess.Popen([sys.executable, "-c", SEARCH], **options)
     assert first.stdout

@@ -286,7 +286,7 @@ def test_a_worker_dies_with_its_killed_master_and_frees_the_port(python: str, bu
     stop(again)
 
 
-def test_a_host_asked_for_a_gpu_that_is_not_there_is_not_ready_and_says_why(python: str, built: Built) -> None:
+def test_a_host_without_the_gpu_that_it_should_use_is_not_ready_and_says_why(python: str, built: Built) -> None:
     (port,) = free_ports(1)
     process = serve(python, built.folder, port, RATCHET_DEVICE="gpu")
     answer = ready(port)

@@ -219,7 +219,7 @@ def test_labels_are_never_guessed(pictures: Pictures, tmp_path: Path) -> None:
         read(tmp_path / "two.npz", tmp_path)
 
 
-def test_a_reader_that_is_killed_is_told_in_a_sentence(
+def test_a_killed_reader_is_reported_in_a_sentence(
     pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a parser crashes: it takes the child down, and the parent says so."""

@@ -42,7 +42,7 @@ def artifact(name: str) -> dict[str, object]:
     return content
 
 
-def test_the_ledger_tells_the_champion_and_its_history(old: Path) -> None:
+def test_the_ledger_is_read_with_its_champion_and_history(old: Path) -> None:
     champion = api.state_of("small-fashion").champion
     assert champion
     assert champion.version == "1"
