@@ -100,7 +100,8 @@ def _forecast(
     assert isinstance(recipe.contract, SeriesContract)
     simple = baselines(benchmark.inputs, trained.inputs, trained.targets, recipe.contract.season)
     seasonal = replace(_margin(recipe, 0.0), must_be_smaller=True)
-    linear = replace(_margin(recipe, criteria.linear), must_be_smaller=criteria.linear == 0)
+    strict = criteria.linear == 0
+    linear = replace(_margin(recipe, criteria.linear), must_be_smaller=strict, inclusive=not strict)
     margins = {SEASONAL_NAIVE: seasonal, LINEAR: linear}
     return thresholds.forecast(criteria, recipe.answers, benchmark.targets, outputs, simple, margins)
 

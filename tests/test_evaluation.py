@@ -13,7 +13,7 @@ from models.evaluation import champion as champion_checks
 from models.evaluation import thresholds
 from models.evaluation.baselines import LINEAR, SEASONAL_NAIVE, linear, seasonal_naive
 from models.evaluation.bootstrap import difference, ratio
-from models.evaluation.comparison import Margin
+from models.evaluation.comparison import Margin, no_worse
 from models.evaluation.report import report
 from ratchet.answers import Classes, Forecast
 from ratchet.recipe import Criteria, ForecastCriteria
@@ -85,6 +85,17 @@ def test_what_the_data_cannot_tell_is_inconclusive_and_does_not_advance() -> Non
     result = evaluated(answers(0.9, 1), answers(0.9, 2), answers(0.9, 2))
     assert outcome(result, "no worse than the champion") == "inconclusive"
     assert not result.blessed
+
+
+def test_exactly_the_margin_passes_only_where_it_is_inclusive() -> None:
+    """Two models with the same losses, so that difference and interval are zero."""
+    losses = np.array([0.0, 1.0] * 50)
+    outcomes = {
+        "below": no_worse("below", Margin(0.0), losses, losses, "it").outcome,
+        "at most": no_worse("at most", Margin(0.0, inclusive=True), losses, losses, "it").outcome,
+        "smaller": no_worse("smaller", Margin(0.0, must_be_smaller=True), losses, losses, "it").outcome,
+    }
+    assert outcomes == {"below": "inconclusive", "at most": "passed", "smaller": "failed"}
 
 
 def test_many_small_losses_do_not_add_up() -> None:

@@ -26,7 +26,9 @@ def robustness(
 ) -> Check:
     """Passes if the perturbation costs at most that much accuracy, interval included."""
     losses, others = losses_of(answers, labels, after), losses_of(answers, labels, before)
-    return no_worse(f"robustness to {perturbation}", Margin(maximum), losses, others, "the original inputs")
+    return no_worse(
+        f"robustness to {perturbation}", Margin(maximum, inclusive=True), losses, others, "the original inputs"
+    )
 
 
 def directional(words: str, class_: str, before: np.ndarray, after: np.ndarray) -> Check:

@@ -18,8 +18,10 @@ class Margin:
     """How much larger than the other's the mean loss may be."""
 
     value: float
+    inclusive: bool = False
+    """Whether a difference of exactly the margin passes."""
     must_be_smaller: bool = False
-    """Whether the loss must be smaller than the other's: the margin itself does not pass."""
+    """Whether a difference of exactly the margin fails, instead of being inconclusive."""
     relative: bool = False
     """Whether `value` is a share of the other's mean loss instead of a difference."""
     block: int = 1
@@ -53,10 +55,8 @@ def no_worse(
     else:
         value, low, high = difference(losses, others)
         figures = f"{value:+.4f} (95 % from {low:+.4f} to {high:+.4f}), margin {margin.value:+}"
-    if margin.must_be_smaller:
-        passed, failed = high < margin.value, value >= margin.value
-    else:
-        passed, failed = high <= margin.value, value > margin.value
+    passed = high < margin.value or (margin.inclusive and high == margin.value)
+    failed = value > margin.value or (margin.must_be_smaller and value == margin.value)
     outcome: Outcome = "passed" if passed else "failed" if failed else "inconclusive"
     detail = f"loss {losses.mean():.4g} of {len(losses)} records, {others.mean():.4g} for {other}: {figures}"
     return Check(name, value, margin.value, outcome, detail, low, high, role)
