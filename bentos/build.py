@@ -83,28 +83,17 @@ def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tu
         shutil.copyfile(file, model / file.name)
     labels = dict(contents.labels)
     tag = f"{recipe.name}:{revision(version, labels['package'])}"
-    meta = {
-        "format": 1,
-        "recipe": recipe.name,
-        "version": version,
-        "tag": tag,
-        "classes": recipe.classes,
-        "contract": recipe.contract.to_json(),
-        "record_inputs": recipe.record_inputs,
-        "labels": labels,
-    }
+    served = {"recipe": recipe.name, "version": version, "tag": tag, "classes": recipe.classes}
+    inputs = {"contract": recipe.contract.to_json(), "record_inputs": recipe.record_inputs}
+    meta = {"format": 1, **served, **inputs, "labels": labels}
     (model / "meta.json").write_text(json.dumps(meta, indent=1))
     (model / DATA).write_text(json.dumps(contents.card, indent=1))
     (model / PAGE).write_text(to_html(contents.card))
     golden.write(model, contents.inputs, contents.outputs)
     (context / "requirements.txt").write_text(lock.requirements("bento"))
-    bentofile = {
-        "service": "bentos.service:Service",
-        "labels": labels,
-        "description": _description(recipe, version),
-        "include": [*code, "model/*"],
-        "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
-    }
+    service = {"service": "bentos.service:Service", "labels": labels, "description": _description(recipe, version)}
+    python = {"requirements_txt": "requirements.txt", "lock_packages": False}
+    bentofile = {**service, "include": [*code, "model/*"], "python": python}
     (context / "bentofile.yaml").write_text(json.dumps(bentofile))
     _bentoml(scratch, "build", "--version", tag.split(":")[1], "--output", "tag", str(context))
     bento = scratch / f"{tag.replace(':', '-')}.bento"

@@ -60,14 +60,9 @@ def _images(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:
     pixels = np.frombuffer(whole, np.uint8).astype(np.float64).reshape(len(records), height * width)
     if not records:
         return {column: [] for column in _OWN["image"]}
-    return {
-        "height": [len(r["image"]) // width for r in records],
-        "width": [width] * len(records),
-        "minimum": pixels.min(axis=1),
-        "maximum": pixels.max(axis=1),
-        "mean": pixels.mean(axis=1),
-        "deviation": pixels.std(axis=1),
-    }
+    sizes = {"height": [len(r["image"]) // width for r in records], "width": [width] * len(records)}
+    extremes = {"minimum": pixels.min(axis=1), "maximum": pixels.max(axis=1)}
+    return {**sizes, **extremes, "mean": pixels.mean(axis=1), "deviation": pixels.std(axis=1)}
 
 
 def _texts(recipe: Recipe, records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -18,21 +18,15 @@ from ratchet.settings import settings
 from ratchet.types import Candidate, Snapshot
 
 
-def compete(
-    name: str,
-    snapshot: Snapshot,
-    families: Sequence[str],
-    epochs: int | None,
-    batch_size: int | None,
-    warm_start: bool = False,
-) -> Candidate:
+def compete(name: str, snapshot: Snapshot, families: Sequence[str], **parameters: Any) -> Candidate:
     """The candidate with the best metric on the validation side, which neither evaluation nor test metrics use.
 
-    A family that cannot be trained is left out and reported. Raises Refusal if none can.
+    `parameters` are those of `stages.train`, for every family. One that cannot be trained is left out and reported.
+    Raises Refusal if none can.
     """
     if load(name).network:
         raise Refusal("the recipe has a network of its own", name, "Run the loop without families")
-    candidates = _train_all(name, snapshot, families, epochs, batch_size, warm_start)
+    candidates = _train_all(families, {"name": name, "snapshot": snapshot, **parameters})
     if not candidates:
         raise Refusal("no family could be trained", f"{', '.join(families)} on {name}", "See the run's log")
     answers = load(name).answers
@@ -46,12 +40,7 @@ def compete(
     return winner
 
 
-def _train_all(
-    name: str, snapshot: Snapshot, families: Sequence[str], epochs: int | None, batch_size: int | None, warm_start: bool
-) -> list[Candidate]:
-    parameters = {
-        "name": name, "snapshot": snapshot, "epochs": epochs, "batch_size": batch_size, "warm_start": warm_start,
-    }  # fmt: skip
+def _train_all(families: Sequence[str], parameters: Mapping[str, Any]) -> list[Candidate]:
     candidates = []
     with _runner() as runner:
         futures = {family: runner.submit(stages.train, {**parameters, "family": family}) for family in families}

@@ -47,11 +47,8 @@ def latency_benchmark(recipe: str, version: str, files: dict[str, list[str]], me
             log.warning("%s is left out: %s", name, refusal)
             continue
         difference = float(np.abs(np.array(measurement.outputs) - np.array(expected[name])).max())
-        timings[name] = {
-            "latency_ms": measurement.latency_ms,
-            "memory_mb": measurement.memory_mb,
-            "difference": difference,
-        }
+        costs = {"latency_ms": measurement.latency_ms, "memory_mb": measurement.memory_mb}
+        timings[name] = {**costs, "difference": difference}
         log.info("%s: %.3f ms, outputs differ by at most %.2g", name, measurement.latency_ms, difference)
     if not timings:
         raise Refusal(f"no variant of it runs here ({why})", which, "See the run's log")

@@ -30,14 +30,9 @@ def card(candidate: Candidate, report: EvaluationReport) -> dict[str, Any]:
     from models import explanations, registry
 
     recipe = load_recipe(candidate.recipe)
-    sources = CardSources(
-        candidate,
-        report,
-        suites=_suites(candidate.recipe, candidate.snapshot),
-        drift=_drift(recipe, candidate, report.champion),
-        siblings=tuple(candidates.siblings(candidate)),
-        mlflow_url=registry.ui_url(candidate),
-    )
+    suites, siblings = _suites(recipe.name, candidate.snapshot), tuple(candidates.siblings(candidate))
+    drift_since = _drift(recipe, candidate, report.champion)
+    sources = CardSources(candidate, report, suites, drift_since, siblings, registry.ui_url(candidate))
     return model_card.to_data(recipe, sources, explanations.read(candidate))
 
 

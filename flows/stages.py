@@ -204,11 +204,8 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
 
 
 def _publish_report(name: str, report: EvaluationReport) -> None:
-    create_table_artifact(
-        [to_json(check) for check in report.checks],
-        key=f"evaluation-{name}",
-        description=f"Version {report.version}: {report.why}",
-    )
+    rows = [to_json(check) for check in report.checks]
+    create_table_artifact(rows, key=f"evaluation-{name}", description=f"Version {report.version}: {report.why}")
     for check in report.checks:
         log.info("%s: %s (%s)", check.name, check.outcome, check.detail)
 
@@ -250,20 +247,14 @@ def _build(recipe: Recipe, candidate: Candidate, report: EvaluationReport, key: 
     from models import candidate as candidates
     from models import registry
 
-    labels = {
-        "package": key,
-        "model": recipe.name,
-        "version": candidate.version,
-        "run": candidate.run_id,
-        "snapshot": candidate.snapshot.fingerprint,
-        "commit": candidate.commit,
-    }
+    own = {"package": key, "model": recipe.name, "version": candidate.version}
+    sources = {"run": candidate.run_id, "snapshot": candidate.snapshot.fingerprint, "commit": candidate.commit}
     with scratch() as folder:
         exported = candidates.exported(recipe, candidate, folder)
         files = sorted(exported.path.parent.iterdir())
         inputs = golden.choose_inputs(recipe, snapshots.load(recipe, candidate.snapshot))
         outputs = exported.predict(inputs)
-        contents = build.Contents(files, inputs, outputs, labels, model_cards.card(candidate, report))
+        contents = build.Contents(files, inputs, outputs, own | sources, model_cards.card(candidate, report))
         tag, bento = build.build(recipe, candidate.version, contents, folder)
         artifact = registry.path_of(candidate, bento.name)
         registry.upload(artifact, bento)

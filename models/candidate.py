@@ -239,9 +239,8 @@ def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
 
     with tempfile.TemporaryDirectory() as scratch:
         inputs = training_inputs(recipe, training, candidate.snapshot, Path(scratch))
-        return train.fit(
-            recipe, training, inputs.train, inputs.validation, Path(scratch), on_epoch, inputs.initial
-        ).weights
+        sides = inputs.train, inputs.validation
+        return train.fit(recipe, training, *sides, Path(scratch), on_epoch, inputs.initial).weights
 
 
 def differs(candidate: Candidate) -> str:

@@ -231,22 +231,18 @@ class Run:
     """An open training run in MLflow, from `open_run`."""
 
     def __init__(self, recipe: str, run_id: str, experiment: str) -> None:
-        self.recipe, self.id, self.experiment = recipe, run_id, experiment
+        import mlflow
+
+        self.recipe, self.id, self.experiment, self._mlflow = recipe, run_id, experiment, mlflow
 
     def metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
-        import mlflow
-
-        mlflow.log_metrics(dict(metrics), step=epoch)
+        self._mlflow.log_metrics(dict(metrics), step=epoch)
 
     def tag(self, name: str, value: str) -> None:
-        import mlflow
-
-        mlflow.set_tag(name, value)
+        self._mlflow.set_tag(name, value)
 
     def figure(self, figure: Any, name: str) -> None:
-        import mlflow
-
-        mlflow.log_figure(figure, name)
+        self._mlflow.log_figure(figure, name)
 
     def register(
         self, model: Any, files: list[Path], example: Any, outputs: Any, requirements: list[str], tags: dict[str, str]
@@ -255,19 +251,14 @@ class Run:
 
         The version comes last, so that one that exists is complete.
         """
-        import mlflow
         from mlflow.exceptions import MlflowException
         from mlflow.models import infer_signature
 
-        client = mlflow.MlflowClient()
+        client = self._mlflow.MlflowClient()
         # MLflow's keras flavour writes the example before it creates its folder; this flavour logs `.keras` as well.
-        logged = mlflow.tensorflow.log_model(
-            model,
-            name="model",
-            signature=infer_signature(example, outputs),
-            input_example=example,
-            pip_requirements=requirements,
-        )
+        described = {"signature": infer_signature(example, outputs), "input_example": example}
+        log_model = self._mlflow.tensorflow.log_model
+        logged = log_model(model, name="model", pip_requirements=requirements, **described)
         for file in files:
             upload(artifact_path(self.experiment, logged.model_id, file.name), file)
         try:
@@ -275,10 +266,8 @@ class Run:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"models:/{logged.model_id}"
-        registered = client.create_model_version(
-            self.recipe, source=source, run_id=self.id, model_id=logged.model_id, tags=tags
-        )
+        origin = {"source": f"models:/{logged.model_id}", "run_id": self.id, "model_id": logged.model_id}
+        registered = client.create_model_version(self.recipe, tags=tags, **origin)
         return str(registered.version), str(logged.model_id)
 
 

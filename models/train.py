@@ -14,7 +14,7 @@ from ratchet.errors import Refusal
 from ratchet.files import load, save
 from ratchet.recipe import Recipe, Training
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same snapshot and parameters should give other weights."""
 
 Epoch = Callable[[int, Mapping[str, float]], None]
@@ -64,15 +64,10 @@ def fit(
     model = zoo.network(recipe, training)
     if initial:
         _take_over(model, initial, recipe.name)
-    losses = {
-        "accuracy": keras.losses.SparseCategoricalCrossentropy,
-        "mean_squared_error": keras.losses.MeanSquaredError,
-    }
-    model.compile(
-        optimizer=keras.optimizers.Adam(training.learning_rate),
-        loss=losses[recipe.answers.metric](), metrics=[recipe.answers.metric],
-        steps_per_execution=16,  # a seventh less time; the same weights
-    )  # fmt: skip
+    loss = keras.losses.SparseCategoricalCrossentropy() if recipe.classes else keras.losses.MeanSquaredError()
+    optimizer = keras.optimizers.Adam(training.learning_rate)
+    # Sixteen steps per execution take a seventh less time and give the same weights.
+    model.compile(optimizer=optimizer, loss=loss, metrics=[recipe.answers.metric], steps_per_execution=16)
     started = time.monotonic()
     x, y = train
     model.optimizer.build(model.trainable_variables)
@@ -113,16 +108,8 @@ def _take_over(model: Any, initial: InitialWeights, recipe: str) -> None:
 def _epoch(
     model: Any, x: np.ndarray, y: np.ndarray, validation: tuple[np.ndarray, np.ndarray], batch: int
 ) -> dict[str, float]:
-    result = model.fit(
-        x,
-        y,
-        batch_size=batch,
-        epochs=1,
-        shuffle=False,
-        validation_data=validation,
-        validation_batch_size=256,
-        verbose=0,
-    )
+    once = {"epochs": 1, "shuffle": False, "validation_batch_size": 256, "verbose": 0}
+    result = model.fit(x, y, batch_size=batch, validation_data=validation, **once)
     return {name: float(values[0]) for name, values in result.history.items()}
 
 

@@ -119,17 +119,9 @@ def _to_int8(full: Exported, inputs: np.ndarray, path: Path) -> None:
     try:
         logging.getLogger().setLevel(logging.ERROR)  # it warns of every node that is not quantized
         quant_pre_process(str(full.path), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(path),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=list(_QUANTIZED),
-        )
+        types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "quant_format": QuantFormat.QDQ}
+        options = {"per_channel": True, "reduce_range": True, "op_types_to_quantize": list(_QUANTIZED)}
+        quantize_static(str(prepared), str(path), Reader(), **types, **options)
     finally:
         logging.getLogger().setLevel(level)
         prepared.unlink(missing_ok=True)

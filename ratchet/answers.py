@@ -21,28 +21,22 @@ class Answers(Protocol):
     @property
     def width(self) -> int:
         """The number of values in one output."""
-        ...
 
     @property
     def tolerance(self) -> float:
         """The largest difference of a value between two machines, which may add in another order."""
-        ...
 
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         """The metric of outputs [N, width]."""
-        ...
 
     def losses(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """The loss [N] of each output [N, width], by which two models are compared record by record."""
-        ...
 
     def tensors(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
         """The endpoint's output tensors by name."""
-        ...
 
     def metadata(self) -> list[dict[str, Any]]:
         """The output tensors as the Open Inference Protocol describes them."""
-        ...
 
     def to_json(self, outputs: np.ndarray) -> dict[str, Any]: ...
 
@@ -52,15 +46,12 @@ class Answers(Protocol):
 
     def differ(self, outputs: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Which [N] of the outputs [N, width] are another answer than those of another model, however close."""
-        ...
 
     def describe(self, output: np.ndarray) -> str:
         """One output in words."""
-        ...
 
     def attribution(self, output: np.ndarray, occluded: np.ndarray) -> np.ndarray:
         """The weight [N] of each occluded region, from the output [width] and the outputs without it [N, width]."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The page defines the colours: series have the classes `s0`, `s1`..., areas `a0`,
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -21,12 +21,7 @@ def lines(series: Mapping[str, Sequence[float]]) -> Markup:
     pad = (high - low) * 0.08 or 0.05
     low, high, count = low - pad, high + pad, max(map(len, series.values()), default=0)
 
-    def x(i: float) -> float:
-        return _LEFT + 8 + (i / max(count - 1, 1)) * (_W - _LEFT - 20)
-
-    def y(v: float) -> float:
-        return _TOP + (high - v) / (high - low) * (_H - _TOP - _BOTTOM)
-
+    x, y = _scale(0, max(count - 1, 1), _LEFT + 8, _W - 12), _scale(low, high, _H - _BOTTOM, _TOP)
     parts = []
     for tick in _ticks(low, high):
         parts += [_line("grid", _LEFT, y(tick), _W, y(tick)), _text("tick end", _LEFT - 5, y(tick) + 3, f"{tick:g}")]
@@ -92,11 +87,7 @@ def interval(value: float, low: float, high: float, threshold: float) -> Markup:
     """A value with its interval and a threshold."""
     first, last = min(low, threshold), max(high, threshold)
     pad = (last - first) * 0.1 or 1.0
-    first, last = first - pad, last + pad
-
-    def x(v: float) -> float:
-        return (v - first) / (last - first) * 140
-
+    x = _scale(first - pad, last + pad, 0, 140)
     limit = _line("limit", x(threshold), 1, x(threshold), 17)
     parts = [limit, _line("span", x(low), 9, x(high), 9), _dot(0, x(value), 9, 3.5)]
     return _svg(140, 18, f"{value:.4g}, from {low:.4g} to {high:.4g}; the threshold is {threshold:.4g}", parts)
@@ -109,10 +100,7 @@ def forest(rows: Sequence[tuple[str, float, float, float]], limit: float | None)
     first, last = min(ends, default=0.0), max(ends, default=1.0)
     pad = (last - first) * 0.06 or 0.05
     first, last = first - pad, last + pad
-
-    def x(v: float) -> float:
-        return left + (v - first) / (last - first) * (width - left - 12)
-
+    x = _scale(first, last, left, width - 12)
     bottom, parts = len(rows) * step + 6, []
     for tick in _ticks(first, last):
         parts += [_line("grid", x(tick), 2, x(tick), bottom), _text("tick mid", x(tick), bottom + 13, f"{tick:g}")]
@@ -159,14 +147,7 @@ def series_attribution(
     values = [*window, *forecast, *actual]
     low, high = min(values, default=0.0), max(values, default=1.0)
     low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
-    most = _largest(weighted)
-
-    def x(i: float) -> float:
-        return _LEFT + i / max(count - 1, 1) * (width - _LEFT - 8)
-
-    def y(v: float) -> float:
-        return _TOP + (high - v) / (high - low) * (height - _TOP - 8)
-
+    most, x, y = _largest(weighted), _scale(0, max(count - 1, 1), _LEFT, width - 8), _scale(low, high, height - 8, _TOP)
     parts = []
     for (start, stop), weight in weighted:
         span = x(start), _TOP, x(stop) - x(start), height - _TOP - 8
@@ -209,6 +190,11 @@ def _ticks(low: float, high: float) -> list[float]:
     step = next((m * power for m in (1, 2, 5) if (high - low) / (m * power) <= 5), 10 * power)
     first = math.ceil(low / step)
     return [round(n * step, 9) for n in range(first, math.floor(high / step) + 1)]
+
+
+def _scale(first: float, last: float, start: float, stop: float) -> Callable[[float], float]:
+    """The place on an axis of each value: `start` for `first`, `stop` for `last`."""
+    return lambda value: start + (value - first) / (last - first) * (stop - start)
 
 
 def _duration(seconds: float) -> str:

@@ -28,65 +28,50 @@ class Contract(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one input."""
-        ...
 
     def to_json(self) -> dict[str, Any]: ...
 
     def describe(self) -> str:
         """An input in words, for people who send one."""
-        ...
 
     def encode(self, value: Any, which: str) -> bytes:
         """A record's value, as its source file has it, as the bytes that the lake keeps. Raises Refusal."""
-        ...
 
     def digest(self, data: bytes, at: datetime | None) -> str:
         """SHA-256 of a record's input alone. It decides the side and finds duplicates."""
-        ...
 
     def read(self, values: Any, which: str = "the input") -> np.ndarray:
         """A batch of inputs from JSON. Raises Refusal on anything that does not match the contract exactly."""
-        ...
 
     def unpack(self, data: bytes, count: int, which: str = "the input") -> np.ndarray:
         """A batch of `count` inputs from a binary tensor. Raises Refusal like `read`."""
-        ...
 
     def pack(self, inputs: np.ndarray) -> bytes:
         """A batch of inputs as a binary tensor."""
-        ...
 
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         """The vocabulary that `features` needs, from the training side; empty for a kind that needs none."""
-        ...
 
     def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
         """A batch of inputs as the network receives it."""
-        ...
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Inputs that differ a little from these, for synthetic requests."""
-        ...
 
     def synthesize(self, count: int, rng: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
         """A batch of synthetic inputs, as similar to real ones as possible, that contain nobody's data."""
-        ...
 
     def regions(self, input: np.ndarray, most: int) -> list[tuple[int, ...]]:
         """At most `most` regions of an input [1, ...] that can be occluded one by one."""
-        ...
 
     def occlude(self, input: np.ndarray, region: tuple[int, ...]) -> np.ndarray:
         """The input [1, ...] with that region hidden."""
-        ...
 
     def render(self, input: np.ndarray) -> str:
         """An input [1, ...] for people to look at: a PNG as a data URI, the text, or JSON of the values."""
-        ...
 
     def example(self) -> np.ndarray:
         """A batch of one input that satisfies the contract and is nobody's."""
-        ...
 
 
 _KINDS = {

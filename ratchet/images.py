@@ -70,9 +70,8 @@ class ImageContract:
         except Refusal:
             raise
         except Exception as error:  # Pillow's parsers raise many types on a damaged file
-            raise Refusal(
-                f"the bytes are not a readable PNG or JPEG ({_short(error)})", which, "Send one whole PNG or JPEG file"
-            ) from error
+            what = f"the bytes are not a readable PNG or JPEG ({_short(error)})"
+            raise Refusal(what, which, "Send one whole PNG or JPEG file") from error
 
     def _decode(self, data: bytes, which: str) -> np.ndarray:
         image: Image.Image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
@@ -80,11 +79,8 @@ class ImageContract:
         size = image.size[::-1] if turned else image.size
         # Checked before a pixel is decoded, so that a false size costs nothing.
         if size != (self.width, self.height):
-            raise Refusal(
-                f"the image is {size[0]}x{size[1]} pixels, not {self.width}x{self.height}",
-                which,
-                f"Send an image of exactly {self.width}x{self.height} pixels",
-            )
+            what = f"the image is {size[0]}x{size[1]} pixels, not {self.width}x{self.height}"
+            raise Refusal(what, which, f"Send an image of exactly {self.width}x{self.height} pixels")
         if getattr(image, "n_frames", 1) != 1:
             raise Refusal("the image has more than one frame", which, "Send a single frame")
         depth = _depth(data)
@@ -189,17 +185,11 @@ class ImageContract:
 
     def _checked(self, array: np.ndarray, which: str) -> np.ndarray:
         if array.ndim != 3 or array.shape[1:] != self.shape or array.shape[0] == 0:
-            raise Refusal(
-                f"the shape is {list(array.shape)}, not [N, {self.height}, {self.width}]",
-                which,
-                "Send exactly that shape",
-            )
+            what = f"the shape is {list(array.shape)}, not [N, {self.height}, {self.width}]"
+            raise Refusal(what, which, "Send exactly that shape")
         if array.min() < self.low or array.max() > self.high:
-            raise Refusal(
-                f"values reach from {array.min()} to {array.max()}, outside {self.low}..{self.high}",
-                which,
-                "Send values in that range",
-            )
+            what = f"values reach from {array.min()} to {array.max()}, outside {self.low}..{self.high}"
+            raise Refusal(what, which, "Send values in that range")
         return array.astype(self.dtype, copy=False)
 
 

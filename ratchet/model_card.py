@@ -29,27 +29,18 @@ def to_data(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] =
     attributions.
     """
     candidate = sources.candidate
-    model = {
-        "recipe": recipe.name,
-        "recipe_version": recipe.version,
-        "version": candidate.version,
-        "purpose": recipe.purpose,
-        "classes": list(recipe.classes),
-        "contract": recipe.contract.to_json(),
-    }
+    identity = {"recipe": recipe.name, "recipe_version": recipe.version, "version": candidate.version}
+    inputs = {"classes": list(recipe.classes), "contract": recipe.contract.to_json()}
+    model = {**identity, "purpose": recipe.purpose, **inputs}
     training = {**to_json(candidate), "siblings": []}
     variants, snapshot = training.pop("variants"), training.pop("snapshot")
     if sources.siblings:
         training["siblings"] = [_sibling(each) for each in (candidate, *sources.siblings)]
-    data = {
-        "snapshot": snapshot,
-        "suites": [to_json(suite) for suite in sources.suites],
-        "drift": [to_json(drift) for drift in sources.drift],
-    }
+    suites, drift = ([to_json(each) for each in results] for results in (sources.suites, sources.drift))
     return {
         "format": FORMAT,
         "model": model,
-        "data": data,
+        "data": {"snapshot": snapshot, "suites": suites, "drift": drift},
         "training": training,
         "variants": variants,
         "evaluation": to_json(sources.report),

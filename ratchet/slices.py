@@ -42,8 +42,5 @@ def masks(kind: str, requested: Sequence[str], inputs: np.ndarray, labels: np.nd
 
 def _thirds(values: np.ndarray, name: str) -> Masks:
     low, high = np.quantile(values, [1 / 3, 2 / 3])
-    return {
-        f"low {name}": values <= low,
-        f"medium {name}": (values > low) & (values <= high),
-        f"high {name}": values > high,
-    }
+    medium = (values > low) & (values <= high)
+    return {f"low {name}": values <= low, f"medium {name}": medium, f"high {name}": values > high}

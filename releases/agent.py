@@ -217,14 +217,8 @@ class Agent:
     def _verify(self, package: Package, endpoint: Endpoint) -> golden.Verification:
         folder = self.host.packages.folder(package) / MODEL
         result = golden.verify(self.host.url(endpoint.port), folder, self.config.device)
-        log.info(
-            "%s: %s at port %d answered %d golden inputs as expected, p50 %.2f ms",
-            package.recipe,
-            package.tag,
-            endpoint.port,
-            result.count,
-            result.p50_ms,
-        )
+        figures = package.recipe, package.tag, endpoint.port, result.count, result.p50_ms
+        log.info("%s: %s at port %d answered %d golden inputs as expected, p50 %.2f ms", *figures)
         return result
 
 

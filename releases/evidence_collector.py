@@ -242,7 +242,8 @@ class EvidenceCollector:
         if not all(self.addresses) or not self._is_scarce():
             return 0.2
         if self._inputs is None:
-            self._inputs = inputs(self._next_raw_input, self._golden(), self.number)
+            recorded = self._raw_inputs
+            self._inputs = inputs(lambda: recorded.pop() if recorded else None, self._golden(), self.number)
         try:
             kind, input = self._unsent or next(self._inputs)
         except Exception:
@@ -269,9 +270,6 @@ class EvidenceCollector:
             self._count_pair(not self._golden().answers.agree(*answers))
         self._kinds[kind] += 1
         return self.pause or (time.monotonic() - started) / 2
-
-    def _next_raw_input(self) -> bytes | None:
-        return self._raw_inputs.pop() if self._raw_inputs else None
 
     def _send(self, address: HostPort, input: np.ndarray) -> Compact:
         if address not in self._clients:

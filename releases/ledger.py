@@ -35,8 +35,6 @@ _STATUSES = sa.Table(
     "statuses", _META, sa.Column("name", sa.String(100), primary_key=True),
     sa.Column("at", sa.Float, nullable=False), sa.Column("body", sa.JSON, nullable=False),
 )  # fmt: skip
-
-
 _LABELS = sa.Table(
     "labels", _META, sa.Column("recipe", sa.String(100), primary_key=True),
     sa.Column("request", sa.String(100), primary_key=True),
@@ -97,9 +95,8 @@ class Ledger:
 
     def _refused(self, error: Exception) -> Refusal:
         what = f"the ledger cannot be opened ({str(error).splitlines()[0]})"
-        if self.url.startswith("sqlite"):
-            return Refusal(what, self._location, "Make RATCHET_HOME writable, or correct RATCHET_LEDGER_URL")
-        return Refusal(what, self._location, "Correct RATCHET_LEDGER_URL")
+        writable = "Make RATCHET_HOME writable, or correct" if self.url.startswith("sqlite") else "Correct"
+        return Refusal(what, self._location, f"{writable} RATCHET_LEDGER_URL")
 
     @property
     def _location(self) -> str:

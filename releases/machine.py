@@ -9,7 +9,6 @@ it back. Actions declare what should hold, not what to do: performing one twice 
       ◀──────failed──────┴───────────────┴─────────────────────────────┘   failed: shifting back ─▶ idle
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from ratchet.errors import Refusal
@@ -41,13 +40,6 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
     """The state after an event, and the actions that hold in it. An event out of place changes nothing."""
     after = _after(state, event)
     return after, actions(after)
-
-
-def fold(events: Iterable[Event]) -> State:
-    state = State()
-    for event in events:
-        state = _after(state, event)
-    return state
 
 
 def actions(state: State) -> tuple[Action, ...]:
@@ -239,18 +231,9 @@ def _to_step(state: State, number: int, at: float) -> State:
 def _failed(state: State, event: Failed) -> State:
     if state.phase == "baking":
         # The old champion is still warm and gets all traffic.
-        return replace(
-            state,
-            phase="shifting",
-            kind="rollback",
-            by_hand=False,
-            attempt=state.attempt + 1,
-            challenger=state.warm,
-            warm=None,
-            why=event.why,
-            paused=False,
-            deadline=event.at + state.shift_seconds,
-        )
+        back = replace(state, phase="shifting", kind="rollback", by_hand=False, challenger=state.warm, warm=None)
+        attempt, deadline = state.attempt + 1, event.at + state.shift_seconds
+        return replace(back, attempt=attempt, why=event.why, paused=False, deadline=deadline)
     if state.challenger is None:
         return state
     if state.champion and (state.phase, state.kind, state.by_hand) == ("shifting", "rollback", False):
@@ -288,13 +271,8 @@ def _promoted(state: State, at: float) -> State:
         rolled_back |= {old.revision}
         if old.version != new.version:
             outcomes.append(Outcome(old.version, "rolled back", state.why))
-    after = replace(
-        state,
-        champion=new,
-        rolled_back=rolled_back,
-        outcomes=tuple(outcomes),
-        former=(*state.former, old) if old else state.former,
-    )
+    former = (*state.former, old) if old else state.former
+    after = replace(state, champion=new, rolled_back=rolled_back, outcomes=tuple(outcomes), former=former)
     if old and state.plan.bake_seconds and state.kind == "release":
         return replace(after, phase="baking", challenger=None, warm=old, deadline=at + state.plan.bake_seconds)
     return _to_idle(after, old)

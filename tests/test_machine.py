@@ -105,8 +105,8 @@ def test_no_history_leaves_traffic_on_a_revision_that_was_not_shown_healthy(hist
 @given(st.lists(events, max_size=60), events)
 @settings(max_examples=1000, deadline=None)
 def test_an_event_twice_does_no_more_than_once(history: list[Event], event: Event) -> None:
-    once = machine.fold([*history, event])
-    twice = machine.fold([*history, event, event])
+    once = through(State(), *history, event)
+    twice = through(State(), *history, event, event)
     if not isinstance(event, Synced | Requested | Steered):
         assert once == twice
     assert once.champion == twice.champion or isinstance(event, Synced)
@@ -117,7 +117,7 @@ def test_an_event_twice_does_no_more_than_once(history: list[Event], event: Even
 @settings(max_examples=1000, deadline=None)
 def test_every_history_ends_when_the_events_stop(history: list[Event]) -> None:
     """With nothing but the clock and an empty fleet, a release ends in champion, challenger or halted."""
-    state = machine.fold([*history, Steered("resume", "go on")])
+    state = through(State(), *history, Steered("resume", "go on"))
     for _ in range(12):
         event = next_event(state, Fleet(hosts=frozenset("ab")), now=1e9)
         if event is None:

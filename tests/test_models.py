@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from models import export, train, zoo
 from models.plots import confusion, counts, curves
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.recipe import FAMILIES, Recipe
+from ratchet.recipe import FAMILIES, Recipe, Training
 from tests.conftest import ROOT
 
 Pictures = tuple[np.ndarray, np.ndarray]
@@ -40,6 +41,23 @@ def test_the_default_network_is_the_one_that_was_promised(home: Path) -> None:
         ("MaxPooling2D", (5, 5, 64)), ("Conv2D", (3, 3, 64)), ("Flatten", (576,)), ("Dense", (64,)), ("Dense", (10,)),
     ]  # fmt: skip
     assert (recipe.training.epochs, recipe.training.batch_size) == (5, 32)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_initial_weights_do_not_depend_on_what_other_threads_draw(small: Recipe, family: str) -> None:
+    training = replace(small.training, family=family, parameters={})
+    first, second, other = (_initial_weights(small, training, number) for number in (1, 2, 3))
+    assert first == second == other
+    assert _initial_weights(small, replace(training, seed=training.seed + 1), 1) != first
+
+
+def _initial_weights(recipe: Recipe, training: Training, drawn: int) -> str:
+    """Their digest, if the global generator is at this number."""
+    import keras
+
+    keras.utils.clear_session()
+    random.seed(drawn)
+    return train.tensors_digest(zoo.network(recipe, training))
 
 
 def test_no_family_names_a_backend() -> None:

@@ -24,10 +24,8 @@ def classification(
     """Minimum accuracy and minimum recall of the worst class, from labels [N] and probabilities [N, classes]."""
     if losses_of(answers, labels, probabilities) is None:
         detail = "some outputs are missing or not finite"
-        return [
-            Check("accuracy", None, criteria.accuracy, "error", detail, role="metric"),
-            Check("worst class", None, criteria.worst_class, "error", detail),
-        ]
+        metric = Check("accuracy", None, criteria.accuracy, "error", detail, role="metric")
+        return [metric, Check("worst class", None, criteria.worst_class, "error", detail)]
     accuracy = at_least("accuracy", answers.score(labels, probabilities), criteria.accuracy, role="metric")
     right = probabilities.argmax(axis=1) == labels
     recalls = {int(number): float(right[labels == number].mean()) for number in np.unique(labels)}

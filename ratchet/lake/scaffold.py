@@ -81,14 +81,9 @@ def scaffold(name: str, kind: str, source: Path) -> Scaffold:
         first = f" ({why})" if why else ""
         raise Refusal(f"only {accepted.num_rows} of its records can be read{first}", source, "Give at least 60")
     fields |= _time_feeds(source, accepted.num_rows) if kind == "series" else _class_fields(accepted, source)
-    fields |= {
-        "imports": _imports(fields),
-        "path": _quoted(str(source)),
-        "folder": _quoted(str(source.parent)),
-        "file": _quoted(source.name),
-        "digest": digest(source),
-        "rows": str(max(20, accepted.num_rows // 20)),
-    }
+    fields |= {"imports": _imports(fields), "rows": str(max(20, accepted.num_rows // 20)), "digest": digest(source)}
+    places = {"path": str(source), "folder": str(source.parent), "file": source.name}
+    fields |= {field: _quoted(place) for field, place in places.items()}
     replace(path, _TEMPLATE.format(name=name, stem=stem, **fields))
     return Scaffold(path, accepted.num_rows, refused.num_rows, why)
 
@@ -192,13 +187,9 @@ def _groups_comment(groups: list[str]) -> str:
 def _time_feeds(source: Path, count: int) -> Fields:
     """The last fifth of a series is the benchmark."""
     name, cut = _quoted(source.name), count * 4 // 5
-    return {
-        "classes": "",
-        "purpose": _quoted(f"Forecasts what comes next in {source.name}."),
-        "share": "",
-        "batch": f"Feed({name}, stop={cut})",
-        "benchmark": f"Feed({name}, start={cut})",
-    }
+    purpose = _quoted(f"Forecasts what comes next in {source.name}.")
+    feeds = {"batch": f"Feed({name}, stop={cut})", "benchmark": f"Feed({name}, start={cut})"}
+    return {"classes": "", "purpose": purpose, "share": "", **feeds}
 
 
 def _quoted(text: str) -> str:
