@@ -28,7 +28,7 @@ $(VENV)/bin/uv: | $(VENV)/bin/python
 
 $(VENV)/.synced: pyproject.toml uv.lock | $(VENV)/bin/uv
 	@echo "installing the locked environment (about 3 GB)"
-	@$(VENV)/bin/python -m uv sync --frozen 2> >(grep -v '^ [+-] ' >&2)
+	@$(VENV)/bin/python -m uv sync --frozen --compile-bytecode 2> >(grep -v '^ [+-] ' >&2)
 	@touch $@
 
 data: $(VENV)/.synced
@@ -53,7 +53,7 @@ browser:
 	  || echo "Chromium is not installed, so the tests of pages are skipped"
 
 test: setup check browser ## Run all checks and all tests
-	@$(VENV)/bin/pytest -q -n 3 --durations=25
+	@$(VENV)/bin/pytest -q -n 2 --durations=25
 
 bench-release: setup ## Run twenty releases and rollbacks on three hosts under load
 	@$(VENV)/bin/python -m benchmarks.release $(ARGS)

@@ -136,11 +136,8 @@ async def _card(_: Request) -> Response:
 
 _ROUTES = [Route("/", _server), Route("/health/live", _live), Route("/health/ready", _ready)]
 for _base in ("/models/{model}", "/models/{model}/versions/{version}"):
-    _ROUTES += [
-        Route(_base, _metadata),
-        Route(f"{_base}/ready", _ready),
-        Route(f"{_base}{INFER}", _infer, methods=["POST"]),
-    ]
+    _ROUTES += [Route(_base, _metadata), Route(f"{_base}/ready", _ready)]
+    _ROUTES.append(Route(f"{_base}{INFER}", _infer, methods=["POST"]))
 
 
 async def _predict_json(values: list[Any]) -> dict[str, Any]:

@@ -35,8 +35,7 @@ def command() -> None:
         report = progress()
         running.wait({"prefect": checks["prefect"]}, report)
         deploy.create_pools()
-        for name in runs.crash_dead_runs(settings()):
-            click.echo(f"flow run {name} was marked as crashed, since no process was executing it", err=True)
+        runs.report_crashed(lambda line: click.echo(line, err=True))
         running.start(WORKERS)
         for host in running.hosts():
             start_host(host)

@@ -86,9 +86,8 @@ def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> Expec
         observed += f" (such as {worst[0]})" if worst else ""
     else:
         observed = f"observed {values.get('observed_value')}"
-    return ExpectationResult(
-        expectation.kind, expectation.column, bool(result.success), observed[:300], expectation.says, records
-    )
+    passed = bool(result.success)
+    return ExpectationResult(expectation.kind, expectation.column, passed, observed[:300], expectation.says, records)
 
 
 def _prune() -> None:

@@ -18,9 +18,9 @@ from ratchet.fleet.processes import environment
 from ratchet.fleet.stack import Stack
 from ratchet.settings import Settings, settings
 
-_QUIET_POLLS = 4
+_QUIET_POLLS = 2
 """Polls without a new line after the end of a run until the last line is assumed: lines arrive in batches."""
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1.0
 _WAITING = "waiting for another run of this deployment"
 _YOUNG_SECONDS = 60.0
 """Time in which a pending run may have no process yet."""
@@ -122,13 +122,11 @@ def last(recipe: str) -> Run | None:
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
     from prefect.client.schemas.sorting import FlowRunSort
 
+    loop = FlowFilter(name=FlowFilterName(any_=["retrain-and-release"]))
+    own = DeploymentFilter(name=DeploymentFilterName(any_=[recipe]))
+    newest = FlowRunSort.EXPECTED_START_TIME_DESC
     with client() as prefect:
-        runs = prefect.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain-and-release"])),
-            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[recipe])),
-            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=20,
-        )
+        runs = prefect.read_flow_runs(flow_filter=loop, deployment_filter=own, sort=newest, limit=20)
     return next((_run_of(run) for run in runs if run.state and not run.state.is_scheduled()), None)
 
 
@@ -175,6 +173,12 @@ def crash_dead_runs(config: Settings) -> list[str]:
                 prefect.set_flow_run_state(run.id, Crashed(message="No process was executing it."), force=True)
                 crashed.append(run.name)
     return crashed
+
+
+def report_crashed(report: Callable[[str], None]) -> None:
+    """Marks dead runs as crashed and reports each."""
+    for name in crash_dead_runs(settings()):
+        report(f"flow run {name} was marked as crashed, since no process was executing it")
 
 
 def _is_local(run: Any, queues: set[str]) -> bool:

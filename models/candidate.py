@@ -210,10 +210,8 @@ def machine() -> str:
     """The machine that trains, for people."""
     import keras
 
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"Keras {keras.__version__} on {keras.backend.backend()}"
-    )
+    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{where}, Keras {keras.__version__} on {keras.backend.backend()}"
 
 
 def siblings(candidate: Candidate) -> list[Candidate]:

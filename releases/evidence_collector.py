@@ -92,7 +92,7 @@ class EvidenceCollector:
     """Includes the steps before, since labels come late."""
     addresses: tuple[tuple[HostPort, ...], tuple[HostPort, ...]] = ((), ())
     latencies: Latencies | None = None
-    _evidence: Evidence = field(default_factory=Evidence)
+    collected: Evidence = field(default_factory=Evidence)
     _counts: tuple[Count, Count] | None = None
     _counts_at_start: tuple[Count, Count] | None = None
     _resets: int = 0
@@ -124,7 +124,7 @@ class EvidenceCollector:
         ):
             self._counts_at_start = counts if self._counts_at_start is None else (Count(), Count())
         self._counts = counts
-        collected = self._evidence
+        collected = self.collected
         traffic = [
             Tally(now.requests - base.requests, now.failed - base.failed, now.refused - base.refused)
             for now, base in zip(counts, self._counts_at_start, strict=True)
@@ -140,10 +140,6 @@ class EvidenceCollector:
         busy = self.own_requests_only and traffic[OLD].requests > _SUFFICIENT_RATE * seconds
         checks = evidence.checks(complete, self.plan, self.latencies, self.equal_load and not busy)
         return checks, evidence.candidate_is_worse(complete, self.plan)
-
-    @property
-    def collected(self) -> Evidence:
-        return self._evidence
 
     def _loop(self, work: Callable[[], float]) -> None:
         while not self._stopped.is_set():
@@ -172,8 +168,8 @@ class EvidenceCollector:
         cumulative = tuple(total(reader.cumulative for reader in self._readers[side].values()) for side in (OLD, NEW))
         if self._measure_latencies(Tally(cumulative=cumulative[OLD])):
             cumulative = ((), ())
-        self._evidence = replace(
-            self._evidence,
+        self.collected = replace(
+            self.collected,
             baseline=Tally(cumulative=cumulative[OLD]),
             candidate=Tally(cumulative=cumulative[NEW]),
             compared=self.pairs[0],

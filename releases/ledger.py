@@ -184,15 +184,14 @@ class Ledger:
         """Takes or renews the lease `name` for `seconds`; False while another holds it."""
         now = time.time() if now is None else now
         available = sa.or_(_LEASES.c.holder == holder, _LEASES.c.expires < now)
+        row = {"name": name, "holder": holder, "expires": now + seconds}
         with self._begin() as connection:
-            renewed = connection.execute(
-                _LEASES.update().where(_LEASES.c.name == name, available).values(holder=holder, expires=now + seconds)
-            )
-            if renewed.rowcount:
+            renew = _LEASES.update().where(_LEASES.c.name == name, available).values(**row)
+            if connection.execute(renew).rowcount:
                 return True
         try:
             with self._begin() as connection:
-                connection.execute(_LEASES.insert(), {"name": name, "holder": holder, "expires": now + seconds})
+                connection.execute(_LEASES.insert(), row)
         except sa.exc.IntegrityError:
             return False
         return True

@@ -24,6 +24,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from ratchet.files import locked, sha256
 from ratchet.fleet import processes
@@ -194,13 +195,14 @@ except Refusal as refusal:
         )
         return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
 
-    def pause(self, deployment: str) -> None:
-        """Turns the schedules of a deployment off, as a person does in the Prefect UI."""
+    def set_schedule(self, deployment: str, active: bool) -> None:
+        """Turns the schedules of a deployment on or off, as a person does in the Prefect UI."""
         url = f"{self.prefect}/api/deployments"
-        known = httpx.get(f"{url}/name/{deployment}").raise_for_status().json()
+        known = httpx.get(f"{url}/name/{deployment}", timeout=20).raise_for_status().json()
         for schedule in known["schedules"]:
-            changed = httpx.patch(f"{url}/{known['id']}/schedules/{schedule['id']}", json={"active": False})
-            changed.raise_for_status()
+            if schedule["active"] != active:
+                at = f"{url}/{known['id']}/schedules/{schedule['id']}"
+                httpx.patch(at, json={"active": active}, timeout=20).raise_for_status()
 
     def predict(self) -> httpx.Response:
         return httpx.post(f"{self.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)
@@ -259,12 +261,34 @@ def migrated(home: Path) -> None:
         shutil.copyfile(cache / name, home / name)
 
 
+_KEPT = ("ledger.db*", "deployed.json", "lake", "data", "mlflow", "prefect", "stages", "bentos", "gx")
+"""What a home holds that runs nowhere: no ports, no processes."""
+
+
+def with_champion(home: Path, factory: pytest.TempPathFactory) -> Path:
+    """Makes a home in which the loop ran once, so that version 1 is champion: a copy of one for all tests."""
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
+    original = factory.getbasetemp().parent / f"champion-{session}"
+    with locked(original.with_suffix(".lock")):
+        if not original.exists():
+            with running(original.with_suffix(".part")) as stack:
+                assert "is champion" in stack.ratchet("loop", NAME)
+            original.with_suffix(".part").rename(original)
+    home.mkdir(parents=True)
+    for path in (path for name in _KEPT for path in original.glob(name)):
+        if path.is_dir():
+            shutil.copytree(path, home / path.name, symlinks=True)
+        else:
+            shutil.copyfile(path, home / path.name)
+    return home
+
+
 @contextlib.contextmanager
 def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str) -> Iterator[Running]:
     """A stack that is up; afterwards it is down, and nothing of it runs.
 
-    A `cold` one starts with nothing at all. Without `reconcile`, the schedule of that deployment is off: each of its
-    runs takes some seconds of a core, every minute.
+    A `cold` one starts with nothing at all. Without `reconcile`, the schedule of that deployment is off, since each
+    of its runs takes some seconds of a core.
     """
     ports = free_ports(4)
     # Below those that the kernel gives to outgoing connections: one of them may have taken it by the time of a bind.
@@ -275,12 +299,11 @@ def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str
     env |= {"RATCHET_HOME": str(home), "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_WHO": "tester",
             "RATCHET_BENTO_PORTS": f"{first}-{first + 50}", "PATH": f"{BIN}:{os.environ['PATH']}", **more}  # fmt: skip
     stack = Running(home, env, ports)
-    if not cold:
+    if not cold and not home.exists():
         migrated(home)
     try:
         stack.ratchet("up")
-        if not reconcile:
-            stack.pause("reconcile/reconcile")
+        stack.set_schedule("reconcile/reconcile", reconcile)
         yield stack
     finally:
         assert "nothing is running" in stack.ratchet("down")

@@ -117,8 +117,8 @@ def test_one_that_is_too_sure_is_rejected_for_its_calibration(
 def test_one_that_memorised_its_training_data_is_rejected_for_it(
     small: Recipe, pictures: Pictures, fitted: Callable[..., tuple[Exported, Examples]]
 ) -> None:
-    labels = pictures[1][:800].copy()
-    labels[::2] = np.random.default_rng(0).integers(0, 10, 400)  # half of it can only be learnt by heart
+    labels = pictures[1][:400].copy()
+    labels[::2] = np.random.default_rng(0).integers(0, 10, 200)  # half of it can only be learnt by heart
     criteria = replace(CRITERIA, accuracy=0.3, calibration=None, invariance={})
     result = evaluated(small, pictures, fitted(small, labels, epochs=40), criteria=criteria)
     assert rejected_for(result) == {"membership inference"}, result.why

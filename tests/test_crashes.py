@@ -15,7 +15,7 @@ import pytest
 from benchmarks import chaos
 from ratchet.files import locked
 from tests.conftest import ROOT, free_ports
-from tests.stack import BIN, NAME, Running, kill, load, responds, running, until
+from tests.stack import BIN, NAME, Running, kill, load, responds, running, until, with_champion
 
 pytestmark = pytest.mark.stack
 COMMIT = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
@@ -25,8 +25,8 @@ SEED = int(os.environ.get("CHAOS_SEED") or int(COMMIT[:4] or "0", 16))
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("stack") / "home", reconcile=True) as stack:
-        assert "is champion" in stack.ratchet("loop", NAME)
+    home = with_champion(tmp_path_factory.mktemp("stack") / "home", tmp_path_factory)
+    with running(home, reconcile=True) as stack:
         yield stack
 
 

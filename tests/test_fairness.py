@@ -16,6 +16,7 @@ from ratchet import recipe as recipes
 from ratchet.lake import ingest, quarantine, snapshot, table
 from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Criteria
+from ratchet.texts import TextContract
 from ratchet.types import EvaluationReport
 
 FAIR = "fairness, class ham"
@@ -25,6 +26,9 @@ FAIR = "fairness, class ham"
 def mails(module_home: Path) -> tuple[recipes.Recipe, dict[str, Examples], np.ndarray]:
     """The recipe, its sides, and the group of each record on the training side."""
     recipe = recipes.load("spam")
+    contract = TextContract(max_characters=recipe.contract.max_characters, max_tokens=64, vocabulary_size=2000)
+    training = replace(recipe.training, epochs=2, parameters={"size": 32, "blocks": 1})
+    recipe = replace(recipe, contract=contract, training=training)
     batch = ingest.land_feed(recipe, recipe.batches[0], "test")
     home = ingest.lake(recipe.name)
     quarantine.admit_landed(home, batch.id, "test")
@@ -39,7 +43,7 @@ def trained(recipe: recipes.Recipe, sides: dict[str, Examples], labels: np.ndarr
     vocabulary = recipe.contract.learn_vocabulary(sides["train"].inputs)
     x, v = (recipe.contract.features(sides[side].inputs, vocabulary) for side in ("train", "validation"))
     criteria = Criteria(accuracy=0.7, worst_class=0.6, fairness={"ham": 0.15})
-    recipe = replace(recipe, criteria=criteria, training=replace(recipe.training, epochs=2))
+    recipe = replace(recipe, criteria=criteria)
     fitted = train.fit(recipe, recipe.training, (x, labels), (v, sides["validation"].targets), folder / "fit")
     (folder / "out").mkdir()
     model = export.export(recipe, fitted.model, vocabulary, sides["test"].inputs, folder / "out")

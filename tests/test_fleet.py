@@ -15,7 +15,7 @@ from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
 from releases import api
 from tests.bentos import put
-from tests.stack import NAME, Running, kill, load, responds, running, until
+from tests.stack import NAME, Running, kill, load, responds, running, until, with_champion
 
 pytestmark = pytest.mark.stack
 OTHERS = ("gpu-2", "gpu-3")
@@ -24,8 +24,7 @@ HALF = {"steps": [{"weight": 50, "mirror": 0}]}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("fleet") / "home") as stack:
-        assert "is champion" in stack.ratchet("loop", NAME)
+    with running(with_champion(tmp_path_factory.mktemp("fleet") / "home", tmp_path_factory)) as stack:
         yield stack
 
 

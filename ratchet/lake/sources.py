@@ -85,12 +85,9 @@ def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
             data = contract.encode(record.value, record.name)
         except Refusal as refusal:
             problem = refusal
-    return {
-        "name": record.name, "label": record.label, "captured_at": record.captured_at,
-        "group": record.group, "data": data,
-        "reason": problem.what if problem else None,
-        "payload": _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None,
-    }  # fmt: skip
+    own = {"name": record.name, "label": record.label, "captured_at": record.captured_at, "group": record.group}
+    payload = _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None
+    return {**own, "data": data, "reason": problem.what if problem else None, "payload": payload}
 
 
 def _payload(value: Any) -> bytes:
