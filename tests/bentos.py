@@ -46,8 +46,6 @@ class Bento:
     requests: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
     dead: bool = False
-    unready: bool = False
-    """It answers requests, and fails its health checks."""
 
     @contextlib.contextmanager
     def served(self) -> Iterator[tuple[str, int]]:
@@ -60,7 +58,7 @@ class Bento:
                 if bento.dead:
                     self.close_connection = True
                     return
-                self.answer(503 if bento.unready else 200)
+                self.answer(200)
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))

@@ -146,22 +146,6 @@ def test_a_callers_fault_is_counted_once_for_the_revision_that_it_was_meant_for(
         assert counted.refused <= counted.requests
 
 
-def test_the_last_revision_is_asked_even_if_it_misses_its_health_checks(gateway: Gateway) -> None:
-    old, new = Bento("old"), Bento("new")
-    with old.served() as a, new.served() as b:
-        gateway.set_endpoints("r", {"v1-a": (a,), "v2-b": (b,)})
-        until(lambda: gateway.get_routes().healthy.get(("r", "v2-b")) == {b})
-        split(gateway, Split({"v2-b": 100}, fallback="v1-a"))
-        new.unready = True
-        until(lambda: not gateway.get_routes().healthy["r", "v2-b"])
-        assert call(gateway, 20) == {"old": 20}, "the other one is healthy"
-        old.unready = True
-        until(lambda: not gateway.get_routes().healthy["r", "v1-a"])
-        assert sum(call(gateway, 20).values()) == 20
-        split(gateway, Split({"v1-a": 100}))
-        assert call(gateway, 20) == {"old": 20}
-
-
 def test_with_no_revision_left_callers_get_a_sentence(gateway: Gateway) -> None:
     with Bento("one").served() as a:
         gateway.set_endpoints("r", {"v1-a": (a,)})

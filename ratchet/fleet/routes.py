@@ -20,9 +20,6 @@ PUBLIC = rf"({_ROUTED}|docs\.json|static_content/.*|v2(/.*)?)?"
 """The paths below `/<recipe>/` that callers need. Metrics, recent answers and the model card are not among them."""
 _THRESHOLDS = {"max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 256}
 _BREAKERS = {"thresholds": [_THRESHOLDS]}
-_PANIC = {"healthy_panic_threshold": {"value": 1}}
-"""In percent: only if every endpoint fails its health checks are they sent requests all the same. On a busy machine a
-bento can miss its checks and yet answer; the default of 50 % sends traffic to dead endpoints beside living ones."""
 _ORIGINAL_PATH = "x-ratchet-original-path"
 """A header with the path as the caller wrote it; error messages name that path."""
 _RETRY = "type.googleapis.com/envoy.extensions.retry"
@@ -51,7 +48,8 @@ def cluster(name: str, addresses: Iterable[HostPort], check: str) -> dict[str, A
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": name, "type": "STATIC", "connect_timeout": "0.5s", "lb_policy": "ROUND_ROBIN",
-        "common_lb_config": _PANIC,
+        # The default of 50 % sends traffic to endpoints that are known to be dead.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [{
             "timeout": "0.5s", "interval": "1s", "no_traffic_interval": "1s", "initial_jitter": "0.1s",
             "unhealthy_threshold": 2, "healthy_threshold": 1, "unhealthy_interval": "0.5s",
@@ -167,7 +165,7 @@ def aggregate(recipe: str, revision: str, fallback: str) -> dict[str, Any]:
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": cluster_name(recipe, revision, fallback), "connect_timeout": "0.5s", "lb_policy": "CLUSTER_PROVIDED",
-        "common_lb_config": _PANIC, "circuit_breakers": _BREAKERS,
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}}, "circuit_breakers": _BREAKERS,
         "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {
             "@type": _AGGREGATE, "clusters": [cluster_name(recipe, revision), cluster_name(recipe, fallback)]}},
     }  # fmt: skip
