@@ -35,7 +35,7 @@ def command() -> None:
         report = progress()
         running.wait({"prefect": checks["prefect"]}, report)
         deploy.create_pools()
-        runs.report_crashed(lambda line: click.echo(line, err=True))
+        runs.mark_dead_runs(lambda line: click.echo(line, err=True))
         running.start(WORKERS)
         for host in running.hosts():
             start_host(host)

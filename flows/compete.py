@@ -18,14 +18,16 @@ from ratchet.settings import settings
 from ratchet.types import Candidate, Snapshot
 
 
-def compete(name: str, snapshot: Snapshot, families: Sequence[str], **parameters: Any) -> Candidate:
+def compete(
+    name: str, snapshot: Snapshot, families: Sequence[str], epochs: int | None, batch_size: int | None, warm_start: bool
+) -> Candidate:
     """The candidate with the best metric on the validation side, which neither evaluation nor test metrics use.
 
-    `parameters` are those of `stages.train`, for every family. One that cannot be trained is left out and reported.
-    Raises Refusal if none can.
+    A family that cannot be trained is left out and reported. Raises Refusal if none can.
     """
     if load(name).network:
         raise Refusal("the recipe has a network of its own", name, "Run the loop without families")
+    parameters = {"epochs": epochs, "batch_size": batch_size, "warm_start": warm_start}
     candidates = _train_all(families, {"name": name, "snapshot": snapshot, **parameters})
     if not candidates:
         raise Refusal("no family could be trained", f"{', '.join(families)} on {name}", "See the run's log")

@@ -31,8 +31,8 @@ def card(candidate: Candidate, report: EvaluationReport) -> dict[str, Any]:
 
     recipe = load_recipe(candidate.recipe)
     suites, siblings = _suites(recipe.name, candidate.snapshot), tuple(candidates.siblings(candidate))
-    drift_since = _drift(recipe, candidate, report.champion)
-    sources = CardSources(candidate, report, suites, drift_since, siblings, registry.ui_url(candidate))
+    drifted = _drift(recipe, candidate, report.champion)
+    sources = CardSources(candidate, report, suites, drifted, siblings, registry.ui_url(candidate))
     return model_card.to_data(recipe, sources, explanations.read(candidate))
 
 

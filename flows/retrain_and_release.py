@@ -35,11 +35,10 @@ def retrain_and_release(
             raise Refusal("a search is for the recipe's own family", recipe, "Give families or trials, not both")
         stages.ingest(recipe)
         snapshot = stages.validate(recipe)
-        training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "warm_start": warm_start}
         if families:
-            candidate = compete(recipe, snapshot, families, **training)
+            candidate = compete(recipe, snapshot, families, epochs, batch_size, warm_start)
         else:
-            candidate = stages.train(recipe, snapshot, trials=trials, **training)
+            candidate = stages.train(recipe, snapshot, epochs, batch_size, trials=trials, warm_start=warm_start)
         candidate = stages.optimize(recipe, candidate)
         if reason := _nothing_new(recipe, candidate):
             return Completed(message=f"nothing new: version {candidate.version} {reason}")

@@ -175,7 +175,7 @@ def crash_dead_runs(config: Settings) -> list[str]:
     return crashed
 
 
-def report_crashed(report: Callable[[str], None]) -> None:
+def mark_dead_runs(report: Callable[[str], None]) -> None:
     """Marks dead runs as crashed and reports each."""
     for name in crash_dead_runs(settings()):
         report(f"flow run {name} was marked as crashed, since no process was executing it")

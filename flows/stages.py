@@ -247,14 +247,14 @@ def _build(recipe: Recipe, candidate: Candidate, report: EvaluationReport, key: 
     from models import candidate as candidates
     from models import registry
 
-    own = {"package": key, "model": recipe.name, "version": candidate.version}
+    identity = {"package": key, "model": recipe.name, "version": candidate.version}
     sources = {"run": candidate.run_id, "snapshot": candidate.snapshot.fingerprint, "commit": candidate.commit}
     with scratch() as folder:
         exported = candidates.exported(recipe, candidate, folder)
         files = sorted(exported.path.parent.iterdir())
         inputs = golden.choose_inputs(recipe, snapshots.load(recipe, candidate.snapshot))
         outputs = exported.predict(inputs)
-        contents = build.Contents(files, inputs, outputs, own | sources, model_cards.card(candidate, report))
+        contents = build.Contents(files, inputs, outputs, identity | sources, model_cards.card(candidate, report))
         tag, bento = build.build(recipe, candidate.version, contents, folder)
         artifact = registry.path_of(candidate, bento.name)
         registry.upload(artifact, bento)

@@ -256,9 +256,9 @@ class Run:
 
         client = self._mlflow.MlflowClient()
         # MLflow's keras flavour writes the example before it creates its folder; this flavour logs `.keras` as well.
-        described = {"signature": infer_signature(example, outputs), "input_example": example}
+        example_and_signature = {"signature": infer_signature(example, outputs), "input_example": example}
         log_model = self._mlflow.tensorflow.log_model
-        logged = log_model(model, name="model", pip_requirements=requirements, **described)
+        logged = log_model(model, name="model", pip_requirements=requirements, **example_and_signature)
         for file in files:
             upload(artifact_path(self.experiment, logged.model_id, file.name), file)
         try:

@@ -20,7 +20,6 @@ def lines(series: Mapping[str, Sequence[float]]) -> Markup:
     low, high = min(values, default=0.0), max(values, default=0.0)
     pad = (high - low) * 0.08 or 0.05
     low, high, count = low - pad, high + pad, max(map(len, series.values()), default=0)
-
     x, y = _scale(0, max(count - 1, 1), _LEFT + 8, _W - 12), _scale(low, high, _H - _BOTTOM, _TOP)
     parts = []
     for tick in _ticks(low, high):
@@ -193,7 +192,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _scale(first: float, last: float, start: float, stop: float) -> Callable[[float], float]:
-    """The place on an axis of each value: `start` for `first`, `stop` for `last`."""
+    """A function from a value to its place on an axis: `first` is at `start`, `last` at `stop`."""
     return lambda value: start + (value - first) / (last - first) * (stop - start)
 
 

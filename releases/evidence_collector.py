@@ -92,7 +92,7 @@ class EvidenceCollector:
     """Includes the steps before, since labels come late."""
     addresses: tuple[tuple[HostPort, ...], tuple[HostPort, ...]] = ((), ())
     latencies: Latencies | None = None
-    collected: Evidence = field(default_factory=Evidence)
+    collected: Evidence = field(init=False, default_factory=Evidence)
     _counts: tuple[Count, Count] | None = None
     _counts_at_start: tuple[Count, Count] | None = None
     _resets: int = 0

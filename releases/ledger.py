@@ -95,8 +95,9 @@ class Ledger:
 
     def _refused(self, error: Exception) -> Refusal:
         what = f"the ledger cannot be opened ({str(error).splitlines()[0]})"
-        writable = "Make RATCHET_HOME writable, or correct" if self.url.startswith("sqlite") else "Correct"
-        return Refusal(what, self._location, f"{writable} RATCHET_LEDGER_URL")
+        own = self.url.startswith("sqlite")
+        next = "Make RATCHET_HOME writable, or correct RATCHET_LEDGER_URL" if own else "Correct RATCHET_LEDGER_URL"
+        return Refusal(what, self._location, next)
 
     @property
     def _location(self) -> str:

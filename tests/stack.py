@@ -20,11 +20,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
-import pytest
 
 from ratchet.files import locked, sha256
 from ratchet.fleet import processes
@@ -37,6 +36,9 @@ from releases.api import StateCache
 from releases.ledger import Ledger
 from releases.state import State
 from tests.conftest import HERE, ROOT, free_ports
+
+if TYPE_CHECKING:
+    import pytest
 
 NAME = "small-fashion"
 BIN = Path(sys.executable).parent
@@ -262,18 +264,20 @@ def migrated(home: Path) -> None:
 
 
 _KEPT = ("ledger.db*", "deployed.json", "lake", "data", "mlflow", "prefect", "stages", "bentos", "gx")
-"""What a home holds that runs nowhere: no ports, no processes."""
+"""What of a home may be copied: nothing that names a port or a process."""
 
 
 def with_champion(home: Path, factory: pytest.TempPathFactory) -> Path:
-    """Makes a home in which the loop ran once, so that version 1 is champion: a copy of one for all tests."""
-    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
-    original = factory.getbasetemp().parent / f"champion-{session}"
+    """Creates a home whose champion is version 1: a copy of one that all tests of a run share."""
+    base = factory.getbasetemp()
+    original = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "champion"
+    part = original.with_suffix(".part")
     with locked(original.with_suffix(".lock")):
         if not original.exists():
-            with running(original.with_suffix(".part")) as stack:
+            shutil.rmtree(part, ignore_errors=True)  # another test file may have failed to make it
+            with running(part) as stack:
                 assert "is champion" in stack.ratchet("loop", NAME)
-            original.with_suffix(".part").rename(original)
+            part.rename(original)
     home.mkdir(parents=True)
     for path in (path for name in _KEPT for path in original.glob(name)):
         if path.is_dir():
@@ -287,8 +291,8 @@ def with_champion(home: Path, factory: pytest.TempPathFactory) -> Path:
 def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str) -> Iterator[Running]:
     """A stack that is up; afterwards it is down, and nothing of it runs.
 
-    A `cold` one starts with nothing at all. Without `reconcile`, the schedule of that deployment is off, since each
-    of its runs takes some seconds of a core.
+    A home that exists is used as it is. A `cold` stack starts with nothing at all. Without `reconcile`, the schedule of
+    that deployment is off, since each of its runs takes some seconds of a core.
     """
     ports = free_ports(4)
     # Below those that the kernel gives to outgoing connections: one of them may have taken it by the time of a bind.
@@ -352,7 +356,7 @@ class Load:
 
 
 @contextlib.contextmanager
-def load(url: str, callers: int = 2, pause: float = 0.03) -> Iterator[Load]:
+def load(url: str, callers: int = 2, pause: float = 0.05) -> Iterator[Load]:
     """Each caller waits for its answer and then `pause` seconds: what is trained meanwhile needs a core, too."""
     seen = Load(Counter(), Counter())
     done = threading.Event()

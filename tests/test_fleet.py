@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from ratchet.fleet import processes
+from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
 from releases import api
@@ -98,7 +99,7 @@ def test_a_bad_challenger_is_rolled_back_for_the_right_reason(stack: Running, na
     print(f"{name}: {output.strip().splitlines()[-1]} Callers saw {dict(seen.codes)}")
     until(lambda: stack.tags(package.version).get("ratchet.release") == "rolled back")
     assert reason in stack.tags(package.version)["ratchet.release_why"]
-    assert dict(stack.status()["recipes"][NAME]["shares"]).popitem()[1] == 100
+    assert Gateway(stack.config).get_routes().splits[NAME].weights == {stack.state().champion.revision: 100}
 
 
 def test_a_champion_that_gets_worse_is_rolled_back_in_its_bake_time(stack: Running, tmp_path: Path) -> None:

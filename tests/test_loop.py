@@ -389,8 +389,12 @@ def reconciled(stack: Running) -> list[str]:
 
 
 def test_reconcile_reports_that_nothing_differs_and_emits_events(stack: Running) -> None:
-    assert "Completed" in (output := prefect(stack, "deployment", "run", "reconcile/reconcile", "--watch")), output
-    assert "nothing to change" in reconciled(stack)
+
+    def run() -> bool:  # one is cancelled if another is under way, or died with Prefect in the last minute
+        output = prefect(stack, "deployment", "run", "reconcile/reconcile", "--watch")
+        return "Completed" in output and "nothing to change" in reconciled(stack)
+
+    until(run, 180, 5)
     sent = {"filter": {"event": {"prefix": ["ratchet."]}}}
 
     def kinds() -> set[str]:
@@ -420,11 +424,8 @@ def test_a_killed_flow_run_is_marked_as_crashed_and_the_next_one_continues(
     kill(stack.process("worker-cpu"))
     kill(run)
     started.kill()
-    output = stack.ratchet("up")
-    assert "marked as crashed" in output or "crashed" in str(reconciled(stack)), (
-        "by `up`, or by the deployment before it"
-    )
     output = stack.ratchet("loop", NAME, "--epochs", "3")
+    assert "marked as crashed" in output or "as crashed" in str(reconciled(stack)), "or by the deployment before it"
     assert "is champion" in output
     assert "epoch 3/3" in output
     assert stack.champion() == stack.predict().headers["x-model-version"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import random
@@ -20,7 +21,7 @@ from models import export, train, zoo
 from models.plots import confusion, counts, curves
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.recipe import FAMILIES, Recipe, Training
+from ratchet.recipe import FAMILIES, Recipe, Training, families
 from tests.conftest import ROOT
 
 Pictures = tuple[np.ndarray, np.ndarray]
@@ -43,21 +44,33 @@ def test_the_default_network_is_the_one_that_was_promised(home: Path) -> None:
     assert (recipe.training.epochs, recipe.training.batch_size) == (5, 32)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_initial_weights_do_not_depend_on_what_other_threads_draw(small: Recipe, family: str) -> None:
-    training = replace(small.training, family=family, parameters={})
-    first, second, other = (_initial_weights(small, training, number) for number in (1, 2, 3))
-    assert first == second == other
-    assert _initial_weights(small, replace(training, seed=training.seed + 1), 1) != first
+@pytest.mark.parametrize(("name", "family"), [
+    (name, family)
+    for name, kind in (("fashion-mnist", "image"), ("spam", "text"), ("sf-temperature", "series"))
+    for family in families(kind)
+])  # fmt: skip
+def test_initial_weights_do_not_depend_on_what_other_threads_draw(home: Path, name: str, family: str) -> None:
+    recipe = recipes.load(name)
+    training = replace(recipe.training, family=family, parameters={})
+    first, second = (_initial_weights(recipe, training, global_seed) for global_seed in (1, 2))
+    assert first == second
+    assert _initial_weights(recipe, replace(training, seed=training.seed + 1), 1) != first
 
 
-def _initial_weights(recipe: Recipe, training: Training, drawn: int) -> str:
-    """Their digest, if the global generator is at this number."""
+def _initial_weights(recipe: Recipe, training: Training, global_seed: int) -> str:
+    """The digest of the initial weights while Python's global generator has this seed."""
     import keras
 
     keras.utils.clear_session()
-    random.seed(drawn)
+    random.seed(global_seed)
     return train.tensors_digest(zoo.network(recipe, training))
+
+
+def test_no_two_tensors_of_a_network_start_alike(small: Recipe) -> None:
+    model = zoo.network(small, replace(small.training, family="transformer", parameters={}))
+    drawn = [np.asarray(w) for w in model.trainable_weights if np.asarray(w).std() > 0]
+    assert len(drawn) > 10
+    assert not any(a.shape == b.shape and (a == b).all() for a, b in itertools.combinations(drawn, 2))
 
 
 def test_no_family_names_a_backend() -> None:
@@ -76,6 +89,7 @@ from ratchet.recipe import families
 from ratchet.series import SeriesContract
 from ratchet.texts import TextContract
 assert keras.backend.backend() == sys.argv[1]
+eagerly = sys.argv[1] == "tensorflow"  # its graphs are trained elsewhere, and take longer to trace than one batch
 chance = np.random.default_rng(0)
 kinds = ((ImageContract(28, 28), 10), (TextContract(max_tokens=16, vocabulary_size=50), 2), (SeriesContract(0, 99), 24))
 for contract, width in kinds:
@@ -85,7 +99,7 @@ for contract, width in kinds:
     for name in families(contract.kind):
         model = zoo.family(name)(contract, width)
         loss = "mse" if forecasts else "sparse_categorical_crossentropy"
-        model.compile(optimizer="adam", loss=loss, run_eagerly=True)  # to trace a graph takes longer than one batch
+        model.compile(optimizer="adam", loss=loss, run_eagerly=eagerly)
         before = [np.array(w) for w in model.trainable_weights]
         model.fit(x, y, epochs=1, batch_size=32, verbose=0)
         assert any((np.array(w) != b).any() for w, b in zip(model.trainable_weights, before, strict=True))

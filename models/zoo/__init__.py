@@ -1,10 +1,10 @@
 """The families of networks, by name."""
 
 import importlib
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
 
 from ratchet.errors import Refusal
 from ratchet.recipe import FAMILIES, Recipe, Training
@@ -13,34 +13,29 @@ from ratchet.recipe import FAMILIES, Recipe, Training
 def network(recipe: Recipe, training: Training) -> Any:
     """An uncompiled Keras model: the recipe's own network, or the network of the family in `training`.
 
-    Its initial weights follow from `training.seed` alone. Without seeds of their own, its layers would take them from
-    Python's global generator, from which threads of Prefect and MLflow draw at the same time.
-
-    Raises Refusal if the family does not accept this kind of input, or Keras cannot build the network from its config.
+    The initial weights that Keras draws follow from `training.seed` alone. Raises Refusal if the family does not
+    accept this kind of input.
     """
     contract, width = recipe.contract, recipe.answers.width
-    if recipe.network:
-        model = recipe.network(contract.features(contract.example()).shape[1:], width)
-    else:
-        model = family(training.family)(contract, width, **training.parameters)
-    config = _with_seeds(model.get_config(), np.random.default_rng(training.seed))
+    with _seeds_from(training.seed):
+        if recipe.network:
+            return recipe.network(contract.features(contract.example()).shape[1:], width)
+        return family(training.family)(contract, width, **training.parameters)
+
+
+@contextmanager
+def _seeds_from(seed: int) -> Iterator[None]:
+    """Keras draws the seeds of layers from Python's global generator, as threads of Prefect and MLflow do.
+
+    Here it draws them from a generator of its own, which gives the same seeds if no other thread draws.
+    """
+    from keras.src.random import seed_generator
+
+    shared, seed_generator.python_random = seed_generator.python_random, random.Random(seed)
     try:
-        return type(model).from_config(config)
-    except (TypeError, ValueError) as error:
-        what = f"Keras cannot build the network from its config ({str(error).splitlines()[0]})"
-        raise Refusal(
-            what, recipe.name, "Register its own layers: `keras.saving.register_keras_serializable`"
-        ) from error
-
-
-def _with_seeds(config: Any, rng: np.random.Generator) -> Any:
-    """A Keras config with a number in place of every seed that is None."""
-    if isinstance(config, dict):
-        return {
-            name: int(rng.integers(1, 1 << 31)) if name == "seed" and value is None else _with_seeds(value, rng)
-            for name, value in config.items()
-        }
-    return type(config)(_with_seeds(item, rng) for item in config) if isinstance(config, list | tuple) else config
+        yield
+    finally:
+        seed_generator.python_random = shared
 
 
 def family(name: str) -> Callable[..., Any]:

@@ -51,7 +51,8 @@ def cluster(name: str, addresses: Iterable[HostPort], check: str) -> dict[str, A
         # The default of 50 % sends traffic to endpoints that are known to be dead.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [{
-            "timeout": "0.5s", "interval": "1s", "no_traffic_interval": "1s", "initial_jitter": "0.1s",
+            # Long enough that a bento on a busy machine does not miss two of them.
+            "timeout": "1s", "interval": "1s", "no_traffic_interval": "1s", "initial_jitter": "0.1s",
             "unhealthy_threshold": 2, "healthy_threshold": 1, "unhealthy_interval": "0.5s",
             "http_health_check": {"path": check},
         }],

@@ -26,8 +26,10 @@ def append(path: Path, rows: pa.Table, once: str, *, turn: int = 1, **meta: str)
 
     path.mkdir(parents=True, exist_ok=True)
     # No retries inside: the commit must follow the version that was read.
-    turns = [Transaction(once, turn, int(time.time() * 1000))]
-    commit = CommitProperties(custom_metadata={"ratchet": once, **meta}, max_commit_retries=0, app_transactions=turns)
+    transactions = [Transaction(once, turn, int(time.time() * 1000))]
+    commit = CommitProperties(
+        custom_metadata={"ratchet": once, **meta}, max_commit_retries=0, app_transactions=transactions
+    )
     last: Exception | None = None
     for attempt in range(_TRIES):
         try:
