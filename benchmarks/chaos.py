@@ -105,7 +105,7 @@ def one(stack: Running, victim: str, stage: str, number: int) -> Result:
     """Releases a new version, kills at the stage, and waits until the fleet has settled."""
     before, attempt = stack.state().champion, stack.state().attempt
     with load(stack.gateway, 2) as seen, release(stack, victim, number):
-        until(lambda: stack.state().attempt > attempt and stack.stage() == stage, 180, 0.05)
+        until(lambda: stack.state().attempt > attempt and stack.stage() == stage, 400, 0.05)
         time.sleep(random.random())
         killed: list[psutil.Process] = []
         while not killed and stack.stage() == stage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -88,12 +89,16 @@ class Running:
         values = {name: self.env.get(f"RATCHET_{name.upper()}") for name in Settings.model_fields}
         return Settings(**{name: value for name, value in values.items() if value})  # type: ignore[arg-type]
 
-    @property
+    @functools.cached_property
     def ledger(self) -> Ledger:
         return Ledger(self.config.ledger)
 
+    @functools.cached_property
+    def _states(self) -> StateCache:
+        return StateCache(self.ledger)
+
     def state(self) -> State:
-        return StateCache(self.ledger).state(NAME)[0]
+        return self._states.state(NAME)[0]
 
     def stage(self) -> str:
         """The phase, or the step that is on trial."""
