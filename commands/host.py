@@ -81,6 +81,7 @@ def _champion_checks(name: str, started: float) -> dict[str, Health]:
     from releases import api
 
     ledger, fault_since = api.open_ledger(), dict[str, float]()
+    released = [recipe for recipe in ledger.recipes() if api.state_of(recipe, ledger).champion]
 
     def serves(recipe: str) -> bool:
         champion = api.state_of(recipe, ledger).champion
@@ -95,7 +96,7 @@ def _champion_checks(name: str, started: float) -> dict[str, Health]:
             raise Refusal(fault, which, f"Correct that, or stop the host: `ratchet host stop --name {name}`")
         return status.at > started and api.serves(status, recipe, champion.revision)
 
-    return {f"champion of {recipe} on {name}": functools.partial(serves, recipe) for recipe in ledger.recipes()}
+    return {f"champion of {recipe} on {name}": functools.partial(serves, recipe) for recipe in released}
 
 
 @command.command("stop")

@@ -49,7 +49,8 @@ def command() -> None:
             f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))
             for pool in deploy.POOLS
         }
-        champions = {f"champion of {name}": _champion(name) for name in api.open_ledger().recipes()}
+        released = [name for name in api.open_ledger().recipes() if api.state_of(name).champion]
+        champions = {f"champion of {name}": _champion(name) for name in released}
         others = {name: check for name, check in checks.items() if name != "prefect"}
         running.wait({**others, **workers, **champions}, report)
     places = {
@@ -70,8 +71,7 @@ def _champion(name: str) -> Callable[[], bool]:
 
     def serves() -> bool:
         state, in_force = api.state_of(name), Gateway(settings()).get_routes()
-        if state.champion is None:
-            return True
+        assert state.champion
         split = in_force.splits.get(name, Split())
         healthy = all(in_force.healthy.get((name, revision)) for revision in split.weights)
         if split == machine.split(state) and healthy:

@@ -40,7 +40,7 @@ def lake(recipe: str) -> Path:
 def land(recipe: Recipe, path: Path, who: str) -> Batch:
     """Lands a file or folder as one batch; the same content again adds nothing.
 
-    Builds the benchmark first if the lake has none, which may download it. Raises Refusal if the path does not exist,
+    Builds the benchmark if the lake has none, which may download it. Raises Refusal if the path does not exist,
     or the source as a whole cannot be used; quarantine then has a row for it, and its bytes if it is one small file.
     """
     if not path.exists():
@@ -136,15 +136,15 @@ def _content_id(path: Path) -> str:
 def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed, who: str) -> Batch:
     if landed_before := landed(recipe, id):
         return landed_before
-    home, in_benchmark = lake(recipe.name), frozenset(benchmark(recipe)["input"].to_pylist())
-    source = f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
-    try:
-        with _scratch() as scratch:
+    home, source = lake(recipe.name), f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
+    with _scratch() as scratch:
+        try:
             rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, feed)
-            accepted, refused = _accept_or_refuse(rows, recipe, id, in_benchmark)
-    except Refusal as refusal:
-        quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
-        raise _quarantined(id, refusal) from None
+        except Refusal as refusal:
+            quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
+            raise _quarantined(id, refusal) from None
+        in_benchmark = frozenset(benchmark(recipe)["input"].to_pylist())
+        accepted, refused = _accept_or_refuse(rows, recipe, id, in_benchmark)
     # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
     quarantine.keep_records(home, id, refused, who)
     kept, others = str(accepted.num_rows), str(refused.num_rows)
