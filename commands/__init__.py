@@ -47,8 +47,8 @@ def _check_input(arguments: list[str], environment: Mapping[str, str]) -> None:
         if not text.isascii() and any(0xD800 <= ord(letter) < 0xE000 for letter in text):
             raise Refusal("the argument is not UTF-8", ascii(text), "Give it in UTF-8, or rename the file")
     for name in sorted(name for name in own if not is_known(name)):
-        own_part, fields = name.removeprefix("RATCHET_"), [field.upper() for field in Settings.model_fields]
-        similar = difflib.get_close_matches(own_part, fields, 1)
+        setting, known = name.removeprefix("RATCHET_"), [field.upper() for field in Settings.model_fields]
+        similar = difflib.get_close_matches(setting, known, 1)
         hint = f"; did you mean RATCHET_{similar[0]}?" if similar else ", so it is ignored"
         click.secho(f"{name} is not a setting of Ratchet{hint}", err=True, fg="yellow")
 

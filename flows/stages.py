@@ -47,7 +47,7 @@ def ingest(name: str) -> None:
     """Lands the recipe's first batch if no batch ever landed."""
     recipe = load_recipe(name)
     if quarantine.ever_landed(lake.lake(name)):
-        log.info("batches that wait for validation: %d", len(quarantine.pending(lake.lake(name))))
+        log.info("batches waiting for validation: %d", len(quarantine.pending(lake.lake(name))))
         return
     batch = lake.land_feed(recipe, recipe.batches[0], WHO)
     counts = batch.id, batch.accepted, batch.quarantined, batch.source

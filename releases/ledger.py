@@ -95,8 +95,8 @@ class Ledger:
 
     def _refused(self, error: Exception) -> Refusal:
         what = f"the ledger cannot be opened ({str(error).splitlines()[0]})"
-        own = self.url.startswith("sqlite")
-        next = "Make RATCHET_HOME writable, or correct RATCHET_LEDGER_URL" if own else "Correct RATCHET_LEDGER_URL"
+        is_file = self.url.startswith("sqlite")
+        next = "Make RATCHET_HOME writable, or correct RATCHET_LEDGER_URL" if is_file else "Correct RATCHET_LEDGER_URL"
         return Refusal(what, self._location, next)
 
     @property

@@ -91,7 +91,8 @@ def test_after_supervisord_is_killed_everything_restarts_and_adopts_the_living_b
         def settled() -> bool:
             processes = stack.supervisor.list()
             complete = len(processes) == 8 and all(process.state == "running" for process in processes)
-            return complete and stack.running() == stack.serving() == [version]
+            endpoints = [e for status in stack.ledger.statuses("host").values() for e in status.body["endpoints"]]
+            return complete and [e["state"] for e in endpoints] == ["running"] and stack.serving() == [version]
 
         took = until(settled, 120)
     print(f"supervisord was killed: everything runs {took:.0f} s after the next one started")
