@@ -31,7 +31,7 @@ from ratchet.fleet import processes
 from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.settings import Settings
-from ratchet.types import Endpoint, Package, from_json, version_of
+from ratchet.types import Endpoint, Package, from_json, to_json, version_of
 from releases import api
 from releases.api import StateCache
 from releases.ledger import Ledger
@@ -155,6 +155,13 @@ class Running:
             url = f"{self.mlflow}/api/2.0/mlflow-artifacts/artifacts/{path}"
             assert httpx.put(url, content=changed.read_bytes()).status_code == 200
             return Package(NAME, version, f"key of {version}", f"{NAME}:v{version}-made", sha256(changed), path)
+
+    def bless(self, package: Package) -> None:
+        """Tags its version as the flow tags one that may serve."""
+        for key, value in (("evaluation", "blessed"), ("package", json.dumps(to_json(package)))):
+            sent = {"name": NAME, "version": package.version, "key": f"ratchet.{key}", "value": value}
+            url = f"{self.mlflow}/api/2.0/mlflow/model-versions/set-tag"
+            assert httpx.post(url, json=sent).status_code == 200
 
     def tags(self, version: str) -> dict[str, str]:
         """A version's tags in MLflow."""

@@ -160,7 +160,7 @@ def test_whatever_is_killed_in_a_release_callers_are_answered_and_it_ends_in_one
 ) -> None:
     """Two of the pairs of `make test-chaos`, which tries all."""
     random.seed(seed)
-    stack.ratchet("loop", NAME, "--epochs", "3")
+    stack.bless(stack.repacked(lambda folder: None))
     stack.ratchet("host", "start", "--name", chaos.OTHER)
     until(lambda: chaos.settled(stack), 60)
     for number, (victim, stage) in enumerate(chaos.pairs(2, seed)):

@@ -179,6 +179,7 @@ def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:
     assert deploy.expand({**declared, "deployments": expanded}, ["fashion-mnist", "mine"])["deployments"] == expanded
     for deployment in expanded:
         assert deployment["pull"] == []
+        assert deployment["work_pool"]["job_variables"] == {"command": "setsid python -m prefect.engine"}
         awake = any(s["active"] for s in deployment.get("schedules", []))
         assert awake == (deployment["name"] == "reconcile"), "a schedule that trains is off until a person turns it on"
     woken = deploy.keep_schedules({"deployments": expanded}, {"retrain-and-release/mine": True})["deployments"]

@@ -143,7 +143,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with namespaces(*names) as at, postgres(at[""]) as ledger:
         own = {"RATCHET_LEDGER_URL": ledger, "RATCHET_SERVERS_LISTEN": at[""]}
         with running(base / "home", cold=True, **own) as stack:
-            stack.ratchet("loop", NAME)
             there = {"RATCHET_PREFECT_AT": f"http://{at['']}:{stack.ports[0]}",
                      "RATCHET_MLFLOW_AT": f"http://{at['']}:{stack.ports[1]}"}  # fmt: skip
             env = {k: v for k, v in stack.env.items() if k not in own}
@@ -164,10 +163,11 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 def test_hosts_on_other_machines_serve_what_is_released(fleet: Fleet) -> None:
     hosts = {socket.gethostname().lower(), *(m.name for m in fleet.machines)}
+    fleet.stack.ratchet("loop", NAME)
     until(lambda: fleet.serving() == dict.fromkeys(hosts, "1"))
+    package = fleet.stack.repacked(lambda folder: None)
     with load(fleet.stack.gateway, 2, 0.1) as seen:
-        fleet.stack.ratchet("ingest", NAME, "--next")
-        fleet.stack.ratchet("loop", NAME)
+        fleet.stack.release(package)
         until(lambda: fleet.serving() == dict.fromkeys(hosts, "2"), 60)
     assert seen.failed == 0, seen
     assert set(seen.versions) == {"1", "2"}

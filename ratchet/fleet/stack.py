@@ -54,10 +54,8 @@ class Stack:
             "PREFECT_API_URL": f"{config.prefect_url}/api",
             "PREFECT_UI_API_URL": f"{config.prefect_url}/api",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-            "PREFECT_CLI_PROMPT": "false",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         }
         mlflow = {

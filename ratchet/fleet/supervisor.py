@@ -101,6 +101,8 @@ class Supervisor:
         config = self.folder / "supervisord.conf"
         config.write_text(self._config())
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        own = str(Path(sys.executable).parent)  # where a worker finds the `python` of a flow run
+        environment["PATH"] = os.pathsep.join((own, environment.get("PATH", os.defpath)))
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
         process = subprocess.run(command, env=environment, cwd=self.settings.home, capture_output=True, text=True)
         until = time.monotonic() + 20

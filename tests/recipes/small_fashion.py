@@ -16,8 +16,8 @@ recipe = replace(
     name="small-fashion",
     batches=(
         Feed(_train.inputs, _train.labels, 0, 3000),
-        Feed(_train.inputs, _train.labels, 3000, 6000),
-        Feed(_train.inputs, _train.labels, 6000, 9000),
+        Feed(_train.inputs, _train.labels, 3000, 4500),
+        Feed(_train.inputs, _train.labels, 4500, 6000),
     ),
     benchmark=replace(_fashion.benchmark, stop=1000),
     training=Training(epochs=2, batch_size=32),

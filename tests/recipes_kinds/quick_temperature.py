@@ -13,6 +13,7 @@ _temperature: Recipe = _names["recipe"]
 recipe = replace(
     _temperature,
     name="quick-temperature",
+    training=replace(_temperature.training, epochs=1),
     criteria=ForecastCriteria(squared_error=0.05, margin=0.3, linear=0.5),
     release_plan=ReleasePlan(
         steps=(Step(), Step(50)), bake_seconds=5.0, step_seconds=120.0, failed=Bound(0.0, 0.03),
