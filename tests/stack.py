@@ -304,7 +304,8 @@ def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str
     """A stack that is up; afterwards it is down, and nothing of it runs.
 
     A home that exists is used as it is. A `cold` stack starts with nothing at all. Without `reconcile`, the schedule of
-    that deployment is off, since each of its runs takes some seconds of a core.
+    that deployment is off, since each of its runs takes some seconds of a core. Controller and agents tick half as
+    often as they do by default, for the same reason.
     """
     ports = free_ports(4)
     # Below those that the kernel gives to outgoing connections: one of them may have taken it by the time of a bind.
@@ -313,7 +314,7 @@ def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str
     env = {k: v for k, v in os.environ.items() if not k.startswith(("RATCHET_", "PREFECT_", "MLFLOW_", "PYTEST"))}
     env |= {f"RATCHET_{n}": str(p) for n, p in zip(names, ports, strict=True)}
     env |= {"RATCHET_HOME": str(home), "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_WHO": "tester",
-            "RATCHET_BENTO_PORTS": f"{first}-{first + 50}", "PATH": f"{BIN}:{os.environ['PATH']}", **more}  # fmt: skip
+            "RATCHET_TICK_SECONDS": "1", "RATCHET_BENTO_PORTS": f"{first}-{first + 50}", "PATH": f"{BIN}:{os.environ['PATH']}", **more}  # fmt: skip
     stack = Running(home, env, ports)
     if not cold and not home.exists():
         migrated(home)

@@ -78,7 +78,7 @@ def test_a_server_whose_master_was_killed_releases_its_port(stack: Running) -> N
 
 def test_after_supervisord_is_killed_everything_restarts_and_adopts_the_living_bento(stack: Running) -> None:
     version, before = stack.champion(), stack.supervisor.pid()
-    with load(stack.gateway) as seen:
+    with load(stack.gateway, 2, 0.2) as seen:
         (bento,) = stack.ledger.statuses("host").popitem()[1].body["endpoints"]
         kill(psutil.Process(before))
         assert stack.predict().status_code == 200, "the gateway still answers"
@@ -111,13 +111,12 @@ def test_after_supervisord_is_killed_everything_restarts_and_adopts_the_living_b
 def test_down_and_up_again_brings_the_champion_back_under_the_settings_of_now(stack: Running) -> None:
     """A champion must not stay on a CPU when a GPU is requested, and `up` does not call it healthy."""
     version = stack.champion()
-    stack.ratchet("down")
-    assert stack.marked() == []
     stack.env["RATCHET_DEVICE"] = "gpu"
     output = stack.ratchet("up", ok=False)
     assert "this host serves on a gpu, and onnxruntime has no CUDAExecutionProvider" in output
     assert stack.predict().status_code == 503
     stack.ratchet("down")
+    assert stack.marked() == []
     del stack.env["RATCHET_DEVICE"]
     stack.ratchet("up")
     assert stack.predict().headers["x-model-version"] == version

@@ -185,7 +185,7 @@ def test_a_host_killed_during_a_release_is_left_out_and_comes_back_to_the_champi
     killer = threading.Thread(target=wait_and_end)
     with load(fleet.gateway, 3) as seen:
         killer.start()
-        fleet.release(package)
+        fleet.release(package, **HALF)
         killer.join()
         until(lambda: fleet.state().phase == "idle", 60)
         until(lambda: fleet.serving() == [package.version] * 2, 30)

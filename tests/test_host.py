@@ -13,6 +13,7 @@ from ratchet.errors import Refusal
 from ratchet.files import load, replace_json, save, sha256
 from ratchet.fleet.host import Host
 from ratchet.fleet.package_cache import PackageCache
+from ratchet.fleet.stack import HOST, SERVERS, WORKERS, Stack
 from ratchet.settings import settings
 from ratchet.types import Package, to_json
 
@@ -100,3 +101,21 @@ def test_a_revision_file_that_is_broken_does_not_hide_the_others(home: Path) -> 
     (home / "revisions" / "bento-small-fashion-v3.json").write_text('{"format": 99}')
     with pytest.raises(Refusal, match="Upgrade Ratchet"):
         Host(settings()).endpoints()
+
+
+@pytest.mark.parametrize("own", [{}, {"NO_PROXY": "internal.example"}, {"RATCHET_SERVERS_LISTEN": "10.1.2.3"}])
+def test_a_process_of_the_stack_describes_the_programs_as_its_parent_did(
+    own: dict[str, str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else `ratchet up` after an agent began all anew would restart everything."""
+    names = {*HOST, *SERVERS, *WORKERS} - {"envoy"}
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for variable, value in own.items():
+        monkeypatch.setenv(variable, value)
+    settings.cache_clear()
+    programs = Stack(settings()).programs(names)
+    for variable, value in programs["agent"].environment.items():
+        monkeypatch.setenv(variable, value)
+    settings.cache_clear()
+    assert Stack(settings()).programs(names) == programs

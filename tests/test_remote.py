@@ -167,7 +167,7 @@ def test_hosts_on_other_machines_serve_what_is_released(fleet: Fleet) -> None:
     until(lambda: fleet.serving() == dict.fromkeys(hosts, "1"))
     package = fleet.stack.repacked(lambda folder: None)
     with load(fleet.stack.gateway, 2, 0.1) as seen:
-        fleet.stack.release(package)
+        fleet.stack.release(package, steps=[{"weight": 50, "mirror": 0}])
         until(lambda: fleet.serving() == dict.fromkeys(hosts, "2"), 60)
     assert seen.failed == 0, seen
     assert set(seen.versions) == {"1", "2"}

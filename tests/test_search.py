@@ -95,10 +95,10 @@ def test_families_compete_on_a_dask_cluster_and_a_cold_start_is_compared_with_th
     done = lambda dask_scheduler: sum(1 for line in dask_scheduler.transition_log if line[2] == "memory")  # noqa: E731
     with Client(stack.env["RATCHET_DASK_ADDRESS"]) as client:
         before = client.run_on_scheduler(done)
-        output = stack.ratchet("loop", NAME, "--families", "cnn,rnn", "--epochs", "1")
+        output = stack.ratchet("loop", NAME, "--families", "cnn,transformer", "--epochs", "1")
         assert client.run_on_scheduler(done) >= before + 2, "they were trained there"
     assert "is left out" not in output
-    assert "rnn: version" in output
+    assert "transformer: version" in output
     cold = output.partition("cnn: version ")[2].partition(",")[0]
     assert f"version {cold} is champion" in output
     page = tmp_path / "page.html"

@@ -45,9 +45,10 @@ class Stack:
         config, home = self.settings, self.settings.home
         own = {f"RATCHET_{name.upper()}": str(value) for name, value in config.model_dump().items() if value != ""}
         data_folders = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_\w+_DIR", k)}
-        no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
-        servers = {str(httpx.URL(url).host) for url in (config.prefect_url, config.mlflow_url)}
-        direct = ",".join(filter(None, (no_proxy, "127.0.0.1,localhost", *sorted(servers - {"127.0.0.1"}))))
+        no_proxy = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "127.0.0.1").split(",")
+        servers = [str(httpx.URL(url).host) for url in (config.prefect_url, config.mlflow_url)]
+        # Each once: a process of the stack that describes the programs again must describe the same ones.
+        direct = ",".join(dict.fromkeys((*no_proxy, "127.0.0.1", "localhost", *servers)))
         prefect = {
             "PREFECT_LOGGING_EXTRA_LOGGERS": "ratchet",
             "PREFECT_HOME": str(home / "prefect"),
@@ -94,8 +95,6 @@ class Stack:
         }
         if "envoy" in names:
             commands["envoy"] = Gateway(config).command()
-        # A busy worker does not end on SIGTERM, so there is no point in waiting for it.
-        stop_seconds = {"worker-cpu": 3, "worker-gpu": 3}
         everything = self.environment()
         # A server gets only the settings that concern it, so that other settings do not restart it.
         bare = {name: value for name, value in everything.items() if not name.startswith("RATCHET_")}
@@ -114,7 +113,8 @@ class Stack:
                 command,
                 environments.get(name, everything),
                 home,
-                stop_seconds=stop_seconds.get(name, 8),
+                # A busy worker does not end on SIGTERM, so there is no point in waiting for it.
+                stop_seconds=3 if name in WORKERS else 8,
                 priority=1 if name == "envoy" else 500,
             )
             for name, command in commands.items()

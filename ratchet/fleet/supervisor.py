@@ -26,7 +26,7 @@ _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING, _SHUTTING_DOWN = 70, 10, 91, 6
 _LOGGED = 'exec "$@" >> "$0" 2>&1'
 MAX_LOG = 10 << 20
 _INHERITED = (
-    "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "LD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
@@ -100,9 +100,9 @@ class Supervisor:
         self.folder.chmod(0o700)  # a program's environment may hold the ledger's password
         config = self.folder / "supervisord.conf"
         config.write_text(self._config())
-        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        own = str(Path(sys.executable).parent)  # where a worker finds the `python` of a flow run
-        environment["PATH"] = os.pathsep.join((own, environment.get("PATH", os.defpath)))
+        # First where a worker finds the `python` of a flow run.
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"PATH": path}
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
         process = subprocess.run(command, env=environment, cwd=self.settings.home, capture_output=True, text=True)
         until = time.monotonic() + 20
