@@ -314,7 +314,8 @@ def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str
     env = {k: v for k, v in os.environ.items() if not k.startswith(("RATCHET_", "PREFECT_", "MLFLOW_", "PYTEST"))}
     env |= {f"RATCHET_{n}": str(p) for n, p in zip(names, ports, strict=True)}
     env |= {"RATCHET_HOME": str(home), "RATCHET_RECIPES": str(HERE / "recipes"), "RATCHET_WHO": "tester",
-            "RATCHET_TICK_SECONDS": "1", "RATCHET_BENTO_PORTS": f"{first}-{first + 50}", "PATH": f"{BIN}:{os.environ['PATH']}", **more}  # fmt: skip
+            "RATCHET_TICK_SECONDS": "1", "RATCHET_BENTO_PORTS": f"{first}-{first + 50}",
+            "PATH": f"{BIN}:{os.environ['PATH']}", **more}  # fmt: skip
     stack = Running(home, env, ports)
     if not cold and not home.exists():
         migrated(home)
