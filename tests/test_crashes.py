@@ -111,12 +111,13 @@ def test_after_supervisord_is_killed_everything_restarts_and_adopts_the_living_b
 def test_down_and_up_again_brings_the_champion_back_under_the_settings_of_now(stack: Running) -> None:
     """A champion must not stay on a CPU when a GPU is requested, and `up` does not call it healthy."""
     version = stack.champion()
+    stack.ratchet("down")
+    assert stack.marked() == []
     stack.env["RATCHET_DEVICE"] = "gpu"
     output = stack.ratchet("up", ok=False)
     assert "this host serves on a gpu, and onnxruntime has no CUDAExecutionProvider" in output
     assert stack.predict().status_code == 503
     stack.ratchet("down")
-    assert stack.marked() == []
     del stack.env["RATCHET_DEVICE"]
     stack.ratchet("up")
     assert stack.predict().headers["x-model-version"] == version
