@@ -107,7 +107,7 @@ def test_a_revision_file_that_is_broken_does_not_hide_the_others(home: Path) -> 
 def test_a_process_of_the_stack_describes_the_programs_as_its_parent_did(
     own: dict[str, str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else `ratchet up` after an agent began all anew would restart everything."""
+    """Otherwise `ratchet up` would restart everything after an agent has restarted the stack."""
     names = {*HOST, *SERVERS, *WORKERS} - {"envoy"}
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)

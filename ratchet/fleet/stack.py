@@ -47,7 +47,7 @@ class Stack:
         data_folders = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_\w+_DIR", k)}
         no_proxy = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "127.0.0.1").split(",")
         servers = [str(httpx.URL(url).host) for url in (config.prefect_url, config.mlflow_url)]
-        # Each once: a process of the stack that describes the programs again must describe the same ones.
+        # Without duplicates: an agent that restarts the stack inherits it, and must describe the same programs.
         direct = ",".join(dict.fromkeys((*no_proxy, "127.0.0.1", "localhost", *servers)))
         prefect = {
             "PREFECT_LOGGING_EXTRA_LOGGERS": "ratchet",

@@ -100,7 +100,7 @@ class Supervisor:
         self.folder.chmod(0o700)  # a program's environment may hold the ledger's password
         config = self.folder / "supervisord.conf"
         config.write_text(self._config())
-        # First where a worker finds the `python` of a flow run.
+        # A worker looks up the `python` of a flow run in PATH, so this environment's comes first.
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"PATH": path}
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
