@@ -10,14 +10,13 @@ from http import HTTPStatus
 from typing import Any
 
 from bentos import recent_answers
-from ratchet.endpoints import CLASSIFY, EXPLAIN, PREDICT
+from ratchet.endpoints import CLASSIFY, EXPLAIN, MAX_BODY, PREDICT
 from ratchet.errors import Refusal
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-MAX_BODY = 8 << 20
 _PAGE_POLICY = b"default-src 'self' 'unsafe-inline' data:"
 _CONTENT_TYPES = {CLASSIFY: ("multipart/form-data",), PREDICT: ("application/json",), EXPLAIN: ("application/json",)}
 _INFER_TYPES = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")

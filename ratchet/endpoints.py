@@ -3,8 +3,12 @@
 CLASSIFY, PREDICT, EXPLAIN = "/classify", "/predict", "/explain"
 """BentoML's own API: one image file, a JSON batch, and the attribution of one prediction."""
 READY, METRICS = "/v2/health/ready", "/metrics"
-MODELS, INFER = "/v2/models", "/infer"
-"""The Open Inference Protocol: the path above all models, and the end of the path of an inference."""
+MODELS, INFER, CONFIG, STATS = "/v2/models", "/infer", "/config", "/stats"
+"""The Open Inference Protocol: the path above all models, and the ends of a model's paths."""
+EXTENSIONS = ("model_configuration", "model_repository(index)", "statistics")
+"""Triton's extensions of the protocol that are answered beside the binary tensors."""
+MAX_BODY = 8 << 20
+"""Bytes of the largest body that is read."""
 RECENT, CARD = "/ops/recent", "/card"
 """For Ratchet alone: the recent answers and the model card. The gateway does not route them."""
 PREDICTIONS = (CLASSIFY, PREDICT, INFER)

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     )
     memory_mb: int = Field(0, ge=0, description="Memory of all bentos, on each GPU or without one; 0 is no limit.")
     gateway_listen: _Address = Field("127.0.0.1", description="The address at which callers reach the gateway.")
+    allowed_origins: str = Field(
+        "",
+        pattern=r"^$|^https?://[^/,\s]+(,https?://[^/,\s]+)*$",
+        examples=["https://shop.example.org"],
+        description="Origins whose pages may send requests to the gateway from a browser, separated by commas.",
+    )
     servers_listen: _Address = Field("127.0.0.1", description="The private address of Prefect and MLflow.")
     recipes: str = Field("", description=f"More recipe folders, separated by `{os.pathsep}`.")
     prefect_at: str = Field("", description="URL of the Prefect server; empty means on this machine.")
@@ -106,6 +112,10 @@ class Settings(BaseSettings):
     @property
     def gateway_url(self) -> str:
         return url_of(self.gateway_listen, self.gateway_port)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(filter(None, self.allowed_origins.split(",")))
 
     @property
     def admin_url(self) -> str:

@@ -46,6 +46,11 @@ class Bento:
     requests: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
     dead: bool = False
+    goes_on: threading.Event = field(default_factory=threading.Event)
+    """Set while it answers; clear it, and it is as a stopped process."""
+
+    def __post_init__(self) -> None:
+        self.goes_on.set()
 
     @contextlib.contextmanager
     def served(self) -> Iterator[tuple[str, int]]:
@@ -55,6 +60,7 @@ class Bento:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                bento.goes_on.wait()
                 if bento.dead:
                     self.close_connection = True
                     return
@@ -62,6 +68,7 @@ class Bento:
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
+                bento.goes_on.wait()
                 if bento.dead:
                     self.close_connection = True
                     return
@@ -71,10 +78,11 @@ class Bento:
                 self.answer(bento.status)
 
             def answer(self, status: int) -> None:
-                self.send_response(status)
-                self.send_header("content-length", str(len(bento.name)))
-                self.end_headers()
-                self.wfile.write(bento.name.encode())
+                with contextlib.suppress(ConnectionError):  # who waited may have gone
+                    self.send_response(status)
+                    self.send_header("content-length", str(len(bento.name)))
+                    self.end_headers()
+                    self.wfile.write(bento.name.encode())
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

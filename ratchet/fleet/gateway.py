@@ -1,10 +1,16 @@
-"""The only file that uses Envoy: four verbs over files that Envoy watches. `routes` holds Envoy's vocabulary.
+"""The only file that uses Envoy: four verbs over files that Envoy watches.
+
+`routes` and `listener` hold Envoy's vocabulary. What Envoy would refuse is never written: it is asked first.
 
 Envoy reads clusters, routes and listeners from files that are replaced by rename. So there is no control plane
 that could die, and Envoy starts again from the same files. Its admin port shows what is in force.
 """
 
 import itertools
+import json
+import logging
+import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,19 +21,25 @@ from typing import Any
 import httpx
 
 from ratchet import files
-from ratchet.endpoints import model
+from ratchet.endpoints import READY, model
+from ratchet.errors import Refusal
 from ratchet.files import replace_json
-from ratchet.fleet import routes
+from ratchet.fleet import listener, routes
 from ratchet.local_http import LOCAL
 from ratchet.settings import Settings
 from ratchet.types import HostPort, Split, from_json, to_json, version_of
 
+log = logging.getLogger(__name__)
 _COUNTERS = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
 
 Addresses = Mapping[str, tuple[HostPort, ...]]
 """The addresses of each revision's endpoints."""
 RevisionKey = tuple[str, str]
 """Recipe and revision."""
+
+
+class Rejected(Refusal):
+    """Envoy refuses the configuration."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +104,68 @@ class Gateway:
             "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
         }
         replace_json(self.bootstrap, bootstrap)
-        self._write(*self.declared())  # a port may have changed
+        self._write(*self._accepted(*self.declared()))  # a port may have changed
+
+    def _accepted(
+        self, splits: dict[str, Split], addresses: dict[str, Addresses]
+    ) -> tuple[dict[str, Split], dict[str, Addresses]]:
+        """Without the routes that Envoy refuses, which an earlier Ratchet may have written. Who needs them sets them."""
+        accepted = dict(splits)
+        for recipe, split in splits.items():
+            try:
+                self._ask_envoy({recipe: split}, {recipe: addresses.get(recipe, {})})
+            except Rejected as rejected:
+                log.warning("%s: its routes are dropped: %s", recipe, rejected)
+                del accepted[recipe]
+        return accepted, addresses
 
     def set_endpoints(self, recipe: str, addresses: Addresses) -> None:
-        """Declares the revisions of a recipe and their addresses. One that has or may get a request must be kept."""
+        """Declares the revisions of a recipe and their addresses. One that has or may get a request must be kept.
+
+        Like `set_split`, it raises Rejected if Envoy refuses the configuration; the present one then stays in force.
+        """
         splits, everything = self.declared()
+        self._require_accepted(recipe, splits, {**everything, recipe: addresses})
         self._write(splits, {**everything, recipe: addresses})
 
     def set_split(self, recipe: str, split: Split) -> None:
         """Splits a recipe's traffic among revisions that were declared."""
         splits, everything = self.declared()
+        self._require_accepted(recipe, {**splits, recipe: split}, everything)
         self._write({**splits, recipe: split}, everything)
+
+    def _require_accepted(
+        self, recipe: str, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]
+    ) -> None:
+        """Asks Envoy about this recipe alone, so that no other recipe is in its way."""
+        own = {recipe: splits[recipe]} if recipe in splits else {}
+        self._ask_envoy(own, {recipe: addresses.get(recipe, {})})
+
+    def _ask_envoy(self, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> None:
+        """Raises Rejected with Envoy's reason if it refuses this configuration, and Refusal if it cannot be asked."""
+        table = {"route_config": {**_untyped(self._route_table(splits, addresses)), "validate_clusters": False}}
+        clusters = [_untyped(cluster) for cluster in _clusters(splits, addresses)]
+        static = {"clusters": clusters, "listeners": [_untyped(self._listener(splits, table))]}
+        with tempfile.NamedTemporaryFile("w", suffix=".json", dir=self.folder) as file:
+            file.write(json.dumps({"node": {"id": "ratchet", "cluster": "ratchet"}, "static_resources": static}))
+            file.flush()
+            command = (self.command()[0], "--mode", "validate", "-c", file.name, "--log-level", "critical")
+            process = subprocess.run(command, capture_output=True, text=True)
+        which = f"the gateway's routes to {', '.join(addresses)}"
+        if process.returncode == 1:
+            reason = process.stderr.strip().partition("': ")[2][:300] or "it gives no reason"
+            raise Rejected(f"the gateway refuses them ({reason})", which, "Correct the recipe's release plan")
+        if process.returncode:
+            what = f"Envoy could not check them (exit status {process.returncode})"
+            raise Refusal(what, which, "See `ratchet logs controller`; it is tried again")
+
+    def _route_table(self, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> dict[str, Any]:
+        hedged = {recipe for recipe, revisions in addresses.items() if sum(map(len, revisions.values())) > 1}
+        return routes.route_table(splits, hedged, listener.cors(self.settings.origins))
+
+    def _listener(self, splits: Mapping[str, Split], table: dict[str, Any]) -> dict[str, Any]:
+        at = self.settings.gateway_listen, self.settings.gateway_port
+        return listener.listener(at, table, bool(splits))
 
     def finalize(self, recipe: str) -> None:
         """Removes a recipe from the gateway."""
@@ -146,13 +209,13 @@ class Gateway:
         }
         files.save(self.folder / "state.json", state)
         replace_json(self.folder / "cds.json", _discovery(_clusters(splits, addresses)))
-        replace_json(self.folder / "rds.json", _discovery([routes.route_table(splits)]))
-        at = self.settings.gateway_listen, self.settings.gateway_port
-        replace_json(self.folder / "lds.json", _discovery([routes.listener(splits, at, self.folder)]))
+        replace_json(self.folder / "rds.json", _discovery([self._route_table(splits, addresses)]))
+        from_file = self._listener(splits, listener.routes_from(self.folder))
+        replace_json(self.folder / "lds.json", _discovery([from_file]))
 
 
 def _clusters(splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> list[dict[str, Any]]:
-    clusters = []
+    clusters, anything = [], set()
     for recipe, revisions in addresses.items():
         for revision, endpoints in revisions.items():
             # The check names the version: another bento that took over the port is not this revision.
@@ -163,9 +226,10 @@ def _clusters(splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -
     # One with a constant name per recipe, so that the listener need not change with a version.
     for recipe, split in splits.items():
         serving = [revision for revision, weight in split.weights.items() if weight]
-        endpoints = tuple(end for revision in serving for end in addresses[recipe].get(revision, ()))
+        endpoints = tuple(end for revision in serving for end in addresses.get(recipe, {}).get(revision, ()))
         clusters.append(routes.cluster(routes.ready(recipe), endpoints, f"{model(recipe)}/ready"))
-    return clusters
+        anything |= set(endpoints)
+    return [*clusters, routes.cluster(listener.ANY_READY, sorted(anything), READY)]
 
 
 def _splits(dump: Mapping[str, Any]) -> dict[str, Split]:
@@ -228,6 +292,11 @@ def _counts(stats: Mapping[str, Any]) -> dict[RevisionKey, Count]:
         value = int(stat.get("value", 0))
         counters.setdefault((recipe, revision), Counter())[counter.removeprefix("upstream_rq_")] += value
     return {key: Count(n["completed"] + n["retry"], n["5xx"] + n["retry"], n["4xx"]) for key, n in counters.items()}
+
+
+def _untyped(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource as it stands in a bootstrap, where its place says its type."""
+    return {key: value for key, value in resource.items() if key != "@type"}
 
 
 def _discovery(resources: list[dict[str, Any]]) -> dict[str, Any]:

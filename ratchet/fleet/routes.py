@@ -1,26 +1,22 @@
-"""Envoy's configuration as plain data: a cluster for each revision, the routes to them, the listener. Pure.
+"""Envoy's configuration as plain data: a cluster for each revision, and the routes to them. Pure.
 
 The names are Envoy's own; its v3 API documents each of them.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from ratchet import endpoints
-from ratchet.types import HostPort, Split
-
-_MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_FILTER = "type.googleapis.com/envoy.extensions.filters.http"
+from ratchet.types import HostPort, Split, version_of
 
 _ROUTED = "|".join(re.escape(path.removeprefix("/")) for path in endpoints.ROUTED)
 PUBLIC = rf"({_ROUTED}|docs\.json|static_content/.*|v2(/.*)?)?"
 """The paths below `/<recipe>/` that callers need. Metrics, recent answers and the model card are not among them."""
 _THRESHOLDS = {"max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 256}
 _BREAKERS = {"thresholds": [_THRESHOLDS]}
-_ORIGINAL_PATH = "x-ratchet-original-path"
+ORIGINAL_PATH = "x-ratchet-original-path"
 """A header with the path as the caller wrote it; error messages name that path."""
 _RETRY = "type.googleapis.com/envoy.extensions.retry"
 _AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
@@ -70,12 +66,16 @@ def cluster(name: str, addresses: Iterable[HostPort], check: str) -> dict[str, A
     }  # fmt: skip
 
 
-def route_table(splits: Mapping[str, Split]) -> dict[str, Any]:
-    """The revision that a request goes to, by its path and the recipes' splits."""
-    table: list[dict[str, Any]] = [
-        _direct("/v2/health/live", {"live": True}),
-        _direct("/v2", {"name": "ratchet", "version": "1", "extensions": ["binary_tensor_data"]}),
-    ]
+_HEDGE = {"hedge_policy": {"hedge_on_per_try_timeout": True}}
+
+
+def route_table(splits: Mapping[str, Split], hedged: Container[str], cors: Mapping[str, Any]) -> dict[str, Any]:
+    """The revision that a request goes to, by its path and the recipes' splits, and what the gateway answers itself.
+
+    The `hedged` recipes have more than one endpoint: a request that one of them holds too long is sent to another as
+    well, since its process may hang, and the first answer is taken.
+    """
+    table: list[dict[str, Any]] = _own_answers(splits)
     for recipe, split in sorted(splits.items()):
         action = {
             "weighted_clusters": {
@@ -89,15 +89,18 @@ def route_table(splits: Mapping[str, Split]) -> dict[str, Any]:
                 "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {
                     "@type": f"{_RETRY}.host.previous_hosts.v3.PreviousHostsPredicate"}}],
                 "host_selection_retry_max_attempts": 8,
+                # By then the health checks have found a process that hangs.
+                **({"per_try_timeout": "3s"} if recipe in hedged else {}),
                 "retry_priority": {"name": "envoy.retry_priorities.previous_priorities", "typed_config": {
                     "@type": f"{_RETRY}.priority.previous_priorities.v3.PreviousPrioritiesConfig",
                     "update_frequency": 2}},  # first another host of the revision
             },
+            **(_HEDGE if recipe in hedged else {}),
             **({"request_mirror_policies": [_mirror(recipe, split)]} if split.mirror else {}),
         }  # fmt: skip
         escaped = re.escape(recipe)
         model = {"safe_regex": {"regex": f"{endpoints.MODELS}/{escaped}(/.*)?"}}
-        headers = [_header("x-forwarded-prefix", f"/{recipe}"), _header(_ORIGINAL_PATH, "%REQ(:PATH)%")]
+        headers = [_header("x-forwarded-prefix", f"/{recipe}"), _header(ORIGINAL_PATH, "%REQ(:PATH)%")]
         table += [
             {"name": f"recipe:{recipe}", "match": model, "route": action},
             {"match": {"safe_regex": {"regex": f"/{escaped}"}}, "redirect": {"path_redirect": f"/{recipe}/"}},
@@ -113,51 +116,8 @@ def route_table(splits: Mapping[str, Split]) -> dict[str, Any]:
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": "recipes", "virtual_hosts": [{
-            "name": "recipes", "domains": ["*"], "routes": table,
+            "name": "recipes", "domains": ["*"], "routes": table, **cors,
         }],
-    }  # fmt: skip
-
-
-def listener(splits: Mapping[str, Split], at: HostPort, folder: Path) -> dict[str, Any]:
-    """The port that callers send requests to, with its readiness; the route table is read from `folder`."""
-    all_of = {ready(recipe): {"value": 1} for recipe in sorted(splits)}
-    filters = [
-        {"name": "ready", "typed_config": {
-            "@type": f"{_FILTER}.health_check.v3.HealthCheck", "pass_through_mode": False,
-            "headers": [{"name": ":path", "string_match": {"exact": endpoints.READY}}],
-            **({"cluster_min_healthy_percentages": all_of} if all_of else {}),
-        }},
-        {"name": "router", "typed_config": {
-            "@type": f"{_FILTER}.router.v3.Router", "suppress_envoy_headers": True,
-        }},
-    ]  # fmt: skip
-    manager = {
-        "@type": _MANAGER, "stat_prefix": "gateway", "http_filters": filters,
-        # A label that comes back names it; see `ratchet label`.
-        "always_set_request_id_in_response": True,
-        "server_name": "ratchet", "normalize_path": True, "merge_slashes": True,
-        "path_with_escaped_slashes_action": "REJECT_REQUEST", "http_protocol_options": {"accept_http_10": True},
-        "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
-        "common_http_protocol_options": {"idle_timeout": "300s"},
-        "local_reply_config": {"mappers": [
-            _mapper("EQ", 404, "nothing is served at this path"),
-            _mapper("EQ", 400, "the request or its path is malformed", "the request"),
-            _mapper("EQ", 403, "protocol upgrades are not accepted", "the request"),
-            _mapper("EQ", 431, "the request's headers are too large", "the request"),
-            _mapper("EQ", 503, "no process can answer at the moment", next="Try again in a few seconds"),
-            _mapper("GE", 400),
-        ]},
-        "rds": {
-            "route_config_name": "recipes",
-            "config_source": {"resource_api_version": "V3", "path_config_source": {
-                "path": str(folder / "rds.json"), "watched_directory": {"path": str(folder)}}},
-        },
-    }  # fmt: skip
-    return {
-        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-        "name": "gateway", "address": address(*at),
-        "per_connection_buffer_limit_bytes": 1 << 20,
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }  # fmt: skip
 
 
@@ -187,26 +147,52 @@ def address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _direct(path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """A route that the gateway answers itself."""
+def _own_answers(splits: Mapping[str, Split]) -> list[dict[str, Any]]:
+    """What the gateway answers without a bento: that it lives, what it speaks, and what is served."""
+    served = {recipe: tuple(map(version_of, split.weights)) for recipe, split in sorted(splits.items())}
+    listing = [{"name": recipe, "page": f"/{recipe}/", "protocol": endpoints.model(recipe)} for recipe in served]
+    index = [{"name": recipe, "version": version, "state": "READY", "reason": ""}
+             for recipe, versions in served.items() for version in versions]  # fmt: skip
+    server = {"name": "ratchet", "version": "1", "extensions": ["binary_tensor_data", *endpoints.EXTENSIONS]}
+    one = "statistics are kept for each model: see /v2/models/<model>/stats"
+    return [
+        *_direct("/", {"name": "ratchet", "models": listing}),
+        *_direct("/v2", server),
+        *_direct("/v2/", server),
+        *_direct("/v2/health/live", {"live": True}),
+        *_direct(endpoints.MODELS, {"models": list(served)}),
+        *_direct(f"{endpoints.MODELS}/", {"models": list(served)}),
+        *_direct("/v2/repository/index", index, "POST"),
+        _refused(f"{endpoints.MODELS}{endpoints.STATS}", 501, one),
+        # The filter for readiness has answered GET and HEAD.
+        _refused(endpoints.READY, 405, _NOT_ALLOWED, "GET, HEAD"),
+    ]
+
+
+_NOT_ALLOWED = "the method is not supported here"
+
+
+def _direct(path: str, body: Any, method: str = "GET") -> list[dict[str, Any]]:
+    """Routes that the gateway answers itself: the method with `body`, every other method with 405."""
+    methods = ("GET", "HEAD") if method == "GET" else (method,)
     response = {"status": 200, "body": {"inline_string": json.dumps(body)}}
+    allowed = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(methods)}}}
     content_type = _header("content-type", "application/json")
-    return {"match": {"path": path}, "direct_response": response, "response_headers_to_add": [content_type]}
+    return [
+        {"match": {"path": path, "headers": [allowed]}, "direct_response": response,
+         "response_headers_to_add": [content_type]},
+        _refused(path, 405, _NOT_ALLOWED, ", ".join(methods)),
+    ]  # fmt: skip
+
+
+def _refused(path: str, status: int, why: str, allow: str = "") -> dict[str, Any]:
+    headers = {"response_headers_to_add": [_header("allow", allow)]} if allow else {}
+    return {
+        "match": {"path": path},
+        "direct_response": {"status": status, "body": {"inline_string": why}},
+        **headers,
+    }
 
 
 def _header(key: str, value: str) -> dict[str, Any]:
     return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-
-
-def _mapper(
-    comparison: str, status: int, what: str = "", which: str = f"%REQ({_ORIGINAL_PATH}?:PATH)%",
-    next: str = "See `ratchet status`; a released recipe is served at /<recipe>/",
-) -> dict[str, Any]:  # fmt: skip
-    """Envoy's own errors, in the shape that all errors have."""
-    shape = {"error": "%LOCAL_REPLY_BODY%", "which": which, "next": next}
-    value = {"default_value": status, "runtime_key": f"ratchet.status_{status}"}
-    return {
-        "filter": {"status_code_filter": {"comparison": {"op": comparison, "value": value}}},
-        "body_format_override": {"json_format": shape, "content_type": "application/json"},
-        **({"body": {"inline_string": what}} if what else {}),
-    }

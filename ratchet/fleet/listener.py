@@ -1,0 +1,107 @@
+"""Envoy's listener as plain data: what every request passes before its route is looked up, and errors in our shape. Pure.
+
+Bodies are buffered here, with a time limit, so that a slow caller holds none of the few connections to a bento.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ratchet import endpoints
+from ratchet.fleet.routes import ORIGINAL_PATH, address
+from ratchet.types import HostPort
+
+_MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_FILTER = "type.googleapis.com/envoy.extensions.filters.http"
+ANY_READY = "~ready"
+"""The cluster of everything that serves. No recipe has a name with a tilde."""
+CORS_HEADERS = "content-type,x-request-id,inference-header-content-length"
+"""The headers that a page of an allowed origin may send, and read beside the model's version."""
+
+
+def listener(at: HostPort, routes: dict[str, Any], anything_served: bool) -> dict[str, Any]:
+    """The port that callers send requests to. `routes` holds the routes, or the file they are read from."""
+    # The gateway's readiness is not each model's: one that is down must not take out the others. Envoy reads a whole
+    # percentage, and 1 % is any of up to a hundred endpoints.
+    ready = {"cluster_min_healthy_percentages": {ANY_READY: {"value": 1}}} if anything_served else {}
+    filters = [
+        {"name": "cors", "typed_config": {"@type": f"{_FILTER}.cors.v3.Cors"}},
+        {"name": "ready", "typed_config": {
+            "@type": f"{_FILTER}.health_check.v3.HealthCheck", "pass_through_mode": False,
+            "headers": [{"name": ":path", "string_match": {"exact": endpoints.READY}},
+                        {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}],
+            **ready,
+        }},
+        {"name": "buffer", "typed_config": {
+            "@type": f"{_FILTER}.buffer.v3.Buffer", "max_request_bytes": endpoints.MAX_BODY,
+        }},
+        {"name": "router", "typed_config": {
+            "@type": f"{_FILTER}.router.v3.Router", "suppress_envoy_headers": True,
+        }},
+    ]  # fmt: skip
+    manager = {
+        "@type": _MANAGER, "stat_prefix": "gateway", "http_filters": filters,
+        # A label that comes back names it; see `ratchet label`.
+        "always_set_request_id_in_response": True,
+        "server_name": "ratchet", "normalize_path": True, "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        # A balancer's plain probe names no host.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "ratchet"},
+        "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
+        "common_http_protocol_options": {"idle_timeout": "300s"},
+        "local_reply_config": {"mappers": _ERRORS},
+        **routes,
+    }  # fmt: skip
+    return {
+        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+        "name": "gateway", "address": address(*at),
+        "per_connection_buffer_limit_bytes": 1 << 20,
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }  # fmt: skip
+
+
+def routes_from(folder: Path) -> dict[str, Any]:
+    """The routes are read from a file in `folder`, again whenever it is replaced."""
+    source = {"path": str(folder / "rds.json"), "watched_directory": {"path": str(folder)}}
+    config = {"resource_api_version": "V3", "path_config_source": source}
+    return {"rds": {"route_config_name": "recipes", "config_source": config}}
+
+
+def cors(origins: tuple[str, ...]) -> dict[str, Any]:
+    """The field of a virtual host that lets pages of these origins send requests."""
+    policy = {
+        "@type": f"{_FILTER}.cors.v3.CorsPolicy",
+        "allow_origin_string_match": [{"exact": origin} for origin in origins],
+        "allow_methods": "GET, POST",
+        "allow_headers": CORS_HEADERS,
+        "expose_headers": f"{CORS_HEADERS},x-model-version",
+        "max_age": "600",
+    }
+    return {"typed_per_filter_config": {"cors": policy}} if origins else {}
+
+
+def _error(
+    comparison: str, status: int, what: str = "", which: str = f"%REQ({ORIGINAL_PATH}?:PATH)%",
+    next: str = "See `ratchet status`; a released recipe is served at /<recipe>/",
+) -> dict[str, Any]:  # fmt: skip
+    """Envoy's own errors, in the shape that all errors have."""
+    shape = {"error": "%LOCAL_REPLY_BODY%", "which": which, "next": next}
+    value = {"default_value": status, "runtime_key": f"ratchet.status_{status}"}
+    return {
+        "filter": {"status_code_filter": {"comparison": {"op": comparison, "value": value}}},
+        "body_format_override": {"json_format": shape, "content_type": "application/json"},
+        **({"body": {"inline_string": what}} if what else {}),
+    }
+
+
+_ERRORS = [
+    _error("EQ", 404, "nothing is served at this path", next="See what is served at /"),
+    _error("EQ", 405, next="Use a method that the header Allow names"),
+    _error("EQ", 400, "the request or its path is malformed", "the request"),
+    _error("EQ", 403, "protocol upgrades are not accepted", "the request"),
+    _error("EQ", 408, "the request did not arrive completely in time", next="Send it again, at once"),
+    _error("EQ", 413, f"the body is larger than {endpoints.MAX_BODY >> 20} MB", next="Send less at once"),
+    _error("EQ", 431, "the request's headers are too large", "the request"),
+    _error("EQ", 503, "no process can answer at the moment", next="Try again in a few seconds"),
+    _error("EQ", 504, "the answer took too long", next="Send less at once, or try again later"),
+    _error("GE", 400),
+]

@@ -1,0 +1,230 @@
+"""Whatever callers do to the gateway: slow ones, plain probes, wrong methods, pages in a browser. A real Envoy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ratchet.endpoints import MAX_BODY
+from ratchet.fleet.gateway import Gateway, Rejected
+from ratchet.settings import Settings
+from ratchet.types import Split
+from tests.bentos import Bento, enveloped, until
+from tests.conftest import free_ports
+
+ORIGIN = "https://shop.example.org"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """It serves the recipe `r` by two endpoints and the recipe `down` by none."""
+    ports = free_ports(2)
+    home = tmp_path_factory.mktemp("home")
+    config = Settings(home=home, gateway_port=ports[0], envoy_admin_port=ports[1], allowed_origins=ORIGIN)
+    with enveloped(config) as gateway, Bento("one").served() as a, Bento("two").served() as b:
+        gateway.set_endpoints("r", {"v1-a": (a, b)})
+        gateway.set_endpoints("down", {"v1-b": (("127.0.0.1", free_ports(1)[0]),)})
+        gateway.set_split("r", Split({"v1-a": 100}))
+        gateway.set_split("down", Split({"v1-b": 100}))
+        until(lambda: len(gateway.get_routes().healthy.get(("r", "v1-a"), ())) == 2)
+        until(lambda: "down" in gateway.get_routes().splits)
+        yield gateway
+
+
+SLOW = {
+    "headers alone": (b"POST /r/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", b""),
+    "half a body": (b"POST /r/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + b"x" * 50, b""),
+    "a byte a second": (b"POST /r/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", b"x"),
+    "chunks without an end": (
+        b"POST /r/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n",
+    ),
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def slow_callers(port: int, number: int) -> Iterator[None]:
+    """As many sockets whose requests do not end, of each kind in turn."""
+    over, sockets = threading.Event(), []
+    for index in range(number):
+        first, again = list(SLOW.values())[index % len(SLOW)]
+        sockets.append((socket.create_connection(("127.0.0.1", port)), again))
+        sockets[-1][0].sendall(first)
+
+    def drip() -> None:
+        while not over.wait(1):
+            for caller, again in sockets:
+                with contextlib.suppress(OSError):
+                    caller.sendall(again)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for caller, _ in sockets:
+            caller.close()
+
+
+def test_forty_slow_callers_keep_nobody_waiting(gateway: Gateway) -> None:
+    url = f"{gateway.settings.gateway_url}/r/predict"
+    with slow_callers(gateway.settings.gateway_port, 40):
+        time.sleep(1)
+        assert not sum(gateway.get_routes().active.values()), "no bento hears of a request that is not complete"
+        answers = Counter(httpx.post(url, json={}, timeout=5).status_code for _ in range(100))
+    assert answers == {200: 100}
+
+
+def test_a_body_that_is_too_large_is_refused_at_the_gateway_in_our_shape(gateway: Gateway) -> None:
+    answer = httpx.post(f"{gateway.settings.gateway_url}/r/predict", content=b"x" * (MAX_BODY + 1))
+    assert answer.status_code == 413
+    assert answer.json() == {"error": "the body is larger than 8 MB", "which": "/r/predict", "next": "Send less at once"}
+    assert httpx.post(f"{gateway.settings.gateway_url}/r/predict", content=b"x" * MAX_BODY).status_code == 200
+
+
+def raw(port: int, request: bytes) -> tuple[bytes, bytes]:
+    """The head and the body of the answer to these very bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
+        caller.sendall(request)
+        answer = b""
+        while part := caller.recv(65536):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head, body
+
+
+@pytest.mark.parametrize("path", [b"/v2/health/ready", b"/v2/health/live", b"/v2/models/r/ready", b"/r/v2/health/ready"])
+def test_a_probe_of_http_1_0_without_a_host_is_answered(gateway: Gateway, path: bytes) -> None:
+    """HAProxy's and a kubelet's kind of probe."""
+    head, _ = raw(gateway.settings.gateway_port, b"GET " + path + b" HTTP/1.0\r\n\r\n")
+    assert head.split()[1] == b"200"
+
+
+def test_the_gateway_is_ready_while_any_model_is_and_each_model_speaks_for_itself(gateway: Gateway) -> None:
+    url = gateway.settings.gateway_url
+    assert httpx.get(f"{url}/v2/health/ready").status_code == 200
+    assert httpx.get(f"{url}/v2/models/r/ready").status_code == 200
+    assert httpx.get(f"{url}/v2/models/down/ready").status_code == 503
+
+
+def test_the_gateway_is_not_ready_when_no_model_is(tmp_path: Path) -> None:
+    ports = free_ports(3)
+    with enveloped(Settings(home=tmp_path, gateway_port=ports[0], envoy_admin_port=ports[1])) as gateway:
+        url = f"{gateway.settings.gateway_url}/v2/health/ready"
+        until(lambda: httpx.get(url).status_code == 200)
+        gateway.set_endpoints("r", {"v1-a": (("127.0.0.1", ports[2]),)})
+        gateway.set_split("r", Split({"v1-a": 100}))
+        until(lambda: httpx.get(url).status_code == 503)
+
+
+OWN = {
+    "/": {"name": "ratchet", "models": [
+        {"name": "down", "page": "/down/", "protocol": "/v2/models/down"},
+        {"name": "r", "page": "/r/", "protocol": "/v2/models/r"},
+    ]},
+    "/v2/models": {"models": ["down", "r"]},
+    "/v2/models/": {"models": ["down", "r"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", OWN)
+def test_the_gateway_lists_what_is_served(gateway: Gateway, path: str) -> None:
+    answer = httpx.get(gateway.settings.gateway_url + path)
+    assert (answer.status_code, answer.json()) == (200, OWN[path])
+
+
+def test_the_repository_index_names_each_version_that_serves(gateway: Gateway) -> None:
+    import tritonclient.http as triton
+
+    index = triton.InferenceServerClient(f"127.0.0.1:{gateway.settings.gateway_port}").get_model_repository_index()
+    assert [(model["name"], model["version"]) for model in index] == [("down", "1"), ("r", "1")]
+
+
+def test_what_is_not_served_gets_a_sentence(gateway: Gateway) -> None:
+    nowhere = httpx.get(f"{gateway.settings.gateway_url}/nowhere")
+    assert (nowhere.status_code, nowhere.json()["error"]) == (404, "nothing is served at this path")
+    every = httpx.get(f"{gateway.settings.gateway_url}/v2/models/stats")
+    assert (every.status_code, every.json()["error"][:10]) == (501, "statistics")
+
+
+DIRECT = {"/": "GET, HEAD", "/v2": "GET, HEAD", "/v2/": "GET, HEAD", "/v2/health/live": "GET, HEAD",
+          "/v2/health/ready": "GET, HEAD", "/v2/models": "GET, HEAD", "/v2/repository/index": "POST"}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", DIRECT)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "PUT", "OPTIONS"])
+def test_another_method_on_an_answer_of_the_gateways_own_is_405_and_names_the_right_ones(
+    gateway: Gateway, path: str, method: str
+) -> None:
+    answer = httpx.request(method, gateway.settings.gateway_url + path)
+    if method in DIRECT[path]:
+        assert answer.status_code == 200
+    else:
+        assert (answer.status_code, answer.headers["allow"]) == (405, DIRECT[path])
+        assert method == "HEAD" or set(answer.json()) == {"error", "which", "next"}
+
+
+def preflight(url: str, origin: str) -> httpx.Response:
+    headers = {"origin": origin, "access-control-request-method": "POST"}
+    return httpx.options(url, headers={**headers, "access-control-request-headers": "content-type"})
+
+
+def test_a_page_of_an_allowed_origin_may_ask_and_no_other(gateway: Gateway) -> None:
+    url = f"{gateway.settings.gateway_url}/r/predict"
+    allowed = preflight(url, ORIGIN)
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ORIGIN)
+    answer = httpx.post(url, json={}, headers={"origin": ORIGIN})
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert "x-request-id" in answer.headers["access-control-expose-headers"]
+    refused = httpx.post(f"{gateway.settings.gateway_url}/down/predict", json={}, headers={"origin": ORIGIN})
+    assert refused.headers["access-control-allow-origin"] == ORIGIN, "a page can read why it was refused"
+    for origin in ("https://evil.example.org", f"{ORIGIN}.evil.org", "null"):
+        assert "access-control-allow-origin" not in preflight(url, origin).headers
+        assert "access-control-allow-origin" not in httpx.post(url, json={}, headers={"origin": origin}).headers
+
+
+def test_a_route_that_envoy_refuses_is_told_and_spoils_no_others(gateway: Gateway) -> None:
+    before, file = gateway.declared(), (gateway.folder / "rds.json").read_text()
+    with pytest.raises(Rejected, match="weight|percent|value must be"):
+        gateway.set_split("r", Split({"v1-a": -1, "v2-b": 101}))
+    assert (gateway.declared(), (gateway.folder / "rds.json").read_text()) == (before, file)
+    gateway.set_split("down", Split({"v1-b": 100}, "v1-b", 7))
+    until(lambda: gateway.get_routes().splits["down"].mirror_percent == 7)
+
+
+def test_routes_that_an_earlier_version_wrote_and_envoy_refuses_are_dropped_at_the_start(tmp_path: Path) -> None:
+    gateway = Gateway(Settings(home=tmp_path))
+    gateway.reconcile()
+    state = {"splits": {"good": {"weights": {"v1-a": 100}}, "bad": {"weights": {"v1-a": -1, "v2-b": 101}}},
+             "addresses": {"good": {"v1-a": [["127.0.0.1", 1]]}, "bad": {"v1-a": [["127.0.0.1", 2]]}}}  # fmt: skip
+    (gateway.folder / "state.json").write_text(json.dumps({"format": 1, **state}))
+    gateway.reconcile()
+    splits, addresses = gateway.declared()
+    assert (set(splits), set(addresses)) == ({"good"}, {"good", "bad"})
+
+
+def test_requests_to_an_endpoint_that_hangs_are_asked_again_elsewhere(gateway: Gateway) -> None:
+    hanging, well = Bento("hanging"), Bento("well")
+    with hanging.served() as a, well.served() as b:
+        gateway.set_endpoints("r2", {"v1-a": (a, b)})
+        gateway.set_split("r2", Split({"v1-a": 100}))
+        until(lambda: len(gateway.get_routes().healthy.get(("r2", "v1-a"), ())) == 2)
+        hanging.goes_on.clear()
+        try:
+            url = f"{gateway.settings.gateway_url}/r2/predict"
+            started = time.monotonic()
+            assert [httpx.post(url, json={}, timeout=30).text for _ in range(4)] == ["well"] * 4
+            assert time.monotonic() - started < 15, "and not by the time limit of 30 s"
+        finally:
+            hanging.goes_on.set()
+    gateway.finalize("r2")
