@@ -26,9 +26,10 @@ VERSION = 2
 """Raise it when the same package key should give another bento."""
 
 _SERVICE = (
-    "bentos/__init__.py", "bentos/model.py", "bentos/protocol.py", "bentos/recent_answers.py",
-    "bentos/request_guard.py", "bentos/service.py", "ratchet/__init__.py", "ratchet/answers.py",
-    "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py", "ratchet/session.py",
+    "bentos/__init__.py", "bentos/inference.py", "bentos/model.py", "bentos/openapi.py", "bentos/protocol.py",
+    "bentos/recent_answers.py", "bentos/request_guard.py", "bentos/service.py", "ratchet/__init__.py",
+    "ratchet/answers.py", "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
+    "ratchet/session.py",
 )  # fmt: skip
 
 

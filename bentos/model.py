@@ -22,6 +22,18 @@ class Unavailable(Refusal):
     """The fault of the process and not of the caller: a 503."""
 
 
+class NotFinite(Refusal):
+    """The fault of the model and not of the caller: a 500 that counts against the revision."""
+
+
+def require_finite(outputs: np.ndarray, name: str, version: str) -> None:
+    """Raises NotFinite for outputs [N, width] of which one is not finite: no answer is better than a wrong one."""
+    rows = ~np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
+    if rows.any():
+        what = f"the model's output {name!r} is not finite for row {int(rows.argmax())} of the batch"
+        raise NotFinite(what, version, "Trying again does not help: report the input, or roll this version back")
+
+
 class Model:
     """`device` and `memory_mb` are as in `ratchet.session`. If the model cannot be opened, calls raise Unavailable."""
 
@@ -29,6 +41,8 @@ class Model:
         self.recipe, self.path, self.contract, self.device, self.memory_mb = recipe, path, contract, device, memory_mb
         self._session: Session | Unavailable = self._open()
         self._opened_at = time.monotonic()
+        self.answered, self.answered_at = 0, 0.0
+        """The inputs that were answered since the process started, and the time of the last one."""
 
     @property
     def fault(self) -> Unavailable | None:
@@ -61,5 +75,7 @@ class Model:
         return self._session(inputs)
 
     async def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """The same; a large batch does not block the event loop."""
-        return self(inputs) if len(inputs) <= _SMALL else await anyio.to_thread.run_sync(self, inputs)
+        """The same, counted; a large batch does not block the event loop."""
+        outputs = self(inputs) if len(inputs) <= _SMALL else await anyio.to_thread.run_sync(self, inputs)
+        self.answered, self.answered_at = self.answered + len(inputs), time.time()
+        return outputs

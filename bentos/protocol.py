@@ -1,13 +1,13 @@
 """The Open Inference Protocol v2 with JSON and binary tensors, as bytes in and bytes out. Pure.
 
-Source: https://github.com/kserve/open-inference-protocol (inference_rest.md) and Triton's
-extension_binary_data.md.
+Source: https://github.com/kserve/open-inference-protocol (inference_rest.md) and, of Triton's server,
+extension_binary_data.md, extension_model_configuration.md and extension_statistics.md.
 """
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,16 @@ from ratchet.errors import Refusal
 
 MAX_BATCH = 1024
 _DATATYPES = {"float32": "FP32", "int64": "INT64"}
+_CONFIGURED = {"BYTES": "STRING"}
+"""The names of datatypes that a model configuration spells in another way."""
+
+
+@dataclass(frozen=True)
+class Durations:
+    """The requests of each outcome, and the seconds that they took together."""
+
+    succeeded: tuple[int, float] = (0, 0.0)
+    failed: tuple[int, float] = (0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,55 @@ def metadata(
     }
 
 
+def config(recipe: str, contract: Contract, answers: Answers) -> dict[str, Any]:
+    """The response of `/v2/models/{model}/config`: a model configuration as Triton's, whose sizes leave out N."""
+    datatype, shape = contract.datatype, contract.shape
+    outputs = [(output["name"], output["datatype"], output["shape"][1:]) for output in answers.metadata()]
+    return {
+        "name": recipe,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "max_batch_size": MAX_BATCH,
+        "input": [_configured(contract.kind, datatype, shape)],
+        "output": [_configured(*output) for output in outputs],
+    }
+
+
+def _configured(name: str, datatype: str, shape: Sequence[int]) -> dict[str, Any]:
+    # Triton writes one number for each input as [1].
+    return {"name": name, "data_type": f"TYPE_{_CONFIGURED.get(datatype, datatype)}", "dims": list(shape) or [1]}
+
+
+def statistics(recipe: str, version: str, durations: Durations, answered: int, answered_at: float) -> dict[str, Any]:
+    """The response of `/v2/models/{model}/stats`: requests and nanoseconds, and the rows that were answered."""
+    spent = {"success": durations.succeeded, "fail": durations.failed}
+    return {
+        "name": recipe,
+        "version": version,
+        "last_inference": round(answered_at * 1000),
+        "inference_count": answered,
+        "execution_count": durations.succeeded[0],
+        "inference_stats": {
+            key: {"count": count, "ns": round(seconds * 1e9)} for key, (count, seconds) in spent.items()
+        },
+        "batch_stats": [],
+    }
+
+
+def decode(body: bytes, which: str) -> str:
+    """The one rule for a JSON body: UTF-8, of which a byte order mark is left out (RFC 8259, section 8.1).
+
+    Raises Refusal on any other encoding.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+        if "\0" not in text[:4]:  # UTF-16 and UTF-32 of plain JSON are valid UTF-8, too
+            return text
+    except UnicodeDecodeError:
+        pass
+    raise Refusal("the body is not UTF-8", which, "Send JSON in UTF-8")
+
+
 def parse(body: bytes, header_length: str | None, contract: Contract, answers: Answers) -> InferenceRequest:
     """Parses the body of an inference request; `header_length` is the header `Inference-Header-Content-Length`.
 
@@ -51,7 +110,7 @@ def parse(body: bytes, header_length: str | None, contract: Contract, answers: A
     """
     head, tail = _parts(body, header_length)
     try:
-        request = json.loads(head)
+        request = json.loads(decode(head, "the request"))
     except (ValueError, RecursionError) as error:
         raise _no("the body is not JSON", "the request") from error
     if not isinstance(request, dict):

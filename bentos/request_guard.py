@@ -5,12 +5,13 @@ BentoML chooses its parser by the request's Content-Type; some unpickle, some fe
 """
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from bentos import recent_answers
-from ratchet.endpoints import CLASSIFY, EXPLAIN, MAX_BODY, PREDICT
+from bentos.protocol import decode
+from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, MAX_BODY, PREDICT
 from ratchet.errors import Refusal
 
 Message = MutableMapping[str, Any]
@@ -18,7 +19,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _PAGE_POLICY = b"default-src 'self' 'unsafe-inline' data:"
-_CONTENT_TYPES = {CLASSIFY: ("multipart/form-data",), PREDICT: ("application/json",), EXPLAIN: ("application/json",)}
+_MOUNTS = ("/v2", DOCS)
+_JSON = ("application/json",)
+_CONTENT_TYPES = {CLASSIFY: ("multipart/form-data",), PREDICT: _JSON, EXPLAIN: _JSON}
 _INFER_TYPES = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
 """What clients of the Open Inference Protocol send; curl calls any body a form. Our parser reads JSON alone."""
 
@@ -36,17 +39,14 @@ class RequestGuard:
             return
         id = dict(scope["headers"]).get(b"x-request-id", b"")[:64]
         recent_answers.request_id.set(id.decode("latin-1"))
-        if scope["path"] == "/v2":  # a mount would redirect to a path that callers cannot reach
-            scope = {**scope, "path": "/v2/", "raw_path": b"/v2/"}
+        if scope["path"] in _MOUNTS:  # it would redirect to a path that callers cannot reach
+            path = scope["path"] + "/"
+            scope = {**scope, "path": path, "raw_path": path.encode()}
         # BentoML's page names a tracker, which the browser must not load.
         page = [(b"content-security-policy", _PAGE_POLICY)] if scope["path"] == "/" else []
         response = _Response(send, [*self.headers, *page], _original_path(scope))
-        if scope["method"] in ("GET", "HEAD"):
+        if scope["method"] != "POST":  # only POST has a body that is read
             await self.app(scope, receive, response)
-            return
-        if scope["method"] != "POST":
-            what = f"the method {scope['method'][:20]} is not supported"
-            await response.refuse(405, Refusal(what, response.path, "Use GET or POST"))
             return
         try:
             body = await self._body(scope, receive)
@@ -74,7 +74,8 @@ class RequestGuard:
         media = content_type.split(";")[0].strip().lower()
         accepted = _CONTENT_TYPES.get(scope["path"], _INFER_TYPES)
         if media not in accepted:
-            raise _Status(415, f"the content type {media[:100]!r} is not supported", path, f"Send {accepted[0]}")
+            next = f"Send {accepted[0]}" + (f", or JSON to {PREDICT}" if scope["path"] == CLASSIFY else "")
+            raise _Status(415, f"the content type {media[:100]!r} is not supported", path, next)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise _Status(415, "the body is compressed", path, "Send it uncompressed")
         too_large = _Status(413, f"the body is larger than {MAX_BODY >> 20} MB", path, "Send less at once")
@@ -93,12 +94,22 @@ class RequestGuard:
                 break
         if media == "multipart/form-data":
             await _require_one_file(bytes(body), content_type, path)
+        if accepted == _JSON:
+            return _utf8(bytes(body), path)
         return bytes(body)
 
 
 class _Status(Exception):
     def __init__(self, code: int, what: str, which: str, next: str) -> None:
         self.code, self.refusal = code, Refusal(what, which, next)
+
+
+def _utf8(body: bytes, path: str) -> bytes:
+    """A JSON body without a byte order mark, by the rule that holds for an inference, too."""
+    try:
+        return decode(body, path).encode()
+    except Refusal as refusal:
+        raise _Status(400, refusal.what, refusal.which, refusal.next) from None
 
 
 async def _require_one_file(body: bytes, content_type: str, path: str) -> None:
@@ -154,14 +165,19 @@ class _Response:
         except ValueError:
             content = None
         status = start["status"]
+        allow = [value for name, value in start["headers"] if name.lower() == b"allow"]
+        if status == 405 and allow:
+            refusal = Refusal("the method is not supported here", self.path, f"Use {allow[0].decode('latin-1')}")
+            await self.refuse(status, refusal, [(b"allow", allow[0])])
+            return
         what = _reason(content) if status < 500 else ""
         what = what or HTTPStatus(status).phrase.lower()
         await self.refuse(status, Refusal(what, self.path, _next(status, self.path)))
 
-    async def refuse(self, status: int, refusal: Refusal) -> None:
+    async def refuse(self, status: int, refusal: Refusal, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         body = json.dumps(refusal.to_json()).encode()
         length = (b"content-length", str(len(body)).encode())
-        headers = [(b"content-type", b"application/json"), length, *self.headers]
+        headers = [(b"content-type", b"application/json"), length, *self.headers, *more]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 

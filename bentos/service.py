@@ -38,12 +38,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bentos import protocol
-from bentos.model import Model, Unavailable
+from bentos import openapi, protocol
+from bentos.inference import Served, refusal_response, routes
+from bentos.model import Model, require_finite
 from bentos.recent_answers import RecentAnswers
 from bentos.request_guard import RequestGuard
 from ratchet import answers, attribution, contract
-from ratchet.endpoints import CARD, INFER, RECENT
+from ratchet.endpoints import CARD, DOCS, RECENT
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
@@ -62,66 +63,11 @@ def model() -> Model:
 
 
 async def _predict(inputs: np.ndarray) -> np.ndarray:
-    """Outputs [N, width] for inputs [N, ...], which are kept among the recent answers.
-
-    Raises ValueError, which is a 500, if an output is not finite: no answer is better than a wrong one.
-    """
+    """Outputs [N, width] for inputs [N, ...], which are kept among the recent answers. Raises NotFinite."""
     outputs = await model().predict(inputs)
-    _require_finite(outputs)
+    require_finite(outputs, ANSWERS.output, META["tag"])
     RECENT_ANSWERS.add(inputs, outputs)
     return outputs
-
-
-def _require_finite(numbers: Any) -> None:
-    if not np.isfinite(numbers).all():
-        raise ValueError("the model's output is not finite")
-
-
-def _refusal(refusal: Refusal, status: int = 400) -> JSONResponse:
-    return JSONResponse(refusal.to_json(), status_code=503 if isinstance(refusal, Unavailable) else status)
-
-
-def _unknown(request: Request) -> JSONResponse | None:
-    name, version = request.path_params["model"], request.path_params.get("version", VERSION)
-    if name != RECIPE:
-        return _refusal(Refusal("there is no such model", name, f"The one served here is {RECIPE}"), 404)
-    if version != VERSION:
-        return _refusal(Refusal("there is no such version", version, f"The one served here is {VERSION}"), 404)
-    return None
-
-
-async def _server(_: Request) -> JSONResponse:
-    return JSONResponse({"name": "ratchet", "version": META["tag"], "extensions": ["binary_tensor_data"]})
-
-
-async def _live(_: Request) -> JSONResponse:
-    return JSONResponse({"live": True})
-
-
-async def _ready(request: Request) -> JSONResponse:
-    if "model" in request.path_params and (unknown := _unknown(request)):
-        return unknown
-    if fault := model().fault:
-        return _refusal(fault)
-    return JSONResponse({"ready": True, "device": model().device})
-
-
-async def _metadata(request: Request) -> JSONResponse:
-    classes = tuple(META["classes"])
-    return _unknown(request) or JSONResponse(protocol.metadata(RECIPE, VERSION, CONTRACT, ANSWERS, classes))
-
-
-async def _infer(request: Request) -> Response:
-    if unknown := _unknown(request):
-        return unknown
-    try:
-        length = request.headers.get("inference-header-content-length")
-        parsed = protocol.parse(await request.body(), length, CONTRACT, ANSWERS)
-        tensors = ANSWERS.tensors(await _predict(parsed.inputs))
-    except Refusal as refusal:
-        return _refusal(refusal)
-    body, headers = protocol.render(parsed, tensors, RECIPE, VERSION)
-    return Response(body, headers=headers)
 
 
 async def _recent(request: Request) -> JSONResponse:
@@ -134,10 +80,11 @@ async def _card(_: Request) -> Response:
     return Response((_MODEL / "model_card.html").read_bytes(), media_type="text/html", headers=policy)
 
 
-_ROUTES = [Route("/", _server), Route("/health/live", _live), Route("/health/ready", _ready)]
-for _base in ("/models/{model}", "/models/{model}/versions/{version}"):
-    _ROUTES += [Route(_base, _metadata), Route(f"{_base}/ready", _ready)]
-    _ROUTES.append(Route(f"{_base}{INFER}", _infer, methods=["POST"]))
+_ROUTES = routes(Served(RECIPE, VERSION, META["tag"], tuple(META["classes"]), CONTRACT, ANSWERS, model, _predict))
+
+
+async def _docs(_: Request) -> JSONResponse:
+    return JSONResponse(openapi.describe(_service.openapi_spec.asdict(), _ROUTES, RECIPE, VERSION))
 
 
 async def _predict_json(values: list[Any]) -> dict[str, Any]:
@@ -147,7 +94,7 @@ async def _predict_json(values: list[Any]) -> dict[str, Any]:
             raise Refusal(f"there are {len(values)} inputs", CONTRACT.json_key, f"Send at most {protocol.MAX_BATCH}")
         outputs = await _predict(CONTRACT.read(values, CONTRACT.json_key))
     except Refusal as refusal:
-        return _refusal(refusal)  # type: ignore[return-value]
+        return refusal_response(refusal)  # type: ignore[return-value]
     return {**ANSWERS.to_json(outputs), "model_version": VERSION}
 
 
@@ -164,18 +111,19 @@ async def _explain_json(values: list[Any]) -> dict[str, Any]:
         with anyio.fail_after(_EXPLAIN_PATIENCE):
             await _EXPLAIN_LOCK.acquire()
     except Refusal as refusal:
-        return _refusal(refusal)  # type: ignore[return-value]
+        return refusal_response(refusal)  # type: ignore[return-value]
     except TimeoutError:
         busy = Refusal("another explanation is being computed", RECIPE, "Try again in a few seconds")
-        return _refusal(busy, 429)  # type: ignore[return-value]
+        return refusal_response(busy, 429)  # type: ignore[return-value]
     try:
         attribute = partial(attribution.attribute, CONTRACT, ANSWERS, model(), input)
         output, attributions = await anyio.to_thread.run_sync(attribute)
-    except Unavailable as unavailable:
-        return _refusal(unavailable)  # type: ignore[return-value]
+        weights = [each.weight for each in attributions]
+        require_finite(np.array([[*output, *weights]]), ANSWERS.output, META["tag"])
+    except Refusal as refusal:
+        return refusal_response(refusal)  # type: ignore[return-value]
     finally:
         _EXPLAIN_LOCK.release()
-    _require_finite([*output, *(each.weight for each in attributions)])
     regions = [{"region": each.region, "weight": each.weight, **_quote(input, each.region)} for each in attributions]
     return {**ANSWERS.to_json(output[None]), "model_version": VERSION, "attributions": regions}
 
@@ -213,7 +161,7 @@ class Service:
             try:
                 outputs = await _predict(CONTRACT.unpack(CONTRACT.encode(image.read_bytes(), "the image"), 1))
             except Refusal as refusal:
-                return _refusal(refusal)  # type: ignore[return-value]
+                return refusal_response(refusal)  # type: ignore[return-value]
             probabilities = dict(zip(META["classes"], map(float, outputs[0]), strict=True))
             label = ANSWERS.to_json(outputs)["label"][0]
             return {"label": label, "probabilities": probabilities, "model_version": VERSION}
@@ -258,4 +206,5 @@ _operations, _, _recent_path = RECENT.removeprefix("/").partition("/")
 _service.mount_asgi_app(Starlette(routes=_ROUTES), path="/v2", name="v2")
 _service.mount_asgi_app(Starlette(routes=[Route(f"/{_recent_path}", _recent)]), path=f"/{_operations}", name="ops")
 _service.mount_asgi_app(Starlette(routes=[Route("/", _card)]), path=CARD, name="card")
+_service.mount_asgi_app(Starlette(routes=[Route("/", _docs)]), path=DOCS, name="docs")
 _service.add_asgi_middleware(RequestGuard, headers={"x-model-version": VERSION, "x-bento": META["tag"]})

@@ -119,6 +119,16 @@ def require_numbers(values: Any, which: str, expected: str) -> None:
         raise Refusal("not every element is a number", which, f"Send {expected}")
 
 
+def require_range(array: np.ndarray, low: float, high: float, which: str) -> None:
+    """Raises Refusal naming the first value of a batch [N, ...] that is outside `low`..`high` or not finite."""
+    if array.min() >= low and array.max() <= high:  # false for NaN, too
+        return
+    outside = ~((array >= low) & (array <= high))
+    row, *position = map(int, np.unravel_index(outside.argmax(), array.shape))
+    what = f"the value {array[row, *position]} in row {row} at position {', '.join(map(str, position))} is outside"
+    raise Refusal(f"{what} {low}..{high}", which, "Send values in that range; rows and positions count from 0")
+
+
 def as_array(values: Any, which: str, expected: str) -> np.ndarray:
     """Nested lists as an array. Raises Refusal if they are ragged, empty, or hold anything but numbers."""
     try:

@@ -11,6 +11,8 @@ MAX_BODY = 8 << 20
 """Bytes of the largest body that is read."""
 RECENT, CARD = "/ops/recent", "/card"
 """For Ratchet alone: the recent answers and the model card. The gateway does not route them."""
+DOCS = "/docs.json"
+"""The OpenAPI page."""
 PREDICTIONS = (CLASSIFY, PREDICT, INFER)
 """The ends of the paths whose latency is the latency of a prediction."""
 ROUTED = (CLASSIFY, PREDICT)

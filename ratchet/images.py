@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ratchet.contract import as_array, input_digest
+from ratchet.contract import as_array, input_digest, require_range
 from ratchet.errors import Refusal
 
 DECODING = """\
@@ -187,9 +187,7 @@ class ImageContract:
         if array.ndim != 3 or array.shape[1:] != self.shape or array.shape[0] == 0:
             what = f"the shape is {list(array.shape)}, not [N, {self.height}, {self.width}]"
             raise Refusal(what, which, "Send exactly that shape")
-        if array.min() < self.low or array.max() > self.high:
-            what = f"values reach from {array.min()} to {array.max()}, outside {self.low}..{self.high}"
-            raise Refusal(what, which, "Send values in that range")
+        require_range(array, self.low, self.high, which)
         return array.astype(self.dtype, copy=False)
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ratchet.contract import as_array
+from ratchet.contract import as_array, require_range
 from ratchet.errors import Refusal
 
 
@@ -147,7 +147,5 @@ class SeriesContract:
     def _checked(self, array: np.ndarray, which: str) -> np.ndarray:
         if array.ndim != 2 or array.shape[1] != self.window or not len(array):
             raise Refusal(f"the shape is {list(array.shape)}, not [N, {self.window}]", which, "Send exactly that shape")
-        if not (np.isfinite(array).all() and array.min() >= self.low and array.max() <= self.high):
-            what = f"values are outside {self.low}..{self.high} or not finite"
-            raise Refusal(what, which, "Send values in that range")
+        require_range(array, self.low, self.high, which)
         return array.astype(self.dtype, copy=False)

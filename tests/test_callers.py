@@ -88,7 +88,11 @@ def test_forty_slow_callers_keep_nobody_waiting(gateway: Gateway) -> None:
 def test_a_body_that_is_too_large_is_refused_at_the_gateway_in_our_shape(gateway: Gateway) -> None:
     answer = httpx.post(f"{gateway.settings.gateway_url}/r/predict", content=b"x" * (MAX_BODY + 1))
     assert answer.status_code == 413
-    assert answer.json() == {"error": "the body is larger than 8 MB", "which": "/r/predict", "next": "Send less at once"}
+    assert answer.json() == {
+        "error": "the body is larger than 8 MB",
+        "which": "/r/predict",
+        "next": "Send less at once",
+    }
     assert httpx.post(f"{gateway.settings.gateway_url}/r/predict", content=b"x" * MAX_BODY).status_code == 200
 
 
@@ -103,7 +107,9 @@ def raw(port: int, request: bytes) -> tuple[bytes, bytes]:
     return head, body
 
 
-@pytest.mark.parametrize("path", [b"/v2/health/ready", b"/v2/health/live", b"/v2/models/r/ready", b"/r/v2/health/ready"])
+@pytest.mark.parametrize(
+    "path", [b"/v2/health/ready", b"/v2/health/live", b"/v2/models/r/ready", b"/r/v2/health/ready"]
+)
 def test_a_probe_of_http_1_0_without_a_host_is_answered(gateway: Gateway, path: bytes) -> None:
     """HAProxy's and a kubelet's kind of probe."""
     head, _ = raw(gateway.settings.gateway_port, b"GET " + path + b" HTTP/1.0\r\n\r\n")
@@ -195,7 +201,7 @@ def test_a_page_of_an_allowed_origin_may_ask_and_no_other(gateway: Gateway) -> N
 
 def test_a_route_that_envoy_refuses_is_told_and_spoils_no_others(gateway: Gateway) -> None:
     before, file = gateway.declared(), (gateway.folder / "rds.json").read_text()
-    with pytest.raises(Rejected, match="weight|percent|value must be"):
+    with pytest.raises(Rejected, match=r"weight|-1"):
         gateway.set_split("r", Split({"v1-a": -1, "v2-b": 101}))
     assert (gateway.declared(), (gateway.folder / "rds.json").read_text()) == (before, file)
     gateway.set_split("down", Split({"v1-b": 100}, "v1-b", 7))

@@ -86,7 +86,8 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
     }
     assert files == {
         "bentofile.yaml", "bentos/__init__.py", "bentos/request_guard.py", "bentos/model.py", "bentos/protocol.py",
-        "bentos/recent_answers.py", "bentos/service.py", "ratchet/__init__.py", "ratchet/answers.py",
+        "bentos/inference.py", "bentos/openapi.py", "bentos/recent_answers.py", "bentos/service.py",
+        "ratchet/__init__.py", "ratchet/answers.py",
         "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
         "ratchet/images.py", "ratchet/session.py",
         "model/model_card.html", "model/model_card.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
@@ -118,7 +119,7 @@ def test_every_protocol_gives_the_same_answer(url: str, built: Built) -> None:
     assert client.is_server_ready()
     assert client.is_model_ready(NAME)
     assert client.is_model_ready(NAME, "1")
-    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     assert client.get_model_metadata(NAME)["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]}]
     for binary in (True, False):
         tensor = triton.InferInput("image", list(images.shape), "UINT8")
@@ -256,9 +257,138 @@ def test_errors_of_get_have_the_same_shape(url: str) -> None:
         assert set(answer.json()) == {"error", "which", "next"}
 
 
-def test_the_open_api_page_describes_every_route(url: str) -> None:
-    assert {"/classify", "/predict", "/explain"} <= set(httpx.get(f"{url}/docs.json").json()["paths"])
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", "/classify", "POST"), ("DELETE", "/predict", "POST"), ("OPTIONS", INFER, "POST"), ("PUT", INFER, "POST"),
+     ("DELETE", "/v2/models", "GET, HEAD"), ("POST", "/v2/health/live", "GET, HEAD"), ("PATCH", "/", "GET, HEAD")],
+)  # fmt: skip
+def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: str, url: str) -> None:
+    answer = httpx.request(method, url + path)
+    assert answer.status_code == 405
+    assert {each.strip() for each in answer.headers["allow"].split(",")} == set(allowed.split(", "))
+    assert answer.json()["next"] == f"Use {answer.headers['allow']}"
+
+
+ZEROS = {"/predict": {"images": [[[0] * 28] * 28]}, INFER: {"inputs": [good]}}
+
+
+@pytest.mark.parametrize("path", ZEROS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_json_in_utf_8_is_read_with_a_byte_order_mark_and_without(path: str, encoding: str, url: str) -> None:
+    headers = {"content-type": "application/json"}
+    assert httpx.post(url + path, content=json.dumps(ZEROS[path]).encode(encoding), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ZEROS)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_json_in_another_encoding_is_refused_with_the_right_one(path: str, encoding: str, url: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(url + path, content=json.dumps(ZEROS[path]).encode(encoding), headers=headers)
+    assert (answer.status_code, answer.json()["next"]) == (400, "Send JSON in UTF-8")
+
+
+def test_a_value_out_of_range_is_named_by_row_and_position(url: str) -> None:
+    images = np.zeros((3, 28, 28), int)
+    images[2, 5, 7] = 256
+    for path, body in (
+        ("/predict", {"images": images.tolist()}),
+        (INFER, {"inputs": [{**good, "shape": [3, 28, 28], "data": images.ravel().tolist()}]}),
+    ):
+        error = httpx.post(url + path, json=body).json()["error"]
+        assert error == "the value 256 in row 2 at position 5, 7 is outside 0..255"
+
+
+def test_an_image_of_another_content_type_is_told_of_both_ways(url: str) -> None:
+    answer = httpx.post(f"{url}/classify", content=png(28, 28), headers={"content-type": "image/png"})
+    assert (answer.status_code, answer.json()["next"]) == (415, "Send multipart/form-data, or JSON to /predict")
+
+
+def test_a_stock_client_gets_the_index_the_configuration_and_the_statistics(url: str) -> None:
+    import tritonclient.http as triton
+
+    client = triton.InferenceServerClient(url.removeprefix("http://"))
+    (entry,) = client.get_model_repository_index()
+    assert entry == {"name": NAME, "version": "1", "state": "READY", "reason": ""}
+    config = client.get_model_config(NAME, "1")
+    assert config["input"] == [{"name": "image", "data_type": "TYPE_UINT8", "dims": [28, 28]}]
+    assert config["output"][0] == {"name": "probabilities", "data_type": "TYPE_FP32", "dims": [10]}
+    assert config["max_batch_size"] == 1024
+
+    def counts() -> tuple[int, int, int, int]:
+        (stats,) = client.get_inference_statistics(NAME)["model_stats"]
+        spent = stats["inference_stats"]
+        return stats["inference_count"], spent["success"]["count"], spent["fail"]["count"], spent["success"]["ns"]
+
+    before = counts()
+    assert httpx.post(f"{url}/predict", json={"images": [[[0] * 28] * 28] * 5}).status_code == 200
+    assert httpx.post(url + INFER, json={"inputs": []}).status_code == 400
+    after = counts()
+    assert [new - old for old, new in zip(before[:3], after[:3], strict=True)] == [5, 1, 1]
+    assert after[3] > before[3]
+    assert client.get_inference_statistics()["model_stats"][0]["name"] == NAME
+
+
+def test_the_open_api_page_describes_what_callers_reach_and_nothing_else(url: str) -> None:
+    page = httpx.get(f"{url}/docs.json").json()
+    own = {f"/v2/models/{NAME}{end}" for end in ("", "/ready", "/config", "/stats", "/infer")}
+    versioned = {f"/v2/models/{NAME}/versions/1{end}" for end in ("", "/ready", "/config", "/stats", "/infer")}
+    server = {"/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/stats", "/v2/repository/index"}
+    assert set(page["paths"]) == {"/classify", "/predict", "/explain"} | own | versioned | server
+    for path, item in page["paths"].items():
+        for method in item:
+            assert httpx.request(method, url + path).status_code not in (404, 405), f"{method} {path}"
+    assert "bentoml" not in json.dumps(page["info"].get("contact", "")).lower()
     assert httpx.get(url).status_code == 200
+
+
+def overflowing(path: Path) -> None:
+    """A model whose second output is not finite for an image with a white first pixel."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Slice", ["flat", "start", "stop", "axis"], ["first"]),
+        helper.make_node("Sub", ["limit", "first"], ["left"]),
+        helper.make_node("Sqrt", ["left"], ["probabilities"]),
+    ]
+    constants = [helper.make_tensor(name, TensorProto.INT64, [1], [value])
+                 for name, value in (("start", 0), ("stop", 10), ("axis", 1))]  # fmt: skip
+    constants.append(helper.make_tensor("limit", TensorProto.FLOAT, [1], [254.5]))
+    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 28, 28, 1])]
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+
+def test_an_answer_that_is_not_finite_is_the_models_fault_and_says_where(
+    python: str, built: Built, tmp_path: Path
+) -> None:
+    folder, (port,) = tmp_path / "bento", free_ports(1)
+    shutil.copytree(built.folder, folder)
+    overflowing(folder / "src" / "model" / "model.onnx")
+    process, images = serve(python, folder, port), np.zeros((3, 28, 28), int)
+    try:
+        assert ready(port).status_code == 200
+        url = f"http://127.0.0.1:{port}"
+        assert httpx.post(f"{url}/predict", json={"images": images.tolist()}).status_code == 200
+        images[1, 0, 0] = 255
+        bodies: dict[str, Any] = {
+            "/predict": {"images": images.tolist()},
+            "/explain": {"images": images[1:2].tolist()},
+            INFER: {"inputs": [{**good, "shape": [3, 28, 28], "data": images.ravel().tolist()}]},
+        }
+        for path, body in bodies.items():
+            answer = httpx.post(url + path, json=body)
+            assert answer.status_code == 500, "a failure of the revision"
+            row = 0 if path == "/explain" else 1
+            assert (
+                answer.json()["error"] == f"the model's output 'probabilities' is not finite for row {row} of the batch"
+            )
+            assert answer.json()["which"] == built.tag
+            assert answer.json()["next"].startswith("Trying again does not help")
+    finally:
+        stop(process)
 
 
 def test_the_bento_serves_its_model_card(url: str) -> None:

@@ -109,7 +109,7 @@ class Gateway:
     def _accepted(
         self, splits: dict[str, Split], addresses: dict[str, Addresses]
     ) -> tuple[dict[str, Split], dict[str, Addresses]]:
-        """Without the routes that Envoy refuses, which an earlier Ratchet may have written. Who needs them sets them."""
+        """Without the routes that Envoy refuses, as an earlier Ratchet may have left; who needs them sets them."""
         accepted = dict(splits)
         for recipe, split in splits.items():
             try:
@@ -134,9 +134,7 @@ class Gateway:
         self._require_accepted(recipe, {**splits, recipe: split}, everything)
         self._write({**splits, recipe: split}, everything)
 
-    def _require_accepted(
-        self, recipe: str, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]
-    ) -> None:
+    def _require_accepted(self, recipe: str, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> None:
         """Asks Envoy about this recipe alone, so that no other recipe is in its way."""
         own = {recipe: splits[recipe]} if recipe in splits else {}
         self._ask_envoy(own, {recipe: addresses.get(recipe, {})})

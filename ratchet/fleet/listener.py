@@ -1,4 +1,4 @@
-"""Envoy's listener as plain data: what every request passes before its route is looked up, and errors in our shape. Pure.
+"""Envoy's listener as plain data: the filters that every request passes, and errors in our shape. Pure.
 
 Bodies are buffered here, with a time limit, so that a slow caller holds none of the few connections to a bento.
 """

@@ -187,11 +187,7 @@ def _direct(path: str, body: Any, method: str = "GET") -> list[dict[str, Any]]:
 
 def _refused(path: str, status: int, why: str, allow: str = "") -> dict[str, Any]:
     headers = {"response_headers_to_add": [_header("allow", allow)]} if allow else {}
-    return {
-        "match": {"path": path},
-        "direct_response": {"status": status, "body": {"inline_string": why}},
-        **headers,
-    }
+    return {"match": {"path": path}, "direct_response": {"status": status, "body": {"inline_string": why}}, **headers}
 
 
 def _header(key: str, value: str) -> dict[str, Any]:
