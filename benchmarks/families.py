@@ -70,11 +70,11 @@ def main() -> None:
                 print(row, flush=True)
                 table += row + "\n"
     if options.write:
-        text = DOC.read_text()
+        text = DOC.read_text(encoding="utf-8")
         if _BEGIN not in text:
             sys.exit(f"{DOC} has no line {_BEGIN.strip()}")
         before, _, rest = text.partition(_BEGIN)
-        DOC.write_text(f"{before}{_BEGIN}\n{_HEAD}{table}\n{_END}{rest.partition(_END)[2]}")
+        DOC.write_text(f"{before}{_BEGIN}\n{_HEAD}{table}\n{_END}{rest.partition(_END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from bentos import golden
 from ratchet import lock
@@ -87,15 +88,16 @@ def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tu
     served = {"recipe": recipe.name, "version": version, "tag": tag, "classes": recipe.classes}
     inputs = {"contract": recipe.contract.to_json(), "record_inputs": recipe.record_inputs}
     meta = {"format": 1, **served, **inputs, "labels": labels}
-    (model / "meta.json").write_text(json.dumps(meta, indent=1))
-    (model / DATA).write_text(json.dumps(contents.card, indent=1))
-    (model / PAGE).write_text(to_html(contents.card))
+    (model / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    (model / DATA).write_text(json.dumps(contents.card, indent=1), encoding="utf-8")
+    (model / PAGE).write_text(to_html(contents.card), encoding="utf-8")
     golden.write(model, contents.inputs, contents.outputs)
-    (context / "requirements.txt").write_text(lock.requirements("bento"))
+    (context / "requirements.txt").write_text(lock.requirements("bento"), encoding="utf-8")
     service = {"service": "bentos.service:Service", "labels": labels, "description": _description(recipe, version)}
     python = {"requirements_txt": "requirements.txt", "lock_packages": False}
     bentofile = {**service, "include": [*code, "model/*"], "python": python}
-    (context / "bentofile.yaml").write_text(json.dumps(bentofile))
+    # JSON is no substitute: it writes an emoji as two halves, which YAML refuses.
+    (context / "bentofile.yaml").write_text(yaml.safe_dump(bentofile), encoding="utf-8")
     _bentoml(scratch, "build", "--version", tag.split(":")[1], "--output", "tag", str(context))
     bento = scratch / f"{tag.replace(':', '-')}.bento"
     _bentoml(scratch, "export", tag, str(bento))

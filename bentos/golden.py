@@ -68,7 +68,7 @@ def write(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> None:
 
 def read(folder: Path) -> Golden:
     """The set in a bento's model folder. Raises Refusal if it is empty."""
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     contract = contracts.of(meta["contract"])
     with np.load(folder / NAME, allow_pickle=False) as arrays:
         inputs, outputs = arrays["inputs"], arrays["outputs"]

@@ -45,11 +45,11 @@ def routes(served: Served) -> list[Route]:
     recipe, version, contract, answers = served.recipe, served.version, served.contract, served.answers
 
     def unknown(request: Request) -> JSONResponse | None:
-        named, asked = request.path_params.get("model", recipe), request.path_params.get("version", version)
-        if named != recipe:
-            return refusal_response(Refusal("there is no such model", named, f"The one served here is {recipe}"), 404)
-        if asked != version:
-            return refusal_response(Refusal("there is no such version", asked, f"The one served is {version}"), 404)
+        name, requested = request.path_params.get("model", recipe), request.path_params.get("version", version)
+        if name != recipe:
+            return refusal_response(Refusal("there is no such model", name, f"The one served here is {recipe}"), 404)
+        if requested != version:
+            return refusal_response(Refusal("there is no such version", requested, f"The one served is {version}"), 404)
         return None
 
     async def server(_: Request) -> JSONResponse:

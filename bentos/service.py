@@ -48,7 +48,7 @@ from ratchet.endpoints import CARD, DOCS, RECENT
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
-META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text())
+META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text(encoding="utf-8"))
 CONTRACT = contract.of(META["contract"])
 ANSWERS = answers.of(META["contract"], META["classes"])
 RECIPE, VERSION = META["recipe"], META["version"]

@@ -31,5 +31,5 @@ def command(recipe: str, version: str | None, output: Path | None, markdown: boo
         click.echo(model_card.to_markdown(content, release))
     else:
         path = output or Path(f"{recipe}-v{registered.version}.html")
-        path.write_text(model_card.to_html(content, release))
+        path.write_text(model_card.to_html(content, release), encoding="utf-8")
         click.echo(f"wrote {path}; open it in a browser")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from commands._stack import json_option
+from ratchet.types import Split, from_json
 from releases.history import Share
 from releases.ledger import Entry
 
@@ -73,6 +74,8 @@ def _detail(kind: str, body: Any) -> str:
             return f"version {body['version']} has all traffic"
         case "drained":
             return f"{body['revision']} has no request in flight"
+        case "routed":
+            return f"the gateway has {from_json(Split, body['split'])}"
         case "synced":
             from releases.alias_sync import describe
 

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 
@@ -11,8 +11,8 @@ from ratchet.errors import Refusal
 
 @click.command("label")
 @click.argument("recipe")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
-def command(recipe: str, file: TextIO) -> None:
+@click.argument("file", type=click.File("rb"))
+def command(recipe: str, file: BinaryIO) -> None:
     """Add the labels of served requests: rows of `request id,class` in FILE, `-` for standard input.
 
     The id is the response's header `x-request-id`, the class that of the request's first input. While a version is
@@ -25,6 +25,13 @@ def command(recipe: str, file: TextIO) -> None:
     if not classes:
         next = "Ingest the actual values: `ratchet ingest`"
         raise Refusal("the recipe forecasts, so it has no classes", recipe, next)
-    by_request = labels.read(file, classes, Path(file.name))
-    api.open_ledger().add_labels(recipe, by_request, time.time())
+    source = Path(file.name)
+    content = file.read(labels.MAX_BYTES + 1)
+    if len(content) > labels.MAX_BYTES:
+        raise Refusal(f"the file is larger than {labels.MAX_BYTES >> 20} MB", source, "Split the file")
+    by_request = labels.read(labels.decode(content, source), classes, source)
+    ledger = api.open_ledger()
+    ledger.add_labels(recipe, by_request, time.time())
     click.echo(f"{recipe}: {len(by_request)} labels added")
+    if unknown := by_request.keys() - api.recent_requests(recipe, ledger):
+        click.echo(f"{len(unknown)} of them name no request that was answered lately, such as {min(unknown)}", err=True)

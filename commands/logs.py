@@ -22,7 +22,7 @@ def command(name: str | None, lines: int, follow: bool) -> None:
     if name not in names:
         raise Refusal("there is no such log", name, f"Choose one of: {', '.join(names) or 'none yet'}")
     path = folder / f"{name}.log"
-    with path.open(errors="replace") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         click.echo("".join(file.readlines()[-lines:]), nl=False)
         while follow:
             if line := file.readline():

@@ -66,7 +66,7 @@ def create_pools() -> None:
 
 def deploy(settings: Settings) -> bool:
     """Deploys what changed; False if everything was as declared. Raises Refusal if Prefect refuses a deployment."""
-    declared = expand(yaml.safe_load((ROOT / "prefect.yaml").read_text()), recipes.names())
+    declared = expand(yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8")), recipes.names())
     with client() as prefect:
         existing = prefect.read_deployments()
         flows = {flow.id: flow.name for flow in prefect.read_flows()}

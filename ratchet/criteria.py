@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_SHARES = (
-    "accuracy", "worst_class", "margin", "slice_margin", "calibration", "membership", "near_duplicates", "label_errors",
-)  # fmt: skip
+from ratchet.bounds import NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -15,39 +13,34 @@ class Criteria:
     A criterion that is None or empty is skipped, and the report lists it as skipped.
     """
 
-    accuracy: float = 0.88
-    worst_class: float = 0.5
-    margin: float = 0.01
+    accuracy: Share = 0.88
+    worst_class: Share = 0.5
+    margin: Share = 0.01
     slices: tuple[str, ...] = ()
     """Slices that are compared one by one: `class`, and thirds by `brightness` (images) or `length` (texts)."""
-    slice_margin: float = 0.1
-    calibration: float | None = None
+    slice_margin: Share = 0.1
+    calibration: Share | None = None
     """Maximum expected calibration error."""
-    invariance: Mapping[str, float] = field(default_factory=dict)
+    invariance: Mapping[str, Share] = field(default_factory=dict)
     """Perturbations, and the minimum share of predictions that must not change."""
-    robustness: Mapping[str, float] = field(default_factory=dict)
+    robustness: Mapping[str, Share] = field(default_factory=dict)
     """Perturbations, and the maximum loss of accuracy."""
     directional: Mapping[str, str] = field(default_factory=dict)
     """Words that are added to a text, and the class whose probability they must not lower."""
     examples: Mapping[str, str] = field(default_factory=dict)
     """Texts, and the class that must be predicted for each."""
-    membership: float | None = None
+    membership: Share | None = None
     """Maximum advantage of a membership inference attack."""
-    fairness: Mapping[str, float] = field(default_factory=dict)
+    fairness: Mapping[str, Share] = field(default_factory=dict)
     """Classes, and the maximum difference in recall between groups of people."""
-    near_duplicates: float | None = None
+    near_duplicates: Share | None = None
     """Maximum share of the benchmark that nearly duplicates a training record."""
-    label_errors: float | None = None
+    label_errors: Share | None = None
     """Maximum share of the benchmark whose label the model contradicts with confidence."""
-    latency_ms: float | None = None
+    latency_ms: Positive | None = None
     """Maximum median latency of one prediction on one core."""
-    size_mb: float | None = None
+    size_mb: Positive | None = None
     """Maximum size of the model's files."""
-
-    def __post_init__(self) -> None:
-        for name in _SHARES:
-            if not 0 <= (getattr(self, name) or 0) <= 1:
-                raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -57,16 +50,16 @@ class ForecastCriteria:
     A forecast must also beat the seasonal-naive baseline, and be no worse than the linear one by more than `linear`.
     """
 
-    squared_error: float
-    margin: float = 0.05
+    squared_error: NotNegative
+    margin: NotNegative = 0.05
     """Share of the champion's error."""
-    linear: float = 0.0
+    linear: NotNegative = 0.0
     """Share of the linear baseline's error by which a forecast may be worse; 0 means that it must be better."""
     slices: tuple[str, ...] = ()
     """Slices that are compared one by one: thirds by the `level` of a window."""
-    slice_margin: float = 0.2
+    slice_margin: NotNegative = 0.2
     """Share of the champion's error on that slice."""
-    directional: float | None = None
+    directional: Share | None = None
     """Minimum share of forecasts that rise if the whole window is raised."""
-    latency_ms: float | None = None
-    size_mb: float | None = None
+    latency_ms: Positive | None = None
+    size_mb: Positive | None = None

@@ -19,7 +19,7 @@ def replace(path: Path, content: str) -> None:
     """Writes beside the file, syncs and renames: a reader sees the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("w") as file:
+    with part.open("w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -38,7 +38,7 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any] | None:
     """What `save` wrote, or None if there is no file. Raises Refusal on a newer format or a broken file."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         format = content.pop("format")
     except FileNotFoundError:
         return None
@@ -76,7 +76,7 @@ def sha256_of_folder(path: Path) -> str:
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
     """Holds a lock that ends with the process; yields whether it was acquired."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             acquired = True

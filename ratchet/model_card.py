@@ -70,7 +70,9 @@ def to_html(card: Card, release: Card | None = None) -> str:
     )
     environment.filters.update(time=_time, number=_number)
     history = _history(release)
-    return environment.from_string(_TEMPLATE.read_text()).render(d=card, r=history, safe=_charts(card, history))
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        d=card, r=history, safe=_charts(card, history)
+    )
 
 
 def to_markdown(card: Card, release: Card | None = None) -> str:

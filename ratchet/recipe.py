@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ratchet import answers, slices
+from ratchet import answers, bounds, slices
+from ratchet.bounds import Count, Index, Positive, Share
 from ratchet.contract import Contract
 from ratchet.criteria import Criteria, ForecastCriteria
 from ratchet.errors import Refusal
@@ -28,8 +29,8 @@ class Feed:
 
     inputs: str
     labels: str = ""
-    start: int = 0
-    stop: int | None = None
+    start: Index = 0
+    stop: Index | None = None
     every: int = 0
     """If positive, only every n-th of these records; if negative, all but those."""
 
@@ -64,15 +65,17 @@ class DataSet:
 class Suite:
     """What a batch must satisfy to be admitted."""
 
-    min_rows: int = 100
-    min_class_share: float = 0.02
+    min_rows: Index = 100
+    min_class_share: Share = 0.02
     """Minimum share of the batch for every class."""
-    max_duplicates: float = 0.01
+    max_duplicates: Share = 0.01
     """Maximum share of records whose input is already in the batch or in an admitted one."""
-    max_age_days: float = 365.0
-    max_gaps: float = 0.01
+    max_age_days: Positive = 365.0
+    max_gaps: Share = 0.01
     """Maximum share of a series' values that do not follow one step after the value before."""
 
+
+_RESERVED = ("v2", "stats")
 
 FAMILIES = ("cnn", "rnn", "transformer")
 
@@ -86,16 +89,12 @@ def families(kind: str) -> tuple[str, ...]:
 class Training:
     family: str = "cnn"
     parameters: Mapping[str, int | float] = field(default_factory=dict)
-    epochs: int = 5
-    batch_size: int = 32
-    learning_rate: float = 0.001
-    seed: int = 20240229
+    epochs: Count = 5
+    batch_size: Count = 32
+    learning_rate: Positive = 0.001
+    seed: Index = 20240229
     initial_weights: str = ""
     """SHA-256 of the weights of the version that training starts from; empty for a cold start."""
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size) < 1 or not self.learning_rate > 0:
-            raise ValueError("epochs and batch_size must be at least 1, and learning_rate above 0")
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Recipe:
     """
 
     name: str
-    version: int
+    version: Count
     purpose: str
     contract: Contract
     classes: tuple[str, ...] = ()
@@ -136,27 +135,49 @@ class Recipe:
     """Whether a bento may keep raw inputs for a while, to replay them to a challenger."""
     show_inputs: bool = False
     """Whether raw inputs may appear in artifacts, such as the golden set; if not, synthetic ones do."""
-    memory_mb: int = 1024
+    memory_mb: Count = 1024
     """Memory limit of one process of the service: on a GPU (then above 700), or on a host without one."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
     search_space: Mapping[str, Range | tuple[int | float, ...]] = field(default_factory=dict)
     """What a search may try, by the names of `Training` or of the family's parameters: a range, or some values."""
 
     def __post_init__(self) -> None:
+        bounds.check(self, "recipe")
+        self._check_names()
+        self._check_feeds()
+        for step in self.release_plan.steps:
+            if step.weight + step.mirror > 100:
+                raise ValueError(f"a step has more than 100 %: {step.weight} % and {step.mirror} % mirrored")
         kind = self.contract.kind
         forecasts = isinstance(self.criteria, ForecastCriteria)
         if (kind == "series") != forecasts or forecasts == bool(self.classes):
             raise ValueError("a series has ForecastCriteria and no classes; other kinds have Criteria and classes")
-        if not isinstance(self.groups, tuple) or not all(isinstance(group, str) and group for group in self.groups):
-            raise ValueError(f"groups must be a tuple of names, not {self.groups!r}")
-        for field_, named in (("groups", self.groups), ("classes", self.classes)):
-            if len(set(named)) != len(named):
-                raise ValueError(f"a name stands twice in {field_}: {named!r}")
         if self.network is None:
             _known("family", [self.training.family], families(kind))
         _known("slice", self.criteria.slices, slices.names(kind, bool(self.classes)))
         if isinstance(self.criteria, Criteria):
             self._check_criteria(self.criteria)
+
+    def _check_names(self) -> None:
+        if self.name in _RESERVED:
+            raise ValueError(f"the gateway uses the name {self.name!r} itself")
+        if not self.purpose.strip():
+            raise ValueError("the purpose is empty")
+        for field_, named in (("groups", self.groups), ("classes", self.classes)):
+            if len(set(named)) != len(named):
+                raise ValueError(f"a name stands twice in {field_}: {named!r}")
+            if not all(name.strip() and name.isprintable() for name in named):
+                raise ValueError(f"a name in {field_} is empty or not printable: {named!r}")
+
+    def _check_feeds(self) -> None:
+        if not self.batches:
+            raise ValueError("batches are empty: name at least the one that the first run trains on")
+        for feed in (*self.batches, self.benchmark):
+            if feed.stop is not None and feed.stop <= feed.start:
+                raise ValueError(f"a feed stops at {feed.stop}, before its first record {feed.start}")
+        for range_ in (each for each in self.search_space.values() if isinstance(each, Range)):
+            if range_.low > range_.high or (range_.log and range_.low <= 0):
+                raise ValueError(f"a range must rise, and be above 0 on a logarithmic scale, not {range_}")
 
     def _check_criteria(self, criteria: Criteria) -> None:
         kind = self.contract.kind
@@ -165,9 +186,6 @@ class Recipe:
             raise ValueError("`examples` and `directional` are for texts alone")
         if criteria.fairness and len(self.groups) < 2:
             raise ValueError("fairness is a difference between groups: name at least two in `groups`")
-        gaps = criteria.fairness.values() if isinstance(criteria.fairness, Mapping) else (None,)
-        if not all(isinstance(gap, int | float) and 0 <= gap <= 1 for gap in gaps):
-            raise ValueError(f"fairness is a difference of 0 to 1 for each class, not {criteria.fairness!r}")
         _known("class", [*criteria.examples.values(), *criteria.directional.values(), *criteria.fairness], self.classes)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ratchet.bounds import Count, NotNegative, Percent, Probability, Share
 from ratchet.errors import Refusal
 
 
@@ -15,16 +16,16 @@ class Bound:
     worse by at most `margin`.
     """
 
-    tolerance: float
-    margin: float
+    tolerance: Share
+    margin: Share
 
 
 @dataclass(frozen=True)
 class Step:
     """One step of a release: percent of the traffic, and percent that is mirrored with the responses discarded."""
 
-    weight: int = 0
-    mirror: int = 0
+    weight: Percent = 0
+    mirror: Percent = 0
 
     def __str__(self) -> str:
         if self.weight:
@@ -45,15 +46,15 @@ class ReleasePlan:
 
     steps: tuple[Step, ...] = (Step(), Step(mirror=20), Step(5), Step(25), Step(50))
     """An empty step compares the two revisions on Ratchet's own requests, without traffic for the new one."""
-    step_seconds: float = 900.0
+    step_seconds: NotNegative = 900.0
     """Time limit for a step to gather the evidence that it needs."""
-    bake_seconds: float = 1800.0
+    bake_seconds: NotNegative = 1800.0
     """How long the old champion stays warm after the last step while the checks continue."""
-    bake_mirror: int = 10
+    bake_mirror: Percent = 10
     """Percent of the traffic that is mirrored to the old champion in the bake time, for comparison."""
-    max_surge: int = 2
+    max_surge: Count = 2
     """Number of hosts that warm the new revision at the same time."""
-    false_alarm: float = 0.01
+    false_alarm: Probability = 0.01
     failed: Bound = Bound(0.0, 0.01)
     """Requests that failed or timed out."""
     refused: Bound = Bound(0.02, 0.10)
@@ -66,7 +67,7 @@ class ReleasePlan:
     """Inputs that the two revisions answer differently."""
     wrong: Bound = Bound(0.0, 0.05)
     """Predictions whose label came back and differs."""
-    unhealthy: float = 0.2
+    unhealthy: Share = 0.2
     """Share of failed requests from which a revision is unhealthy, whatever the other one does."""
 
     def with_strategy(self, strategy: str) -> ReleasePlan:

@@ -39,6 +39,10 @@ class TextContract:
     datatype: ClassVar[str] = "BYTES"
     json_key: ClassVar[str] = "texts"
 
+    def __post_init__(self) -> None:
+        if min(self.max_characters, self.max_tokens, self.min_texts) < 1 or self.vocabulary_size <= FIRST:
+            raise ValueError(f"a text contract has sizes of at least 1 and a vocabulary of more than {FIRST}")
+
     @property
     def shape(self) -> tuple[int, ...]:
         return ()

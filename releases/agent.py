@@ -151,7 +151,7 @@ class Agent:
             arguments = ["host", "start", "--name", environment.pop("RATCHET_HOST_NAME")]
             environment["RATCHET_HOME"] = str(self.config.home.parent.parent)
         command = [sys.executable, "-c", _DETACHED, *arguments]
-        with (self.config.home / "logs" / "agent.log").open("a") as output:
+        with (self.config.home / "logs" / "agent.log").open("a", encoding="utf-8") as output:
             subprocess.run(command, env=environment, stdout=output, stderr=output, cwd=ROOT)
 
     def _failed_starts(self, endpoints: list[Endpoint]) -> list[Endpoint]:

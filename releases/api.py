@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,8 +15,10 @@ from ratchet.settings import settings
 from ratchet.types import Endpoint, Package, from_json
 from releases import event_codec, machine
 from releases.ledger import Conflict, Ledger, Status
+from releases.metrics_reader import MetricsReader
 from releases.state import Event, Failed, Kind, Order, Requested, State, Steered
 
+log = logging.getLogger(__name__)
 HOST_TIMEOUT = 10.0
 """Seconds after its last report in which a host counts as alive: supervisord restarts its agent in less."""
 _CHOICE = "Decide: `ratchet release promote {0}` or `ratchet release abort {0}`"
@@ -96,6 +99,21 @@ def living_hosts(ledger: Ledger | None = None, now: float | None = None) -> tupl
     since = (now or time.time()) - HOST_TIMEOUT
     statuses = (ledger or open_ledger()).statuses("host")
     return tuple(sorted(name for name, status in statuses.items() if status.at > since))
+
+
+def recent_requests(recipe: str, ledger: Ledger) -> set[str]:
+    """The ids of the requests that a recipe's bentos answered lately; one that does not respond is left out."""
+    status = ledger.statuses("gateway").get(recipe)
+    ids: set[str] = set()
+    for host, port in (end for ends in (status.body["addresses"] if status else {}).values() for end in ends):
+        reader = MetricsReader((host, port))
+        try:
+            ids |= reader.recent_requests()
+        except Refusal as refusal:
+            log.warning("%s", refusal)
+        finally:
+            reader.close()
+    return ids
 
 
 def endpoints(status: Status, recipe: str, revision: str) -> list[Endpoint]:

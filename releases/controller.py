@@ -14,7 +14,7 @@ from bentos import golden
 from models import registry
 from ratchet.errors import Refusal
 from ratchet.files import locked, save
-from ratchet.fleet.gateway import Addresses, Gateway, InForce
+from ratchet.fleet.gateway import Addresses, Gateway, InForce, Rejected
 from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.fleet.stack import SERVERS, Stack
 from ratchet.recipe import Step
@@ -25,7 +25,7 @@ from releases.alias_sync import AliasSync
 from releases.evidence_collector import EvidenceCollector, counts_of
 from releases.labels import Labelled
 from releases.ledger import Ledger, Status
-from releases.state import Event, Fleet, Passed, State
+from releases.state import Event, Failed, Fleet, Passed, Routed, State
 from releases.transitions import next_event, on_fallback
 
 log = logging.getLogger("controller")
@@ -96,11 +96,18 @@ class Controller:
             log.exception("%s: the evidence could not be evaluated", recipe)
             checks, worse = (Check("evidence", None, None, "error", repr(error)),), None
         changes = 0
+        if fleet.alive and fleet.split != state.routed:  # the history tells what the gateway has confirmed
+            state = self._append(recipe, Routed(fleet.split, now))
         if event := next_event(state, fleet, checks, worse, now):
             state = self._append(recipe, event)
             changes += 1
         if operation := reconcile.traffic_plan(machine.actions(state), fleet):
-            self.log_once(recipe, apply(operation, recipe, self.gateway))
+            try:
+                self.log_once(recipe, apply(operation, recipe, self.gateway))
+            except Rejected as rejected:
+                if state.phase == "idle":
+                    raise
+                state = self._append(recipe, Failed(state.attempt, rejected.what, checks, now))
             changes += 1
             _, everything = self.gateway.declared()
         status = {"addresses": everything.get(recipe, {}), "checks": [to_json(check) for check in checks]}
@@ -121,6 +128,7 @@ class Controller:
     def _append(self, recipe: str, event: Event) -> State:
         kind, _ = event_codec.to_body(event)
         step = f"step {event.step + 1}" if isinstance(event, Passed) else ""
+        step = str(event.split) if isinstance(event, Routed) else step
         log.info("%s: %s %s", recipe, kind, step or getattr(event, "why", "") or getattr(event, "version", ""))
         return self.states.append(recipe, event, "controller")
 

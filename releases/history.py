@@ -7,12 +7,12 @@ from typing import Any
 from ratchet.types import Split, to_json, version_of
 from releases import event_codec, machine
 from releases.ledger import Entry
-from releases.state import Event, Promoted, Requested, State, Synced
+from releases.state import Event, Promoted, Requested, Routed, State, Synced
 
 
 @dataclass(frozen=True)
 class Share:
-    """From `at` until the next one, the traffic was to be split in this way; `who` changed it, and why."""
+    """From `at` until the next one, the gateway split the traffic in this way; `who` changed it, and why."""
 
     at: float
     split: Split
@@ -21,22 +21,43 @@ class Share:
     why: str
 
 
-def replay(entries: Iterable[Entry]) -> Iterable[tuple[Entry, Event | None, State]]:
-    """Each entry with its event and the state after it."""
-    state = State()
+@dataclass(frozen=True)
+class Moment:
+    """An entry with its event, the state after it, and the split that the gateway then had."""
+
+    entry: Entry
+    event: Event | None
+    state: State
+    split: Split
+
+
+def replay(entries: Iterable[Entry]) -> list[Moment]:
+    """Every moment of a recipe's history."""
+    state, folded = State(), []
     for entry in entries:
         event = event_codec.from_body(entry.kind, entry.body, entry.at)
         state = machine.step(state, event)[0] if event else state
-        yield entry, event, state
+        folded.append((entry, event, state))
+    first = next((index for index, (_, event, _) in enumerate(folded) if isinstance(event, Routed)), len(folded))
+    # An earlier Ratchet did not record what the gateway confirmed: its promotions have no such entry before them.
+    unrecorded = first if any(isinstance(event, Promoted) for _, event, _ in folded[:first]) else 0
+    return [
+        Moment(entry, event, state, machine.split(state) if index < unrecorded else state.routed)
+        for index, (entry, event, state) in enumerate(folded)
+    ]
 
 
 def shares(entries: Iterable[Entry]) -> list[Share]:
-    """Every change of the split, oldest first."""
+    """Every split that the gateway confirmed, oldest first, with who changed it and why."""
     changes: list[Share] = []
-    for entry, event, state in replay(entries):
-        split = machine.split(state)
-        if split != (changes[-1].split if changes else Split()):
-            changes.append(Share(entry.at, split, entry.who, entry.kind, getattr(event, "why", "") or state.why))
+    cause, wanted = ("", "", ""), Split()
+    for moment in replay(entries):
+        entry, state = moment.entry, moment.state
+        if machine.split(state) != wanted:
+            wanted = machine.split(state)
+            cause = (entry.who, entry.kind, getattr(moment.event, "why", "") or state.why)
+        if moment.split != (changes[-1].split if changes else Split()):
+            changes.append(Share(entry.at, moment.split, *cause))
     return changes
 
 
@@ -47,20 +68,21 @@ def at(shares: Iterable[Share], moment: float) -> Share | None:
 
 def release(entries: Iterable[Entry], version: str) -> dict[str, Any]:
     """Every event of the releases of one version, with its time, who, checks and the split after it."""
-    replayed, events, concerned = tuple(replay(entries)), [], False
-    for entry, event, state in replayed:
+    moments, events, concerned = replay(entries), [], False
+    for moment in moments:
+        entry, event = moment.entry, moment.event
         if isinstance(event, Requested):
             concerned = event.package.version == version
         if concerned and not isinstance(event, Synced):
-            split = to_json(machine.split(state))
+            split = to_json(moment.split)
             events.append({**entry.body, "at": entry.at, "event": entry.kind, "who": entry.who, "split": split})
-    return {"format": 1, "version": version, "state": _status(replayed, version), "events": events}
+    return {"format": 1, "version": version, "state": _status(moments, version), "events": events}
 
 
-def _status(replayed: Sequence[tuple[Entry, Event | None, State]], version: str) -> str:
+def _status(moments: Sequence[Moment], version: str) -> str:
     """What became of a version so far."""
-    state = replayed[-1][2] if replayed else State()
-    events = [event for _, event, _ in replayed]
+    state = moments[-1].state if moments else State()
+    events = [moment.event for moment in moments]
     requested = any(isinstance(event, Requested) and event.package.version == version for event in events)
     promoted = any(isinstance(event, Promoted) and event.version == version for event in events)
     if state.champion and state.champion.version == version:

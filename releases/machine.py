@@ -28,6 +28,7 @@ from releases.state import (
     Promoted,
     Requested,
     Route,
+    Routed,
     Serve,
     State,
     Steered,
@@ -176,6 +177,8 @@ def _after(state: State, event: Event) -> State:
             return replace(state, draining=tuple(p for p in state.draining if p.revision != event.revision))
         case Synced():
             return replace(state, aliases=event.aliases, outcomes=state.outcomes[event.outcomes :])
+        case Routed():
+            return replace(state, routed=event.split)
     return state
 
 

@@ -62,6 +62,17 @@ class MetricsReader:
         self._next = int(recent["next"])
         return [Answered(each["id"], _compact(each), base64.b64decode(each["input"])) for each in recent["answers"]]
 
+    def recent_requests(self) -> set[str]:
+        """The ids of the requests that the bento answered lately. Raises Refusal if it does not respond."""
+        ids: set[str] = set()
+        after = 0
+        while True:
+            recent = self._get(RECENT, after=after).json()
+            ids |= {answer["id"].rpartition(" ")[0] for answer in recent["answers"]}
+            if not recent["answers"]:
+                return ids
+            after = int(recent["next"])
+
     def reset(self) -> None:
         """Counts latencies from here on."""
         if self._base is not None:

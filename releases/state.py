@@ -106,6 +106,14 @@ class Synced:
 
 
 @dataclass(frozen=True)
+class Routed:
+    """The gateway has this split in force."""
+
+    split: Split
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
 class Steered:
     """A person's order: `pause`, `resume`, `promote` now, `freeze` or `thaw`."""
 
@@ -114,7 +122,7 @@ class Steered:
     at: float = 0.0
 
 
-Event = Requested | Healthy | Passed | Failed | Halted | Promoted | Baked | Drained | Synced | Steered
+Event = Requested | Healthy | Passed | Failed | Halted | Promoted | Baked | Drained | Synced | Routed | Steered
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,8 @@ class State:
     outcomes: tuple[Outcome, ...] = ()
     aliases: Aliases = (None, None, None)
     """The aliases that MLflow accepted last."""
+    routed: Split = field(default_factory=Split)
+    """What the gateway had in force last. It decides nothing: every tick asks the gateway itself."""
 
     @property
     def trial(self) -> Step:

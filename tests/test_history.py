@@ -15,7 +15,7 @@ from ratchet.settings import settings
 from ratchet.types import Check, Package, Split
 from releases import api, gc, history
 from releases.ledger import Entry
-from releases.state import Baked, Drained, Event, Failed, Healthy, Passed, Promoted, Requested
+from releases.state import Baked, Drained, Event, Failed, Healthy, Passed, Promoted, Requested, Routed
 
 PLAN = ReleasePlan(steps=(Step(5),), bake_seconds=100.0, bake_mirror=10)
 PASS = (Check("failed", 0.0, 0.1, "passed", "0 of 1000"),)
@@ -81,6 +81,16 @@ def test_the_history_shows_which_version_had_which_share_at_any_moment(home: Pat
     assert held is not None
     assert held.split == Split({"v2-k": 95, "v3-k": 5})
     assert (shares[-1].who, shares[-1].why) == ("tester", "it answered wrongly")
+
+
+def test_the_history_tells_what_the_gateway_confirmed_and_when(home: Path) -> None:
+    confirmed = (*EVENTS[:2], Routed(Split({"v1-k": 100}), 11.5), *EVENTS[2:5],
+                 Failed(2, "the gateway refuses them", (), 22), Drained("v2-k", 23))  # fmt: skip
+    shares = history.shares(entries(confirmed))
+    assert [(share.at, dict(share.split.weights)) for share in shares] == [(11.5, {"v1-k": 100})], "and never 5 %"
+    assert (shares[0].kind, shares[0].why) == ("healthy", "because of 1")
+    release = history.release(api.open_ledger().read("small-fashion"), "2")
+    assert all(event["split"]["weights"] == {"v1-k": 100} for event in release["events"])
 
 
 def test_the_history_of_a_release_holds_every_step_with_its_checks(home: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,6 @@ from flows import deploy
 from ratchet import recipe as recipes
 from ratchet import settings as settings_module
 from ratchet.errors import Refusal
-from ratchet.images import ImageContract
-from ratchet.recipe import Criteria, Training
 from ratchet.settings import Settings
 from tests.conftest import ROOT
 
@@ -149,24 +145,6 @@ def test_a_data_setting_that_workers_would_not_see_is_refused(
     settings_module.settings.cache_clear()
     with pytest.raises(Refusal, match="does not end in _dir"):
         recipes.load("other")
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Criteria(accuracy=6.7), "accuracy is a share from 0 to 1, not 6.7"),
-        (lambda: Criteria(near_duplicates=-0.1), "near_duplicates is a share"),
-        (lambda: Training(learning_rate=-1.0), "learning_rate"),
-        (lambda: Training(epochs=0), "epochs and batch_size must be at least 1"),
-        (lambda: ImageContract(-1, 28), "at least 1x1 pixels, not -1x28"),
-        (lambda: replace(recipes.load("fashion-mnist"), classes=("a", "a")), "a name stands twice in classes"),
-        (lambda: replace(recipes.load("fashion-mnist"), training=Training(family="resnet")), "no family 'resnet'"),
-        (lambda: replace(recipes.load("spam"), training=Training()), "there is no family 'cnn'"),
-    ],
-)
-def test_what_a_recipe_cannot_mean_is_refused_when_it_is_made(make: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
 
 
 def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:

@@ -17,8 +17,38 @@ from releases.ledger import LABELS_KEPT, Ledger
 CLASSES = ("bag", "boot")
 
 
-def test_rows_are_read_and_a_heading_is_left_out() -> None:
-    assert labels.read(["request,label", "a,boot", "", " b , bag "], CLASSES, "x.csv") == {"a": 1, "b": 0}
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("heading", ["", "request|label", "x-request-id|class", "Request ID|Label"])
+def test_a_file_from_any_system_is_read_whole(newline: str, delimiter: str, encoding: str, heading: str) -> None:
+    rows = [*([heading.replace("|", delimiter)] if heading else []), f"a{delimiter}boot", "", f" b {delimiter} bag "]
+    content = newline.join(rows).encode(encoding)
+    assert labels.read(labels.decode(content, "x.csv"), CLASSES, "x.csv") == {"a": 1, "b": 0}
+
+
+def test_a_class_with_the_other_delimiter_in_its_name_is_read() -> None:
+    assert labels.read("a;boots, high\nb;bag", ("bag", "boots, high"), "x.csv") == {"a": 1, "b": 0}
+    assert labels.read('a,"boots, high"', ("bag", "boots, high"), "x.csv") == {"a": 1}
+
+
+def test_a_heading_is_left_out_only_at_the_top_and_only_if_it_is_one() -> None:
+    assert labels.read("id,boot", CLASSES, "x.csv") == {"id": 1}
+    with pytest.raises(Refusal, match=r"no class 'label'.*line 2"):
+        labels.read("a,boot\nrequest,label", CLASSES, "x.csv")
+
+
+def test_a_file_in_another_encoding_is_refused() -> None:
+    with pytest.raises(Refusal, match="Save it as a CSV in UTF-8"):
+        labels.decode("a,Schuhgröße".encode("latin-1"), "x.csv")
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_end_in_anything_but_labels_or_a_sentence(content: bytes) -> None:
+    try:
+        assert labels.read(labels.decode(content, "x.csv"), CLASSES, "x.csv")
+    except Refusal as refusal:
+        assert refusal.next
 
 
 @pytest.mark.parametrize(
@@ -29,13 +59,14 @@ def test_rows_are_read_and_a_heading_is_left_out() -> None:
         ([",boot"], "not `request id,class`"),
         (["x" * 65 + ",boot"], "not `request id,class`"),
         (["a b,boot"], "not `request id,class`"),
+        (["a;boot", "b,bag"], "not `request id;class`.*line 2"),
         ([], "holds no label"),
         ([f"{i},bag" for i in range(labels.MAX_LABELS + 1)], "more than"),
     ],
 )
 def test_a_file_with_a_bad_row_is_refused_as_a_whole(rows: list[str], message: str) -> None:
     with pytest.raises(Refusal) as refused:
-        labels.read(rows, CLASSES, "x.csv")
+        labels.read("\n".join(rows), CLASSES, "x.csv")
     assert re.search(message, str(refused.value))
 
 

@@ -28,6 +28,7 @@ from releases.state import (
     Promoted,
     Requested,
     Route,
+    Routed,
     Serve,
     State,
     Steered,
@@ -68,6 +69,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Baked, attempts, st.just(PASS), times),
     st.builds(Drained, versions.map(lambda v: f"v{v}"), times),
     st.builds(Synced, st.tuples(*[st.none() | versions] * 3), st.integers(0, 3), times),
+    st.builds(Routed, st.builds(Split, st.dictionaries(versions, st.integers(0, 100), max_size=2)), times),
     st.builds(
         Steered, st.sampled_from(["pause", "resume", "promote", "freeze", "thaw"]), st.just("a hand"), times
     ),

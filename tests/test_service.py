@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from bentos import golden, recent_answers
+from bentos import build, golden, recent_answers
 from bentos.recent_answers import RecentAnswers
 from ratchet import lock
+from ratchet import recipe as recipes
 from ratchet.answers import Classes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Count
@@ -269,6 +271,20 @@ def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: s
     assert answer.json()["next"] == f"Use {answer.headers['allow']}"
 
 
+def test_any_printable_name_passes_through_every_file_of_a_bento(built: Built, tmp_path: Path) -> None:
+    recipe = replace(
+        recipes.load("fashion-mnist"), purpose='Says "🤷" to: #everything, ‮ or %s\u2028', classes=tuple("🤷é:#%{}'\"&")
+    )
+    outputs = built.exported.predict(built.images[:2])
+    card = json.loads((built.model / "model_card.json").read_text())
+    contents = build.Contents([built.exported.path], built.images[:2], outputs, {"package": "k" * 64}, card)
+    _, bento = build.build(recipe, "1", contents, tmp_path)
+    shutil.unpack_archive(bento, tmp_path / "unpacked", format="xztar")
+    meta = json.loads((tmp_path / "unpacked" / "src" / "model" / "meta.json").read_text())
+    assert tuple(meta["classes"]) == recipe.classes
+    assert "🤷" in (tmp_path / "unpacked" / "README.md").read_text()
+
+
 ZEROS = {"/predict": {"images": [[[0] * 28] * 28]}, INFER: {"inputs": [good]}}
 
 
@@ -504,6 +520,7 @@ def test_a_readers_metrics_are_those_since_it_was_created(url: str, built: Built
     predict(url, "last", built.images[0])
     reader.read()
     assert reader.cumulative[float("inf")] == 1
+    assert {*(f"id {number}" for number in range(7)), "last"} <= reader.recent_requests()
     with pytest.raises(Refusal, match="cannot be read"):
         MetricsReader(("127.0.0.1", 1)).read()
 

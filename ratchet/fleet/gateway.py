@@ -1,6 +1,7 @@
 """The only file that uses Envoy: four verbs over files that Envoy watches.
 
-`routes` and `listener` hold Envoy's vocabulary. What Envoy would refuse is never written: it is asked first.
+`routes` and `listener` hold Envoy's vocabulary. What Envoy would refuse is never written: it validates each
+configuration first.
 
 Envoy reads clusters, routes and listeners from files that are replaced by rename. So there is no control plane
 that could die, and Envoy starts again from the same files. Its admin port shows what is in force.
@@ -113,7 +114,7 @@ class Gateway:
         accepted = dict(splits)
         for recipe, split in splits.items():
             try:
-                self._ask_envoy({recipe: split}, {recipe: addresses.get(recipe, {})})
+                self._validate({recipe: split}, {recipe: addresses.get(recipe, {})})
             except Rejected as rejected:
                 log.warning("%s: its routes are dropped: %s", recipe, rejected)
                 del accepted[recipe]
@@ -135,16 +136,18 @@ class Gateway:
         self._write({**splits, recipe: split}, everything)
 
     def _require_accepted(self, recipe: str, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> None:
-        """Asks Envoy about this recipe alone, so that no other recipe is in its way."""
+        """Validates this recipe alone, so that no other recipe is in its way."""
         own = {recipe: splits[recipe]} if recipe in splits else {}
-        self._ask_envoy(own, {recipe: addresses.get(recipe, {})})
+        self._validate(own, {recipe: addresses.get(recipe, {})})
 
-    def _ask_envoy(self, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> None:
-        """Raises Rejected with Envoy's reason if it refuses this configuration, and Refusal if it cannot be asked."""
+    def _validate(self, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> None:
+        """Raises Rejected with Envoy's reason if it refuses the configuration, and Refusal if it cannot tell."""
         table = {"route_config": {**_untyped(self._route_table(splits, addresses)), "validate_clusters": False}}
         clusters = [_untyped(cluster) for cluster in _clusters(splits, addresses)]
         static = {"clusters": clusters, "listeners": [_untyped(self._listener(splits, table))]}
-        with tempfile.NamedTemporaryFile("w", suffix=".json", dir=self.folder) as file:
+        scratch = self.settings.home / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".json", dir=scratch) as file:
             file.write(json.dumps({"node": {"id": "ratchet", "cluster": "ratchet"}, "static_resources": static}))
             file.flush()
             command = (self.command()[0], "--mode", "validate", "-c", file.name, "--log-level", "critical")
@@ -154,7 +157,7 @@ class Gateway:
             reason = process.stderr.strip().partition("': ")[2][:300] or "it gives no reason"
             raise Rejected(f"the gateway refuses them ({reason})", which, "Correct the recipe's release plan")
         if process.returncode:
-            what = f"Envoy could not check them (exit status {process.returncode})"
+            what = f"Envoy could not validate them (exit status {process.returncode})"
             raise Refusal(what, which, "See `ratchet logs controller`; it is tried again")
 
     def _route_table(self, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Stack:
             "BENTOML_HOME": str(home / "bentoml"),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONUTF8": "1",
             "GIT_PYTHON_REFRESH": "quiet",
         }
 

@@ -86,7 +86,7 @@ class Supervisor:
     def pid(self) -> int | None:
         """The living supervisord of this home, or None."""
         try:
-            pid = int((self.folder / "supervisord.pid").read_text())
+            pid = int((self.folder / "supervisord.pid").read_text(encoding="utf-8"))
             process = psutil.Process(pid)
             ours = str(self.folder / "supervisord.conf") in process.cmdline()
             return pid if ours and process.status() != psutil.STATUS_ZOMBIE else None
@@ -99,7 +99,7 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # a program's environment may hold the ledger's password
         config = self.folder / "supervisord.conf"
-        config.write_text(self._config())
+        config.write_text(self._config(), encoding="utf-8")
         # A worker looks up the `python` of a flow run in PATH, so this environment's comes first.
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"PATH": path}
@@ -140,7 +140,7 @@ class Supervisor:
         """Makes the program run as described; False if it already did."""
         path, text = self._file(program.name), self._section(program)
         current = {process.name: process for process in self.list()}.get(program.name)
-        if current and path.exists() and path.read_text() == text:
+        if current and path.exists() and path.read_text(encoding="utf-8") == text:
             if current.state in ("running", "starting"):
                 return False
             self._call("startProcess", program.name, False)
@@ -204,7 +204,7 @@ class Supervisor:
         """Disowns the programs whose description has changed; who needs one describes it again."""
         for program in programs:
             path = self._file(program.name)
-            if path.exists() and path.read_text() != self._section(program):
+            if path.exists() and path.read_text(encoding="utf-8") != self._section(program):
                 self.disown(program.name)
 
     def disown(self, name: str) -> None:

@@ -116,7 +116,7 @@ def _main() -> int:
     try:
         import pyarrow.parquet  # noqa: F401  before the limit is set, so that the limit is for data alone
 
-        base = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        base = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (base + job["memory"],) * 2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
