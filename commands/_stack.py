@@ -13,6 +13,7 @@ import click
 from ratchet.errors import Refusal
 from ratchet.files import save
 from ratchet.fleet.stack import HOST, Stack
+from ratchet.local_http import unusable_proxies
 from ratchet.settings import settings
 from releases.api import one_line
 from releases.state import Order
@@ -38,6 +39,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def stack() -> Stack:
     """The stack of this home, which Prefect's and MLflow's clients in this process then use."""
     own = Stack(settings())
+    for name in unusable_proxies():
+        click.secho(f"{name} names no HTTP proxy, so it is not used", err=True, fg="yellow")
+        del os.environ[name]
     os.environ.update({name: value for name, value in own.environment().items() if not name.startswith("RATCHET_")})
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
     return own

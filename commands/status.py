@@ -15,6 +15,7 @@ from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Gateway, InForce
 from ratchet.fleet.host import Host
 from ratchet.fleet.stack import Stack
+from ratchet.fleet.supervisor import Process
 from ratchet.settings import settings
 from ratchet.types import Endpoint, Split, from_json
 from releases.state import State
@@ -41,16 +42,18 @@ def command(watch: bool, as_json: bool) -> None:
 def _lines(status: dict[str, Any]) -> Iterator[str]:
     for process in status["processes"]:
         colour = {"running": "green", "starting": "yellow"}.get(process["state"], "red")
-        yield f"{process['name']:42} {click.style(process['state'], fg=colour)}"
+        answers = "" if process["answers"] is not False else click.style(f", {process['fault']}", fg="red")
+        yield f"{process['name']:42} {click.style(process['state'], fg=colour)}{answers}"
     if not status["processes"]:
         ready = any(endpoint["ready"] for recipe in status["recipes"].values() for endpoint in recipe["endpoints"])
         alive = "no supervisor is running, and bentos still answer; `ratchet up` adopts them"
         yield alive if ready else "nothing is running; `ratchet up` starts it"
     for name, recipe in status["recipes"].items():
         yield f"\n{click.style(name, bold=True)}: {_headline(recipe)}"
+        shown = {**recipe, "last_run": _run(recipe["last_run"]), "last_snapshot": _snapshot(recipe["last_snapshot"])}
         for key in ("bento", "digest", "phase", "why", "traffic", "last_run", "last_snapshot", "notes"):
-            if recipe[key]:
-                yield f"  {key.replace('_', ' '):14} {_short(_text(recipe[key]))}"
+            if shown[key] and (key, shown[key]) != ("phase", "idle"):
+                yield f"  {key.replace('_', ' '):14} {_short(_text(shown[key]))}"
         for endpoint in recipe["endpoints"]:
             yield f"  {endpoint['host']:14} {_endpoint(endpoint)}"
         for check in recipe["evidence"]:
@@ -62,6 +65,14 @@ def _endpoint(endpoint: dict[str, Any]) -> str:
     gateway = "in the gateway" if endpoint["in_gateway"] else "not in the gateway"
     state = ", ".join(filter(None, (endpoint["state"], ready, gateway, endpoint["fault"])))
     return f"{endpoint['revision']} at {endpoint['at']}: {state}"
+
+
+def _run(run: Mapping[str, Any] | None) -> str:
+    return f"{run['state']}, started {run['started'][:16]} UTC: {run['message']}" if run else ""
+
+
+def _snapshot(snapshot: Mapping[str, Any] | None) -> str:
+    return f"{snapshot['fingerprint'][:12]}, {snapshot['records']} records" if snapshot else ""
 
 
 _COLOURS = {"passed": "green", "failed": "red", "error": "red", "inconclusive": "yellow"}
@@ -81,7 +92,10 @@ def collect() -> dict[str, Any]:
     from releases import api
 
     running = stack()
-    local, ledger = Host(settings()).endpoints(), api.open_ledger()
+    local, ledger, processes = Host(settings()).endpoints(), api.open_ledger(), running.supervisor.list()
+    names, checks = {process.name for process in processes}, running.checks()
+    elsewhere = {"prefect": settings().prefect_at, "mlflow": settings().mlflow_at}
+    answers = {name: check() for name, check in checks.items() if name in names or elsewhere.get(name)}
     # If nothing of this home lives, whatever answers at the gateway's port belongs to another home.
     own = running.supervisor.pid() is not None or bool(local)
     gateway = Gateway(settings()).get_routes() if own else InForce(alive=False)
@@ -91,18 +105,40 @@ def collect() -> dict[str, Any]:
     endpoints = reported or local
     return {
         "home": str(settings().home),
-        "processes": [{"name": p.name, "state": p.state, "pid": p.pid} for p in running.supervisor.list()],
+        "processes": [_process(process, running, answers) for process in processes],
         "gateway": {"alive": gateway.alive, "url": settings().gateway_url},
         "hosts": list(living),
         "recipes": {
-            name: _recipe(name, [e for e in endpoints if e.recipe == name], gateway, running, controller.get(name, {}))
+            name: _recipe(name, [e for e in endpoints if e.recipe == name], gateway, answers, controller.get(name, {}))
             for name in sorted({*recipes.names(), *ledger.recipes()})
         },
     }
 
 
+_SLOW_START = 60.0
+"""Seconds in which a server may start."""
+_LOST = {
+    "prefect": "no run starts until it does; what serves goes on",
+    "mlflow": "runs fail and aliases wait until it does; what serves goes on",
+    "envoy": "callers get no answer until it does",
+    "controller": "no release goes on, and none is taken back, until it does",
+    "agent": "no bento is started on this host until it does",
+}
+
+
+def _process(process: Process, running: Stack, answers: Mapping[str, bool]) -> dict[str, Any]:
+    """A process, whether it answers (None if nothing is known), and what to do if it does not."""
+    answer, fault = answers.get(process.name), ""
+    if answer is False:
+        error = running.supervisor.last_error(process.name)
+        why = f" (its log: {error})" if error else ""
+        yet = " yet" if time.time() - process.since < _SLOW_START else ""
+        fault = f"but does not answer{yet}{why}: {_LOST[process.name]}; see `ratchet logs {process.name}`"
+    return {"name": process.name, "state": process.state, "pid": process.pid, "answers": answer, "fault": fault}
+
+
 def _recipe(
-    name: str, endpoints: list[Endpoint], gateway: InForce, running: Stack, controller: Mapping[str, Any]
+    name: str, endpoints: list[Endpoint], gateway: InForce, answers: Mapping[str, bool], controller: Mapping[str, Any]
 ) -> dict[str, Any]:
     from flows import runs
     from ratchet.lake import snapshot
@@ -111,7 +147,7 @@ def _recipe(
     state = api.state_of(name)
     champion, challenger, split = state.champion, state.challenger, gateway.splits.get(name, Split())
     try:
-        last = runs.last(name) if running.checks()["prefect"]() else None
+        last = runs.last(name) if answers.get("prefect") else None
         data = snapshot.take(recipes.load(name))
     except Refusal:
         last = data = None
@@ -145,11 +181,11 @@ def _recipe(
         "last_snapshot": {"fingerprint": data.fingerprint, "records": data.records, "version": data.version}
         if data
         else None,
-        "notes": _notes(name, state, running),
+        "notes": _notes(name, state, answers),
     }
 
 
-def _notes(name: str, state: State, running: Stack) -> list[str]:
+def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:
     """What a person should know: an alias that was moved by hand, releases that are frozen or halted."""
     from models import registry
     from releases import api
@@ -161,7 +197,7 @@ def _notes(name: str, state: State, running: Stack) -> list[str]:
         notes.append(f"halted, {state.why}; decide: `ratchet release promote {name}` or `ratchet release abort {name}`")
     if state.outcomes:
         notes.append("the newest outcome is not in MLflow yet")
-    elif state.champion and running.checks()["mlflow"]():
+    elif state.champion and answers.get("mlflow"):
         alias = registry.alias(name, "champion")
         fleet = f"the fleet stays at version {state.champion.version}"
         moved = api.open_ledger().statuses("alias").get(name)
@@ -190,8 +226,4 @@ def _short(text: str, most: int = 240) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return "; ".join(_text(item) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items() if item != "")
-    return str(value)
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)

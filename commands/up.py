@@ -10,7 +10,7 @@ from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.host import Host
-from ratchet.fleet.stack import SERVERS, WORKERS
+from ratchet.fleet.stack import SERVERS, WORKERS, Stack
 from ratchet.settings import settings
 from ratchet.types import Split
 
@@ -22,37 +22,19 @@ def command() -> None:
     Prefect, MLflow, the workers, the controller, the agent and the gateway run under one supervisor. What an earlier
     crash left over is ended, deployments are created, and every champion serves again.
     """
-    from flows import deploy, runs
-    from releases import api
-
     running = stack()
-    checks = running.checks()
     with running.lock() as acquired:
         if not acquired:
             raise Refusal("another `ratchet up` or `down` is running", settings().home, "Wait for it")
-        running.open(lambda line: click.echo(line, err=True))
-        running.start(SERVERS)
-        report = progress()
-        running.wait({"prefect": checks["prefect"]}, report)
-        deploy.create_pools()
-        runs.mark_dead_runs(lambda line: click.echo(line, err=True))
-        running.start(WORKERS)
-        for host in running.hosts():
-            start_host(host)
-        if deploy.deploy(settings()):
-            click.echo("the deployments are up to date", err=True)
-        for name in recipes.names():
-            if error := recipes.load_error(name):
-                click.echo(error, err=True)
-        since = {process.name: process.since for process in running.supervisor.list()}
-        workers = {
-            f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))
-            for pool in deploy.POOLS
-        }
-        released = [name for name in api.open_ledger().recipes() if api.state_of(name).champion]
-        champions = {f"champion of {name}": _champion(name) for name in released}
-        others = {name: check for name, check in checks.items() if name != "prefect"}
-        running.wait({**others, **workers, **champions}, report)
+        nothing_ran = not running.is_alive()
+        try:
+            _start(running)
+        except BaseException:
+            # What served before, or serves again, is left alone whatever else fails.
+            if nothing_ran and not any(endpoint.ready for endpoint in Host(settings()).endpoints()):
+                click.echo("the start failed, so what it started is stopped again", err=True)
+                running.close()
+            raise
     places = {
         "Prefect": settings().prefect_url,
         # Without the query MLflow's UI opens in its GenAI mode.
@@ -63,6 +45,36 @@ def command() -> None:
     for name, place in places.items():
         click.echo(f"{name:8} {place}")
     click.echo("Next: `ratchet loop RECIPE`, `ratchet status`, `ratchet down`")
+
+
+def _start(running: Stack) -> None:
+    from flows import deploy, runs
+    from releases import api
+
+    checks = running.checks()
+    running.open(lambda line: click.echo(line, err=True))
+    running.start(SERVERS)
+    report = progress()
+    running.wait({"prefect": checks["prefect"]}, report)
+    deploy.create_pools()
+    runs.mark_dead_runs(lambda line: click.echo(line, err=True))
+    running.start(WORKERS)
+    for host in running.hosts():
+        start_host(host)
+    for line in deploy.deploy(settings()):
+        click.echo(line, err=True)
+    for name in recipes.names():
+        if error := recipes.load_error(name):
+            click.echo(error, err=True)
+    since = {process.name: process.since for process in running.supervisor.list()}
+    workers = {
+        f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))
+        for pool in deploy.POOLS
+    }
+    released = [name for name in api.open_ledger().recipes() if api.state_of(name).champion]
+    champions = {f"champion of {name}": _champion(name) for name in released}
+    others = {name: check for name, check in checks.items() if name != "prefect"}
+    running.wait({**others, **workers, **champions}, report)
 
 
 def _champion(name: str) -> Callable[[], bool]:

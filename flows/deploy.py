@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -37,14 +36,63 @@ def expand(declared: dict[str, Any], names: list[str]) -> dict[str, Any]:
     return {**declared, "deployments": [*deployments, *derived]}
 
 
-def keep_schedules(declared: dict[str, Any], active: dict[str, bool]) -> dict[str, Any]:
-    """The same, with each schedule active or paused as a person left it. Pure. Keys are `flow/deployment`."""
-    result = copy.deepcopy(declared)
-    for deployment in result["deployments"]:
-        name = f"{_flow(deployment)}/{deployment['name']}"
-        for schedule in deployment.get("schedules", []):
-            schedule["active"] = active.get(name, schedule.get("active", False))
-    return result
+def merge(declared: dict[str, Any], base: dict[str, Any] | None, current: dict[str, Any]) -> dict[str, Any]:
+    """A declared deployment, with what a person changed in Prefect since it was deployed. Pure.
+
+    `current` is what Prefect has, and `base` what it had after the last deploying, both as `described`. Without a base
+    everything that only a person sets counts as changed.
+    """
+    own = {name: current[name] for name in changed_fields(base, current)}
+    schedules = _merge_schedules(declared.get("schedules", []), base["schedules"] if base else [], current["schedules"])
+    return {**declared, **own, "schedules": schedules}
+
+
+def changed_fields(base: dict[str, Any] | None, current: dict[str, Any]) -> list[str]:
+    """The fields that a person changed in Prefect. Pure."""
+    if base is None:
+        return [name for name in ("paused", "schedules") if current[name]]
+    return [name for name in _FIELDS if current[name] != base[name]]
+
+
+def _merge_schedules(
+    declared: list[dict[str, Any]], base: list[dict[str, Any]], current: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """By slug: each is as a person left it, or as the project declares it; one that a person deleted stays deleted."""
+    ours, before = ({each.get("slug"): each for each in schedules} for schedules in (declared, base))
+    merged = []
+    for schedule in current:
+        slug = schedule["slug"]
+        if before.get(slug) != schedule:
+            merged.append(schedule)
+        elif slug in ours:
+            merged.append(ours[slug])
+    present = {schedule["slug"] for schedule in current}
+    return merged + [schedule for slug, schedule in ours.items() if slug not in present and slug not in before]
+
+
+_FIELDS = ("parameters", "tags", "description", "paused", "concurrency_limit", "schedules")
+"""The fields of a deployment that Prefect lets people change."""
+
+
+def described(deployment: Any) -> dict[str, Any]:
+    """Those fields of one of Prefect's deployments, as prefect.yaml would declare them."""
+    limit, options = deployment.global_concurrency_limit, deployment.concurrency_options
+    concurrency = {"limit": limit.limit, **(options.model_dump(mode="json") if options else {})} if limit else None
+    return {
+        "parameters": deployment.parameters,
+        "tags": sorted(deployment.tags),
+        "description": deployment.description,
+        "paused": deployment.paused,
+        "concurrency_limit": concurrency,
+        "schedules": [_schedule(schedule) for schedule in deployment.schedules],
+    }
+
+
+def _schedule(schedule: Any) -> dict[str, Any]:
+    when = schedule.schedule.model_dump(mode="json", exclude_none=True)
+    if "interval" in when:
+        when["interval"] = schedule.schedule.interval.total_seconds()
+    return {**when, "slug": schedule.slug, "active": schedule.active, "parameters": schedule.parameters}
 
 
 def _flow(deployment: dict[str, Any]) -> str:
@@ -64,31 +112,73 @@ def create_pools() -> None:
                 continue
 
 
-def deploy(settings: Settings) -> bool:
-    """Deploys what changed; False if everything was as declared. Raises Refusal if Prefect refuses a deployment."""
+def deploy(settings: Settings) -> list[str]:
+    """Deploys what is missing or what the project changed, and returns a line for each. Nothing else is touched.
+
+    What a person changed in Prefect stays as it is. Raises Refusal if Prefect refuses a deployment.
+    """
     declared = expand(yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8")), recipes.names())
+    record = load(settings.home / "deployed.json") or {}
+    flows = _digest()
+    before = record.get("deployments", {}) if record.get("flows") == flows else {}
+    known, existing = record.get("described", {}), _existing()
+    lines, changed = [], []
+    for deployment in declared["deployments"]:
+        name = f"{_flow(deployment)}/{deployment['name']}"
+        if name in existing and before.get(name) == deployment:
+            continue
+        if name not in existing:
+            lines.append(f"{name} is deployed")
+            changed.append(deployment)
+            continue
+        kept = ", ".join(changed_fields(known[name], existing[name])) if name in known else ""
+        lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {kept}" if kept else ""))
+        changed.append(merge(deployment, known.get(name), existing[name]))
+    if changed:
+        _deploy(settings, {**declared, "deployments": changed})
+        deployments = {f"{_flow(each)}/{each['name']}": each for each in declared["deployments"]}
+        after, names = _existing(), [f"{_flow(each)}/{each['name']}" for each in changed]
+        bases = {name: base(known.get(name), existing.get(name), after[name]) for name in names}
+        save(settings.home / "deployed.json", {"flows": flows, "deployments": deployments, "described": known | bases})
+    return lines
+
+
+def base(before: dict[str, Any] | None, current: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
+    """The base of the next merge: what was deployed, but for what a person had changed, which stays theirs. Pure.
+
+    `current` is what Prefect had before the deploying, and `after` what it has now.
+    """
+    if current is None:
+        return after
+    own = {name: before[name] if before else None for name in changed_fields(before, current)}
+    known = {each["slug"]: each for each in before["schedules"]} if before else {}
+    theirs = {each["slug"] for each in current["schedules"] if known.get(each["slug"]) != each}
+    deleted = known.keys() - {each["slug"] for each in current["schedules"]}
+    deployed = [each for each in after["schedules"] if each["slug"] not in theirs]
+    schedules = deployed + [each for slug, each in known.items() if slug in theirs | deleted]
+    return {**after, **own, "schedules": schedules}
+
+
+def _existing() -> dict[str, Any]:
+    """Every deployment in Prefect by `flow/deployment`, as `described`."""
     with client() as prefect:
-        existing = prefect.read_deployments()
         flows = {flow.id: flow.name for flow in prefect.read_flows()}
-    active = {f"{flows[d.flow_id]}/{d.name}": all(s.active for s in d.schedules) for d in existing if d.schedules}
-    digest, record = _digest(declared), settings.home / "deployed.json"
-    wanted = {(_flow(deployment), deployment["name"]) for deployment in declared["deployments"]}
-    if (load(record) or {}).get("digest") == digest and wanted <= {(flows[d.flow_id], d.name) for d in existing}:
-        return False
+        return {f"{flows[each.flow_id]}/{each.name}": described(each) for each in prefect.read_deployments()}
+
+
+def _deploy(settings: Settings, declared: dict[str, Any]) -> None:
     path = settings.home / "prefect.yaml"
-    replace(path, yaml.safe_dump(keep_schedules(declared, active)))
+    replace(path, yaml.safe_dump(declared))
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
     process = subprocess.run(command, capture_output=True, text=True, env=os.environ, cwd=settings.home)
     if process.returncode:
         output = (process.stdout + process.stderr).strip()[-400:]
         raise Refusal(f"Prefect refused ({output})", ROOT / "prefect.yaml", "Correct the file")
-    save(record, {"digest": digest})
-    return True
 
 
-def _digest(declared: dict[str, Any]) -> str:
-    """Of the declarations, and of the flows, whose parameters are part of a deployment."""
-    digest = hashlib.sha256(json.dumps(declared, sort_keys=True).encode())
+def _digest() -> str:
+    """Of the flows, whose parameters are part of a deployment."""
+    digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -86,6 +86,13 @@ class Settings(BaseSettings):
     shift_seconds: float = Field(30, gt=0, description="Time limit in seconds for the gateway to apply a new split.")
     start_seconds: float = Field(180, gt=0, description="Time limit in seconds for a process to become healthy.")
 
+    @field_validator("home")
+    @classmethod
+    def _usable_home(cls, home: Path) -> Path:
+        if "?" in str(home) or not str(home).isprintable():
+            raise ValueError("the path of a database in it must have no `?` and no control character")
+        return home
+
     @field_validator("bento_ports")
     @classmethod
     def _ports_in_order(cls, ports: str) -> str:

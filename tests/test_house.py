@@ -160,5 +160,3 @@ def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:
         assert deployment["work_pool"]["job_variables"] == {"command": "setsid python -m prefect.engine"}
         awake = any(s["active"] for s in deployment.get("schedules", []))
         assert awake == (deployment["name"] == "reconcile"), "a schedule that trains is off until a person turns it on"
-    woken = deploy.keep_schedules({"deployments": expanded}, {"retrain-and-release/mine": True})["deployments"]
-    assert [d["name"] for d in woken for s in d.get("schedules", []) if s["active"]] == ["reconcile", "mine"]

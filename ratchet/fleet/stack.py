@@ -196,20 +196,29 @@ class Stack:
             missing = {name for name in missing if not checks[name]()}
             for process in self.supervisor.list():
                 if process.name in missing and process.state == "failed":
-                    raise Refusal("the process does not stay alive", process.name, f"See `ratchet logs {process.name}`")
+                    what = f"the process does not stay alive{self._logged(process.name)}"
+                    raise Refusal(what, process.name, f"See `ratchet logs {process.name}`")
             if missing and time.monotonic() > until:
                 logged = sorted(missing & {*SERVERS, *WORKERS})
-                what = f"not healthy after {self.settings.start_seconds:g} s"
                 log = logged[0] if logged else "controller"
+                what = f"not healthy after {self.settings.start_seconds:g} s{self._logged(log)}"
                 raise Refusal(what, ", ".join(sorted(missing)), f"See `ratchet logs {log}`")
             if missing:
                 time.sleep(0.3)
         report(set())
 
+    def _logged(self, name: str) -> str:
+        error = self.supervisor.last_error(name)
+        return f" ({error})" if error else ""
+
     def hosts(self) -> list[Stack]:
         """The other hosts on this machine that were started and not removed."""
         paths = sorted((self.settings.home / "hosts").glob("*/host.json"))
         return [Stack(self.settings.host(path.parent.name)) for path in paths]
+
+    def is_alive(self) -> bool:
+        """Whether any process of this home lives, supervised or not."""
+        return self.supervisor.pid() is not None or bool(processes.marked(self.settings.marker))
 
     def close(self) -> int:
         """Ends supervisord and every process of this home; returns how many it did not end by itself."""

@@ -1,13 +1,14 @@
 """The only file that uses supervisord."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import psutil
 from ratchet.errors import Refusal
 from ratchet.files import replace
 from ratchet.fleet import processes
+from ratchet.local_http import unusable_proxies
 from ratchet.settings import Settings
 
 _STATES = {"RUNNING": "running", "STOPPING": "stopped", "STOPPED": "stopped", "FATAL": "failed", "UNKNOWN": "failed"}
@@ -25,6 +27,8 @@ _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING, _SHUTTING_DOWN = 70, 10, 91, 6
 """supervisord's fault codes."""
 _LOGGED = 'exec "$@" >> "$0" 2>&1'
 MAX_LOG = 10 << 20
+_ERROR = re.compile(r"^(?!\s|INFO|DEBUG).*?\b(\w*(Error|Exception)\b:|ERROR|error:)")
+"""A line of a log that says why: the last one of a Python trace, or one of that level."""
 _INHERITED = (
     "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "LD_LIBRARY_PATH",
@@ -102,7 +106,8 @@ class Supervisor:
         config.write_text(self._config(), encoding="utf-8")
         # A worker looks up the `python` of a flow run in PATH, so this environment's comes first.
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"PATH": path}
+        inherited = (name for name in _INHERITED if name in os.environ and name not in unusable_proxies())
+        environment = {name: os.environ[name] for name in inherited} | {"PATH": path}
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
         process = subprocess.run(command, env=environment, cwd=self.settings.home, capture_output=True, text=True)
         until = time.monotonic() + 20
@@ -110,8 +115,8 @@ class Supervisor:
             if self.pid() and self._answers():
                 return
             time.sleep(0.1)
-        output = (process.stderr or process.stdout).strip().splitlines()[-1:] or ["it did not answer in 20 s"]
-        what = f"supervisord did not start ({output[0]})"
+        errors = [line for line in (process.stderr or process.stdout).splitlines() if line.startswith("Error")]
+        what = f"supervisord did not start ({errors[0] if errors else 'it did not answer in 20 s'})"
         raise Refusal(what, self.folder, f"See {self.logs / 'supervisord.log'}")
 
     def _config(self) -> str:
@@ -134,7 +139,7 @@ class Supervisor:
             "files = programs/*.conf",
             "",
         ]
-        return "\n".join(lines).replace("%", "%%")
+        return _file_of([line.replace("%", "%%") for line in lines])
 
     def ensure(self, program: Program) -> bool:
         """Makes the program run as described; False if it already did."""
@@ -178,7 +183,17 @@ class Supervisor:
             "stderr_logfile=NONE",
             "",
         ]
-        return "\n".join(lines)
+        return _file_of(lines)
+
+    def last_error(self, name: str) -> str:
+        """The newest line of a program's log that names an error; empty if there is none."""
+        try:
+            with (self.logs / f"{name}.log").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - (64 << 10)))
+                lines = file.read().decode(errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return next((line.strip()[:300] for line in reversed(lines) if _ERROR.search(line)), "")
 
     def rotate(self) -> None:
         """Truncates the logs that have grown above `MAX_LOG` bytes; the old lines are kept in `NAME.log.1`."""
@@ -264,6 +279,16 @@ class Supervisor:
             raise _Fault(fault.faultCode, what, which, "See `ratchet logs supervisord`") from fault
         except (OSError, xmlrpc.client.ProtocolError) as error:
             raise Refusal(f"supervisord does not answer ({error})", self._socket, "Run `ratchet up`") from error
+
+
+def _file_of(lines: Sequence[str]) -> str:
+    """A configuration file. supervisord has no quotes against a comment, so Refusal is raised for what it would cut."""
+    for line in lines:
+        if cut := re.search(r"\s[#;]|[\r\n]", line):
+            setting, _, value = line.partition("=")
+            what = f"supervisord would cut {setting} off at {cut.group()!r}"
+            raise Refusal(what, value, "Use a path, or a setting, without ` #` and ` ;`")
+    return "\n".join(lines)
 
 
 def _quote(value: str) -> str:
