@@ -79,7 +79,7 @@ def _detail(kind: str, body: Any) -> str:
         case "synced":
             from releases.alias_sync import describe
 
-            return f"MLflow has {describe(body['aliases'])}"
+            return f"MLflow has {describe(body.get('in_mlflow') or body['aliases'])}"
     return json.dumps(body)
 
 

@@ -73,6 +73,7 @@ def command(recipe: str | None, every: bool, **options: Any) -> None:
 def _run(recipe: str, parameters: dict[str, Any]) -> None:
     from flows import runs
     from ratchet.recipe import families, load
+    from releases import api
 
     running, loaded = stack(), load(recipe)
     accepted = families(loaded.contract.kind)
@@ -95,7 +96,8 @@ def _run(recipe: str, parameters: dict[str, Any]) -> None:
         click.echo(f"stopped following; the run continues: {url}", err=True)
         raise SystemExit(130) from None
     if ended.state != "completed":
-        message = ended.message.rstrip(".") or "See its log in the Prefect UI"
+        withdrawn = api.withdrawal(recipe, id) if ended.state == "cancelled" else ""
+        message = withdrawn or ended.message.rstrip(".") or "See its log in the Prefect UI"
         again = ". Run it again: it resumes where it stopped" if ended.state == "crashed" else ""
         raise Refusal(f"the run {ended.state}", ended.name, f"{message}{again}")
     click.echo(ended.message)

@@ -118,10 +118,10 @@ def collect() -> dict[str, Any]:
 _SLOW_START = 60.0
 """Seconds in which a server may start."""
 _LOST = {
-    "prefect": "no run starts until it does; what serves goes on",
-    "mlflow": "runs fail and aliases wait until it does; what serves goes on",
+    "prefect": "no run starts until it does; what serves is not affected",
+    "mlflow": "runs fail and aliases wait until it does; what serves is not affected",
     "envoy": "callers get no answer until it does",
-    "controller": "no release goes on, and none is taken back, until it does",
+    "controller": "releases stand still until it does",
     "agent": "no bento is started on this host until it does",
 }
 
@@ -203,8 +203,12 @@ def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:
         moved = api.open_ledger().statuses("alias").get(name)
         if alias is None:
             notes.append(
-                f"@champion, or its version, is gone from MLflow; {fleet}, and the next request writes the alias again"
+                f"@champion, or its version, is gone from MLflow; {fleet}, and the next release writes the alias again: "
+                f"`ratchet loop {name}`"
             )
+        elif not registry.has(state.champion.artifact):
+            version = f"the package of version {state.champion.version}"
+            notes.append(f"MLflow no longer has {version}: hosts serve their copies, and `ratchet loop` replaces it")
         elif alias != state.champion.version and moved and moved.body["why_not"]:
             notes.append(f"@champion in MLflow was moved by hand to version {alias}; {fleet}: {moved.body['why_not']}")
     return notes

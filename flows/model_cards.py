@@ -42,7 +42,7 @@ def _drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[
     from models import registry
 
     version = registry.version(recipe.name, champion) if champion else None
-    if version is None:
+    if version is None or not candidates.has_files(version):
         return ()
     older = set(candidates.read(version).snapshot.batches)
     summaries = {batch: _summary(recipe, batch) for batch in sorted(older | set(candidate.snapshot.batches))}

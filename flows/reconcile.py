@@ -1,4 +1,5 @@
-"""What keeps the fleet right and needs a worker: it ends dead runs, and emits events of what the controller did.
+"""What keeps the fleet right and needs a worker: it ends dead runs, withdraws what cancelled ones asked for, and emits
+events of what the controller did.
 
 Controller and agents do the rest, and work without Prefect.
 """
@@ -24,7 +25,17 @@ def reconcile() -> Any:
     """Marks dead flow runs as crashed, which frees what they held; says in one line what is not as it should be."""
     emit_new()
     crashed = [f"marked {name} as crashed" for name in runs.crash_dead_runs(settings())]
-    return Completed(message="; ".join(crashed + api.differences()) or "nothing to change")
+    return Completed(message="; ".join(crashed + _withdraw_cancelled() + api.differences()) or "nothing to change")
+
+
+def _withdraw_cancelled() -> list[str]:
+    """Withdraws the releases of cancelled runs whose worker died before it could: a line for each."""
+    watched = {recipe: status.body["run"] for recipe, status in api.open_ledger().statuses("run").items()}
+    in_progress = {recipe: run for recipe, run in watched.items() if api.state_of(recipe).challenger}
+    cancelled = {recipe: run for recipe, run in in_progress.items() if runs.is_cancelled(run)}
+    return [
+        f"{recipe}: {api.withdrawal(recipe, run)}" for recipe, run in cancelled.items() if api.withdraw(recipe, run)
+    ]
 
 
 def emit_new() -> None:

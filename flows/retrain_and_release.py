@@ -6,7 +6,9 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from bentos import build
 from flows import stages
+from flows.cancelling import withdraw_release
 from flows.compete import compete
 from flows.refusals import refusals_are_states
 from ratchet.errors import Refusal
@@ -14,7 +16,7 @@ from ratchet.types import Candidate, version_of
 from releases import api, ledger
 
 
-@flow(name="retrain-and-release", flow_run_name="{recipe}", persist_result=False)
+@flow(name="retrain-and-release", flow_run_name="{recipe}", persist_result=False, on_cancellation=[withdraw_release])
 @refusals_are_states
 def retrain_and_release(
     recipe: str,
@@ -52,10 +54,12 @@ def retrain_and_release(
 
 def _nothing_new(recipe: str, candidate: Candidate) -> str:
     """Why this candidate needs no release; empty if it may need one."""
-    state, revision = api.state_of(recipe), stages.revision(recipe, candidate)
-    if state.champion and state.champion.revision == revision:
-        return "already serves, and is of this data and these parameters"
+    state, key = api.state_of(recipe), stages.package_key(recipe, candidate)
     repackaged = state.champion is not None and state.champion.version == candidate.version
+    if state.champion and state.champion.key == key:
+        own = "already serves, and is of this data and these parameters"
+        return own if repackaged else f"has the weights of version {state.champion.version}, which serves"
+    revision = build.revision(candidate.version, key)
     rolled_back = candidate.version in map(version_of, state.rolled_back)
     if revision in state.rolled_back or (rolled_back and not repackaged):
         return "was rolled back and is released again only by hand"

@@ -138,6 +138,18 @@ def cancel(id: str) -> None:
         prefect.set_flow_run_state(UUID(id), Cancelling(), force=True)
 
 
+def is_cancelled(id: str) -> bool:
+    """Whether a person cancelled the run; a deleted one counts as well."""
+    from prefect.exceptions import ObjectNotFound
+
+    with client() as prefect:
+        try:
+            state = prefect.read_flow_run(UUID(id)).state
+        except ObjectNotFound:
+            return True
+    return bool(state and (state.is_cancelled() or state.is_cancelling()))
+
+
 def workers_online(pool: str, since: float = 0.0) -> bool:
     """Whether a worker of the pool sent a heartbeat lately, and after `since`; Prefect misses a killed one late."""
     from prefect.exceptions import ObjectNotFound

@@ -12,6 +12,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from flows import model_cards
 from flows.latency_benchmark import on_a_host
@@ -138,8 +139,8 @@ def _initial_weights(recipe: Recipe, training: Training, snapshot: Snapshot, rep
 
     champion = api.state_of(recipe.name).champion
     version = registry.version(recipe.name, champion.version) if champion else None
-    if version is None:
-        report("there is no champion to start from, so training starts cold")
+    if version is None or not candidates.has_files(version):
+        report("there is no champion in MLflow to start from, so training starts cold")
         return ""
     known = candidates.read(version)
     if known.family != training.family:
@@ -184,17 +185,16 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
     from models.evaluation.variants import reject_packaged
 
     state, recipe = api.state_of(name), load_recipe(name)
-    champions = [package.version for package in (*state.former, *([state.champion] if state.champion else []))]
+    champions = [*state.former, *([state.champion] if state.champion else [])]
     # The champion's own version in a new package is compared with those before it, as it was the first time.
-    others = [version for version in champions if version != candidate.version]
-    champion = others[-1] if others else None
+    others = [package for package in champions if package.version != candidate.version]
     with scratch() as folder:
-        report = run_evaluation(recipe, candidate, champion, others, folder)
+        report = run_evaluation(recipe, candidate, others, folder)
         if not report.blessed and candidate.packaged != candidate.onnx:
             log.info("the smaller variant was rejected, so fp32 is evaluated: %s", report.why)
             candidate = replace(candidate, variants=reject_packaged(candidate.variants, f"rejected: {report.why}"))
             variants.save(candidate, candidate.variants)
-            report = run_evaluation(recipe, candidate, champion, others, folder)
+            report = run_evaluation(recipe, candidate, others, folder)
     _publish_report(name, report)
     model_cards.publish(candidate, report)
     if not report.blessed:
@@ -210,12 +210,11 @@ def _publish_report(name: str, report: EvaluationReport) -> None:
         log.info("%s: %s (%s)", check.name, check.outcome, check.detail)
 
 
-def revision(name: str, candidate: Candidate) -> str:
-    """The name of the revision that would serve it: the same weights with other service code are another one."""
+def package_key(name: str, candidate: Candidate) -> str:
+    """The key of the package that would serve it: the same weights with other service code are another one."""
     from bentos import build
 
-    key = build.package_key(load_recipe(name), candidate.packaged, candidate.vocabulary)
-    return build.revision(candidate.version, key)
+    return build.package_key(load_recipe(name), candidate.packaged, candidate.vocabulary)
 
 
 @stage
@@ -225,8 +224,7 @@ def package(name: str, candidate: Candidate, report: EvaluationReport) -> Packag
     from models import registry
     from ratchet import memo
 
-    recipe = load_recipe(name)
-    key = build.package_key(recipe, candidate.packaged, candidate.vocabulary)
+    recipe, key = load_recipe(name), package_key(name, candidate)
 
     def work() -> Package:
         built = _build(recipe, candidate, report, key)
@@ -277,6 +275,7 @@ def release(package: Package, strategy: str | None = None) -> None:
         plan = load_recipe(package.recipe).release_plan
         plan = plan.with_strategy(strategy) if strategy else plan
         state = api.release(package, plan, WHO, f"blessed candidate {package.version}")
+    api.publish_run(package.recipe, str(flow_run.id), state.attempt)
     if state.phase == "warming":
         _start_warm_runs(package, state.hosts)
     try:

@@ -75,7 +75,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, report: Report)
     """
     key_ = key(recipe, training, snapshot)
     source = _source(recipe, training)
-    if version := registry.newest_with_tag(recipe.name, KEY, key_):
+    if version := _complete(recipe, key_, report):
         if version.tags.get("ratchet.source", source) != source:
             report(
                 "the recipe's file, or the code that trains, changed under the same version, so nothing is trained "
@@ -91,9 +91,23 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, report: Report)
         COLD_KEY: key(recipe, replace(training, initial_weights=""), snapshot),
     }
     with _exclusive(scratch, report):
-        if version := registry.newest_with_tag(recipe.name, KEY, key_):
+        if version := _complete(recipe, key_, report):
             return read(version), False
         return _make(_Job(recipe, training, snapshot, key_, scratch, tags), report), True
+
+
+def _complete(recipe: Recipe, key: str, report: Report) -> registry.Version | None:
+    """The version with this key, unless a person deleted its files in MLflow: then it is trained again."""
+    version = registry.newest_with_tag(recipe.name, KEY, key)
+    if version and not has_files(version):
+        report(f"MLflow no longer has the files of version {version.version}, so it is trained again")
+        return None
+    return version
+
+
+def has_files(version: registry.Version) -> bool:
+    """Whether MLflow still has what was kept with a version."""
+    return registry.has(registry.path_of(version, ARTIFACT))
 
 
 @contextmanager
@@ -219,7 +233,8 @@ def siblings(candidate: Candidate) -> list[Candidate]:
     version = registry.version(candidate.recipe, candidate.version)
     cold_key = version.tags.get(COLD_KEY) if version else None
     others = registry.all_with_tag(candidate.recipe, COLD_KEY, cold_key) if cold_key else []
-    return [read(other) for other in others if other.version != candidate.version and other.tags.get(KEY)]
+    complete = (other for other in others if other.tags.get(KEY) and has_files(other))
+    return [read(other) for other in complete if other.version != candidate.version]
 
 
 def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:

@@ -1,14 +1,15 @@
 """Evaluates a candidate: scores it and the champions on the benchmark now, and writes the report to MLflow."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from models import candidate as candidates
-from models import checks, explanations, registry
+from models import checks, explanations, export, registry
 from models.evaluation import champion as champion_checks
 from models.evaluation import cost, thresholds
 from models.evaluation.baselines import LINEAR, SEASONAL_NAIVE, baselines
@@ -18,13 +19,16 @@ from models.evaluation.comparison import Margin, losses_of, no_worse
 from models.evaluation.report import report
 from models.evaluation.variants import FULL, NO_WORSE
 from models.export import Exported
+from ratchet import contract as contracts
 from ratchet import memo, slices
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT
+from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.lake.snapshot import Examples, load, load_benchmark
 from ratchet.recipe import Criteria, ForecastCriteria, Recipe
 from ratchet.series import SeriesContract
-from ratchet.types import Bins, Candidate, Check, EvaluationReport, to_json
+from ratchet.settings import settings
+from ratchet.types import Bins, Candidate, Check, EvaluationReport, Package, to_json
 
 VERSION = 4
 """Raise it when the same figures should give another report."""
@@ -32,26 +36,29 @@ _MIN_BLOCKS = 10
 """Blocks of windows below which an interval means nothing."""
 
 
-def evaluate(
-    recipe: Recipe, candidate: Candidate, champion: str | None, champions: Iterable[str], scratch: Path
-) -> EvaluationReport:
+def evaluate(recipe: Recipe, candidate: Candidate, champions: Sequence[Package], scratch: Path) -> EvaluationReport:
     """The report on the candidate, which is also written to MLflow as tags and a file.
 
-    `champions` are all versions that were ever champion.
+    `champions` are the packages that were ever champion, and the present one last. It is compared with what they
+    serve, whatever a person deleted in MLflow since.
     """
     benchmark, fingerprint = load_benchmark(recipe)
-    best = _best(recipe, fingerprint, champion, champions)
+    packages = {package.version: package for package in champions}
+    champion = champions[-1].version if champions else None
+    best = _best(recipe, fingerprint, champion, packages)
+    registered = registry.version(recipe.name, champion) if champion else None
+    replaceable = champion is not None and (registered is None or not candidates.has_files(registered))
 
     def work() -> EvaluationReport:
         versions = {version for version in (champion, best) if version is not None}
-        outputs = {version: _outputs(recipe, version, benchmark.inputs, scratch) for version in versions}
+        outputs = {version: _outputs(packages[version], benchmark.inputs) for version in versions}
         rivals = [(version, outputs[version]) if version else None for version in (champion, best)]
         model = candidates.exported(recipe, candidate, scratch)
         own = model.predict(benchmark.inputs)
         sides = load(recipe, candidate.snapshot)
         explanations.save(candidate, explanations.explain(recipe, model, benchmark, own, sides["train"]))
         results = [
-            *benchmark_checks(recipe, benchmark, own, sides["train"], *rivals),
+            *benchmark_checks(recipe, benchmark, own, sides["train"], rivals[0], rivals[1], replaceable),
             *checks.model_checks(recipe, model, benchmark, sides, own),
         ]
         bins: Bins = ()
@@ -60,7 +67,8 @@ def evaluate(
         return report(recipe.name, candidate.version, champion, fingerprint, results, bins)
 
     model = {"version": candidate.version, "weights": candidate.weights, "onnx": candidate.packaged}
-    compared = {"champion": champion, "best": best, "benchmark": fingerprint}
+    compared: dict[str, Any] = {"champion": champion, "best": best, "benchmark": fingerprint}
+    compared |= {"replaceable": True} if replaceable else {}
     criteria = {**asdict(recipe.criteria), "memory": recipe.memory_mb, "shown": recipe.show_inputs}
     key = memo.key("evaluate", VERSION, recipe=recipe.name, **model, **compared, criteria=criteria)
     # A busy moment of the machine must not reject a candidate for good.
@@ -78,6 +86,7 @@ def benchmark_checks(
     train: Examples,
     champion: Rival | None,
     best: Rival | None,
+    replaceable: bool = False,
 ) -> list[Check]:
     """Thresholds, the comparison with the champions, and the slices."""
     criteria, answers, targets = recipe.criteria, recipe.answers, benchmark.targets
@@ -88,7 +97,7 @@ def benchmark_checks(
         results += _forecast(recipe, criteria, benchmark, outputs, train)
     if champion:
         margin = _margin(recipe, criteria.margin)
-        results += champion_checks.comparisons(answers, margin, targets, outputs, champion, best)
+        results += champion_checks.comparisons(answers, margin, targets, outputs, champion, best, replaceable)
     masks = slices.masks(recipe.contract.kind, criteria.slices, benchmark.inputs, targets, recipe.classes)
     margin = _margin(recipe, criteria.slice_margin, champion_checks.MIN_RECORDS)
     return results + champion_checks.slices(answers, margin, masks, targets, outputs, champion)
@@ -119,23 +128,33 @@ def compare_variant(recipe: Recipe, targets: np.ndarray, outputs: np.ndarray, fu
     return no_worse(NO_WORSE, _margin(recipe, recipe.criteria.margin), losses, others, FULL)
 
 
-def _best(recipe: Recipe, fingerprint: str, champion: str | None, champions: Iterable[str]) -> str | None:
-    """The champion with the best metric on this benchmark; the present one if none was evaluated on it."""
+def _best(recipe: Recipe, fingerprint: str, champion: str | None, packages: Mapping[str, Package]) -> str | None:
+    """The champion with the best metric on this benchmark; the present one if none was evaluated on it.
+
+    One whose version or package is gone is no candidate.
+    """
     scores = {}
-    for version in set(champions):
+    for version, package in packages.items():
         registered = registry.version(recipe.name, version)
-        if registered and registered.tags.get("ratchet.benchmark") == fingerprint:
+        if registered and registered.tags.get("ratchet.benchmark") == fingerprint and _is_kept(package):
             scores[version] = float(registered.tags[f"ratchet.{recipe.answers.metric}"]) * recipe.answers.sign
     return max(scores, key=lambda version: (scores[version], version)) if scores else champion
 
 
-def _outputs(recipe: Recipe, version: str, inputs: np.ndarray, scratch: Path) -> np.ndarray:
-    registered = registry.version(recipe.name, version)
-    if registered is None:
-        what = f"MLflow has no version {version} to compare with"
-        raise Refusal(what, recipe.name, "Restore it, or roll back to another")
-    model: Exported = candidates.exported(recipe, registered, scratch)
-    return model.predict(inputs)
+def _is_kept(package: Package) -> bool:
+    return PackageCache(settings()).has(package) or registry.has(package.artifact)
+
+
+def _outputs(package: Package, inputs: np.ndarray) -> np.ndarray:
+    """What a package answers. Raises Refusal if MLflow no longer has it, and this machine has no copy."""
+    cache = PackageCache(settings())
+    if not _is_kept(package):
+        what = f"MLflow no longer has the package of version {package.version}, and this machine has no copy"
+        next = f"Copy it from a host that serves it to {cache.packed(package)}, and run the loop again"
+        raise Refusal(what, package.tag, next)
+    folder = cache.unpack(package, registry.fetch_package) / MODEL
+    served = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    return Exported(folder / export.MODEL, contracts.of(served["contract"])).predict(inputs)
 
 
 def _write(recipe: Recipe, candidate: Candidate, result: EvaluationReport) -> None:

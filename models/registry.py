@@ -17,6 +17,7 @@ import httpx
 
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT
+from ratchet.fleet.supervisor import Supervisor
 from ratchet.local_http import LOCAL
 from ratchet.settings import settings
 from ratchet.types import Package, Snapshot
@@ -145,9 +146,13 @@ def read_json(path: str) -> dict[str, Any]:
 def _chunks(path: str, limit: int) -> Iterator[bytes]:
     try:
         with httpx.stream("GET", _artifact_url(path), timeout=30, **LOCAL) as response:
+            if response.status_code == 404:
+                raise Refusal(
+                    "MLflow no longer has this file", path, "It was deleted there; `ratchet loop` makes it anew"
+                )
             if response.status_code != 200:
                 what = f"MLflow answered {response.status_code}"
-                raise Refusal(what, path, "See the version's artifacts in its UI")
+                raise Refusal(what, path, "See `ratchet logs mlflow`")
             size = 0
             for chunk in response.iter_bytes():
                 size += len(chunk)
@@ -185,20 +190,33 @@ def _no_answer(error: Exception) -> Refusal:
     return Refusal(f"MLflow does not answer ({type(error).__name__})", settings().mlflow_url, "See `ratchet status`")
 
 
-def _bad_status(response: httpx.Response, which: str) -> Refusal:
-    what = f"MLflow answered {response.status_code} ({response.text[:200]})"
+def _bad_status(response: httpx.Response, which: str, log: "_ServerLog | None" = None) -> Refusal:
+    reason = (log.error() if log else "") or response.text[:200]
+    what = f"MLflow answered {response.status_code} ({reason})"
     return Refusal(what, which, "See `ratchet logs mlflow`")
 
 
+class _ServerLog:
+    """What MLflow's log on this machine says from here on: it alone tells why an artifact could not be stored."""
+
+    def __init__(self) -> None:
+        self._supervisor = Supervisor(settings())
+        self._size = self._supervisor.log_size("mlflow")
+
+    def error(self) -> str:
+        return self._supervisor.last_error("mlflow", self._size)
+
+
 def upload(path: str, content: Path | str) -> None:
-    """Puts a file or a text to the path of an artifact."""
+    """Puts a file or a text to the path of an artifact. Raises Refusal with the reason if MLflow cannot store it."""
+    log = _ServerLog()
     try:
         with content.open("rb") if isinstance(content, Path) else io.BytesIO(content.encode()) as file:
             response = httpx.put(_artifact_url(path), content=file, timeout=60, **LOCAL)
     except httpx.HTTPError as error:
         raise _no_answer(error) from error
     if response.status_code != 200:
-        raise _bad_status(response, path)
+        raise _bad_status(response, path, log)
 
 
 def has(path: str) -> bool:
@@ -281,7 +299,7 @@ def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping
     from mlflow.exceptions import MlflowException
 
     mlflow.set_tracking_uri(settings().mlflow_url)
-    client = mlflow.MlflowClient()
+    client, log = mlflow.MlflowClient(), _ServerLog()
     try:
         experiment = mlflow.set_experiment(recipe).experiment_id
         for name, value in EXPERIMENT_TAGS.items():
@@ -293,7 +311,9 @@ def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping
             mlflow.set_tags({"ratchet.key": key, **tags})
             yield Run(recipe, run.info.run_id, experiment)
     except MlflowException as error:
-        raise Refusal(f"MLflow refused ({str(error)[:300]})", recipe, "See `ratchet logs mlflow`") from error
+        reason = log.error() or str(error)[:300]
+        next = "Correct that, and run the loop again: it resumes after the last epoch. See `ratchet logs mlflow`"
+        raise Refusal(f"MLflow refused ({reason})", recipe, next) from error
 
 
 @contextmanager

@@ -61,12 +61,14 @@ class AliasSync:
             self._not_before[recipe] = time.time() + _RETRY_SECONDS
 
     def _write(self, recipe: str, sync: Sync, state: State) -> None:
-        moved = moved_since(registry.alias(recipe, "champion"), sync, state.aliases)
+        current = registry.alias(recipe, "champion")
+        moved = moved_since(current, sync, state.aliases)
+        written_now: list[str | None] = []
         for name, version, written in zip(NAMES, sync.aliases, state.aliases, strict=True):
             # During a first release the ledger names no champion yet: an alias that exists already stays.
             outdated = not moved and bool(version or written) if name == "champion" else version != written
-            if outdated:
-                self._point(recipe, name, version)
+            there = self._point(recipe, name, version) if outdated else version
+            written_now.append(current if name == "champion" and not outdated else there)
         if state.champion:  # another package of the same version may have become champion
             package = json.dumps(to_json(state.champion))
             registry.set_tag(recipe, state.champion.version, "ratchet.package", package)
@@ -77,14 +79,22 @@ class AliasSync:
                 self._save_history(recipe, outcome.version)
             except Refusal as refusal:  # it must not delay the aliases
                 self.log_once(recipe, f"the history of version {outcome.version} was not saved: {refusal}")
-        StateCache(self.ledger).append(recipe, Synced(sync.aliases, len(sync.outcomes), time.time()), "controller")
-        self.log_once(recipe, f"MLflow has {describe(sync.aliases)}")
+        champion, challenger, previous = written_now
+        in_mlflow = champion, challenger, previous
+        synced = Synced(sync.aliases, len(sync.outcomes), time.time(), in_mlflow if in_mlflow != sync.aliases else None)
+        StateCache(self.ledger).append(recipe, synced, "controller")
+        self.log_once(recipe, f"MLflow has {describe(in_mlflow)}")
 
-    def _point(self, recipe: str, alias: str, version: str | None) -> None:
-        """Writes an alias. If a person deleted the version, the alias names none: another version would be wrong."""
-        if not registry.set_alias(recipe, alias, version):
-            registry.set_alias(recipe, alias, None)
-            self.log_once(recipe, f"MLflow no longer has version {version}, so @{alias} names none")
+    def _point(self, recipe: str, alias: str, version: str | None) -> str | None:
+        """Writes an alias and returns the version that it names then.
+
+        If a person deleted the version, the alias names none: another version would be wrong.
+        """
+        if registry.set_alias(recipe, alias, version):
+            return version
+        registry.set_alias(recipe, alias, None)
+        self.log_once(recipe, f"MLflow no longer has version {version}, so @{alias} names none")
+        return None
 
     def _save_history(self, recipe: str, version: str) -> None:
         """Saves the release history with the version and in its model card: each step, its checks, who decided."""

@@ -181,6 +181,43 @@ def abort(recipe: str, who: str, why: str) -> State:
     return StateCache().append(recipe, Failed(state.attempt, f"aborted by {who}: {why}", (), time.time()), who)
 
 
+def publish_run(recipe: str, run: str, attempt: int) -> None:
+    """Records which flow run watches an attempt."""
+    open_ledger().publish(f"run:{recipe}", {"run": run, "attempt": attempt}, time.time())
+
+
+def withdraw(recipe: str, run: str) -> bool:
+    """Withdraws the release that a cancelled run watched, unless it is over; False if the run watched none.
+
+    The champion keeps all traffic. A version that is champion already stays: only a rollback takes it back.
+    """
+    watched = open_ledger().statuses("run").get(recipe)
+    if watched is None or watched.body["run"] != run:
+        return False
+    state = state_of(recipe)
+    if state.attempt == watched.body["attempt"] and state.kind == "release" and state.challenger:
+        StateCache().append(recipe, Failed(state.attempt, _CANCELLED, (), time.time()), "cancelled flow run")
+    return True
+
+
+_CANCELLED = "its flow run was cancelled"
+
+
+def withdrawal(recipe: str, run: str) -> str:
+    """What became of the release that a cancelled run watched, in a sentence; empty if it watched none."""
+    ledger = open_ledger()
+    watched = ledger.statuses("run").get(recipe)
+    if watched is None or watched.body["run"] != run:
+        return ""
+    own = [entry for entry in ledger.read(recipe) if entry.body.get("attempt") == watched.body["attempt"]]
+    if promoted := [entry.body["version"] for entry in own if entry.kind == "promoted"]:
+        undo = f"`ratchet rollback {recipe}` takes it back"
+        return f"The release was not withdrawn, since version {promoted[0]} was champion already; {undo}"
+    if any(entry.kind == "failed" and entry.body["why"] == _CANCELLED for entry in own):
+        return f"Its release was withdrawn. {what_serves(state_of(recipe))}"
+    return ""
+
+
 def differences() -> list[str]:
     """What is not as the ledger says, one line each: a host without a champion, or one that does not report."""
     ledger = open_ledger()

@@ -98,11 +98,13 @@ class Drained:
 
 @dataclass(frozen=True)
 class Synced:
-    """MLflow has the aliases and the first `outcomes` outcomes."""
+    """MLflow has the first `outcomes` outcomes, and the aliases as far as they are ours to write."""
 
     aliases: Aliases
     outcomes: int
     at: float = 0.0
+    in_mlflow: Aliases | None = None
+    """What MLflow has, if that differs: an alias that a person moved, or whose version they deleted, is not written."""
 
 
 @dataclass(frozen=True)

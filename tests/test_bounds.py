@@ -76,14 +76,14 @@ def test_what_a_recipe_cannot_mean_is_refused_when_it_is_read(make: Callable[[],
 
 def numbers(value: Any, path: str = "") -> list[tuple[str, Between]]:
     """Every field of a dataclass, and of those inside it, whose number has bounds."""
-    found = []
+    bounded = []
     for name, hint in get_type_hints(type(value), include_extras=True).items():
         given_value = getattr(value, name)
         if get_origin(hint) is Annotated:
-            found.append((f"{path}{name}", get_args(hint)[1]))
+            bounded.append((f"{path}{name}", get_args(hint)[1]))
         elif dataclasses.is_dataclass(given_value) and name != "contract":
-            found += numbers(given_value, f"{path}{name}.")
-    return found
+            bounded += numbers(given_value, f"{path}{name}.")
+    return bounded
 
 
 def changed(value: Any, path: str, number: Any) -> Any:

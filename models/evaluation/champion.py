@@ -17,11 +17,23 @@ MIN_RECORDS = 30
 
 
 def comparisons(
-    answers: Answers, margin: Margin, targets: np.ndarray, outputs: np.ndarray, champion: Rival, best: Rival | None
+    answers: Answers,
+    margin: Margin,
+    targets: np.ndarray,
+    outputs: np.ndarray,
+    champion: Rival,
+    best: Rival | None,
+    replaceable: bool = False,
 ) -> list[Check]:
-    """The candidate's outputs differ from the champion's, and are no worse than its or the best champion's."""
+    """The candidate's outputs differ from the champion's, and are no worse than its or the best champion's.
+
+    A champion that a person deleted in MLflow is `replaceable`: a version with the same outputs may take its place.
+    """
     losses = losses_of(answers, targets, outputs)
-    checks = [_differs(answers, outputs, champion)]
+    differs = _differs(answers, outputs, champion)
+    if replaceable and differs.outcome == "failed":
+        differs = replace(differs, outcome="skipped", detail=f"MLflow no longer has version {champion[0]}")
+    checks = [differs]
     for who, rival in (("the champion", champion), ("the best champion so far", best)):
         others = losses_of(answers, targets, rival[1]) if rival else None
         named = f"version {rival[0]}" if rival else who

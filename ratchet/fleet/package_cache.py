@@ -30,13 +30,22 @@ class PackageCache:
         """The folder of the unpacked bento. Its name has version and digest, so it never changes its meaning."""
         return self.settings.home / "bentos" / package.recipe / f"{package.revision}-{package.digest[:12]}"
 
+    def packed(self, package: Package) -> Path:
+        """The file of the packed bento."""
+        return self.folder(package).with_suffix(".bento")
+
+    def has(self, package: Package) -> bool:
+        """Whether the packed bento is here, with the bytes of its digest."""
+        packed = self.packed(package)
+        return packed.exists() and sha256(packed) == package.digest
+
     def unpack(self, package: Package, fetch: Fetch) -> Path:
         """The folder of the unpacked bento, which is fetched if it is not here yet.
 
         Raises Refusal if the bytes do not have the digest, or the archive holds anything but files and folders.
         """
         folder = self.folder(package)
-        packed = folder.with_suffix(".bento")
+        packed = self.packed(package)
         with locked(folder.parent / ".lock"):
             if packed.exists() and sha256(packed) != package.digest:
                 packed.unlink()

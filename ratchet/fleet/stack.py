@@ -63,6 +63,8 @@ class Stack:
             "MLFLOW_TRACKING_URI": config.mlflow_url,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            # A minute, in which a killed server is back; by default a full disk is noticed after four.
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
         }
         return {
             **TELEMETRY_OFF,

@@ -185,14 +185,19 @@ class Supervisor:
         ]
         return _file_of(lines)
 
-    def last_error(self, name: str) -> str:
-        """The newest line of a program's log that names an error; empty if there is none."""
-        try:
-            with (self.logs / f"{name}.log").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - (64 << 10)))
-                lines = file.read().decode(errors="replace").splitlines()
-        except FileNotFoundError:
+    def log_size(self, name: str) -> int:
+        """The bytes in a program's log; 0 if there is none."""
+        log = self.logs / f"{name}.log"
+        return log.stat().st_size if log.exists() else 0
+
+    def last_error(self, name: str, since: int = 0) -> str:
+        """The newest line of a program's log, after its first `since` bytes, that names an error; or nothing."""
+        size = self.log_size(name)
+        if size <= since:
             return ""
+        with (self.logs / f"{name}.log").open("rb") as file:
+            file.seek(max(since, size - (64 << 10)))
+            lines = file.read().decode(errors="replace").splitlines()
         return next((line.strip()[:300] for line in reversed(lines) if _ERROR.search(line)), "")
 
     def rotate(self) -> None:
