@@ -203,8 +203,8 @@ def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:
         moved = api.open_ledger().statuses("alias").get(name)
         if alias is None:
             notes.append(
-                f"@champion, or its version, is gone from MLflow; {fleet}, and the next release writes the alias again: "
-                f"`ratchet loop {name}`"
+                f"@champion, or its version, is gone from MLflow; {fleet}, and the next release writes the alias again "
+                f"(`ratchet loop {name}`)"
             )
         elif not registry.has(state.champion.artifact):
             version = f"the package of version {state.champion.version}"

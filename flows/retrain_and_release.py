@@ -62,5 +62,5 @@ def _nothing_new(recipe: str, candidate: Candidate) -> str:
     revision = build.revision(candidate.version, key)
     rolled_back = candidate.version in map(version_of, state.rolled_back)
     if revision in state.rolled_back or (rolled_back and not repackaged):
-        return "was rolled back and is released again only by hand"
+        return f"was rolled back and is released again only by hand: `ratchet release {recipe} {candidate.version}`"
     return ""

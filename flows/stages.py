@@ -121,7 +121,7 @@ def train(
         training = replace(training, initial_weights=_initial_weights(recipe, training, snapshot, log.info))
     if trials:
         training = search(recipe, training, snapshot, trials, log.info)
-    candidate, new = candidates.make(recipe, training, snapshot, log.info)
+    candidate, new = candidates.make(recipe, training, snapshot, log.info, api.newest_version(name))
     how = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
     metric = recipe.answers.metric
     value = candidate.metrics[f"test_{metric}"]

@@ -50,6 +50,7 @@ class _Job:
     key: str
     folder: Path
     tags: Mapping[str, str]
+    after: int
 
     @property
     def parameters(self) -> dict[str, float | int | str]:
@@ -68,10 +69,13 @@ def folder(recipe: Recipe, training: Training, snapshot: Snapshot) -> Path:
     return settings().home / "training" / key(recipe, training, snapshot)[:16]
 
 
-def make(recipe: Recipe, training: Training, snapshot: Snapshot, report: Report) -> tuple[Candidate, bool]:
+def make(
+    recipe: Recipe, training: Training, snapshot: Snapshot, report: Report, after: int = 0
+) -> tuple[Candidate, bool]:
     """The candidate of these inputs, and whether it was trained now or was in the registry already.
 
-    If it is killed at any point and called again, it resumes after the last finished epoch.
+    Its version's number is above `after`, even if a person deleted or renamed the registered model: no number ever
+    means two versions. If it is killed at any point and called again, it resumes after the last finished epoch.
     """
     key_ = key(recipe, training, snapshot)
     source = _source(recipe, training)
@@ -93,7 +97,7 @@ def make(recipe: Recipe, training: Training, snapshot: Snapshot, report: Report)
     with _exclusive(scratch, report):
         if version := _complete(recipe, key_, report):
             return read(version), False
-        return _make(_Job(recipe, training, snapshot, key_, scratch, tags), report), True
+        return _make(_Job(recipe, training, snapshot, key_, scratch, tags, after), report), True
 
 
 def _complete(recipe: Recipe, key: str, report: Report) -> registry.Version | None:
@@ -211,7 +215,9 @@ def _register(
     inputs = test.inputs[:8] if recipe.show_inputs else recipe.contract.example()
     features = recipe.contract.features(inputs, exported.vocabulary)
     requirements = lock.pinned("train", _LOCKED)
-    version, model_id = run.register(fitted.model, files, features, exported.predict(inputs), requirements, tags)
+    version, model_id = run.register(
+        fitted.model, files, features, exported.predict(inputs), requirements, tags, job.after
+    )
     candidate = replace(candidate, version=version, model_id=model_id)
     # The key comes last: a version that is found by its key is complete.
     save(folder / ARTIFACT, to_json(candidate))

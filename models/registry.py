@@ -263,11 +263,19 @@ class Run:
         self._mlflow.log_figure(figure, name)
 
     def register(
-        self, model: Any, files: list[Path], example: Any, outputs: Any, requirements: list[str], tags: dict[str, str]
+        self,
+        model: Any,
+        files: list[Path],
+        example: Any,
+        outputs: Any,
+        requirements: list[str],
+        tags: dict[str, str],
+        after: int,
     ) -> tuple[str, str]:
         """Logs the Keras model and the files of its export, then registers a version: (version, model id).
 
-        The version comes last, so that one that exists is complete.
+        The version comes last, so that one that exists is complete. Its number is above `after`: MLflow counts from 1
+        again if the registered model was deleted or renamed.
         """
         from mlflow.exceptions import MlflowException
         from mlflow.models import infer_signature
@@ -286,6 +294,9 @@ class Run:
                 raise
         origin = {"source": f"models:/{logged.model_id}", "run_id": self.id, "model_id": logged.model_id}
         registered = client.create_model_version(self.recipe, tags=tags, **origin)
+        while int(registered.version) <= after:
+            client.delete_model_version(self.recipe, str(registered.version))  # its number is not given again
+            registered = client.create_model_version(self.recipe, tags=tags, **origin)
         return str(registered.version), str(logged.model_id)
 
 

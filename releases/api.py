@@ -88,6 +88,12 @@ def state_of(recipe: str, ledger: Ledger | None = None) -> State:
     return StateCache(ledger or open_ledger()).state(recipe)[0]
 
 
+def newest_version(recipe: str) -> int:
+    """The highest number of a version that was ever to be released; 0 if there was none."""
+    requested = (entry for entry in open_ledger().read(recipe) if entry.kind == "requested")
+    return max((int(entry.body["package"]["version"]) for entry in requested), default=0)
+
+
 def draining(states: StateCache) -> frozenset[tuple[str, str]]:
     """Recipe and revision of each package that drains and will be stopped soon."""
     recipes = states.ledger.recipes()
