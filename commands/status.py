@@ -48,6 +48,7 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
         ready = any(endpoint["ready"] for recipe in status["recipes"].values() for endpoint in recipe["endpoints"])
         alive = "no supervisor is running, and bentos still answer; `ratchet up` adopts them"
         yield alive if ready else "nothing is running; `ratchet up` starts it"
+    yield from status["notes"]
     for name, recipe in status["recipes"].items():
         yield f"\n{click.style(name, bold=True)}: {_headline(recipe)}"
         shown = {**recipe, "last_run": _run(recipe["last_run"]), "last_snapshot": _snapshot(recipe["last_snapshot"])}
@@ -89,6 +90,7 @@ def _check(check: dict[str, Any]) -> str:
 
 def collect() -> dict[str, Any]:
     """Everything that `status` shows, as plain data."""
+    from flows import runs
     from releases import api
 
     running = stack()
@@ -108,6 +110,7 @@ def collect() -> dict[str, Any]:
         "processes": [_process(process, running, answers) for process in processes],
         "gateway": {"alive": gateway.alive, "url": settings().gateway_url},
         "hosts": list(living),
+        "notes": runs.obstacles() if answers.get("prefect") else [],
         "recipes": {
             name: _recipe(name, [e for e in endpoints if e.recipe == name], gateway, answers, controller.get(name, {}))
             for name in sorted({*recipes.names(), *ledger.recipes()})

@@ -69,7 +69,7 @@ def _start(running: Stack) -> None:
     since = {process.name: process.since for process in running.supervisor.list()}
     workers = {
         f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))
-        for pool in deploy.POOLS
+        for pool in runs.POOLS
     }
     released = [name for name in api.open_ledger().recipes() if api.state_of(name).champion]
     champions = {f"champion of {name}": _champion(name) for name in released}

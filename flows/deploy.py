@@ -10,13 +10,11 @@ from typing import Any
 
 import yaml
 
-from flows.runs import client
+from flows.runs import POOLS, client
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.files import load, replace, save
 from ratchet.settings import ROOT, Settings
-
-POOLS = ("cpu", "gpu")
 
 
 def expand(declared: dict[str, Any], names: list[str]) -> dict[str, Any]:
@@ -36,22 +34,26 @@ def expand(declared: dict[str, Any], names: list[str]) -> dict[str, Any]:
     return {**declared, "deployments": [*deployments, *derived]}
 
 
-def merge(declared: dict[str, Any], base: dict[str, Any] | None, current: dict[str, Any]) -> dict[str, Any]:
+def merge(declared: dict[str, Any], base: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
     """A declared deployment, with what a person changed in Prefect since it was deployed. Pure.
 
-    `current` is what Prefect has, and `base` what it had after the last deploying, both as `described`. Without a base
-    everything that only a person sets counts as changed.
+    `current` is what Prefect has, and `base` what it had after the last deploying, both as `described`.
     """
     own = {name: current[name] for name in changed_fields(base, current)}
-    schedules = _merge_schedules(declared.get("schedules", []), base["schedules"] if base else [], current["schedules"])
+    schedules = _merge_schedules(declared.get("schedules", []), base["schedules"], current["schedules"])
     return {**declared, **own, "schedules": schedules}
 
 
-def changed_fields(base: dict[str, Any] | None, current: dict[str, Any]) -> list[str]:
+def changed_fields(base: dict[str, Any], current: dict[str, Any]) -> list[str]:
     """The fields that a person changed in Prefect. Pure."""
-    if base is None:
-        return [name for name in ("paused", "schedules") if current[name]]
     return [name for name in _FIELDS if current[name] != base[name]]
+
+
+def assumed_base(declared: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """The base of a deployment that an earlier Ratchet made: a schedule that is as declared is ours. Pure."""
+    ours = {each.get("slug"): each for each in declared.get("schedules", [])}
+    known = [each for each in current["schedules"] if ours.get(each["slug"], {"slug": ""}).items() <= each.items()]
+    return {**current, "paused": False, "schedules": known}
 
 
 def _merge_schedules(
@@ -85,6 +87,7 @@ def described(deployment: Any) -> dict[str, Any]:
         "paused": deployment.paused,
         "concurrency_limit": concurrency,
         "schedules": [_schedule(schedule) for schedule in deployment.schedules],
+        "work_pool": deployment.work_pool_name,
     }
 
 
@@ -118,45 +121,46 @@ def deploy(settings: Settings) -> list[str]:
     What a person changed in Prefect stays as it is. Raises Refusal if Prefect refuses a deployment.
     """
     declared = expand(yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8")), recipes.names())
-    record = load(settings.home / "deployed.json") or {}
-    flows = _digest()
+    deployments = {f"{_flow(each)}/{each['name']}": each for each in declared["deployments"]}
+    record, flows, existing = load(settings.home / "deployed.json") or {}, _digest(), _existing()
     before = record.get("deployments", {}) if record.get("flows") == flows else {}
-    known, existing = record.get("described", {}), _existing()
-    lines, changed = [], []
-    for deployment in declared["deployments"]:
-        name = f"{_flow(deployment)}/{deployment['name']}"
-        if name in existing and before.get(name) == deployment:
-            continue
-        if name not in existing:
+    bases: dict[str, Any] = {
+        name: record.get("described", {}).get(name) or assumed_base(deployments[name], current)
+        for name, current in existing.items()
+        if name in deployments
+    }
+    lines, changed = [], {}
+    for name, deployment in deployments.items():
+        current = existing.get(name)
+        if current is None:
             lines.append(f"{name} is deployed")
-            changed.append(deployment)
-            continue
-        kept = ", ".join(changed_fields(known[name], existing[name])) if name in known else ""
-        lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {kept}" if kept else ""))
-        changed.append(merge(deployment, known.get(name), existing[name]))
+            changed[name] = deployment
+        elif before.get(name) != deployment or current["work_pool"] != deployment["work_pool"]["name"]:
+            kept = ", ".join(changed_fields(bases[name], current))
+            lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {kept}" if kept else ""))
+            changed[name] = merge(deployment, bases[name], current)
     if changed:
-        _deploy(settings, {**declared, "deployments": changed})
-        deployments = {f"{_flow(each)}/{each['name']}": each for each in declared["deployments"]}
-        after, names = _existing(), [f"{_flow(each)}/{each['name']}" for each in changed]
-        bases = {name: base(known.get(name), existing.get(name), after[name]) for name in names}
-        save(settings.home / "deployed.json", {"flows": flows, "deployments": deployments, "described": known | bases})
+        _deploy(settings, {**declared, "deployments": list(changed.values())})
+        after = _existing()
+        now = {
+            name: next_base(bases[name], existing[name], after[name]) if name in bases else after[name]
+            for name in changed
+        }
+        save(settings.home / "deployed.json", {"flows": flows, "deployments": deployments, "described": bases | now})
     return lines
 
 
-def base(before: dict[str, Any] | None, current: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
+def next_base(base: dict[str, Any], current: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """The base of the next merge: what was deployed, but for what a person had changed, which stays theirs. Pure.
 
     `current` is what Prefect had before the deploying, and `after` what it has now.
     """
-    if current is None:
-        return after
-    own = {name: before[name] if before else None for name in changed_fields(before, current)}
-    known = {each["slug"]: each for each in before["schedules"]} if before else {}
-    theirs = {each["slug"] for each in current["schedules"] if known.get(each["slug"]) != each}
-    deleted = known.keys() - {each["slug"] for each in current["schedules"]}
+    own = {name: base[name] for name in changed_fields(base, current)}
+    known, before = ({each["slug"]: each for each in side["schedules"]} for side in (base, current))
+    theirs = {slug for slug, each in before.items() if known.get(slug) != each}
     deployed = [each for each in after["schedules"] if each["slug"] not in theirs]
-    schedules = deployed + [each for slug, each in known.items() if slug in theirs | deleted]
-    return {**after, **own, "schedules": schedules}
+    kept = [each for slug, each in known.items() if slug in theirs or slug not in before]
+    return {**after, **own, "schedules": deployed + kept}
 
 
 def _existing() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ratchet.fleet.processes import environment
 from ratchet.fleet.stack import Stack
 from ratchet.settings import Settings, settings
 
+POOLS = ("cpu", "gpu")
 _QUIET_POLLS = 2
 """Polls without a new line after the end of a run until the last line is assumed: lines arrive in batches."""
 _POLL_SECONDS = 1.0
@@ -161,6 +162,38 @@ def workers_online(pool: str, since: float = 0.0) -> bool:
             return False
     heartbeats = [worker.last_heartbeat_time for worker in workers if worker.status.value == "ONLINE"]
     return any(at and at.timestamp() > since for at in heartbeats)
+
+
+def obstacles(recipe: str = "") -> list[str]:
+    """Why no run starts although Prefect answers, a sentence each: what a person paused or deleted there.
+
+    With a recipe, its deployment of the loop is looked at as well.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    lines = []
+    with client() as prefect:
+        for pool in POOLS:
+            try:
+                paused = prefect.read_work_pool(pool).is_paused
+                queues = [queue for queue in prefect.read_work_queues(work_pool_name=pool) if queue.is_paused]
+            except ObjectNotFound:
+                lines.append(f"the work pool `{pool}` is gone from Prefect: `ratchet up` creates it again")
+                continue
+            if paused:
+                lines.append(f"the work pool `{pool}` is paused in Prefect: `prefect work-pool resume {pool}`")
+            resume = "`prefect work-queue resume {} -p {}`"
+            lines += [
+                f"the queue `{queue.name}` is paused in Prefect: {resume.format(queue.name, pool)}" for queue in queues
+            ]
+        if recipe:
+            try:
+                usable = bool(prefect.read_deployment_by_name(f"retrain-and-release/{recipe}").work_pool_name)
+            except ObjectNotFound:
+                usable = False
+            if not usable:
+                lines.append(f"the deployment of {recipe}, or its pool, was deleted in Prefect: run `ratchet up`")
+    return lines
 
 
 def crash_dead_runs(config: Settings) -> list[str]:

@@ -312,6 +312,12 @@ def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping
     mlflow.set_tracking_uri(settings().mlflow_url)
     client, log = mlflow.MlflowClient(), _ServerLog()
     try:
+        existing = client.get_experiment_by_name(recipe)
+        if existing and existing.lifecycle_stage == "deleted":
+            restore = (
+                f"MLFLOW_TRACKING_URI={settings().mlflow_url} mlflow experiments restore -x {existing.experiment_id}"
+            )
+            raise Refusal("its experiment was deleted in MLflow", recipe, f"Restore it: `{restore}`, and run again")
         experiment = mlflow.set_experiment(recipe).experiment_id
         for name, value in EXPERIMENT_TAGS.items():
             client.set_experiment_tag(experiment, name, value)

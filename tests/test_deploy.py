@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.deploy import base, changed_fields, merge
+from flows.deploy import assumed_base, changed_fields, merge, next_base
 
 schedules = st.lists(
     st.fixed_dictionaries({"slug": st.sampled_from("abc"), "cron": st.sampled_from("12"), "active": st.booleans()}),
@@ -52,7 +52,7 @@ def test_it_stays_theirs_however_often_the_project_changes(
     old: dict[str, Any], new: dict[str, Any], newer: dict[str, Any], current: dict[str, Any]
 ) -> None:
     once = merge(new, old, current)
-    twice = merge(newer, base(old, current, once), once)
+    twice = merge(newer, next_base(old, current, once), once)
     for field in set(changed_fields(old, current)) - {"schedules"}:
         assert twice[field] == current[field]
     for slug, schedule in by_slug(current).items():
@@ -64,8 +64,9 @@ def test_it_stays_theirs_however_often_the_project_changes(
 
 @given(deployments, deployments)
 def test_a_home_without_a_base_keeps_its_schedules_and_its_pause(new: dict[str, Any], current: dict[str, Any]) -> None:
-    merged = merge(new, None, current)
+    assumed = assumed_base(new, current)
+    merged = merge(new, assumed, current)
     assert by_slug(merged) == by_slug(new) | by_slug(current)
     assert merged["paused"] == (current["paused"] or new["paused"])
-    again = merge(new, base(None, current, merged), merged)
+    again = merge(new, next_base(assumed, current, merged), merged)
     assert by_slug(again) == by_slug(merged)
