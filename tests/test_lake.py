@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +50,26 @@ def test_the_same_file_twice_adds_nothing(small: Recipe, pictures: Pictures, tmp
     again = ingest.land(small, path.rename(tmp_path / "other-name"), "test")
     assert (first.new, first.accepted, again.new, again.accepted) == (True, 50, False, 50)
     assert rows(small, "landing") == 50
+
+
+def test_a_batch_of_which_every_record_was_refused_lands_again_when_its_cause_is_corrected(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
+    path, home = tmp_path / "a.parquet", ingest.lake(small.name)
+    columns = {"image": pictures[0][:20].reshape(20, -1).tolist(), "label": pictures[1][:20].astype(float)}
+    pq.write_table(pa.table(columns), path)
+    for _ in range(2):
+        assert ingest.land(small, path, "test").accepted == 0
+        entries = quarantine.entries(home)
+        assert sum(entry.rows for entry in entries) == 20, "refused again, and not listed twice"
+        assert all(entry.reason.endswith("write whole numbers, or names") for entry in entries)
+        assert not quarantine.ever_landed(home)
+    with pytest.raises(Refusal, match=r"is in quarantine .*decimal number.*ingest it again"):
+        snapshot.take(small)
+    corrected = replace(small, classes=("0.0", *(f"{i}.0" for i in range(1, 10))))
+    assert ingest.land(corrected, path, "test").accepted == 20
+    assert quarantine.entries(home) == []
+    assert (ingest.land(corrected, path, "test").new, rows(small, "landing")) == (False, 20)
 
 
 LAND = "import sys; from pathlib import Path; from ratchet import recipe; from ratchet.lake import ingest\n"

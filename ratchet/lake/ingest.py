@@ -73,12 +73,14 @@ def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
 
 
 def landed(recipe: Recipe, id: str) -> Batch | None:
-    """The batch as it landed before, or None."""
+    """The batch as it landed before, or None; one of which every record was refused may land again."""
     if not table.turn_of(lake(recipe.name) / "landing", f"land:{id}"):
         return None
     for commit in table.history(lake(recipe.name) / "landing"):
         if commit.get("ratchet") == f"land:{id}":
             accepted, quarantined = int(commit["accepted"]), int(commit["quarantined"])
+            if not accepted:
+                return None
             return Batch(id, recipe.name, commit["source"], accepted, quarantined, new=False)
     return Batch(id, recipe.name, "", 0, 0, new=False)
 
@@ -134,6 +136,8 @@ def _content_id(path: Path) -> str:
 
 
 def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed, who: str) -> Batch:
+    path, once = lake(recipe.name) / "landing", f"land:{id}"
+    turn = table.turn_of(path, once) + 1  # read first: of several at the same moment, one lands it
     if landed_before := landed(recipe, id):
         return landed_before
     home, source = lake(recipe.name), f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
@@ -146,10 +150,9 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
         in_benchmark = frozenset(benchmark(recipe)["input"].to_pylist())
         accepted, refused = _accept_or_refuse(rows, recipe, id, in_benchmark)
     # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
-    quarantine.keep_records(home, id, refused, who)
+    quarantine.keep_records(home, id, refused, who, turn)
     kept, others = str(accepted.num_rows), str(refused.num_rows)
-    path, once = home / "landing", f"land:{id}"
-    new = table.append(path, accepted, once, who=who, source=source, accepted=kept, quarantined=others)
+    new = table.append(path, accepted, once, turn=turn, who=who, source=source, accepted=kept, quarantined=others)
     return Batch(id, recipe.name, source, accepted.num_rows, refused.num_rows, new=new)
 
 
@@ -201,7 +204,7 @@ def _digest_or_reason(
         return "", row["reason"]
     if recipe.classes and row["label"] not in numbers:
         given = f" {str(row['label'])[:40]!r}" if recipe.show_inputs else ""
-        return "", f"the label{given} is not one of the {len(recipe.classes)} classes"
+        return "", f"the label{given} is not one of the {len(recipe.classes)} classes{_hint(row['label'], numbers)}"
     if recipe.groups and row["group"] not in (None, *recipe.groups):
         given = f" {str(row['group'])[:40]!r}" if recipe.show_inputs else ""
         return "", f"the group{given} is not one of {', '.join(recipe.groups)[:200]}"
@@ -212,6 +215,12 @@ def _digest_or_reason(
     if digest in in_benchmark:
         return "", f"the {recipe.contract.column} is in the benchmark set, which is never trained on"
     return digest, ""
+
+
+def _hint(label: Any, numbers: Mapping[str, int]) -> str:
+    """For a number that was read as a decimal, as a column with a gap is by many tools."""
+    whole = str(label).removesuffix(".0")
+    return ": it is a decimal number; write whole numbers, or names" if whole != str(label) and whole in numbers else ""
 
 
 def _cell(contract: Contract, data: bytes) -> bytes | str | float:

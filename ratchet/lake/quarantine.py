@@ -54,8 +54,11 @@ def keep_file(home: Path, batch: str, path: Path, reason: str, who: str, limit: 
         table.append(home / "quarantine", rows, once=f"file:{batch}", turn=turn, who=who)
 
 
-def keep_records(home: Path, batch: str, bad: pa.Table, who: str) -> None:
-    """Keeps the refused records of a batch: rows of `sources.ROWS` with reasons."""
+def keep_records(home: Path, batch: str, bad: pa.Table, who: str, turn: int = 1) -> None:
+    """Keeps the refused records of a batch: rows of `sources.ROWS` with reasons. A later turn replaces an earlier."""
+    once = f"records:{batch}"
+    if 1 < turn > table.turn_of(home / "quarantine", once):
+        table.delete(home / "quarantine", {"batch": batch, "kind": "record"}, who=who, why="it was ingested again")
     if bad.num_rows:
         now = datetime.now(UTC)
         rows = [
@@ -63,9 +66,7 @@ def keep_records(home: Path, batch: str, bad: pa.Table, who: str) -> None:
              "payload": r["payload"], "captured_at": r["captured_at"], "who": who, "at": now}
             for r in bad.to_pylist()
         ]  # fmt: skip
-        table.append(
-            home / "quarantine", pa.Table.from_pylist(rows, schema=QUARANTINE), once=f"records:{batch}", who=who
-        )
+        table.append(home / "quarantine", pa.Table.from_pylist(rows, schema=QUARANTINE), once, turn=turn, who=who)
 
 
 def pending(home: Path) -> list[str]:
@@ -173,5 +174,6 @@ def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) ->
 
 
 def ever_landed(home: Path) -> bool:
-    """Whether any batch ever landed, whether or not it was admitted."""
-    return any(str(c.get("ratchet", "")).startswith("land:") for c in table.history(home / "landing"))
+    """Whether any record ever landed, whether or not it was admitted."""
+    landed = (c for c in table.history(home / "landing") if str(c.get("ratchet", "")).startswith("land:"))
+    return any(int(commit["accepted"]) for commit in landed)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.errors import Refusal
-from ratchet.lake import table
+from ratchet.lake import quarantine, table
 from ratchet.lake.ingest import benchmark, fingerprint, lake
 from ratchet.lake.split import SIDES, Side, by_time, side
 from ratchet.lake.windows import windows
@@ -44,10 +44,19 @@ def take(recipe: Recipe) -> Snapshot:
     version = table.version(path)
     rows = table.read(path, ["record", "label", "batch"], version=version) if version >= 0 else None
     if rows is None or not rows.num_rows:
-        raise Refusal("no batch is admitted yet", recipe.name, f"Ingest one: `ratchet ingest {recipe.name} --next`")
+        raise _nothing_admitted(recipe)
     labels = Counter(recipe.classes[i] for i in rows["label"].to_pylist() if i is not None)
     digest, batches = fingerprint(rows["record"].to_pylist()), tuple(sorted(set(rows["batch"].to_pylist())))
     return Snapshot(recipe.name, version, digest, rows.num_rows, batches, dict(sorted(labels.items())))
+
+
+def _nothing_admitted(recipe: Recipe) -> Refusal:
+    refused = quarantine.entries(lake(recipe.name))
+    if not refused:
+        return Refusal("no batch is admitted yet", recipe.name, f"Ingest one: `ratchet ingest {recipe.name} --next`")
+    what = f"no batch is admitted, and batch {refused[0].batch} is in quarantine ({refused[0].reason[:200]})"
+    correct = "Correct the data or the recipe and ingest it again, with its PATH or --next"
+    return Refusal(what, recipe.name, f"See `ratchet quarantine list {recipe.name}`. {correct}")
 
 
 def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
