@@ -5,6 +5,7 @@ import time
 import click
 
 from commands._stack import stack
+from ratchet.scratch import sweep
 
 
 @click.command("gc")
@@ -26,5 +27,7 @@ def command(days: float, dry_run: bool) -> None:
         click.echo(f"{each.bytes / 1e6:8.1f} MB  {each.path}")
     if not dry_run:
         gc.remove(garbage)
+        if swept := sum(map(sweep, homes)):
+            click.echo(f"{swept} scratch folders of killed processes removed")
     verb = "would be freed" if dry_run else "freed"
     click.echo(f"{sum(each.bytes for each in garbage) / 1e6:.1f} MB {verb}")

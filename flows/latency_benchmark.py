@@ -1,7 +1,6 @@
 """The latency benchmark of a version's variants, on a host's own queue. Nothing is served or changed."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT, sha256
 from ratchet.fleet.host import Host
+from ratchet.scratch import scratch_folder
 from ratchet.session import VOCABULARY
 from ratchet.settings import settings
 from ratchet.types import Candidate, Variant
@@ -61,7 +61,7 @@ def latency_benchmark(recipe: str, version: str, files: dict[str, list[str]], me
 
 
 def _measure(registered: registry.Version, contract: Contract, file: str, digest: str, memory_mb: int) -> Measurement:
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / export.MODEL
         registry.download(registry.path_of(registered, file), path)
         if sha256(path) != digest:

@@ -1,12 +1,9 @@
 """The stages, one task each: a stage takes types and returns one, saves its result as an artifact, and may refuse."""
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -24,6 +21,7 @@ from ratchet.lake import quarantine
 from ratchet.lake import snapshot as snapshots
 from ratchet.recipe import Recipe, Training
 from ratchet.recipe import load as load_recipe
+from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 from ratchet.types import Candidate, EvaluationReport, Package, Snapshot, Split, SuiteResult, from_json, to_json
 from releases import api, history
@@ -34,13 +32,6 @@ WHO = "retrain-and-release"
 def stage(function: Any) -> Any:
     """A Prefect task whose result is neither cached nor persisted, and which is not retried."""
     return task(function, cache_policy=NO_CACHE, persist_result=False, retries=0)
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    # Not below the home: BentoML builds nothing below a hidden folder, and `.ratchet` is one.
-    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
-        yield Path(folder)
 
 
 @stage
@@ -159,7 +150,7 @@ def optimize(name: str, candidate: Candidate) -> Candidate:
 
     recipe, chosen = load_recipe(name), variants.chosen(candidate)
     if chosen is None:
-        with scratch() as folder:
+        with scratch_folder(outside_home=True) as folder:
             unmeasured = variants.make(recipe, candidate, folder)
         log.info("running the latency benchmark on a host")
         measured_on, timings = on_a_host(candidate, unmeasured, recipe.memory_mb)
@@ -188,7 +179,7 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
     champions = [*state.former, *([state.champion] if state.champion else [])]
     # The champion's own version in a new package is compared with those before it, as it was the first time.
     others = [package for package in champions if package.version != candidate.version]
-    with scratch() as folder:
+    with scratch_folder(outside_home=True) as folder:
         report = run_evaluation(recipe, candidate, others, folder)
         if not report.blessed and candidate.packaged != candidate.onnx:
             log.info("the smaller variant was rejected, so fp32 is evaluated: %s", report.why)
@@ -247,7 +238,7 @@ def _build(recipe: Recipe, candidate: Candidate, report: EvaluationReport, key: 
 
     identity = {"package": key, "model": recipe.name, "version": candidate.version}
     sources = {"run": candidate.run_id, "snapshot": candidate.snapshot.fingerprint, "commit": candidate.commit}
-    with scratch() as folder:
+    with scratch_folder(outside_home=True) as folder:
         exported = candidates.exported(recipe, candidate, folder)
         files = sorted(exported.path.parent.iterdir())
         inputs = golden.choose_inputs(recipe, snapshots.load(recipe, candidate.snapshot))

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,6 +24,7 @@ from ratchet.files import load, locked, save, sha256
 from ratchet.lake.ingest import lake
 from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Recipe, Training
+from ratchet.scratch import scratch_folder
 from ratchet.session import VOCABULARY
 from ratchet.settings import ROOT, settings
 from ratchet.types import Candidate, Snapshot, Variant, from_json, to_json
@@ -256,10 +256,10 @@ def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
     def on_epoch(number: int, metrics: Mapping[str, float]) -> None:
         report(_epoch(number, training, metrics))
 
-    with tempfile.TemporaryDirectory() as scratch:
-        inputs = training_inputs(recipe, training, candidate.snapshot, Path(scratch))
+    with scratch_folder() as folder:
+        inputs = training_inputs(recipe, training, candidate.snapshot, folder)
         sides = inputs.train, inputs.validation
-        return train.fit(recipe, training, *sides, Path(scratch), on_epoch, inputs.initial).weights
+        return train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial).weights
 
 
 def differs(candidate: Candidate) -> str:
@@ -271,8 +271,8 @@ def differs(candidate: Candidate) -> str:
 
 def read(version: registry.Version) -> Candidate:
     """The candidate that was kept with a version. Raises Refusal if there is none."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / ARTIFACT
+    with scratch_folder() as folder:
+        path = folder / ARTIFACT
         registry.download(registry.path_of(version, ARTIFACT), path)
         return replace(from_json(Candidate, load(path) or {}), variants=variants_of(version))
 

@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from ratchet.files import locked
 from ratchet.fleet.host import Host
 from ratchet.settings import Settings
 from releases import machine
@@ -15,6 +17,8 @@ from releases.state import State
 class Garbage:
     path: Path
     bytes: int
+    lock: Path | None = None
+    """What a process that uses it holds."""
 
 
 def needed(state: State) -> frozenset[str]:
@@ -28,11 +32,20 @@ def find(homes: Iterable[Settings], states: Mapping[str, State], before: float) 
     garbage = []
     for config in homes:
         home = config.home
-        candidates = (*_bentos(config, states), *(home / "training").glob("*"), *(home / "logs").glob("*.1"))
-        for path in candidates:
-            if not path.is_symlink() and path.stat().st_mtime < before:
-                garbage.append(Garbage(path, _size(path)))
+        trainings = {path: home / "training" / ".locks" / path.name for path in (home / "training").glob("[!.]*")}
+        bentos = {path: path.parent / ".lock" for path in _bentos(config, states)}
+        locks: dict[Path, Path | None] = {**bentos, **trainings, **dict.fromkeys((home / "logs").glob("*.1"))}
+        for path, lock in locks.items():
+            if not path.is_symlink() and path.stat().st_mtime < before and _is_free(lock):
+                garbage.append(Garbage(path, _size(path), lock))
     return garbage
+
+
+def _is_free(lock: Path | None) -> bool:
+    if lock is None:
+        return True
+    with locked(lock, wait=False) as free:
+        return free
 
 
 def _bentos(config: Settings, states: Mapping[str, State]) -> Iterator[Path]:
@@ -45,8 +58,11 @@ def _bentos(config: Settings, states: Mapping[str, State]) -> Iterator[Path]:
 
 
 def remove(garbage: Iterable[Garbage]) -> None:
+    """Removes it; what a process uses meanwhile is left."""
     for each in garbage:
-        shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink()
+        with locked(each.lock, wait=False) if each.lock else nullcontext(True) as free:
+            if free:
+                shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink()
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,6 @@
 """The chain from a batch to the process that answers; each link is checked by its digest now."""
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.lake import snapshot as snapshots
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Recipe
+from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 from ratchet.types import Candidate, Package, from_json
 from releases import api
@@ -38,8 +38,8 @@ def chain(recipe: Recipe, version: registry.Version) -> Iterator[Link]:
     yield _checked("snapshot", candidate.snapshot.fingerprint, lambda: _snapshot(recipe, candidate))
     holds = version.tags.get("ratchet.weights", "") == candidate.weights
     yield Link("weights", candidate.weights, holds, f"{candidate.family}, compared with the version's tag")
-    with tempfile.TemporaryDirectory() as scratch:
-        yield _checked("export", candidate.packaged, lambda: _export(recipe, version, Path(scratch)))
+    with scratch_folder() as folder:
+        yield _checked("export", candidate.packaged, lambda: _export(recipe, version, folder))
     if "ratchet.benchmark" in version.tags:
         yield _checked("benchmark", version.tags["ratchet.benchmark"], lambda: _benchmark(recipe, version))
     else:

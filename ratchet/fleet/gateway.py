@@ -8,10 +8,8 @@ that could die, and Envoy starts again from the same files. Its admin port shows
 """
 
 import itertools
-import json
 import logging
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -27,6 +25,7 @@ from ratchet.errors import Refusal
 from ratchet.files import replace_json
 from ratchet.fleet import listener, routes
 from ratchet.local_http import LOCAL
+from ratchet.scratch import scratch_folder
 from ratchet.settings import Settings
 from ratchet.types import HostPort, Split, from_json, to_json, version_of
 
@@ -145,12 +144,11 @@ class Gateway:
         table = {"route_config": {**_untyped(self._route_table(splits, addresses)), "validate_clusters": False}}
         clusters = [_untyped(cluster) for cluster in _clusters(splits, addresses)]
         static = {"clusters": clusters, "listeners": [_untyped(self._listener(splits, table))]}
-        scratch = self.settings.home / "tmp"
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".json", dir=scratch) as file:
-            file.write(json.dumps({"node": {"id": "ratchet", "cluster": "ratchet"}, "static_resources": static}))
-            file.flush()
-            command = (self.command()[0], "--mode", "validate", "-c", file.name, "--log-level", "critical")
+        bootstrap = {"node": {"id": "ratchet", "cluster": "ratchet"}, "static_resources": static}
+        with scratch_folder(self.settings) as folder:
+            replace_json(folder / "bootstrap.json", bootstrap)
+            options = ("--mode", "validate", "--log-level", "critical")
+            command = (self.command()[0], "-c", str(folder / "bootstrap.json"), *options)
             process = subprocess.run(command, capture_output=True, text=True)
         which = f"the gateway's routes to {', '.join(addresses)}"
         if process.returncode == 1:

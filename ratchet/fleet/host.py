@@ -26,6 +26,7 @@ from ratchet.fleet import processes
 from ratchet.fleet.package_cache import Fetch, PackageCache
 from ratchet.fleet.supervisor import Program, Supervisor
 from ratchet.local_http import LOCAL
+from ratchet.scratch import outside
 from ratchet.settings import TELEMETRY_OFF, Settings, url_of
 from ratchet.types import Endpoint, Package, from_json, to_json
 
@@ -84,6 +85,7 @@ class Host:
                 # One file for all processes: its reader knows how many there should be.
                 files.save(self._file(name), {"package": to_json(package), "ports": ports})
             for gpu, port in ports.items():
+                self._sockets(_program_name(name, gpu)).mkdir(exist_ok=True)
                 self.supervisor.ensure(self._program(name, gpu, folder, port, package.memory_mb))
         return tuple(ports.values())
 
@@ -135,7 +137,8 @@ class Host:
             if all(gone):
                 processes.end(p for p in self._marked() if processes.environment(p, _REVISION) == placement.name)
                 for program in programs:
-                    shutil.rmtree(self._scratch(program), ignore_errors=True)
+                    for scratch in (self._scratch(program), self._sockets(program)):
+                        shutil.rmtree(scratch, ignore_errors=True)
                 self._file(placement.name).unlink(missing_ok=True)
 
     def _marked(self) -> Iterable[psutil.Process]:
@@ -216,6 +219,9 @@ class Host:
     def _scratch(self, program: str) -> Path:
         return self.settings.home / "bentoml" / program
 
+    def _sockets(self, program: str) -> Path:
+        return outside(self.settings) / hashlib.sha256(program.encode()).hexdigest()[:12]
+
     def _file(self, name: str) -> Path:
         return self.settings.home / "revisions" / f"{name}.json"
 
@@ -254,6 +260,7 @@ class Host:
             "RATCHET_MEMORY_MB": str(memory_mb),
             "BENTOML_HOME": str(self._scratch(program)),  # BentoML adds up the metrics of all that share a home
             "BENTOML_CONFIG_OPTIONS": "",
+            "TMPDIR": str(self._sockets(program)),  # a killed bento leaves its sockets
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
         }

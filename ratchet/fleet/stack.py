@@ -21,6 +21,7 @@ from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.host import Host, is_bento, port_is_free
 from ratchet.fleet.supervisor import Program, Supervisor
 from ratchet.local_http import LOCAL
+from ratchet.scratch import sweep
 from ratchet.settings import TELEMETRY_OFF, Settings
 
 Health = Callable[[], bool]
@@ -28,6 +29,8 @@ SERVERS = ("prefect", "mlflow", "envoy", "controller", "agent")
 WORKERS = ("worker-cpu", "worker-gpu")
 HOST = ("agent", "worker-gpu")
 """The programs of another host."""
+_MAX_STARTS = 3
+"""Starts of a program that lives for a while and dies again, after which it is not waited for."""
 _MAX_TICK = 30.0
 """Seconds: a tick may wait for the gateway and for golden answers."""
 
@@ -167,6 +170,8 @@ class Stack:
         gateway = () if alive else ("envoy",)  # callers keep the old one until the next can start
         if ended := self.end_strays(excluded=gateway):
             report(f"ended {ended} processes that an earlier crash left over")
+        if swept := sweep(self.settings):
+            report(f"removed {swept} scratch folders that killed processes left over")
         if alive:
             return
         self._disown_orphans()
@@ -192,12 +197,15 @@ class Stack:
         Raises Refusal naming a process that does not stay alive, or that is not healthy in time.
         """
         missing = set(checks)
+        pids: dict[str, set[int]] = {name: set() for name in missing}
         until = time.monotonic() + self.settings.start_seconds
         while missing:
             report(missing)
             missing = {name for name in missing if not checks[name]()}
             for process in self.supervisor.list():
-                if process.name in missing and process.state == "failed":
+                if process.name in missing and process.pid:
+                    pids[process.name].add(process.pid)
+                if process.name in missing and (process.state == "failed" or len(pids[process.name]) > _MAX_STARTS):
                     what = f"the process does not stay alive{self._logged(process.name)}"
                     raise Refusal(what, process.name, f"See `ratchet logs {process.name}`")
             if missing and time.monotonic() > until:

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from ratchet.errors import Refusal
 from ratchet.files import locked, sha256, sha256_of_folder
 from ratchet.lake import fetch, quarantine, sources, table
 from ratchet.recipe import Feed, Recipe
+from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 from ratchet.types import Batch
 
@@ -98,8 +97,8 @@ def benchmark(recipe: Recipe) -> pa.Table:
     with locked(lake(recipe.name) / ".benchmark.lock"):
         if not path.exists():
             inputs, labels = fetch.fetch_feed(recipe, recipe.benchmark)
-            with _scratch() as scratch:
-                rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, recipe.benchmark)
+            with scratch_folder() as folder:
+                rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, recipe.benchmark)
                 accepted, refused = _accept_or_refuse(rows, recipe, "benchmark", frozenset())
             if refused.num_rows > rows.num_rows // 100:
                 what = f"{refused.num_rows} of {rows.num_rows} records of the benchmark are refused"
@@ -120,14 +119,6 @@ def _limits() -> sources.Limits:
     return sources.Limits(memory=settings().ingest_memory_mb << 20, disk=settings().ingest_disk_mb << 20)
 
 
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    home = settings().home / "tmp"
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home) as folder:
-        yield Path(folder)
-
-
 def _content_id(path: Path) -> str:
     """Of the bytes: the same file under another name is the same batch."""
     if path.is_dir():
@@ -141,9 +132,9 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
     if landed_before := landed(recipe, id):
         return landed_before
     home, source = lake(recipe.name), f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
-    with _scratch() as scratch:
+    with scratch_folder() as folder:
         try:
-            rows = sources.read(inputs, recipe.contract, _limits(), scratch, labels, feed)
+            rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, feed)
         except Refusal as refusal:
             quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
             raise _quarantined(id, refusal) from None

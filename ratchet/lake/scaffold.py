@@ -2,7 +2,6 @@
 
 import json
 import re
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from ratchet.files import replace
 from ratchet.images import ImageContract
 from ratchet.lake import sources
 from ratchet.lake.fetch import digest
+from ratchet.scratch import scratch_folder
 from ratchet.series import SeriesContract
 from ratchet.settings import settings
 from ratchet.texts import TextContract
@@ -97,10 +97,8 @@ def _imports(fields: Fields) -> str:
 
 def _read(source: Path, contract: Contract) -> pa.Table:
     limits = sources.Limits(settings().ingest_memory_mb << 20, settings().ingest_disk_mb << 20)
-    home = settings().home / "tmp"
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home) as scratch:
-        return sources.read(source, contract, limits, Path(scratch))
+    with scratch_folder() as folder:
+        return sources.read(source, contract, limits, folder)
 
 
 def _image(source: Path) -> tuple[pa.Table, Fields]:

@@ -1,0 +1,207 @@
+"""The buttons of MLflow's and Prefect's pages and clients: each ends in a stated way, and the loop can be turned again.
+
+docs/operations.md has the table.
+"""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT
+from tests.stack import BIN, NAME, Running, responds, running, until, with_champion
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = with_champion(tmp_path_factory.mktemp("stack") / "home", tmp_path_factory)
+    with running(home) as stack:
+        yield stack
+
+
+def mlflow(stack: Running, method: str, route: str, **sent: Any) -> dict[str, Any]:
+    """What MLflow's page sends when a person presses a button."""
+    answer = httpx.request(method, f"{stack.mlflow}/api/2.0/mlflow/{route}", json=sent, timeout=20)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def prefect(stack: Running, method: str, route: str, **sent: Any) -> Any:
+    """What Prefect's page sends when a person presses a button."""
+    until(lambda: responds(f"{stack.prefect}/api/health"))
+
+    def press() -> httpx.Response:
+        return httpx.request(method, f"{stack.prefect}/api/{route}", json=sent or None, timeout=20)
+
+    answer = press()
+    if answer.status_code == 503:  # its database is busy for a moment
+        time.sleep(5)
+        answer = press()
+    assert answer.status_code < 300, answer.text
+    return answer.json() if answer.content else None
+
+
+def deployment(stack: Running, name: str) -> Any:
+    return httpx.get(f"{stack.prefect}/api/deployments/name/{name}", timeout=20).json()
+
+
+@pytest.mark.parametrize("name", ["mlflow", "prefect"])
+def test_a_server_that_hangs_is_named_by_status_with_what_that_means(stack: Running, name: str) -> None:
+    master = stack.process(name)
+    family = [master, *master.children(recursive=True)]
+    for process in family:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        (line,) = [line for line in stack.ratchet("status").splitlines() if line.startswith(name)]
+        assert "running, but does not answer" in line
+        assert "what serves is not affected" in line
+        assert f"ratchet logs {name}" in line
+        assert stack.predict().status_code == 200
+    finally:
+        for process in family:
+            process.send_signal(signal.SIGCONT)
+    until(lambda: responds(stack.mlflow) and responds(stack.prefect), 30)
+
+
+def test_what_was_paused_or_deleted_in_prefect_is_named_where_a_run_would_wait(stack: Running) -> None:
+    prefect(stack, "PATCH", "work_pools/cpu", is_paused=True)
+    assert "prefect work-pool resume cpu" in stack.ratchet("loop", NAME, ok=False)
+    assert "the work pool `cpu` is paused" in stack.ratchet("status")
+    prefect(stack, "PATCH", "work_pools/cpu", is_paused=False)
+    prefect(stack, "PATCH", "work_pools/cpu/queues/default", is_paused=True)
+    assert "prefect work-queue resume default -p cpu" in stack.ratchet("loop", NAME, ok=False)
+    prefect(stack, "PATCH", "work_pools/cpu/queues/default", is_paused=False)
+    prefect(stack, "DELETE", f"deployments/{deployment(stack, f'retrain-and-release/{NAME}')['id']}")
+    assert "run `ratchet up`" in stack.ratchet("loop", NAME, ok=False)
+    prefect(stack, "DELETE", "work_pools/gpu")
+    assert "the work pool `gpu` is gone" in stack.ratchet("status")
+
+
+def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Running, tmp_path: Path) -> None:
+    """Here for a new recipe file, after the deployment and the pool of the test before were deleted."""
+    spam = deployment(stack, "retrain-and-release/spam")
+    nightly = f"deployments/{spam['id']}/schedules/{spam['schedules'][0]['id']}"
+    changed = {"cron": "0 5 * * 1", "timezone": "Europe/Berlin"}
+    prefect(stack, "PATCH", nightly, active=True, schedule=changed)
+    own = [{"active": False, "schedule": {"cron": "30 1 * * *", "timezone": "UTC"}}]
+    httpx.post(f"{stack.prefect}/api/deployments/{spam['id']}/schedules", json=own, timeout=20).raise_for_status()
+    prefect(stack, "POST", f"deployments/{deployment(stack, 'rollback/spam')['id']}/pause_deployment")
+    recipe = (ROOT / "recipes" / "fashion_mnist.py").read_text().replace('"fashion-mnist"', '"another"', 1)
+    (tmp_path / "another.py").write_text(recipe)
+    stack.env["RATCHET_RECIPES"] += f":{tmp_path}"
+    output = stack.ratchet("up")
+    assert "retrain-and-release/another is deployed\n" in output
+    assert f"retrain-and-release/{NAME} is deployed\n" in output
+    assert "warm/gpu is deployed again\n" in output, "its pool had been deleted"
+    assert "retrain-and-release/spam" not in output
+    now = deployment(stack, "retrain-and-release/spam")["schedules"]
+    when = {s["slug"]: (s["active"], s["schedule"]["cron"], s["schedule"]["timezone"]) for s in now}
+    assert when == {"nightly": (True, "0 5 * * 1", "Europe/Berlin"), None: (False, "30 1 * * *", "UTC")}
+    assert deployment(stack, "rollback/spam")["paused"]
+    prefect(stack, "PATCH", nightly, active=False)
+
+
+def test_a_cancelled_run_withdraws_its_release_and_the_champion_keeps_everything(stack: Running) -> None:
+    assert "landed" in stack.ratchet("ingest", NAME, "--next")
+    command = [BIN / "ratchet", "loop", NAME]
+    loop = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=stack.env)
+    until(lambda: stack.state().phase == "trial" or loop.poll() is not None, 240, every=0.5)
+    run = stack.ledger.statuses("run")[NAME].body["run"]
+    cancelling = {"type": "CANCELLING"}
+    httpx.post(f"{stack.prefect}/api/flow_runs/{run}/set_state", json={"state": cancelling, "force": True}, timeout=20)
+    output, _ = loop.communicate(timeout=60)
+    assert loop.returncode == 1
+    assert "the run cancelled" in output
+    assert "Its release was withdrawn. The champion still serves" in output
+    until(lambda: stack.state().phase == "idle")
+    assert (stack.champion(), stack.predict().headers["x-model-version"]) == ("1", "1")
+    state = f"{stack.prefect}/api/flow_runs/{run}"
+    until(lambda: "withdrawn" in (httpx.get(state, timeout=20).json()["state"]["message"] or ""), 30)
+
+
+def test_with_the_champions_files_and_the_registered_model_deleted_the_loop_goes_on_and_no_number_comes_twice(
+    stack: Running,
+) -> None:
+    """The champion is compared by its package, which this machine has."""
+    version = mlflow(stack, "GET", f"model-versions/get?name={NAME}&version=1")["model_version"]
+    mlflow(stack, "POST", "runs/delete", run_id=version["run_id"])
+    mlflow(stack, "DELETE", f"logged-models/{version['source'].removeprefix('models:/')}")
+    store, folder = f"sqlite:///{stack.home}/mlflow/mlflow.db", str(stack.home / "mlflow" / "artifacts")
+    gc = [BIN / "mlflow", "gc", "--backend-store-uri", store, "--artifacts-destination", folder]
+    env = {**stack.env, "MLFLOW_TRACKING_URI": stack.mlflow}
+    subprocess.run(gc, env=env, check=True, capture_output=True)
+    assert "MLflow no longer has the package of version 1" in stack.ratchet("status")
+    assert "MLflow no longer has this file" in stack.ratchet("lineage", NAME, ok=False)
+    mlflow(stack, "DELETE", "registered-models/delete", name=NAME)
+    assert "is gone from MLflow" in stack.ratchet("status")
+    newest = max(
+        int(entry.body["package"]["version"]) for entry in stack.ledger.read(NAME) if entry.kind == "requested"
+    )
+    output = stack.ratchet("loop", NAME, "--epochs", "2", "--batch-size", "64")
+    assert f"version {newest + 1} is champion: every check passed" in output
+    assert "no worse than the champion: passed" in output
+    until(lambda: stack.alias("champion") == str(newest + 1))
+    assert "version 1 serves after" in stack.ratchet("rollback", NAME)
+
+
+def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(stack: Running) -> None:
+    found = httpx.get(f"{stack.mlflow}/api/2.0/mlflow/experiments/get-by-name?experiment_name={NAME}", timeout=20)
+    id = found.json()["experiment"]["experiment_id"]
+    mlflow(stack, "POST", "experiments/delete", experiment_id=id)
+    output = stack.ratchet("loop", NAME, "--epochs", "1", ok=False)
+    assert f"mlflow experiments restore -x {id}" in output
+    mlflow(stack, "POST", "experiments/restore", experiment_id=id)
+
+
+def test_an_artifact_that_mlflow_cannot_store_is_told_with_the_servers_reason(stack: Running) -> None:
+    (stack.home / "mlflow" / "artifacts" / "77").write_text("a file where MLflow needs a folder")
+    code = (
+        "from models import registry\nfrom ratchet.errors import Refusal\n"
+        "try:\n    registry.upload('77/models/m/artifacts/a', 'x')\nexcept Refusal as refusal:\n    print(refusal)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=stack.env, cwd=ROOT)
+    assert "MLflow answered 500 (" in done.stdout
+    assert "Error: [Errno" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_proxy_of_another_kind_in_the_shell_stops_no_command(stack: Running) -> None:
+    env = {**stack.env, "ALL_PROXY": "socks5://user:secret@127.0.0.1:9"}
+    for arguments in (["status"], ["loop", NAME]):
+        done = subprocess.run([BIN / "ratchet", *arguments], capture_output=True, text=True, env=env)
+        assert done.returncode == 0, done.stderr
+        assert "ALL_PROXY names no HTTP proxy, so it is not used" in done.stderr
+        assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_start_that_fails_says_what_the_log_says_and_ends_what_it_started(stack: Running) -> None:
+    """MLflow's database is of a newer version; it is the last test here, since it ends the stack."""
+    assert "nothing is running" in stack.ratchet("down")
+    (stack.home / "ledger.db").rename(stack.home / "ledger.kept")  # without a champion nothing serves
+    database = sqlite3.connect(stack.home / "mlflow" / "mlflow.db")
+    ((known,),) = database.execute("SELECT version_num FROM alembic_version").fetchall()
+    try:
+        database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        database.commit()
+        started = time.monotonic()
+        output = stack.ratchet("up", ok=False)
+        assert "Detected out-of-date database schema (found version ffffffffffff" in output
+        assert "the start failed, so what it started is stopped again" in output
+        assert stack.marked() == []
+        assert time.monotonic() - started < 170, "and not by the time limit of 180 s"
+    finally:
+        database.execute("UPDATE alembic_version SET version_num = ?", (known,))
+        database.commit()
+        database.close()
+        (stack.home / "ledger.kept").rename(stack.home / "ledger.db")
