@@ -90,7 +90,7 @@ def _run(recipe: str, parameters: dict[str, Any]) -> None:
         raise Refusal("no worker of the pool `cpu` is online, so the run would not start", recipe, "Run `ratchet up`")
     runs.mark_dead_runs(lambda line: click.echo(line, err=True))  # a dead run would keep this one waiting
     id = runs.start(f"retrain-and-release/{recipe}", parameters)
-    url = f"{settings().prefect_url}/runs/flow-run/{id}"
+    url = runs.url(id)
     click.echo(f"flow run {url}", err=True)
     try:
         ended = runs.follow(id, click.echo)

@@ -19,9 +19,9 @@ def withdraw_release(flow: Any, flow_run: Any, state: Any) -> None:
     """
     id = str(flow_run.id)
     if api.withdraw(flow_run.parameters["recipe"], id):
-        threading.Timer(_SECONDS, _tell, (flow_run, api.withdrawal(flow_run.parameters["recipe"], id))).start()
+        threading.Timer(_SECONDS, _set_message, (flow_run, api.withdrawal(flow_run.parameters["recipe"], id))).start()
 
 
-def _tell(flow_run: Any, message: str) -> None:
+def _set_message(flow_run: Any, message: str) -> None:
     with client() as prefect:
         prefect.set_flow_run_state(flow_run.id, Cancelled(message=message), force=True)

@@ -54,6 +54,11 @@ def client() -> Iterator[Any]:
         raise Refusal(what, settings().prefect_url, "See `ratchet logs prefect`") from error
 
 
+def url(id: str) -> str:
+    """Where Prefect's UI shows a flow run."""
+    return f"{settings().prefect_url}/runs/flow-run/{id}"
+
+
 def start(deployment: str, parameters: dict[str, object], queue: str | None = None) -> str:
     """Starts `flow/deployment`, on a host's own queue if one is named; returns the id of the flow run.
 

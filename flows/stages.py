@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows import model_cards
+from flows import model_cards, runs
 from flows.latency_benchmark import on_a_host
 from flows.log import log
 from ratchet.errors import Refusal
@@ -112,7 +112,9 @@ def train(
         training = replace(training, initial_weights=_initial_weights(recipe, training, snapshot, log.info))
     if trials:
         training = search(recipe, training, snapshot, trials, log.info)
-    candidate, new = candidates.make(recipe, training, snapshot, log.info, api.newest_version(name))
+    candidate, new = candidates.make(
+        recipe, training, snapshot, log.info, api.newest_version(name), runs.url(str(flow_run.id))
+    )
     how = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
     metric = recipe.answers.metric
     value = candidate.metrics[f"test_{metric}"]
@@ -277,8 +279,6 @@ def release(package: Package, strategy: str | None = None) -> None:
 
 def _start_warm_runs(package: Package, hosts: tuple[str, ...]) -> None:
     """A run of `warm` on each host's own queue. They only report, so their faults are logged and change nothing."""
-    from flows import runs
-
     for host in hosts:
         try:
             runs.start("warm/gpu", {"package": to_json(package)}, queue=host)

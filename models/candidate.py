@@ -36,6 +36,8 @@ VARIANTS, VARIANT = "variants.json", "ratchet.variant"
 """An artifact with all variants, and a tag with the one that is packaged."""
 COLD_KEY = "ratchet.cold_key"
 """A tag: the key of the candidate of the same inputs with a cold start."""
+FLOW_RUN = "ratchet.flow_run"
+"""A tag: the URL of the flow run that trained it."""
 _LOCKED = ("keras", "tensorflow", "numpy", "mlflow", "h5py")
 Report = Callable[[str], None]
 
@@ -51,6 +53,11 @@ class _Job:
     folder: Path
     tags: Mapping[str, str]
     after: int
+
+    @property
+    def name(self) -> str:
+        """For people, in MLflow's list of runs."""
+        return f"{self.training.family}-{self.snapshot.fingerprint[:8]}-{self.key[:4]}"
 
     @property
     def parameters(self) -> dict[str, float | int | str]:
@@ -70,12 +77,13 @@ def folder(recipe: Recipe, training: Training, snapshot: Snapshot) -> Path:
 
 
 def make(
-    recipe: Recipe, training: Training, snapshot: Snapshot, report: Report, after: int = 0
+    recipe: Recipe, training: Training, snapshot: Snapshot, report: Report, after: int = 0, flow_run: str = ""
 ) -> tuple[Candidate, bool]:
     """The candidate of these inputs, and whether it was trained now or was in the registry already.
 
     Its version's number is above `after`, even if a person deleted or renamed the registered model: no number ever
-    means two versions. If it is killed at any point and called again, it resumes after the last finished epoch.
+    means two versions. `flow_run` is the URL of the run that trains it. If it is killed at any point and called again,
+    it resumes after the last finished epoch.
     """
     key_ = key(recipe, training, snapshot)
     source = _source(recipe, training)
@@ -92,6 +100,7 @@ def make(
         "lock.sha256": lock.digest(),
         "recipe.version": str(recipe.version),
         "ratchet.source": source,
+        **({FLOW_RUN: flow_run} if flow_run else {}),
         COLD_KEY: key(recipe, replace(training, initial_weights=""), snapshot),
     }
     with _exclusive(scratch, report):
@@ -130,7 +139,7 @@ def _exclusive(scratch: Path, report: Report) -> Iterator[None]:
 def _make(job: _Job, report: Report) -> Candidate:
     recipe, training = job.recipe, job.training
     inputs = training_inputs(recipe, training, job.snapshot, job.folder)
-    with registry.open_run(recipe.name, job.key, job.parameters, job.tags) as run:
+    with registry.open_run(recipe.name, job.key, job.name, job.parameters, job.tags) as run:
         size = f"{training.epochs} epochs in batches of {training.batch_size}"
         warm = f", starting from the weights {training.initial_weights[:16]}" if inputs.initial else ""
         report(f"training {training.family} on {len(inputs.sides['train'])} records, {size}{warm}")
@@ -215,8 +224,9 @@ def _register(
     inputs = test.inputs[:8] if recipe.show_inputs else recipe.contract.example()
     features = recipe.contract.features(inputs, exported.vocabulary)
     requirements = lock.pinned("train", _LOCKED)
+    description = _description(job, metrics)
     version, model_id = run.register(
-        fitted.model, files, features, exported.predict(inputs), requirements, tags, job.after
+        fitted.model, files, features, exported.predict(inputs), requirements, tags, description, job.after
     )
     candidate = replace(candidate, version=version, model_id=model_id)
     # The key comes last: a version that is found by its key is complete.
@@ -224,6 +234,19 @@ def _register(
     registry.upload(registry.path_of(candidate, ARTIFACT), folder / ARTIFACT)
     registry.set_tag(recipe.name, version, KEY, job.key)
     return candidate
+
+
+def _description(job: _Job, metrics: Mapping[str, float]) -> str:
+    """What MLflow's page of a version shows first."""
+    metric = job.recipe.answers.metric
+    run = job.tags.get(FLOW_RUN, "")
+    by = f"by [this run in Prefect]({run})" if run else "outside of a flow run"
+    return (
+        f"{job.recipe.purpose}\n\n{job.training.family}, trained on snapshot `{job.snapshot.fingerprint[:12]}` "
+        f"({job.snapshot.records:,} records) {by}; {metric.replace('_', ' ')} on the test side "
+        f"{metrics[f'test_{metric}']:.4f}.\n\nThe tags `ratchet.evaluation` and `ratchet.release` say what became of "
+        "it; the model's artifact `model_card.html` shows everything."
+    )
 
 
 def machine() -> str:

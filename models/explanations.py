@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from models import registry
+from models.evaluation.leakage import suspects
 from models.export import Exported
 from ratchet.attribution import Attribution, attribute
 from ratchet.files import FORMAT
@@ -26,7 +27,7 @@ class Explanation:
     """One prediction, and its attribution to the regions of its input."""
 
     kind: str
-    """`right`, `wrong`, `typical` or `worst`; or `example` and `synthetic` if no raw input may be shown."""
+    """`right`, `wrong`, `suspect label`, `typical` or `worst`; or `example` and `synthetic` without raw inputs."""
     input: str
     """A PNG as a data URI, a text, or JSON of a window, its forecast and the actual values."""
     prediction: str
@@ -61,6 +62,7 @@ def explain(
         chosen = {
             "right": _most_confident(np.flatnonzero(right), confidence, benchmark.targets),
             "wrong": _most_confident(np.flatnonzero(~right), confidence, benchmark.targets),
+            "suspect label": suspects(benchmark.targets, outputs)[:COUNT].tolist(),
         }
     else:
         order = np.argsort(recipe.answers.losses(benchmark.targets, outputs), kind="stable")

@@ -270,6 +270,7 @@ class Run:
         outputs: Any,
         requirements: list[str],
         tags: dict[str, str],
+        description: str,
         after: int,
     ) -> tuple[str, str]:
         """Logs the Keras model and the files of its export, then registers a version: (version, model id).
@@ -293,6 +294,7 @@ class Run:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         origin = {"source": f"models:/{logged.model_id}", "run_id": self.id, "model_id": logged.model_id}
+        origin |= {"description": description}
         registered = client.create_model_version(self.recipe, tags=tags, **origin)
         while int(registered.version) <= after:
             client.delete_model_version(self.recipe, str(registered.version))  # its number is not given again
@@ -301,7 +303,7 @@ class Run:
 
 
 @contextmanager
-def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+def open_run(recipe: str, key: str, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
     """A run of the recipe's experiment; a run that a killed process left open under `key` is continued.
 
     Raises Refusal if MLflow does not answer.
@@ -323,8 +325,8 @@ def open_run(recipe: str, key: str, parameters: Mapping[str, Any], tags: Mapping
             client.set_experiment_tag(experiment, name, value)
         unfinished = f"tags.`ratchet.key` = '{key}' and attributes.status = 'RUNNING'"
         runs = client.search_runs([experiment], unfinished, max_results=1)
-        with mlflow.start_run(run_id=runs[0].info.run_id if runs else None, log_system_metrics=True) as run:
-            mlflow.log_params(dict(parameters))
+        with mlflow.start_run(run_id=runs[0].info.run_id if runs else None, run_name=name) as run:
+            mlflow.log_params({name: value for name, value in parameters.items() if value != ""})
             mlflow.set_tags({"ratchet.key": key, **tags})
             yield Run(recipe, run.info.run_id, experiment)
     except MlflowException as error:

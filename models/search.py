@@ -75,7 +75,7 @@ def search(recipe: Recipe, training: Training, snapshot: Snapshot, trials: int, 
     this = _Search(recipe, training, snapshot, space, study, report)
     if this.finished < trials:
         inputs = training_inputs(recipe, training, snapshot, folder / "searches" / key[:16])
-        with registry.open_run(recipe.name, key, {}, {"ratchet.search": ", ".join(space)}) as run:
+        with registry.open_run(recipe.name, key, f"search-{key[:8]}", {}, {"ratchet.search": ", ".join(space)}) as run:
             while (number := this.finished) < trials:
                 # A new seed for every trial, since a sampler restarts with its seed in every call.
                 study.sampler = optuna.samplers.TPESampler(seed=training.seed + len(study.trials))

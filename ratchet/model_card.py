@@ -46,6 +46,8 @@ def to_data(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] =
         "evaluation": to_json(sources.report),
         "explanations": [dict(explanation) for explanation in explanations],
         "mlflow_url": sources.mlflow_url,
+        "prefect_url": sources.prefect_url,
+        "metric": sources.report.metric,
     }
 
 
@@ -92,7 +94,9 @@ def to_markdown(card: Card, release: Card | None = None) -> str:
     ]
     release_table = ["| when | event | who | traffic | why |", "| --- | --- | --- | --- | --- |", *events]
     metrics = {name: value for name, value in training["metrics"].items() if name.startswith("test_")}
-    tested = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in metrics.items())
+    tested = ", ".join(
+        f"{name[5:].replace('_', ' ')} {_number(value)} on the test side" for name, value in metrics.items()
+    )
     lines = [
         f"# {model['recipe']}, version {model['version']}: {'blessed' if evaluation['blessed'] else 'rejected'}{state}",
         "",
@@ -158,7 +162,7 @@ def _charts(card: Card, history: Card) -> dict[str, Any]:
         "confusion": charts.matrix(training["confusion"], classes) if training["confusion"] else "",
         "reliability": charts.reliability(evaluation["reliability"]) if evaluation["reliability"] else "",
         "labels": charts.bars(labels) if labels else "",
-        "shares": charts.shares(moments, moments[-1][0] + 1 if moments else 0.0),
+        "shares": charts.shares(moments, moments[-1][0] + 1) if len({str(w) for _, w in moments if w}) > 1 else "",
         "revisions": list(dict.fromkeys(revision for _, weights in moments for revision in weights)),
         "intervals": {
             c["name"]: charts.interval(c["value"], c["low"], c["high"], c["threshold"])

@@ -269,3 +269,5 @@ class CardSources:
     """Candidates with the same data and parameters that started from other weights."""
     mlflow_url: str = ""
     """Where MLflow's UI shows the version with all its artifacts."""
+    prefect_url: str = ""
+    """Where Prefect's UI shows the run that evaluated it."""

@@ -157,8 +157,8 @@ def test_with_the_champions_files_and_the_registered_model_deleted_the_loop_goes
 
 
 def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(stack: Running) -> None:
-    found = httpx.get(f"{stack.mlflow}/api/2.0/mlflow/experiments/get-by-name?experiment_name={NAME}", timeout=20)
-    id = found.json()["experiment"]["experiment_id"]
+    known = httpx.get(f"{stack.mlflow}/api/2.0/mlflow/experiments/get-by-name?experiment_name={NAME}", timeout=20)
+    id = known.json()["experiment"]["experiment_id"]
     mlflow(stack, "POST", "experiments/delete", experiment_id=id)
     output = stack.ratchet("loop", NAME, "--epochs", "1", ok=False)
     assert f"mlflow experiments restore -x {id}" in output

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.errors import Refusal
-from ratchet.lake import ingest, quarantine, snapshot, split, table
+from ratchet.lake import ingest, quarantine, records, snapshot, split, table
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.types import Snapshot
@@ -70,6 +70,22 @@ def test_a_batch_of_which_every_record_was_refused_lands_again_when_its_cause_is
     assert ingest.land(corrected, path, "test").accepted == 20
     assert quarantine.entries(home) == []
     assert (ingest.land(corrected, path, "test").new, rows(small, "landing")) == (False, 20)
+
+
+def test_a_record_is_shown_by_the_beginning_of_its_digest(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
+    admitted(small, npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50]))
+    kept = table.read(ingest.lake(small.name) / "records")
+    assert kept is not None
+    row = kept.to_pylist()[7]
+    record = records.find(small, row["record"][:16])
+    assert (record.record, record.label, record.batch) == (row["record"], small.classes[row["label"]], row["batch"])
+    assert record.side in ("train", "validation", "test")
+    assert record.rendered.startswith("data:image/png;base64,")
+    evaluated = ingest.benchmark(small)["record"][3].as_py()
+    assert records.find(small, evaluated).side == "benchmark"
+    for wrong in ("12", "zzzz", "f" * 64, "../../x"):
+        with pytest.raises(Refusal):
+            records.find(small, wrong)
 
 
 LAND = "import sys; from pathlib import Path; from ratchet import recipe; from ratchet.lake import ingest\n"

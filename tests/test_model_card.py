@@ -55,7 +55,7 @@ def sources(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> Car
                           {"test_accuracy": 0.91}, 21.4, "c" * 40, "d" * 64, history, confusion)  # fmt: skip
     compared = "passed" if blessed else "failed"
     checks = (
-        Check(name, 0.89, 0.88, "passed", "0.8900, at least 0.88"),
+        Check(name, 0.89, 0.88, "passed", "0.8900, at least 0.88", role="metric"),
         Check("no worse than the champion", 0.002, 0.01, compared, "+.002", -0.004, 0.008),
         Check("fairness", None, None, "skipped", "the recipe names no groups"),
     )
@@ -137,6 +137,8 @@ def test_the_page_needs_no_network_and_shows_everything(small: Recipe, blessed: 
     assert ("blessed" if blessed else "rejected") in page.text
     for word in (
         small.purpose,
+        "accuracy on the benchmark, which decides",
+        "accuracy on the test side of its data",
         "f" * 64,
         "a" * 64,
         "b" * 64,
@@ -152,6 +154,15 @@ def test_the_page_needs_no_network_and_shows_everything(small: Recipe, blessed: 
         assert word in page.text
     assert ("rolled back" in page.text) == released
     assert ("1" * 64 in page.text) == released, "the bento's digest"
+
+
+def test_a_first_release_says_that_there_was_nothing_to_share_and_draws_no_empty_box(small: Recipe) -> None:
+    first = history.release(entries(), "6")
+    events = [event for event in first["events"] if len(event["split"]["weights"]) < 2]
+    page = Page(model_card.to_html(model_card.to_data(small, sources(small)), {**first, "events": events}))
+    assert "there was nothing to share it with" in page.text
+    both = Page(model_card.to_html(model_card.to_data(small, sources(small)), history.release(entries(), "7")))
+    assert "there was nothing to share it with" not in both.text
 
 
 def test_a_name_is_shown_and_never_run(small: Recipe) -> None:

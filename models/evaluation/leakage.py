@@ -105,6 +105,6 @@ def label_errors(labels: np.ndarray, probabilities: np.ndarray, records: Sequenc
     value = len(suspect) / len(labels)
     outcome: Outcome = "passed" if value <= maximum else "failed"
     first = ", ".join(str(records[i])[:12] for i in suspect[:5])
-    which = f"; the first records are {first}" if first else ""
+    which = f"; the first records are {first} (`ratchet show RECIPE RECORD`)" if first else ""
     detail = f"{value:.2%} of {len(labels)} labels are suspect, limit {maximum:.0%}{which}"
     return Check(name, value, maximum, outcome, detail, *interval(value, len(labels)))
