@@ -6,6 +6,7 @@ What runs often (status, the controller, a release on a host) uses REST alone an
 import io
 import json
 import re
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -204,7 +205,10 @@ class _ServerLog:
         self._size = self._supervisor.log_size("mlflow")
 
     def error(self) -> str:
-        return self._supervisor.last_error("mlflow", self._size)
+        until = time.monotonic() + 2  # the server answers before it writes its log
+        while not (error := self._supervisor.last_error("mlflow", self._size)) and time.monotonic() < until:
+            time.sleep(0.2)
+        return error
 
 
 def upload(path: str, content: Path | str) -> None:

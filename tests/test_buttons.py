@@ -188,7 +188,10 @@ def test_a_proxy_of_another_kind_in_the_shell_stops_no_command(stack: Running) -
 def test_a_start_that_fails_says_what_the_log_says_and_ends_what_it_started(stack: Running) -> None:
     """MLflow's database is of a newer version; it is the last test here, since it ends the stack."""
     assert "nothing is running" in stack.ratchet("down")
-    (stack.home / "ledger.db").rename(stack.home / "ledger.kept")  # without a champion nothing serves
+    kept = stack.home / "kept"  # without a ledger there is no champion to serve
+    kept.mkdir()
+    for path in stack.home.glob("ledger.db*"):
+        path.rename(kept / path.name)
     database = sqlite3.connect(stack.home / "mlflow" / "mlflow.db")
     ((known,),) = database.execute("SELECT version_num FROM alembic_version").fetchall()
     try:
@@ -204,4 +207,5 @@ def test_a_start_that_fails_says_what_the_log_says_and_ends_what_it_started(stac
         database.execute("UPDATE alembic_version SET version_num = ?", (known,))
         database.commit()
         database.close()
-        (stack.home / "ledger.kept").rename(stack.home / "ledger.db")
+        for path in kept.iterdir():
+            path.rename(stack.home / path.name)

@@ -17,9 +17,10 @@ import httpx
 import pytest
 
 from ratchet.fleet.gateway import Gateway
-from ratchet.recipe import ReleasePlan
+from ratchet.recipe import ReleasePlan, Step
 from ratchet.settings import Settings
 from ratchet.types import Endpoint, Package, Split, to_json
+from releases import history
 from releases.api import StateCache
 from releases.ledger import Ledger
 from releases.state import Failed, Requested, State
@@ -159,7 +160,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             thread.join()
 
 
-ACTIONS = [("apply", n) for n in (1, 2, 3)] + [("append", n) for n in (1, 2, 3)]
+ACTIONS = [("apply", n) for n in (1, 2, 3)] + [("append", n) for n in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -217,3 +218,25 @@ def test_a_first_release_that_fails_leaves_nothing_on_the_gateway_whoever_is_kil
     assert first.state.champion is None
     assert first.recipe not in scene.gateway.get_routes().splits
     assert scene.settled(), "the other recipe is as it was"
+
+
+def test_a_plan_that_the_gateway_refuses_ends_its_own_release_at_once_and_no_others(scene: Scene) -> None:
+    """A recipe cannot ask for 101 %, but a ledger of before may hold it."""
+    champion, new = scene.other()
+    scene.release(new, ReleasePlan(steps=(Step(101),)))
+    attempt = scene.state.attempt
+    scene.live_to_the_end()
+    assert (scene.state.champion, scene.state.attempt) == (champion, attempt)
+    (failed,) = [entry.body for entry in scene.ledger.read("r") if entry.kind == "failed"
+                 and entry.body["attempt"] == attempt]  # fmt: skip
+    assert failed["why"].startswith("the gateway refuses them (")
+    confirmed = [share.split.weights for share in history.shares(scene.ledger.read("r"))]
+    assert all(0 < weight <= 100 for weights in confirmed for weight in weights.values()), "the history has no 101 %"
+    other = dataclasses.replace(scene, recipe="first-before")
+    other.release("1", ReleasePlan().with_strategy("all_at_once"))
+    process = scene.run("releases.controller")
+    try:
+        until(lambda: "first-before" in scene.gateway.get_routes().splits, 30)
+    finally:
+        process.kill()
+        process.wait()

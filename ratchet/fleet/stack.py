@@ -29,7 +29,7 @@ SERVERS = ("prefect", "mlflow", "envoy", "controller", "agent")
 WORKERS = ("worker-cpu", "worker-gpu")
 HOST = ("agent", "worker-gpu")
 """The programs of another host."""
-_MAX_STARTS = 3
+_MAX_STARTS = 2
 """Starts of a program that lives for a while and dies again, after which it is not waited for."""
 _MAX_TICK = 30.0
 """Seconds: a tick may wait for the gateway and for golden answers."""
