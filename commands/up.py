@@ -38,7 +38,7 @@ def command() -> None:
     places = {
         "Prefect": settings().prefect_url,
         # Without the query MLflow's UI opens in its GenAI mode.
-        "MLflow": f"{settings().mlflow_url}/#/experiments?workflowType=machine_learning",
+        "MLflow": f"{settings().mlflow_page}/#/experiments?workflowType=machine_learning",
         "Gateway": settings().gateway_url,
         "Home": str(settings().home),
     }

@@ -42,13 +42,18 @@ def _run_of(run: Any) -> Run:
 
 @contextmanager
 def client() -> Iterator[Any]:
-    """Prefect's client. Raises Refusal if its server does not answer."""
+    """Prefect's client. Raises Refusal if its server does not answer, or no longer has what it is asked for."""
     import httpx
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
 
     try:
         with get_client(sync_client=True) as prefect:
             yield prefect
+    except ObjectNotFound as error:
+        what = "the flow run, or what it needs, was deleted in Prefect"
+        next = "Run the loop again; `ratchet up` deploys what is missing"
+        raise Refusal(what, settings().prefect_url, next) from error
     except httpx.HTTPError as error:
         what = f"Prefect does not answer ({type(error).__name__})"
         raise Refusal(what, settings().prefect_url, "See `ratchet logs prefect`") from error

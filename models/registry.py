@@ -113,7 +113,7 @@ def path_of(registered: Registered, name: str) -> str:
 def ui_url(registered: Registered) -> str:
     """Where MLflow's UI shows a version's model and all its artifacts."""
     route = f"#/experiments/{registered.experiment}/models/{registered.model_id}/artifacts"
-    base = httpx.URL(settings().mlflow_url).copy_with(userinfo=b"")  # the URL may hold a password
+    base = httpx.URL(settings().mlflow_page).copy_with(userinfo=b"")  # the URL may hold a password
     return f"{str(base).rstrip('/')}/{route}?workflowType=machine_learning"
 
 
@@ -325,12 +325,12 @@ def open_run(recipe: str, key: str, name: str, parameters: Mapping[str, Any], ta
             )
             raise Refusal("its experiment was deleted in MLflow", recipe, f"Restore it: `{restore}`, and run again")
         experiment = mlflow.set_experiment(recipe).experiment_id
-        for name, value in EXPERIMENT_TAGS.items():
-            client.set_experiment_tag(experiment, name, value)
+        for tag, value in EXPERIMENT_TAGS.items():
+            client.set_experiment_tag(experiment, tag, value)
         unfinished = f"tags.`ratchet.key` = '{key}' and attributes.status = 'RUNNING'"
         runs = client.search_runs([experiment], unfinished, max_results=1)
         with mlflow.start_run(run_id=runs[0].info.run_id if runs else None, run_name=name) as run:
-            mlflow.log_params({name: value for name, value in parameters.items() if value != ""})
+            mlflow.log_params({key: value for key, value in parameters.items() if value != ""})
             mlflow.set_tags({"ratchet.key": key, **tags})
             yield Run(recipe, run.info.run_id, experiment)
     except MlflowException as error:

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout: where prefect.yaml, uv.lock and the rooms are."""
 
 
+LOOPBACK_NAME = "mlflow.localhost"
+"""A name of 127.0.0.1 that browsers resolve by themselves: at the number, MLflow's page opens its assistant's pane."""
 _IP = r"^(\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$"
 _Address = Annotated[str, Field(pattern=_IP, examples=["192.168.1.7"])]
 _Port = Annotated[int, Field(ge=1, le=65535)]
@@ -115,6 +117,12 @@ class Settings(BaseSettings):
     @property
     def mlflow_url(self) -> str:
         return self.mlflow_at.rstrip("/") or url_of(self.servers_listen, self.mlflow_port)
+
+    @property
+    def mlflow_page(self) -> str:
+        """Where people open MLflow."""
+        on_loopback = not self.mlflow_at and self.servers_listen == "127.0.0.1"
+        return f"http://{LOOPBACK_NAME}:{self.mlflow_port}" if on_loopback else self.mlflow_url
 
     @property
     def gateway_url(self) -> str:

@@ -22,7 +22,7 @@ from ratchet.fleet.host import Host, is_bento, port_is_free
 from ratchet.fleet.supervisor import Program, Supervisor
 from ratchet.local_http import LOCAL
 from ratchet.scratch import sweep
-from ratchet.settings import TELEMETRY_OFF, Settings
+from ratchet.settings import LOOPBACK_NAME, TELEMETRY_OFF, Settings
 
 Health = Callable[[], bool]
 SERVERS = ("prefect", "mlflow", "envoy", "controller", "agent")
@@ -105,8 +105,8 @@ class Stack:
         # A server gets only the settings that concern it, so that other settings do not restart it.
         bare = {name: value for name, value in everything.items() if not name.startswith("RATCHET_")}
         allowed = {
-            "MLFLOW_SERVER_ALLOWED_HOSTS": f"{config.mlflow_url.removeprefix('http://')},127.0.0.1:*,localhost:*",
-            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": config.mlflow_url,
+            "MLFLOW_SERVER_ALLOWED_HOSTS": f"{config.mlflow_url.removeprefix('http://')},127.0.0.1:*,localhost:*,{LOOPBACK_NAME}:*",
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"{config.mlflow_url},http://{LOOPBACK_NAME}:{config.mlflow_port}",
         }
         environments = {
             "prefect": {**bare, **databases.environment(config, "prefect")},
