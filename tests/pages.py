@@ -39,6 +39,29 @@ def faults(url: str, shots: Path) -> list[str]:
     return problems
 
 
+def fetched(origin: str, url: str) -> str:
+    """What a page that is served at `origin` gets for a JSON request: status and text, or the browser's refusal.
+
+    Skips where there is no Chromium.
+    """
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium; `make browser` installs it where it may")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"{origin}/")
+        answer: str = page.evaluate(_FETCH, url)
+        browser.close()
+    return answer
+
+
+_FETCH = """async url => {
+  const sent = {method: 'POST', headers: {'content-type': 'application/json'}, body: '{}'};
+  try { const r = await fetch(url, sent); return `${r.status} ${await r.text()}`; } catch (e) { return String(e); }
+}"""
 _OVER = """() => {
   const wide = document.documentElement.scrollWidth > innerWidth ? ['the page'] : [];
   const inside = e => e.closest('.wide') && e.closest('.wide') !== e;

@@ -20,16 +20,24 @@ from ratchet.settings import Settings
 from ratchet.types import Split
 from tests.bentos import Bento, enveloped, until
 from tests.conftest import free_ports
+from tests.pages import fetched
 
 ORIGIN = "https://shop.example.org"
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def page() -> Iterator[str]:
+    """The origin of a page, which browsers let ask a server on loopback since it comes from there."""
+    with Bento("a page").served() as (host, port):
+        yield f"http://{host}:{port}"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, page: str) -> Iterator[Gateway]:
     """It serves the recipe `r` by two endpoints and the recipe `down` by none."""
     ports = free_ports(2)
     home = tmp_path_factory.mktemp("home")
-    config = Settings(home=home, gateway_port=ports[0], envoy_admin_port=ports[1], allowed_origins=ORIGIN)
+    config = Settings(home=home, gateway_port=ports[0], envoy_admin_port=ports[1], allowed_origins=f"{ORIGIN},{page}")
     with enveloped(config) as gateway, Bento("one").served() as a, Bento("two").served() as b:
         gateway.set_endpoints("r", {"v1-a": (a, b)})
         gateway.set_endpoints("down", {"v1-b": (("127.0.0.1", free_ports(1)[0]),)})
@@ -197,6 +205,14 @@ def test_a_page_of_an_allowed_origin_may_ask_and_no_other(gateway: Gateway) -> N
     for origin in ("https://evil.example.org", f"{ORIGIN}.evil.org", "null"):
         assert "access-control-allow-origin" not in preflight(url, origin).headers
         assert "access-control-allow-origin" not in httpx.post(url, json={}, headers={"origin": origin}).headers
+
+
+def test_a_browser_lets_a_page_of_an_allowed_origin_read_answers_and_errors(gateway: Gateway, page: str) -> None:
+    url = gateway.settings.gateway_url
+    assert fetched(page, f"{url}/r/predict") in ("200 one", "200 two")
+    assert fetched(page, f"{url}/down/predict").startswith('503 {"error":"no process can answer at the moment"')
+    with Bento("another page").served() as (host, port):
+        assert "Failed to fetch" in fetched(f"http://{host}:{port}", f"{url}/r/predict")
 
 
 def test_a_route_that_envoy_refuses_is_told_and_spoils_no_others(gateway: Gateway) -> None:
