@@ -75,7 +75,9 @@ class Model:
         return self._session(inputs)
 
     async def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """The same, counted; a large batch does not block the event loop."""
-        outputs = self(inputs) if len(inputs) <= _SMALL else await anyio.to_thread.run_sync(self, inputs)
+        """The same; a large batch does not block the event loop."""
+        return self(inputs) if len(inputs) <= _SMALL else await anyio.to_thread.run_sync(self, inputs)
+
+    def count(self, inputs: np.ndarray) -> None:
+        """Counts inputs that were answered."""
         self.answered, self.answered_at = self.answered + len(inputs), time.time()
-        return outputs

@@ -66,6 +66,7 @@ async def _predict(inputs: np.ndarray) -> np.ndarray:
     """Outputs [N, width] for inputs [N, ...], which are kept among the recent answers. Raises NotFinite."""
     outputs = await model().predict(inputs)
     require_finite(outputs, ANSWERS.output, META["tag"])
+    model().count(inputs)
     RECENT_ANSWERS.add(inputs, outputs)
     return outputs
 

@@ -29,8 +29,10 @@ def command(recipe: str, path: str | None, next_: bool) -> None:
     if path is not None:
         batch = ingest.land(loaded, Path(path), person())
     else:
-        feeds = (feed for feed in loaded.batches if not ingest.landed(loaded, ingest.feed_id(loaded, feed)))
-        feed = next(feeds, None)
+        ids = {feed: ingest.feed_id(loaded, feed) for feed in loaded.batches}
+        feeds = [feed for feed, id in ids.items() if not ingest.landed(loaded, id)]
+        # One that was refused may have been corrected, but must not keep the later ones out.
+        feed = min(feeds, key=lambda feed: ingest.was_refused(loaded, ids[feed]), default=None)
         if feed is None:
             raise Refusal("all of the recipe's own batches have landed", recipe, "Give a PATH with new records")
         batch = ingest.land_feed(loaded, feed, person())

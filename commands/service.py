@@ -3,7 +3,6 @@
 import getpass
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def command() -> None:
     ratchet service | sudo tee /etc/systemd/system/ratchet.service
     sudo systemctl enable --now ratchet
     """
-    program = shlex.quote(str(Path(sys.executable).parent / "ratchet"))
+    program = _quoted(str(Path(sys.executable).parent / "ratchet")).replace("$", "$$")
     own = {k: v for k, v in os.environ.items() if re.fullmatch(r"RATCHET_[A-Z_]+", k) and "PRIVATE" not in k}
     # Everybody can read a unit, so a password goes into a file that is private.
     secret = {name for name, value in own.items() if re.search(r"://[^/@]*:[^/@]*@", value)}
@@ -52,7 +51,10 @@ def command() -> None:
     notes = [f"# {name} holds a password: put it into this file, with mode 600" for name in sorted(secret)]
     private = ["EnvironmentFile=/etc/ratchet.env"] if secret else []
     own_lines = "\n".join([*variables, *notes, *private])
-    click.echo(_UNIT.format(user=getpass.getuser(), root=ROOT, program=program, environment=own_lines), nl=False)
+    click.echo(
+        _UNIT.format(user=getpass.getuser(), root=str(ROOT).replace("%", "%%"), program=program, environment=own_lines),
+        nl=False,
+    )
 
 
 def _quoted(text: str) -> str:

@@ -8,6 +8,7 @@ import click
 
 from commands._stack import json_option
 from ratchet.errors import Refusal
+from ratchet.settings import is_printable
 
 
 @click.command("show")
@@ -33,11 +34,11 @@ def command(recipe: str, record: str, output: Path | None, as_json: bool) -> Non
         return
     for name, value in facts.items():
         click.echo(f"{name:7} {value}")
-    if not rendered:
+    if not loaded.show_inputs:
         raise Refusal("the recipe does not allow that its inputs are shown", recipe, "Set show_inputs=True in its file")
     if rendered.startswith("data:image/png;base64,"):
         path = output or Path(f"{recipe}-{shown.record[:12]}.png")
         path.write_bytes(base64.b64decode(rendered.partition(",")[2]))
         click.echo(f"wrote {path}")
     else:
-        click.echo(f"input   {rendered}")
+        click.echo(f"input   {''.join(letter if is_printable(letter) else ' ' for letter in rendered)}")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import click
@@ -16,7 +16,7 @@ from ratchet.fleet.gateway import Gateway, InForce
 from ratchet.fleet.host import Host
 from ratchet.fleet.stack import Stack
 from ratchet.fleet.supervisor import Process
-from ratchet.settings import settings
+from ratchet.settings import settings, without_password
 from ratchet.types import Endpoint, Split, from_json
 from releases.state import State
 
@@ -90,7 +90,6 @@ def _check(check: dict[str, Any]) -> str:
 
 def collect() -> dict[str, Any]:
     """Everything that `status` shows, as plain data."""
-    from flows import runs
     from releases import api
 
     running = stack()
@@ -110,7 +109,7 @@ def collect() -> dict[str, Any]:
         "processes": [_process(process, running, answers) for process in processes],
         "gateway": {"alive": gateway.alive, "url": settings().gateway_url},
         "hosts": list(living),
-        "notes": runs.obstacles() if answers.get("prefect") else [],
+        "notes": [*_elsewhere(answers, names), *_obstacles(answers)],
         "recipes": {
             name: _recipe(name, [e for e in endpoints if e.recipe == name], gateway, answers, controller.get(name, {}))
             for name in sorted({*recipes.names(), *ledger.recipes()})
@@ -129,13 +128,30 @@ _LOST = {
 }
 
 
+def _elsewhere(answers: Mapping[str, bool], here: Collection[str]) -> list[str]:
+    """A sentence for each server on another machine that does not answer."""
+    urls = {"prefect": settings().prefect_url, "mlflow": settings().mlflow_url}
+    lost = (name for name, answer in answers.items() if not answer and name not in here)
+    return [f"{name} at {without_password(urls[name])} does not answer: {_LOST[name]}" for name in lost]
+
+
+def _obstacles(answers: Mapping[str, bool]) -> list[str]:
+    from flows import runs
+
+    try:
+        return runs.obstacles() if answers.get("prefect") else []
+    except Refusal as refusal:  # it answered a moment ago; the rest is shown all the same
+        return [str(refusal)]
+
+
 def _process(process: Process, running: Stack, answers: Mapping[str, bool]) -> dict[str, Any]:
     """A process, whether it answers (None if nothing is known), and what to do if it does not."""
     answer, fault = answers.get(process.name), ""
     if answer is False:
-        error = running.supervisor.last_error(process.name)
-        why = f" (its log: {error})" if error else ""
-        yet = " yet" if time.time() - process.since < _SLOW_START else ""
+        young = time.time() - process.since < _SLOW_START
+        # Of one that starts again and again; an old log says nothing of one that hangs.
+        error = running.supervisor.last_error(process.name) if young else ""
+        why, yet = f" (its log: {error})" if error else "", " yet" if young else ""
         fault = f"but does not answer{yet}{why}: {_LOST[process.name]}; see `ratchet logs {process.name}`"
     return {"name": process.name, "state": process.state, "pid": process.pid, "answers": answer, "fault": fault}
 
@@ -190,9 +206,6 @@ def _recipe(
 
 def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:
     """What a person should know: an alias that was moved by hand, releases that are frozen or halted."""
-    from models import registry
-    from releases import api
-
     notes = [f"releases are frozen: {state.frozen}"] if state.frozen else []
     if error := recipes.load_error(name):  # a recipe that is gone may still serve
         notes.append(error)
@@ -201,19 +214,32 @@ def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:
     if state.outcomes:
         notes.append("the newest outcome is not in MLflow yet")
     elif state.champion and answers.get("mlflow"):
-        alias = registry.alias(name, "champion")
-        fleet = f"the fleet stays at version {state.champion.version}"
-        moved = api.open_ledger().statuses("alias").get(name)
-        if alias is None:
-            notes.append(
-                f"@champion, or its version, is gone from MLflow; {fleet}, and the next release writes the alias again "
-                f"(`ratchet loop {name}`)"
-            )
-        elif not registry.has(state.champion.artifact):
-            version = f"the package of version {state.champion.version}"
-            notes.append(f"MLflow no longer has {version}: hosts serve their copies, and `ratchet loop` replaces it")
-        elif alias != state.champion.version and moved and moved.body["why_not"]:
-            notes.append(f"@champion in MLflow was moved by hand to version {alias}; {fleet}: {moved.body['why_not']}")
+        try:
+            notes += _notes_of_mlflow(name, state)
+        except Refusal as refusal:  # it answered a moment ago
+            notes.append(str(refusal))
+    return notes
+
+
+def _notes_of_mlflow(name: str, state: State) -> list[str]:
+    from models import registry
+    from releases import api
+
+    assert state.champion
+    notes = []
+    alias = registry.alias(name, "champion")
+    fleet = f"the fleet stays at version {state.champion.version}"
+    moved = api.open_ledger().statuses("alias").get(name)
+    if alias is None:
+        notes.append(
+            f"@champion, or its version, is gone from MLflow; {fleet}, and the next release writes the alias again "
+            f"(`ratchet loop {name}`)"
+        )
+    elif not registry.has(state.champion.artifact):
+        version = f"the package of version {state.champion.version}"
+        notes.append(f"MLflow no longer has {version}: hosts serve their copies, and a version of new data replaces it")
+    elif alias != state.champion.version and moved and moved.body["why_not"]:
+        notes.append(f"@champion in MLflow was moved by hand to version {alias}; {fleet}: {moved.body['why_not']}")
     return notes
 
 

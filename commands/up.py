@@ -30,10 +30,11 @@ def command() -> None:
         try:
             _start(running)
         except BaseException:
-            # What served before, or serves again, is left alone whatever else fails.
-            if nothing_ran and not any(endpoint.ready for endpoint in Host(settings()).endpoints()):
+            # A champion serves, or will in a moment, whatever else fails.
+            if nothing_ran and not _released():
                 click.echo("the start failed, so what it started is stopped again", err=True)
-                running.close()
+                for started in (*running.hosts(), running):
+                    started.close()
             raise
     places = {
         "Prefect": settings().prefect_url,
@@ -49,7 +50,6 @@ def command() -> None:
 
 def _start(running: Stack) -> None:
     from flows import deploy, runs
-    from releases import api
 
     checks = running.checks()
     running.open(lambda line: click.echo(line, err=True))
@@ -71,10 +71,16 @@ def _start(running: Stack) -> None:
         f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))
         for pool in runs.POOLS
     }
-    released = [name for name in api.open_ledger().recipes() if api.state_of(name).champion]
-    champions = {f"champion of {name}": _champion(name) for name in released}
+    champions = {f"champion of {name}": _champion(name) for name in _released()}
     others = {name: check for name, check in checks.items() if name != "prefect"}
     running.wait({**others, **workers, **champions}, report)
+
+
+def _released() -> list[str]:
+    """The recipes with a champion."""
+    from releases import api
+
+    return [name for name in api.open_ledger().recipes() if api.state_of(name).champion]
 
 
 def _champion(name: str) -> Callable[[], bool]:

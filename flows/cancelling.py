@@ -1,15 +1,18 @@
 """What cancelling a run does to the release that it asked for."""
 
 import threading
+import time
 from typing import Any
 
 from prefect.states import Cancelled
 
-from flows.runs import client
+from flows import runs
+from flows.log import log
+from ratchet.errors import Refusal
 from releases import api
 
-_SECONDS = 5.0
-"""Until Prefect has written its own message over any that a hook sets."""
+_SECONDS = 60.0
+"""Until Prefect has ended a cancelled run's process and written its own message."""
 
 
 def withdraw_release(flow: Any, flow_run: Any, state: Any) -> None:
@@ -17,11 +20,19 @@ def withdraw_release(flow: Any, flow_run: Any, state: Any) -> None:
 
     It runs in the worker, so the run's own process may be dead. A run that reached no release has none to withdraw.
     """
-    id = str(flow_run.id)
-    if api.withdraw(flow_run.parameters["recipe"], id):
-        threading.Timer(_SECONDS, _set_message, (flow_run, api.withdrawal(flow_run.parameters["recipe"], id))).start()
+    recipe, id = flow_run.parameters["recipe"], str(flow_run.id)
+    api.withdraw(recipe, id)
+    if message := api.withdrawal(recipe, id):
+        threading.Thread(target=_set_message, args=(id, message), daemon=True).start()
 
 
-def _set_message(flow_run: Any, message: str) -> None:
-    with client() as prefect:
-        prefect.set_flow_run_state(flow_run.id, Cancelled(message=message), force=True)
+def _set_message(id: str, message: str) -> None:
+    """Prefect writes its own message after its hooks, over any that they set."""
+    until = time.monotonic() + _SECONDS
+    try:
+        while not runs.has_ended(id) and time.monotonic() < until:
+            time.sleep(0.5)
+        with runs.client() as prefect:
+            prefect.set_flow_run_state(id, Cancelled(message=message), force=True)
+    except Refusal as refusal:
+        log.warning("%s: %s", message, refusal)

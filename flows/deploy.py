@@ -40,6 +40,8 @@ def merge(declared: dict[str, Any], base: dict[str, Any], current: dict[str, Any
     `current` is what Prefect has, and `base` what it had after the last deploying, both as `described`.
     """
     own = {name: current[name] for name in changed_fields(base, current)}
+    if not current["work_pool"]["name"]:  # it was deleted, which nobody wants of a deployment
+        own.pop("work_pool", None)
     schedules = _merge_schedules(declared.get("schedules", []), base["schedules"], current["schedules"])
     return {**declared, **own, "schedules": schedules}
 
@@ -72,7 +74,7 @@ def _merge_schedules(
     return merged + [schedule for slug, schedule in ours.items() if slug not in present and slug not in before]
 
 
-_FIELDS = ("parameters", "tags", "description", "paused", "concurrency_limit", "schedules")
+_FIELDS = ("parameters", "tags", "description", "paused", "concurrency_limit", "work_pool", "schedules")
 """The fields of a deployment that Prefect lets people change."""
 
 
@@ -87,7 +89,11 @@ def described(deployment: Any) -> dict[str, Any]:
         "paused": deployment.paused,
         "concurrency_limit": concurrency,
         "schedules": [_schedule(schedule) for schedule in deployment.schedules],
-        "work_pool": deployment.work_pool_name,
+        "work_pool": {
+            "name": deployment.work_pool_name,
+            "work_queue_name": deployment.work_queue_name,
+            "job_variables": deployment.job_variables,
+        },
     }
 
 
@@ -135,7 +141,7 @@ def deploy(settings: Settings) -> list[str]:
         if current is None:
             lines.append(f"{name} is deployed")
             changed[name] = deployment
-        elif before.get(name) != deployment or current["work_pool"] != deployment["work_pool"]["name"]:
+        elif before.get(name) != deployment or not current["work_pool"]["name"]:
             kept = ", ".join(changed_fields(bases[name], current))
             lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {kept}" if kept else ""))
             changed[name] = merge(deployment, bases[name], current)
@@ -166,8 +172,19 @@ def next_base(base: dict[str, Any], current: dict[str, Any], after: dict[str, An
 def _existing() -> dict[str, Any]:
     """Every deployment in Prefect by `flow/deployment`, as `described`."""
     with client() as prefect:
-        flows = {flow.id: flow.name for flow in prefect.read_flows()}
-        return {f"{flows[each.flow_id]}/{each.name}": described(each) for each in prefect.read_deployments()}
+        flows = {flow.id: flow.name for flow in _all(prefect.read_flows)}
+        return {f"{flows[each.flow_id]}/{each.name}": described(each) for each in _all(prefect.read_deployments)}
+
+
+def _all(read: Any) -> list[Any]:
+    """Every page of what Prefect lists."""
+    items: list[Any] = []
+    while page := read(limit=_PAGE, offset=len(items)):
+        items += page
+    return items
+
+
+_PAGE = 200
 
 
 def _deploy(settings: Settings, declared: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from ratchet.errors import Refusal
 from ratchet.fleet import processes
 from ratchet.fleet.processes import environment
 from ratchet.fleet.stack import Stack
-from ratchet.settings import Settings, settings
+from ratchet.settings import Settings, settings, without_password
 
 POOLS = ("cpu", "gpu")
 _QUIET_POLLS = 2
@@ -61,7 +61,7 @@ def client() -> Iterator[Any]:
 
 def url(id: str) -> str:
     """Where Prefect's UI shows a flow run."""
-    return f"{settings().prefect_url}/runs/flow-run/{id}"
+    return f"{without_password(settings().prefect_url)}/runs/flow-run/{id}"
 
 
 def start(deployment: str, parameters: dict[str, object], queue: str | None = None) -> str:
@@ -149,6 +149,13 @@ def cancel(id: str) -> None:
         prefect.set_flow_run_state(UUID(id), Cancelling(), force=True)
 
 
+def has_ended(id: str) -> bool:
+    """Whether the run is in its last state."""
+    with client() as prefect:
+        state = prefect.read_flow_run(UUID(id)).state
+    return bool(state and state.is_final())
+
+
 def is_cancelled(id: str) -> bool:
     """Whether a person cancelled the run; a deleted one counts as well."""
     from prefect.exceptions import ObjectNotFound
@@ -175,27 +182,27 @@ def workers_online(pool: str, since: float = 0.0) -> bool:
 
 
 def obstacles(recipe: str = "") -> list[str]:
-    """Why no run starts although Prefect answers, a sentence each: what a person paused or deleted there.
+    """Why runs do not start although Prefect answers, a sentence each: what a person paused or deleted there.
 
-    With a recipe, its deployment of the loop is looked at as well.
+    With a recipe, only what its loop needs: its deployment, and that one's pool and queue.
     """
     from prefect.exceptions import ObjectNotFound
 
     lines = []
     with client() as prefect:
-        for pool in POOLS:
+        for pool in ("cpu",) if recipe else POOLS:
             try:
                 paused = prefect.read_work_pool(pool).is_paused
                 queues = [queue for queue in prefect.read_work_queues(work_pool_name=pool) if queue.is_paused]
+                queues = [queue for queue in queues if not recipe or queue.name == "default"]
             except ObjectNotFound:
                 lines.append(f"the work pool `{pool}` is gone from Prefect: `ratchet up` creates it again")
                 continue
             if paused:
                 lines.append(f"the work pool `{pool}` is paused in Prefect: `prefect work-pool resume {pool}`")
-            resume = "`prefect work-queue resume {} -p {}`"
-            lines += [
-                f"the queue `{queue.name}` is paused in Prefect: {resume.format(queue.name, pool)}" for queue in queues
-            ]
+            for queue in queues:
+                resume = f"`prefect work-queue resume {queue.name} -p {pool}`"
+                lines.append(f"the queue `{queue.name}` is paused in Prefect: {resume}")
         if recipe:
             try:
                 usable = bool(prefect.read_deployment_by_name(f"retrain-and-release/{recipe}").work_pool_name)

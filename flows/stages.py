@@ -115,6 +115,7 @@ def train(
     candidate, new = candidates.make(
         recipe, training, snapshot, log.info, api.newest_version(name), runs.url(str(flow_run.id))
     )
+    api.note_version(name, candidate.version)
     how = f"trained in {candidate.seconds:.0f} s" if new else "was trained before"
     metric = recipe.answers.metric
     value = candidate.metrics[f"test_{metric}"]

@@ -20,7 +20,7 @@ from ratchet.errors import Refusal
 from ratchet.files import FORMAT
 from ratchet.fleet.supervisor import Supervisor
 from ratchet.local_http import LOCAL
-from ratchet.settings import settings
+from ratchet.settings import settings, without_password
 from ratchet.types import Package, Snapshot
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -113,8 +113,7 @@ def path_of(registered: Registered, name: str) -> str:
 def ui_url(registered: Registered) -> str:
     """Where MLflow's UI shows a version's model and all its artifacts."""
     route = f"#/experiments/{registered.experiment}/models/{registered.model_id}/artifacts"
-    base = httpx.URL(settings().mlflow_page).copy_with(userinfo=b"")  # the URL may hold a password
-    return f"{str(base).rstrip('/')}/{route}?workflowType=machine_learning"
+    return f"{without_password(settings().mlflow_page).rstrip('/')}/{route}?workflowType=machine_learning"
 
 
 def fetch_package(package: Package, path: Path) -> None:
@@ -149,7 +148,9 @@ def _chunks(path: str, limit: int) -> Iterator[bytes]:
         with httpx.stream("GET", _artifact_url(path), timeout=30, **LOCAL) as response:
             if response.status_code == 404:
                 raise Refusal(
-                    "MLflow no longer has this file", path, "It was deleted there; `ratchet loop` makes it anew"
+                    "MLflow no longer has this file",
+                    path,
+                    "It was deleted there; a version that is trained on new data replaces this one",
                 )
             if response.status_code != 200:
                 what = f"MLflow answered {response.status_code}"
@@ -192,7 +193,7 @@ def _no_answer(error: Exception) -> Refusal:
 
 
 def _bad_status(response: httpx.Response, which: str, log: "_ServerLog | None" = None) -> Refusal:
-    reason = (log.error() if log else "") or response.text[:200]
+    reason = (log.error() if log and response.status_code >= 500 else "") or response.text[:200]
     what = f"MLflow answered {response.status_code} ({reason})"
     return Refusal(what, which, "See `ratchet logs mlflow`")
 
@@ -320,9 +321,8 @@ def open_run(recipe: str, key: str, name: str, parameters: Mapping[str, Any], ta
     try:
         existing = client.get_experiment_by_name(recipe)
         if existing and existing.lifecycle_stage == "deleted":
-            restore = (
-                f"MLFLOW_TRACKING_URI={settings().mlflow_url} mlflow experiments restore -x {existing.experiment_id}"
-            )
+            uri = f"MLFLOW_TRACKING_URI={without_password(settings().mlflow_url)}"
+            restore = f"{uri} mlflow experiments restore -x {existing.experiment_id}"
             raise Refusal("its experiment was deleted in MLflow", recipe, f"Restore it: `{restore}`, and run again")
         experiment = mlflow.set_experiment(recipe).experiment_id
         for tag, value in EXPERIMENT_TAGS.items():
@@ -334,7 +334,8 @@ def open_run(recipe: str, key: str, name: str, parameters: Mapping[str, Any], ta
             mlflow.set_tags({"ratchet.key": key, **tags})
             yield Run(recipe, run.info.run_id, experiment)
     except MlflowException as error:
-        reason = log.error() or str(error)[:300]
+        # After many answers of 500 MLflow's client says no more than that; the server's log says why.
+        reason = (log.error() if "Max retries" in str(error) else "") or str(error)[:300]
         next = "Correct that, and run the loop again: it resumes after the last epoch. See `ratchet logs mlflow`"
         raise Refusal(f"MLflow refused ({reason})", recipe, next) from error
 

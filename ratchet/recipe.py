@@ -14,7 +14,7 @@ from ratchet.criteria import Criteria, ForecastCriteria
 from ratchet.errors import Refusal
 from ratchet.perturbations import PERTURBATIONS
 from ratchet.release_plan import STRATEGIES, Bound, ReleasePlan, Step
-from ratchet.settings import settings
+from ratchet.settings import is_printable, settings
 
 __all__ = [
     "STRATEGIES", "Bound", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Range", "Recipe", "ReleasePlan", "Step",
@@ -166,7 +166,7 @@ class Recipe:
         for field_, named in (("groups", self.groups), ("classes", self.classes)):
             if len(set(named)) != len(named):
                 raise ValueError(f"a name stands twice in {field_}: {named!r}")
-            if not all(name.strip() and name.isprintable() for name in named):
+            if not all(name.strip() and is_printable(name) for name in named):
                 raise ValueError(f"a name in {field_} is empty or not printable: {named!r}")
 
     def _check_feeds(self) -> None:

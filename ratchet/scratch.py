@@ -5,8 +5,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ratchet.errors import Refusal
 from ratchet.files import locked
@@ -19,9 +20,10 @@ def outside(config: Settings) -> Path:
     BentoML builds nothing below a hidden folder such as `.ratchet`, and the path of a Unix socket must be short.
     """
     path = Path(tempfile.gettempdir()) / f"ratchet-{config.marker}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    if path.is_symlink() or path.stat().st_uid != os.getuid():
-        raise Refusal("the scratch folder belongs to another user", path, "Remove it, or set TMPDIR")
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    if path.is_symlink() or not path.is_dir() or path.stat().st_uid != os.getuid():
+        raise Refusal("the scratch folder is no folder of this user", path, "Remove it, or set TMPDIR")
     return path
 
 
@@ -31,23 +33,30 @@ def scratch_folder(config: Settings | None = None, outside_home: bool = False) -
     config = config or settings()
     base = outside(config) if outside_home else config.home / "tmp"
     base.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(suffix=".lock", dir=base) as lock:
+    lock = _locked_file(base)
+    path = Path(lock.name).with_suffix("")
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        Path(lock.name).unlink(missing_ok=True)
+        lock.close()
+
+
+def _locked_file(base: Path) -> Any:
+    """A new file that this process holds; one that `sweep` took in the moment before is left to it."""
+    while True:
+        lock = tempfile.NamedTemporaryFile(suffix=".lock", dir=base, delete=False)  # noqa: SIM115
         fcntl.flock(lock, fcntl.LOCK_EX)
-        path = Path(lock.name).with_suffix("")
-        path.mkdir()
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+        if Path(lock.name).exists():
+            return lock
+        lock.close()
 
 
 def sweep(config: Settings) -> int:
     """Removes the scratch folders whose process is gone; returns how many there were."""
     swept = 0
-    for path in (config.home / "tmp").glob("*"):
-        if path.is_dir() and not path.with_suffix(".lock").exists():  # an earlier Ratchet locked none
-            shutil.rmtree(path, ignore_errors=True)
-            swept += 1
     for lock in (path for base in (outside(config), config.home / "tmp") for path in base.glob("*.lock")):
         with locked(lock, wait=False) as free:
             if free:

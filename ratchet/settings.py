@@ -7,6 +7,8 @@ import hashlib
 import ipaddress
 import os
 import socket
+import unicodedata
+import urllib.parse
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +26,17 @@ LOOPBACK_NAME = "mlflow.localhost"
 _IP = r"^(\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$"
 _Address = Annotated[str, Field(pattern=_IP, examples=["192.168.1.7"])]
 _Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text has no control character, half of a pair, or separator of lines; joiners of emoji are welcome."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
+
+
+def without_password(url: str) -> str:
+    """The URL for people to see."""
+    parts = urllib.parse.urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def url_of(address: str, port: int) -> str:
@@ -91,7 +104,7 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _usable_home(cls, home: Path) -> Path:
-        if "?" in str(home) or not str(home).isprintable():
+        if "?" in str(home) or not is_printable(str(home)):
             raise ValueError("the path of a database in it must have no `?` and no control character")
         return home
 

@@ -89,9 +89,17 @@ def state_of(recipe: str, ledger: Ledger | None = None) -> State:
 
 
 def newest_version(recipe: str) -> int:
-    """The highest number of a version that was ever to be released; 0 if there was none."""
-    requested = (entry for entry in open_ledger().read(recipe) if entry.kind == "requested")
-    return max((int(entry.body["package"]["version"]) for entry in requested), default=0)
+    """The highest number of a version that was ever noted, or was to be released; 0 if there was none."""
+    ledger = open_ledger()
+    requested = (entry.body["package"]["version"] for entry in ledger.read(recipe) if entry.kind == "requested")
+    noted = ledger.statuses("versions").get(recipe)
+    return max(*map(int, requested), noted.body["newest"] if noted else 0, 0)
+
+
+def note_version(recipe: str, version: str) -> None:
+    """Notes that a version was registered, so that its number is never given again."""
+    newest = max(newest_version(recipe), int(version))
+    open_ledger().publish(f"versions:{recipe}", {"newest": newest}, time.time())
 
 
 def draining(states: StateCache) -> frozenset[tuple[str, str]]:
@@ -193,35 +201,42 @@ def publish_run(recipe: str, run: str, attempt: int) -> None:
 
 
 def withdraw(recipe: str, run: str) -> bool:
-    """Withdraws the release that a cancelled run watched, unless it is over; False if the run watched none.
+    """Withdraws the release that a cancelled run watches, if it is not over; whether it did.
 
     The champion keeps all traffic. A version that is champion already stays: only a rollback takes it back.
     """
-    watched = open_ledger().statuses("run").get(recipe)
-    if watched is None or watched.body["run"] != run:
-        return False
+    watched = _watched(recipe, run)
     state = state_of(recipe)
-    if state.attempt == watched.body["attempt"] and state.kind == "release" and state.challenger:
-        StateCache().append(recipe, Failed(state.attempt, _CANCELLED, (), time.time()), "cancelled flow run")
-    return True
-
-
-_CANCELLED = "its flow run was cancelled"
+    if watched is None or state.attempt != watched or state.kind != "release" or state.challenger is None:
+        return False
+    failed = Failed(state.attempt, "its flow run was cancelled", (), time.time(), withdrawn=True)
+    StateCache().append(recipe, failed, "cancelled flow run")
+    return _is_withdrawn(recipe, watched)
 
 
 def withdrawal(recipe: str, run: str) -> str:
     """What became of the release that a cancelled run watched, in a sentence; empty if it watched none."""
-    ledger = open_ledger()
-    watched = ledger.statuses("run").get(recipe)
-    if watched is None or watched.body["run"] != run:
+    watched = _watched(recipe, run)
+    if watched is None:
         return ""
-    own = [entry for entry in ledger.read(recipe) if entry.body.get("attempt") == watched.body["attempt"]]
-    if promoted := [entry.body["version"] for entry in own if entry.kind == "promoted"]:
-        undo = f"`ratchet rollback {recipe}` takes it back"
-        return f"The release was not withdrawn, since version {promoted[0]} was champion already; {undo}"
-    if any(entry.kind == "failed" and entry.body["why"] == _CANCELLED for entry in own):
+    if _is_withdrawn(recipe, watched):
         return f"Its release was withdrawn. {what_serves(state_of(recipe))}"
+    for entry in open_ledger().read(recipe):
+        if entry.kind == "promoted" and entry.body["attempt"] == watched:
+            undo = f"`ratchet rollback {recipe}` takes it back"
+            return f"The release was not withdrawn, since version {entry.body['version']} was champion already; {undo}"
     return ""
+
+
+def _watched(recipe: str, run: str) -> int | None:
+    """The attempt that a run watches, or None."""
+    status = open_ledger().statuses("run").get(recipe)
+    return int(status.body["attempt"]) if status and status.body["run"] == run else None
+
+
+def _is_withdrawn(recipe: str, attempt: int) -> bool:
+    own = (entry.body for entry in open_ledger().read(recipe) if entry.kind == "failed")
+    return any(body["attempt"] == attempt and body.get("withdrawn", False) for body in own)
 
 
 def differences() -> list[str]:

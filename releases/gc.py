@@ -1,5 +1,6 @@
 """What may be removed: bentos, finished trainings and old logs that nothing needs any more."""
 
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -36,9 +37,13 @@ def find(homes: Iterable[Settings], states: Mapping[str, State], before: float) 
         bentos = {path: path.parent / ".lock" for path in _bentos(config, states)}
         locks: dict[Path, Path | None] = {**bentos, **trainings, **dict.fromkeys((home / "logs").glob("*.1"))}
         for path, lock in locks.items():
-            if not path.is_symlink() and path.stat().st_mtime < before and _is_free(lock):
+            if not path.is_symlink() and _changed_at(path) < before and _is_free(lock):
                 garbage.append(Garbage(path, _size(path), lock))
     return garbage
+
+
+def _changed_at(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else math.inf  # it may go at any moment
 
 
 def _is_free(lock: Path | None) -> bool:
@@ -62,7 +67,10 @@ def remove(garbage: Iterable[Garbage]) -> None:
     for each in garbage:
         with locked(each.lock, wait=False) if each.lock else nullcontext(True) as free:
             if free:
-                shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink()
+                if each.path.is_dir():
+                    shutil.rmtree(each.path, ignore_errors=True)
+                else:
+                    each.path.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:

@@ -41,8 +41,8 @@ def read(text: str, classes: Sequence[str], source: Path | str) -> dict[str, int
     labels: dict[str, int] = {}
     numbers = {name: number for number, name in enumerate(classes)}
     lines = io.StringIO(text, newline=None).read().split("\n")
-    delimiter = _delimiter(lines, numbers)
     try:
+        delimiter = _delimiter(lines, numbers)
         for line, row in enumerate(csv.reader(lines, delimiter=delimiter), 1):
             if not row or (not labels and len(row) == 2 and _is_heading(row, numbers)):
                 continue

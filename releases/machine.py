@@ -163,6 +163,8 @@ def _after(state: State, event: Event) -> State:
             return _to_step(replace(state, started=event.hosts), 0, event.at)
         case Passed() if state.phase == "trial" and event.step == state.step and not state.paused:
             return _to_step(state, state.step + 1, event.at)
+        case Failed() if event.withdrawn and state.phase in ("idle", "baking"):
+            return state  # too late: it is champion, or over
         case Failed():
             return _failed(state, event)
         case Halted() if state.phase == "trial":
@@ -244,7 +246,7 @@ def _failed(state: State, event: Failed) -> State:
         why = f"both revisions are unhealthy: {event.why}"
         return replace(state, phase="halted", keep=state.champion.revision, why=why)
     # A version that had its trial is not tried again by the next run; a host that cannot start it says little of it.
-    tried = state.phase in ("trial", "halted")
+    tried = state.phase in ("trial", "halted") and not event.withdrawn
     outcome = Outcome(state.challenger.version, "rolled back" if tried else "failed", event.why)
     # The outcome is a tag of the version. A new package of the champion's version has none: the version still serves.
     serves = state.champion is not None and state.champion.version == outcome.version

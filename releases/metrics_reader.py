@@ -19,6 +19,9 @@ from ratchet.local_http import LOCAL
 from ratchet.settings import url_of
 from ratchet.types import HostPort
 
+_MAX_PAGES = 16
+"""Of recent answers: twice as many as a bento keeps."""
+
 
 def total(counts: Iterable[Counter[float]]) -> tuple[tuple[float, int], ...]:
     """The sum of several bentos' counts, rising."""
@@ -66,12 +69,13 @@ class MetricsReader:
         """The ids of the requests that the bento answered lately. Raises Refusal if it does not respond."""
         ids: set[str] = set()
         after = 0
-        while True:
+        for _ in range(_MAX_PAGES):  # bounded, since it may answer faster than it is read
             recent = self._get(RECENT, after=after).json()
             ids |= {answer["id"].rpartition(" ")[0] for answer in recent["answers"]}
-            if not recent["answers"]:
-                return ids
             after = int(recent["next"])
+            if not recent["answers"]:
+                break
+        return ids
 
     def reset(self) -> None:
         """Counts latencies from here on."""

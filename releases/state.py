@@ -57,6 +57,8 @@ class Failed:
     why: str
     checks: tuple[Check, ...] = ()
     at: float = 0.0
+    withdrawn: bool = False
+    """Whoever asked for the release no longer wants it. It says nothing of the version, and not of a champion."""
 
 
 @dataclass(frozen=True)

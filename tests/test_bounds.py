@@ -92,6 +92,11 @@ def changed(value: Any, path: str, number: Any) -> Any:
     return replace(value, **{name: inner})
 
 
+@pytest.mark.parametrize("name", ["👨\u200d👩\u200d👧", "می\u200cخواهم", "\u3000", "a\u00a0b", "🤷"])
+def test_any_name_that_a_person_can_write_is_taken(name: str) -> None:
+    assert replace(FASHION, classes=(f"x{name}", "b")).classes[0].endswith(name)
+
+
 @pytest.mark.parametrize(("path", "bound"), numbers(FASHION), ids=[path for path, _ in numbers(FASHION)])
 @given(number=st.integers(-(10**6), 10**6) | st.floats())
 def test_no_number_outside_its_bounds_is_taken_in_any_field(path: str, bound: Between, number: float) -> None:

@@ -18,6 +18,7 @@ deployments = st.fixed_dictionaries({
     "parameters": st.dictionaries(st.just("recipe"), st.sampled_from("xy")),
     "tags": st.sampled_from([["loop"], ["loop", "mine"]]), "description": st.sampled_from(["one", "two"]),
     "paused": st.booleans(), "concurrency_limit": st.sampled_from([None, {"limit": 1}]), "schedules": schedules,
+    "work_pool": st.builds(dict, name=st.sampled_from(["cpu", "mine"])),
 })  # fmt: skip
 
 

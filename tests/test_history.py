@@ -114,4 +114,4 @@ def test_gc_removes_what_is_old_and_never_what_serves_or_may_serve_again(home: P
     garbage = gc.find([settings()], {"small-fashion": state}, 1000)
     assert [each.path.name for each in garbage] == ["v3-k-dddd"], "v4 is young"
     gc.remove(garbage)
-    assert sorted(p.name for p in cache.iterdir()) == ["current", "v1-k-dddd", "v2-k-dddd", "v4-k-dddd"]
+    assert sorted(p.name for p in cache.glob("[!.]*")) == ["current", "v1-k-dddd", "v2-k-dddd", "v4-k-dddd"]

@@ -61,6 +61,7 @@ def test_no_bytes_end_in_anything_but_labels_or_a_sentence(content: bytes) -> No
         (["a b,boot"], "not `request id,class`"),
         (["a;boot", "b,bag"], "not `request id;class`.*line 2"),
         ([], "holds no label"),
+        (["x" * 200_000], "cannot be read"),
         ([f"{i},bag" for i in range(labels.MAX_LABELS + 1)], "more than"),
     ],
 )

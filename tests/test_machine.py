@@ -63,7 +63,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(requested, versions, st.sampled_from(["release", "rollback"]), st.booleans(), plans, times),
     st.builds(Healthy, attempts, st.just({"a": 1.0}), times),
     st.builds(Passed, attempts, st.integers(0, 2), st.just(PASS), times),
-    st.builds(Failed, attempts, st.just("broken"), st.just(FAIL), times),
+    st.builds(Failed, attempts, st.just("broken"), st.just(FAIL), times, st.booleans()),
     st.builds(Halted, attempts, versions.map(lambda v: f"v{v}"), st.just("both"), st.just(FAIL), times),
     st.builds(Promoted, attempts, versions, times),
     st.builds(Baked, attempts, st.just(PASS), times),
@@ -258,6 +258,18 @@ def test_whatever_fails_first_the_champion_keeps_all_traffic() -> None:
         outcome = "rolled back" if 0 < n < len(forward) else "failed"
         assert failed.outcomes[-1] == Outcome("2", outcome, "it crashed")
         assert (failed.rolled_back == {"v2"}) == (outcome == "rolled back"), "what had its chance waits for a hand"
+
+
+def test_a_withdrawn_release_leaves_the_champion_everything_and_says_nothing_of_the_version() -> None:
+    withdrawn = Failed(2, "its flow run was cancelled", withdrawn=True)
+    state = through(promoted(State(), "1"), requested("2", plan=PLAN))
+    forward = [Healthy(2, {"a": 1.0}), Passed(2, 0, PASS), Passed(2, 1, PASS), Passed(2, 2, PASS)]
+    for n in range(len(forward) + 1):
+        after = through(state, *forward[:n], withdrawn)
+        assert (after.phase, after.champion, wanted_split(after)) == ("idle", package("1"), Split({"v1": 100}))
+        assert after.rolled_back == frozenset(), "the next run may ask for it again"
+    champion = through(state, *forward, Promoted(2, "2"))
+    assert through(champion, withdrawn) == champion, "too late: it is champion, and stays"
 
 
 def test_a_failure_in_the_bake_time_turns_back_to_the_warm_champion_at_once() -> None:

@@ -30,12 +30,15 @@ from ratchet.settings import Settings
 from ratchet.types import HostPort, Split, from_json, to_json, version_of
 
 log = logging.getLogger(__name__)
-_COUNTERS = r"^cluster\..*\.upstream_rq_(completed|4xx|5xx|retry)$"
+_COUNTERS = r"^cluster\..*\.upstream_(rq_(completed|4xx|5xx|retry)|cx_destroy_(local|remote)_with_active_rq)$"
 
 Addresses = Mapping[str, tuple[HostPort, ...]]
 """The addresses of each revision's endpoints."""
 RevisionKey = tuple[str, str]
 """Recipe and revision."""
+
+
+_VALIDATION_SECONDS = 20.0
 
 
 class Rejected(Refusal):
@@ -100,6 +103,7 @@ class Gateway:
             "node": {"id": "ratchet", "cluster": "ratchet"},
             "admin": {"address": routes.address("127.0.0.1", self.settings.envoy_admin_port)},
             "dynamic_resources": dynamic,
+            "overload_manager": routes.overload_manager(),
             # With it, Envoy keeps answering while it loads a long list of clusters.
             "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
         }
@@ -110,14 +114,22 @@ class Gateway:
         self, splits: dict[str, Split], addresses: dict[str, Addresses]
     ) -> tuple[dict[str, Split], dict[str, Addresses]]:
         """Without the routes that Envoy refuses, as an earlier Ratchet may have left; who needs them sets them."""
-        accepted = dict(splits)
-        for recipe, split in splits.items():
-            try:
-                self._validate({recipe: split}, {recipe: addresses.get(recipe, {})})
-            except Rejected as rejected:
-                log.warning("%s: its routes are dropped: %s", recipe, rejected)
-                del accepted[recipe]
-        return accepted, addresses
+        if self._why_rejected(splits, addresses):
+            for recipe in tuple(splits):
+                if why := self._why_rejected({recipe: splits[recipe]}, {recipe: addresses.get(recipe, {})}):
+                    log.warning("%s: its routes are dropped: %s", recipe, why)
+                    del splits[recipe]
+        return splits, addresses
+
+    def _why_rejected(self, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> str:
+        """Envoy's reason; empty if it accepts them, or cannot tell: then they stay as they are."""
+        try:
+            self._validate(splits, addresses)
+        except Rejected as rejected:
+            return str(rejected)
+        except Refusal as refusal:
+            log.warning("%s", refusal)
+        return ""
 
     def set_endpoints(self, recipe: str, addresses: Addresses) -> None:
         """Declares the revisions of a recipe and their addresses. One that has or may get a request must be kept.
@@ -149,7 +161,11 @@ class Gateway:
             replace_json(folder / "bootstrap.json", bootstrap)
             options = ("--mode", "validate", "--log-level", "critical")
             command = (self.command()[0], "-c", str(folder / "bootstrap.json"), *options)
-            process = subprocess.run(command, capture_output=True, text=True)
+            try:
+                process = subprocess.run(command, capture_output=True, text=True, timeout=_VALIDATION_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                what = f"Envoy did not validate the routes in {_VALIDATION_SECONDS:.0f} s"
+                raise Refusal(what, self.folder, "See `ratchet logs controller`; it is tried again") from error
         which = f"the gateway's routes to {', '.join(addresses)}"
         if process.returncode == 1:
             reason = process.stderr.strip().partition("': ")[2][:300] or "it gives no reason"
@@ -159,7 +175,7 @@ class Gateway:
             raise Refusal(what, which, "See `ratchet logs controller`; it is tried again")
 
     def _route_table(self, splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> dict[str, Any]:
-        hedged = {recipe for recipe, revisions in addresses.items() if sum(map(len, revisions.values())) > 1}
+        hedged = {recipe for recipe, split in splits.items() if _reachable(split, addresses.get(recipe, {})) > 1}
         return routes.route_table(splits, hedged, listener.cors(self.settings.origins))
 
     def _listener(self, splits: Mapping[str, Split], table: dict[str, Any]) -> dict[str, Any]:
@@ -211,6 +227,12 @@ class Gateway:
         replace_json(self.folder / "rds.json", _discovery([self._route_table(splits, addresses)]))
         from_file = self._listener(splits, listener.routes_from(self.folder))
         replace_json(self.folder / "lds.json", _discovery([from_file]))
+
+
+def _reachable(split: Split, addresses: Addresses) -> int:
+    """The endpoints that may answer a request: of the revisions that have traffic, and of their fallback."""
+    revisions = {revision for revision, weight in split.weights.items() if weight} | {split.fallback}
+    return sum(len(addresses.get(revision, ())) for revision in revisions)
 
 
 def _clusters(splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -> list[dict[str, Any]]:
@@ -289,8 +311,15 @@ def _counts(stats: Mapping[str, Any]) -> dict[RevisionKey, Count]:
         _, name, counter = stat["name"].split(".", 2) if stat.get("name") else ("", "", "")
         recipe, revision, _ = routes.parse_cluster_name(name)
         value = int(stat.get("value", 0))
-        counters.setdefault((recipe, revision), Counter())[counter.removeprefix("upstream_rq_")] += value
-    return {key: Count(n["completed"] + n["retry"], n["5xx"] + n["retry"], n["4xx"]) for key, n in counters.items()}
+        counters.setdefault((recipe, revision), Counter())[counter.removeprefix("upstream_")] += value
+    counts = {}
+    for key, n in counters.items():
+        # Sent again since it failed, or only because its answer took long: Envoy does not tell these apart, but it then
+        # breaks the slower one off itself.
+        hedged = min(n["cx_destroy_local_with_active_rq"], n["rq_retry"])
+        again = max(n["rq_retry"] - hedged, min(n["rq_retry"], n["cx_destroy_remote_with_active_rq"]))
+        counts[key] = Count(n["rq_completed"] + again, n["rq_5xx"] + again, n["rq_4xx"])
+    return counts
 
 
 def _untyped(resource: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def route_table(splits: Mapping[str, Split], hedged: Container[str], cors: Mappi
                     "@type": f"{_RETRY}.host.previous_hosts.v3.PreviousHostsPredicate"}}],
                 "host_selection_retry_max_attempts": 8,
                 # By then the health checks have found a process that hangs.
-                **({"per_try_timeout": "3s"} if recipe in hedged else {}),
+                **({"per_try_timeout": "5s"} if recipe in hedged else {}),
                 "retry_priority": {"name": "envoy.retry_priorities.previous_priorities", "typed_config": {
                     "@type": f"{_RETRY}.priority.previous_priorities.v3.PreviousPrioritiesConfig",
                     "update_frequency": 2}},  # first another host of the revision
@@ -130,6 +130,27 @@ def aggregate(recipe: str, revision: str, fallback: str) -> dict[str, Any]:
         "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {
             "@type": _AGGREGATE, "clusters": [cluster_name(recipe, revision), cluster_name(recipe, fallback)]}},
     }  # fmt: skip
+
+
+_MAX_HEAP, _MAX_CONNECTIONS = 2 << 30, 20_000
+
+
+def overload_manager() -> dict[str, Any]:
+    """Bounds what callers can make Envoy keep: each may send a body of several megabytes slowly."""
+    monitor = "type.googleapis.com/envoy.extensions.resource_monitors"
+    connections = f"{monitor}.downstream_connections.v3.DownstreamConnectionsConfig"
+    heap = {"@type": f"{monitor}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": _MAX_HEAP}
+    limit = {"@type": connections, "max_active_downstream_connections": _MAX_CONNECTIONS}
+    name = "envoy.resource_monitors.fixed_heap"
+    triggers = [{"name": name, "threshold": {"value": 0.9}}]
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {"name": name, "typed_config": heap},
+            {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit},
+        ],
+        "actions": [{"name": "envoy.overload_actions.stop_accepting_requests", "triggers": triggers}],
+    }
 
 
 def ready(recipe: str) -> str:

@@ -104,8 +104,9 @@ class Stack:
         everything = self.environment()
         # A server gets only the settings that concern it, so that other settings do not restart it.
         bare = {name: value for name, value in everything.items() if not name.startswith("RATCHET_")}
+        hosts = (config.mlflow_url.removeprefix("http://"), "127.0.0.1:*", "localhost:*", f"{LOOPBACK_NAME}:*")
         allowed = {
-            "MLFLOW_SERVER_ALLOWED_HOSTS": f"{config.mlflow_url.removeprefix('http://')},127.0.0.1:*,localhost:*,{LOOPBACK_NAME}:*",
+            "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
             "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"{config.mlflow_url},http://{LOOPBACK_NAME}:{config.mlflow_port}",
         }
         environments = {
@@ -198,6 +199,7 @@ class Stack:
         """
         missing = set(checks)
         pids: dict[str, set[int]] = {name: set() for name in missing}
+        logged_before = {name: self.supervisor.log_size(name) for name in missing}
         until = time.monotonic() + self.settings.start_seconds
         while missing:
             report(missing)
@@ -206,19 +208,19 @@ class Stack:
                 if process.name in missing and process.pid:
                     pids[process.name].add(process.pid)
                 if process.name in missing and (process.state == "failed" or len(pids[process.name]) > _MAX_STARTS):
-                    what = f"the process does not stay alive{self._logged(process.name)}"
+                    what = f"the process does not stay alive{self._logged(process.name, logged_before)}"
                     raise Refusal(what, process.name, f"See `ratchet logs {process.name}`")
             if missing and time.monotonic() > until:
                 logged = sorted(missing & {*SERVERS, *WORKERS})
                 log = logged[0] if logged else "controller"
-                what = f"not healthy after {self.settings.start_seconds:g} s{self._logged(log)}"
+                what = f"not healthy after {self.settings.start_seconds:g} s{self._logged(log, logged_before)}"
                 raise Refusal(what, ", ".join(sorted(missing)), f"See `ratchet logs {log}`")
             if missing:
                 time.sleep(0.3)
         report(set())
 
-    def _logged(self, name: str) -> str:
-        error = self.supervisor.last_error(name)
+    def _logged(self, name: str, before: Mapping[str, int]) -> str:
+        error = self.supervisor.last_error(name, before.get(name, 0))
         return f" ({error})" if error else ""
 
     def hosts(self) -> list[Stack]:

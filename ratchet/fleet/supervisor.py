@@ -27,8 +27,8 @@ _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING, _SHUTTING_DOWN = 70, 10, 91, 6
 """supervisord's fault codes."""
 _LOGGED = 'exec "$@" >> "$0" 2>&1'
 MAX_LOG = 10 << 20
-_ERROR = re.compile(r"^(?!\s|INFO|DEBUG).*?\b(\w*(Error|Exception)\b:|ERROR|error:)")
-"""A line of a log that says why: the last one of a Python trace, or one of that level."""
+_ERROR = re.compile(r"^[\w.]+(Error|Exception|Refusal)(:|$)")
+"""The last line of a Python trace, which says why."""
 _INHERITED = (
     "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "LD_LIBRARY_PATH",
@@ -116,7 +116,9 @@ class Supervisor:
                 return
             time.sleep(0.1)
         errors = [line for line in (process.stderr or process.stdout).splitlines() if line.startswith("Error")]
-        what = f"supervisord did not start ({errors[0] if errors else 'it did not answer in 20 s'})"
+        last = (process.stderr or process.stdout).strip().splitlines()[-1:] if process.returncode else []
+        reason = [*errors, *last, "it did not answer in 20 s"][0]
+        what = f"supervisord did not start ({reason})"
         raise Refusal(what, self.folder, f"See {self.logs / 'supervisord.log'}")
 
     def _config(self) -> str:
@@ -162,6 +164,8 @@ class Supervisor:
 
     def _section(self, program: Program) -> str:
         environment = {**program.environment, processes.MARKER: self.settings.marker, processes.PROGRAM: program.name}
+        for name, value in (*environment.items(), *(("its command", part) for part in program.command)):
+            _require_uncut(name, value)
         variables = ",".join(f'{name}="{_quote(value)}"' for name, value in sorted(environment.items()))
         # Each program writes its own log: a pipe to supervisord would break when that dies, and its writer with it.
         log = str(self.logs / f"{program.name}.log")
@@ -289,11 +293,16 @@ class Supervisor:
 def _file_of(lines: Sequence[str]) -> str:
     """A configuration file. supervisord has no quotes against a comment, so Refusal is raised for what it would cut."""
     for line in lines:
-        if cut := re.search(r"\s[#;]|[\r\n]", line):
-            setting, _, value = line.partition("=")
-            what = f"supervisord would cut {setting} off at {cut.group()!r}"
-            raise Refusal(what, value, "Use a path, or a setting, without ` #` and ` ;`")
+        setting, _, value = line.partition("=")
+        _require_uncut(setting, value)
     return "\n".join(lines)
+
+
+def _require_uncut(name: str, value: str) -> None:
+    """The value is not shown: it may be a password."""
+    if cut := re.search(r"\s[#;]|[\r\n]", value):
+        what = f"supervisord would cut a value off at {cut.group()!r}"
+        raise Refusal(what, name, "Use a home, a checkout and settings without ` #` and ` ;`")
 
 
 def _quote(value: str) -> str:

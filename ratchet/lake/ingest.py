@@ -84,6 +84,11 @@ def landed(recipe: Recipe, id: str) -> Batch | None:
     return Batch(id, recipe.name, "", 0, 0, new=False)
 
 
+def was_refused(recipe: Recipe, id: str) -> bool:
+    """Whether the batch was read before, and every record of it was refused."""
+    return bool(table.turn_of(lake(recipe.name) / "landing", f"land:{id}")) and landed(recipe, id) is None
+
+
 def benchmark(recipe: Recipe) -> pa.Table:
     """The records of the benchmark set, which is never trained on; up to 1 % that cannot be read are left out.
 

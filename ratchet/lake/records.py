@@ -11,6 +11,7 @@ from ratchet.lake import table
 from ratchet.lake.ingest import benchmark, lake
 from ratchet.lake.split import side
 from ratchet.recipe import Recipe
+from ratchet.series import SeriesContract
 
 _BENCHMARK = "benchmark"
 
@@ -19,7 +20,7 @@ _BENCHMARK = "benchmark"
 class Record:
     record: str
     side: str
-    """`train`, `validation`, `test` or `benchmark`."""
+    """`train`, `validation`, `test` or `benchmark`; `by time` for a series."""
     batch: str
     label: str
     """The name of its class; empty for a value of a series."""
@@ -32,15 +33,29 @@ def find(recipe: Recipe, prefix: str) -> Record:
     """The record whose digest begins so. Raises Refusal if there is none, or more than one."""
     if not re.fullmatch(r"[0-9a-f]{4,64}", prefix):
         raise Refusal("a record is named by at least four characters of its digest", prefix, "See the model card")
-    rows = [*_rows(table.read(lake(recipe.name) / "records"), prefix), *_rows(benchmark(recipe), prefix)]
+    rows = [*_admitted(recipe, prefix), *_rows(benchmark(recipe), prefix)]
     digests = {row["record"] for row in rows}
     if len(digests) != 1:
         what = f"{len(digests)} records begin with it" if digests else "no record begins with it"
         raise Refusal(what, prefix, "Give more of its digest" if digests else f"See `ratchet card {recipe.name}`")
     row = rows[0]
-    where = _BENCHMARK if row["batch"] == _BENCHMARK else side(row["input"])
+    where = _BENCHMARK if row["batch"] == _BENCHMARK else _side(recipe, row)
     label = "" if row["label"] is None or not recipe.classes else recipe.classes[row["label"]]
     return Record(row["record"], where, row["batch"], label, str(row["captured_at"]), _rendered(recipe, row))
+
+
+def _admitted(recipe: Recipe, prefix: str) -> list[dict[str, Any]]:
+    """Among the admitted records, whose inputs are read only for the one that is meant."""
+    path = lake(recipe.name) / "records"
+    digests = _rows(table.read(path, ["record"]), prefix)
+    return [
+        row for digest in digests[:2] for row in _rows(table.read(path, where=("record", digest["record"])), prefix)
+    ]
+
+
+def _side(recipe: Recipe, row: dict[str, Any]) -> str:
+    """A series has its sides in blocks of time, and a window may reach into two."""
+    return "by time" if isinstance(recipe.contract, SeriesContract) else side(row["input"])
 
 
 def _rows(records: pa.Table | None, prefix: str) -> list[dict[str, Any]]:

@@ -56,6 +56,10 @@ def _nothing_admitted(recipe: Recipe) -> Refusal:
         return Refusal("no batch is admitted yet", recipe.name, f"Ingest one: `ratchet ingest {recipe.name} --next`")
     what = f"no batch is admitted, and batch {refused[0].batch} is in quarantine ({refused[0].reason[:200]})"
     correct = "Correct the data or the recipe and ingest it again, with its PATH or --next"
+    if refused[0].kind == "batch":
+        correct = (
+            f"Admit it all the same: `ratchet quarantine admit {recipe.name} {refused[0].batch}`, or ingest others"
+        )
     return Refusal(what, recipe.name, f"See `ratchet quarantine list {recipe.name}`. {correct}")
 
 
