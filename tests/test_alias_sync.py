@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands.history import _detail
 from releases.alias_sync import moved_since
 from releases.state import Outcome, Sync
 
@@ -28,6 +29,13 @@ def test_only_a_version_that_ratchet_did_not_write_was_chosen_by_a_person(
     assert moved_since(there, sync, (written, None, None)) == (
         written is not None and there is not None and there not in ours
     )
+
+
+def test_the_history_tells_what_mlflow_has_and_not_what_was_wanted() -> None:
+    left = {"aliases": ["2", None, "1"], "outcomes": 0, "in_mlflow": ["3", None, "1"]}
+    assert _detail("synced", left) == "MLflow has @champion 3, @challenger none, @previous 1"
+    assert _detail("synced", {**left, "in_mlflow": None}) == "MLflow has @champion 2, @challenger none, @previous 1"
+    assert _detail("synced", {"aliases": ["2", None, "1"], "outcomes": 0}).startswith("MLflow has @champion 2")
 
 
 def test_with_no_alias_written_yet_the_ledger_writes() -> None:

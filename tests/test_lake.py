@@ -16,9 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import show
 from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, records, snapshot, split, table
 from ratchet.recipe import Recipe
@@ -83,6 +85,10 @@ def test_a_record_is_shown_by_the_beginning_of_its_digest(small: Recipe, picture
     assert record.rendered.startswith("data:image/png;base64,")
     evaluated = ingest.benchmark(small)["record"][3].as_py()
     assert records.find(small, evaluated).side == "benchmark"
+    shown = CliRunner().invoke(show.command, [small.name, row["record"][:16], "-o", str(tmp_path / "a.png")])
+    assert shown.exit_code == 0, shown.output
+    assert small.classes[row["label"]] in shown.output
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     for wrong in ("12", "zzzz", "f" * 64, "../../x"):
         with pytest.raises(Refusal):
             records.find(small, wrong)

@@ -20,10 +20,12 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from bentos import build, golden, recent_answers
 from bentos.recent_answers import RecentAnswers
+from commands import label
 from ratchet import lock
 from ratchet import recipe as recipes
 from ratchet.answers import Classes
@@ -32,9 +34,10 @@ from ratchet.fleet.gateway import Count
 from ratchet.fleet.host import Host
 from ratchet.images import ImageContract
 from ratchet.recipe import Bound, ReleasePlan
-from ratchet.settings import TELEMETRY_OFF, Settings
+from ratchet.settings import TELEMETRY_OFF, Settings, settings
 from releases.evidence import outcome
 from releases.evidence_collector import EvidenceCollector, inputs
+from releases.ledger import Ledger
 from releases.metrics_reader import MetricsReader
 from tests.bentos import put, ready
 from tests.conftest import Built, free_ports, host_alone
@@ -523,6 +526,21 @@ def test_a_readers_metrics_are_those_since_it_was_created(url: str, built: Built
     assert {*(f"id {number}" for number in range(7)), "last"} <= reader.recent_requests()
     with pytest.raises(Refusal, match="cannot be read"):
         MetricsReader(("127.0.0.1", 1)).read()
+
+
+def test_labels_of_requests_that_nobody_was_answered_under_are_counted_and_told(
+    url: str, built: Built, home: Path, tmp_path: Path
+) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    predict(url, "answered", built.images[0])
+    Ledger(settings().ledger).publish(f"gateway:{NAME}", {"addresses": {"v1-a": [[host, int(port)]]}}, time.time())
+    file, class_ = tmp_path / "from excel.csv", recipes.load(NAME).classes[0]
+    file.write_bytes(f"x-request-id;class\r\nanswered;{class_}\r\nmistyped;{class_}\r\n".encode("utf-8-sig"))
+    result = CliRunner().invoke(label.command, [NAME, str(file)])
+    assert result.exit_code == 0, result.output
+    assert "2 labels added" in result.output
+    assert "1 of them name no request that was answered lately, such as mistyped" in result.output
+    assert set(Ledger(settings().ledger).labels_since(NAME, 0)) == {"answered", "mistyped"}
 
 
 def test_a_collector_sends_both_revisions_the_same_inputs_and_finds_a_bento_no_worse_than_itself(
