@@ -6,7 +6,6 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from bentos import build
 from flows import stages
 from flows.cancelling import withdraw_release
 from flows.compete import compete
@@ -59,7 +58,7 @@ def _nothing_new(recipe: str, candidate: Candidate) -> str:
     if state.champion and state.champion.key == key:
         own = "already serves, and is of this data and these parameters"
         return own if repackaged else f"has the weights of version {state.champion.version}, which serves"
-    revision = build.revision(candidate.version, key)
+    revision = stages.revision(candidate, key)
     rolled_back = candidate.version in map(version_of, state.rolled_back)
     if revision in state.rolled_back or (rolled_back and not repackaged):
         return f"was rolled back and is released again only by hand: `ratchet release {recipe} {candidate.version}`"

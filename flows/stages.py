@@ -211,6 +211,13 @@ def package_key(name: str, candidate: Candidate) -> str:
     return build.package_key(load_recipe(name), candidate.packaged, candidate.vocabulary)
 
 
+def revision(candidate: Candidate, key: str) -> str:
+    """The name of the candidate in the package with this key."""
+    from bentos import build
+
+    return build.revision(candidate.version, key)
+
+
 @stage
 def package(name: str, candidate: Candidate, report: EvaluationReport) -> Package:
     """The bento, built once for a package key and kept with the version in MLflow."""

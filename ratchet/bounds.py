@@ -37,6 +37,10 @@ Positive = Annotated[float, Between(0, strict=True)]
 Probability = Annotated[float, Between(0, 1, strict=True)]
 
 
+class _WrongType(ValueError):
+    """A value that is not of its type at all: of several types, another one was meant."""
+
+
 def check(value: Any, where: str) -> None:
     """Raises ValueError naming the first field of a dataclass, or of one inside it, that is not as declared."""
     hints = get_type_hints(type(value), include_extras=True)
@@ -63,7 +67,7 @@ def _check(value: Any, hint: Any, where: str) -> None:
     elif is_dataclass(value) and not isinstance(value, type) and (hint is type(value) or _is_protocol(hint)):
         check(value, where)
     elif not _is(value, hint):
-        raise ValueError(f"{where} must be of the type {getattr(hint, '__name__', hint)}, not {value!r}")
+        raise _WrongType(f"{where} must be of the type {getattr(hint, '__name__', hint)}, not {value!r}")
 
 
 def _check_any(value: Any, hints: tuple[Any, ...], where: str) -> None:
@@ -77,7 +81,7 @@ def _check_any(value: Any, hints: tuple[Any, ...], where: str) -> None:
                 reasons.append(error)
         else:
             return
-    raise next((reason for reason in reasons if "of the type" not in str(reason)), reasons[0])
+    raise next((reason for reason in reasons if not isinstance(reason, _WrongType)), reasons[0])
 
 
 def _is_protocol(hint: Any) -> bool:

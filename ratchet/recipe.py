@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ratchet import answers, bounds, slices
+from ratchet import answers, bounds, endpoints, slices
 from ratchet.bounds import Count, Index, Positive, Share
 from ratchet.contract import Contract
 from ratchet.criteria import Criteria, ForecastCriteria
@@ -75,7 +75,7 @@ class Suite:
     """Maximum share of a series' values that do not follow one step after the value before."""
 
 
-_RESERVED = ("v2", "stats")
+_RESERVED = ("v2", endpoints.STATS.removeprefix("/"))
 
 FAMILIES = ("cnn", "rnn", "transformer")
 
