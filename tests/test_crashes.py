@@ -146,7 +146,7 @@ def test_deploying_again_leaves_a_schedule_as_a_person_set_it(stack: Running) ->
     schedule = f"{stack.prefect}/api/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
     assert httpx.patch(schedule, json={"active": True}).status_code == 204
     (stack.home / "deployed.json").unlink()
-    assert "the deployments are up to date" in stack.ratchet("up")
+    assert f"{name} is deployed again; as you left them in Prefect: schedules" in stack.ratchet("up")
     assert [s["active"] for s in httpx.get(url).json()["schedules"]] == [True]
     now = httpx.get(url).json()
     schedule = f"{stack.prefect}/api/deployments/{now['id']}/schedules/{now['schedules'][0]['id']}"
