@@ -40,8 +40,6 @@ def merge(declared: dict[str, Any], base: dict[str, Any], current: dict[str, Any
     `current` is what Prefect has, and `base` what it had after the last deploying, both as `described`.
     """
     own = {name: current[name] for name in changed_fields(base, current)}
-    if not current["work_pool"]["name"]:  # it was deleted, which nobody wants of a deployment
-        own.pop("work_pool", None)
     schedules = _merge_schedules(declared.get("schedules", []), base["schedules"], current["schedules"])
     return {**declared, **own, "schedules": schedules}
 
@@ -138,10 +136,13 @@ def deploy(settings: Settings) -> list[str]:
     lines, changed = [], {}
     for name, deployment in deployments.items():
         current = existing.get(name)
+        pool_deleted = current is not None and not current["work_pool"]["name"]
+        if pool_deleted:  # which nobody wanted of the deployment
+            current = {**existing[name], "work_pool": bases[name]["work_pool"]}
         if current is None:
             lines.append(f"{name} is deployed")
             changed[name] = deployment
-        elif before.get(name) != deployment or not current["work_pool"]["name"]:
+        elif before.get(name) != deployment or pool_deleted:
             kept = ", ".join(changed_fields(bases[name], current))
             lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {kept}" if kept else ""))
             changed[name] = merge(deployment, bases[name], current)
