@@ -54,8 +54,7 @@ def routes(served: Served) -> list[Route]:
 
     async def server(_: Request) -> JSONResponse:
         """What this server speaks."""
-        extensions = ["binary_tensor_data", *EXTENSIONS]
-        return JSONResponse({"name": "ratchet", "version": served.tag, "extensions": extensions})
+        return JSONResponse({"name": "ratchet", "version": served.tag, "extensions": EXTENSIONS})
 
     async def live(_: Request) -> JSONResponse:
         """Whether the process answers."""
@@ -89,9 +88,11 @@ def routes(served: Served) -> list[Route]:
 
     async def statistics(request: Request) -> JSONResponse:
         """The requests so far, and how long they took."""
+        if response := unknown(request):
+            return response
         model = served.model()
         counted = protocol.statistics(recipe, version, _durations(), model.answered, model.answered_at)
-        return unknown(request) or JSONResponse({"model_stats": [counted]})
+        return JSONResponse({"model_stats": [counted]})
 
     async def infer(request: Request) -> Response:
         """Predictions for one tensor of inputs."""

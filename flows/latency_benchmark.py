@@ -1,7 +1,6 @@
 """The latency benchmark of a version's variants, on a host's own queue. Nothing is served or changed."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def latency_benchmark(recipe: str, version: str, files: dict[str, list[str]], me
 
 def _measure(registered: registry.Version, contract: Contract, file: str, digest: str, memory_mb: int) -> Measurement:
     with scratch_folder() as folder:
-        path = Path(folder) / export.MODEL
+        path = folder / export.MODEL
         registry.download(registry.path_of(registered, file), path)
         if sha256(path) != digest:
             which = f"{file} of version {registered.version}"

@@ -43,10 +43,9 @@ def card(candidate: Candidate, report: EvaluationReport) -> dict[str, Any]:
 def _drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[Drift, ...]:
     """Of the batches that the champion was not trained on, compared with those that it was trained on."""
     from models import candidate as candidates
-    from models import registry
 
-    version = registry.version(recipe.name, champion) if champion else None
-    if version is None or not candidates.has_files(version):
+    version = candidates.kept(recipe.name, champion)
+    if version is None:
         return ()
     older = set(candidates.read(version).snapshot.batches)
     summaries = {batch: _summary(recipe, batch) for batch in sorted(older | set(candidate.snapshot.batches))}

@@ -129,11 +129,10 @@ def _initial_weights(recipe: Recipe, training: Training, snapshot: Snapshot, rep
     A champion of this very snapshot is not trained again, which would never end.
     """
     from models import candidate as candidates
-    from models import registry
 
     champion = api.state_of(recipe.name).champion
-    version = registry.version(recipe.name, champion.version) if champion else None
-    if version is None or not candidates.has_files(version):
+    version = candidates.kept(recipe.name, champion.version if champion else None)
+    if version is None:
         report("there is no champion in MLflow to start from, so training starts cold")
         return ""
     known = candidates.read(version)

@@ -123,6 +123,12 @@ def has_files(version: registry.Version) -> bool:
     return registry.has(registry.path_of(version, ARTIFACT))
 
 
+def kept(recipe: str, number: str | None) -> registry.Version | None:
+    """A version that MLflow still has with its files, or None."""
+    version = registry.version(recipe, number) if number else None
+    return version if version and has_files(version) else None
+
+
 @contextmanager
 def _exclusive(scratch: Path, report: Report) -> Iterator[None]:
     """A killed run may have left a training behind on a cluster; two must not train in the same folder."""

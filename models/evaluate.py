@@ -46,8 +46,7 @@ def evaluate(recipe: Recipe, candidate: Candidate, champions: Sequence[Package],
     packages = {package.version: package for package in champions}
     champion = champions[-1].version if champions else None
     best = _best(recipe, fingerprint, champion, packages)
-    registered = registry.version(recipe.name, champion) if champion else None
-    replaceable = champion is not None and (registered is None or not candidates.has_files(registered))
+    replaceable = champion is not None and candidates.kept(recipe.name, champion) is None
 
     def work() -> EvaluationReport:
         versions = {version for version in (champion, best) if version is not None}

@@ -299,11 +299,11 @@ class Run:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         origin = {"source": f"models:/{logged.model_id}", "run_id": self.id, "model_id": logged.model_id}
-        origin |= {"description": description}
-        registered = client.create_model_version(self.recipe, tags=tags, **origin)
+        about = {"tags": tags, "description": description, **origin}
+        registered = client.create_model_version(self.recipe, **about)
         while int(registered.version) <= after:
             client.delete_model_version(self.recipe, str(registered.version))  # its number is not given again
-            registered = client.create_model_version(self.recipe, tags=tags, **origin)
+            registered = client.create_model_version(self.recipe, **about)
         return str(registered.version), str(logged.model_id)
 
 

@@ -5,8 +5,8 @@ CLASSIFY, PREDICT, EXPLAIN = "/classify", "/predict", "/explain"
 READY, METRICS = "/v2/health/ready", "/metrics"
 MODELS, INFER, CONFIG, STATS = "/v2/models", "/infer", "/config", "/stats"
 """The Open Inference Protocol: the path above all models, and the ends of a model's paths."""
-EXTENSIONS = ("model_configuration", "model_repository(index)", "statistics")
-"""Triton's extensions of the protocol that are answered beside the binary tensors."""
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository(index)", "statistics")
+"""Triton's extensions of the protocol that are answered."""
 MAX_BODY = 8 << 20
 """Bytes of the largest body that is read."""
 RECENT, CARD = "/ops/recent", "/card"

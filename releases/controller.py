@@ -127,9 +127,14 @@ class Controller:
 
     def _append(self, recipe: str, event: Event) -> State:
         kind, _ = event_codec.to_body(event)
-        step = f"step {event.step + 1}" if isinstance(event, Passed) else ""
-        step = str(event.split) if isinstance(event, Routed) else step
-        log.info("%s: %s %s", recipe, kind, step or getattr(event, "why", "") or getattr(event, "version", ""))
+        match event:
+            case Passed():
+                detail = f"step {event.step + 1}"
+            case Routed():
+                detail = str(event.split)
+            case _:
+                detail = getattr(event, "why", "") or getattr(event, "version", "")
+        log.info("%s: %s %s", recipe, kind, detail)
         return self.states.append(recipe, event, "controller")
 
     def _evidence(

@@ -47,7 +47,7 @@ class PackageCache:
         folder = self.folder(package)
         packed = self.packed(package)
         with locked(folder.parent / ".lock"):
-            if packed.exists() and sha256(packed) != package.digest:
+            if packed.exists() and not self.has(package):
                 packed.unlink()
                 shutil.rmtree(folder, ignore_errors=True)
             if not packed.exists():

@@ -174,7 +174,7 @@ def _own_answers(splits: Mapping[str, Split]) -> list[dict[str, Any]]:
     listing = [{"name": recipe, "page": f"/{recipe}/", "protocol": endpoints.model(recipe)} for recipe in served]
     index = [{"name": recipe, "version": version, "state": "READY", "reason": ""}
              for recipe, versions in served.items() for version in versions]  # fmt: skip
-    server = {"name": "ratchet", "version": "1", "extensions": ["binary_tensor_data", *endpoints.EXTENSIONS]}
+    server = {"name": "ratchet", "version": "1", "extensions": endpoints.EXTENSIONS}
     one = "statistics are kept for each model: see /v2/models/<model>/stats"
     return [
         *_direct("/", {"name": "ratchet", "models": listing}),

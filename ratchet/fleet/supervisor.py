@@ -106,7 +106,7 @@ class Supervisor:
         config.write_text(self._config(), encoding="utf-8")
         # A worker looks up the `python` of a flow run in PATH, so this environment's comes first.
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-        inherited = (name for name in _INHERITED if name in os.environ and name not in unusable_proxies())
+        inherited = (os.environ.keys() & set(_INHERITED)) - set(unusable_proxies())
         environment = {name: os.environ[name] for name in inherited} | {"PATH": path}
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
         process = subprocess.run(command, env=environment, cwd=self.settings.home, capture_output=True, text=True)
