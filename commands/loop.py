@@ -71,7 +71,7 @@ def command(recipe: str | None, every: bool, **options: Any) -> None:
 
 
 def _run(recipe: str, parameters: dict[str, Any]) -> None:
-    from flows import runs
+    from flows import obstacles, runs
     from ratchet.recipe import families, load
     from releases import api
 
@@ -84,8 +84,8 @@ def _run(recipe: str, parameters: dict[str, Any]) -> None:
         raise Refusal(what, recipe, f"Choose from: {', '.join(accepted)}")
     if not running.checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "Run `ratchet up`")
-    if obstacles := runs.obstacles(recipe):
-        raise Refusal("the run would not start", recipe, "; ".join(obstacles))
+    if lines := obstacles.obstacles(recipe):
+        raise Refusal("the run would not start", recipe, "; ".join(lines))
     if not runs.workers_online("cpu"):
         raise Refusal("no worker of the pool `cpu` is online, so the run would not start", recipe, "Run `ratchet up`")
     runs.mark_dead_runs(lambda line: click.echo(line, err=True))  # a dead run would keep this one waiting

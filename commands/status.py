@@ -136,10 +136,10 @@ def _elsewhere(answers: Mapping[str, bool], here: Collection[str]) -> list[str]:
 
 
 def _obstacles(answers: Mapping[str, bool]) -> list[str]:
-    from flows import runs
+    from flows import obstacles
 
     try:
-        return runs.obstacles() if answers.get("prefect") else []
+        return obstacles.obstacles() if answers.get("prefect") else []
     except Refusal as refusal:  # it answered a moment ago; the rest is shown all the same
         return [str(refusal)]
 

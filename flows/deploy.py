@@ -119,42 +119,60 @@ def create_pools() -> None:
                 continue
 
 
+_EMPTY: dict[str, Any] = {"flows": "", "deployments": {}, "described": {}}
+"""Of a home in which nothing was deployed yet."""
+
+
+def declared() -> dict[str, dict[str, Any]]:
+    """The deployments of prefect.yaml and those derived from them, by `flow/deployment`."""
+    return {f"{_flow(each)}/{each['name']}": each for each in expand(_file(), recipes.names())["deployments"]}
+
+
 def deploy(settings: Settings) -> list[str]:
     """Deploys what is missing or what the project changed, and returns a line for each. Nothing else is touched.
 
     What a person changed in Prefect stays as it is. Raises Refusal if Prefect refuses a deployment.
     """
-    declared = expand(yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8")), recipes.names())
-    deployments = {f"{_flow(each)}/{each['name']}": each for each in declared["deployments"]}
-    record, flows, existing = load(settings.home / "deployed.json") or {}, _digest(), _existing()
-    before = record.get("deployments", {}) if record.get("flows") == flows else {}
-    bases: dict[str, Any] = {
-        name: record.get("described", {}).get(name) or assumed_base(deployments[name], current)
-        for name, current in existing.items()
-        if name in deployments
+    wanted, present, path = declared(), existing(), settings.home / "deployed.json"
+    record = settle(_EMPTY | (load(path) or {}), present)
+    bases = {
+        name: record["described"].get(name) or assumed_base(wanted[name], current)
+        for name, current in present.items()
+        if name in wanted
     }
+    before = record["deployments"] if record["flows"] == _digest() else {}
     lines, changed = [], {}
-    for name, deployment in deployments.items():
-        current = existing.get(name)
-        pool_deleted = current is not None and not current["work_pool"]["name"]
-        if pool_deleted:  # which nobody wanted of the deployment
-            current = {**existing[name], "work_pool": bases[name]["work_pool"]}
-        if current is None:
+    for name, deployment in wanted.items():
+        if name not in present:
             lines.append(f"{name} is deployed")
             changed[name] = deployment
-        elif before.get(name) != deployment or pool_deleted:
+            continue
+        current = present[name]
+        pool_deleted = not current["work_pool"]["name"]
+        if pool_deleted:  # which nobody wanted of the deployment
+            current = {**current, "work_pool": bases[name]["work_pool"]}
+        if before.get(name) != deployment or pool_deleted:
             kept = ", ".join(changed_fields(bases[name], current))
             lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {kept}" if kept else ""))
             changed[name] = merge(deployment, bases[name], current)
     if changed:
-        _deploy(settings, {**declared, "deployments": list(changed.values())})
-        after = _existing()
-        now = {
-            name: next_base(bases[name], existing[name], after[name]) if name in bases else after[name]
-            for name in changed
-        }
-        save(settings.home / "deployed.json", {"flows": flows, "deployments": deployments, "described": bases | now})
+        unsettled = {name: present.get(name) for name in changed}
+        record = {**record, "described": bases, "unsettled": unsettled}
+        save(path, record)
+        _deploy(settings, list(changed.values()))
+        save(path, {**settle(record, existing()), "flows": _digest(), "deployments": wanted})
     return lines
+
+
+def settle(record: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
+    """The record with the bases of what was just deployed, also by an `up` that was killed before it said so. Pure."""
+    described = dict(record["described"])
+    for name, before in record.get("unsettled", {}).items():
+        after = present.get(name)
+        if after in (None, before):
+            continue
+        described[name] = next_base(described[name], before, after) if before else after
+    return {"flows": record["flows"], "deployments": record["deployments"], "described": described}
 
 
 def next_base(base: dict[str, Any], current: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +188,7 @@ def next_base(base: dict[str, Any], current: dict[str, Any], after: dict[str, An
     return {**after, **own, "schedules": deployed + kept}
 
 
-def _existing() -> dict[str, Any]:
+def existing() -> dict[str, Any]:
     """Every deployment in Prefect by `flow/deployment`, as `described`."""
     with client() as prefect:
         flows = {flow.id: flow.name for flow in _all(prefect.read_flows)}
@@ -188,9 +206,14 @@ def _all(read: Any) -> list[Any]:
 _PAGE = 200
 
 
-def _deploy(settings: Settings, declared: dict[str, Any]) -> None:
+def _file() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def _deploy(settings: Settings, deployments: list[dict[str, Any]]) -> None:
     path = settings.home / "prefect.yaml"
-    replace(path, yaml.safe_dump(declared))
+    replace(path, yaml.safe_dump({**_file(), "deployments": deployments}))
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
     process = subprocess.run(command, capture_output=True, text=True, env=os.environ, cwd=settings.home)
     if process.returncode:

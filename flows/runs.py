@@ -181,38 +181,6 @@ def workers_online(pool: str, since: float = 0.0) -> bool:
     return any(at and at.timestamp() > since for at in heartbeats)
 
 
-def obstacles(recipe: str = "") -> list[str]:
-    """Why runs do not start although Prefect answers, a sentence each: what a person paused or deleted there.
-
-    With a recipe, only what its loop needs: its deployment, and that one's pool and queue.
-    """
-    from prefect.exceptions import ObjectNotFound
-
-    lines = []
-    with client() as prefect:
-        for pool in ("cpu",) if recipe else POOLS:
-            try:
-                paused = prefect.read_work_pool(pool).is_paused
-                queues = [queue for queue in prefect.read_work_queues(work_pool_name=pool) if queue.is_paused]
-                queues = [queue for queue in queues if not recipe or queue.name == "default"]
-            except ObjectNotFound:
-                lines.append(f"the work pool `{pool}` is gone from Prefect: `ratchet up` creates it again")
-                continue
-            if paused:
-                lines.append(f"the work pool `{pool}` is paused in Prefect: `prefect work-pool resume {pool}`")
-            for queue in queues:
-                resume = f"`prefect work-queue resume {queue.name} -p {pool}`"
-                lines.append(f"the queue `{queue.name}` is paused in Prefect: {resume}")
-        if recipe:
-            try:
-                usable = bool(prefect.read_deployment_by_name(f"retrain-and-release/{recipe}").work_pool_name)
-            except ObjectNotFound:
-                usable = False
-            if not usable:
-                lines.append(f"the deployment of {recipe}, or its pool, was deleted in Prefect: run `ratchet up`")
-    return lines
-
-
 def crash_dead_runs(config: Settings) -> list[str]:
     """Marks runs as crashed that this machine's workers took and no process executes, which frees what they held."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType

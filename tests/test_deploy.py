@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.deploy import assumed_base, changed_fields, merge, next_base
+from flows.deploy import assumed_base, changed_fields, merge, next_base, settle
 
 schedules = st.lists(
     st.fixed_dictionaries({"slug": st.sampled_from("abc"), "cron": st.sampled_from("12"), "active": st.booleans()}),
@@ -71,3 +71,14 @@ def test_a_home_without_a_base_keeps_its_schedules_and_its_pause(new: dict[str, 
     assert merged["paused"] == (current["paused"] or new["paused"])
     again = merge(new, next_base(assumed, current, merged), merged)
     assert by_slug(again) == by_slug(merged)
+
+
+@given(deployments, deployments, deployments, st.booleans())
+def test_an_up_that_was_killed_takes_nothing_for_a_person_s_change_that_it_deployed_itself(
+    old: dict[str, Any], new: dict[str, Any], current: dict[str, Any], applied: bool
+) -> None:
+    record = {"flows": "", "deployments": {}, "described": {"a": old}, "unsettled": {"a": current, "b": None}}
+    present = {"a": merge(new, old, current), "b": new} if applied else {"a": current}
+    described = settle(record, present)["described"]
+    assert changed_fields(described["a"], present["a"]) == changed_fields(old, current)
+    assert described.get("b") == (new if applied else None)

@@ -1,0 +1,38 @@
+"""What people paused or deleted in Prefect, so that runs would wait or could not start."""
+
+from typing import Any
+
+from flows import deploy
+from flows.runs import POOLS, client
+
+
+def obstacles(recipe: str = "") -> list[str]:
+    """Why runs would not start although Prefect answers, each as a sentence with the command that mends it.
+
+    With a recipe, only what its loop needs: its deployment, and that one's pool and queue.
+    """
+    with client() as prefect:
+        lines = [line for pool in (("cpu",) if recipe else POOLS) for line in _pool(prefect, pool, not recipe)]
+    existing = deploy.existing()
+    needed = [f"retrain-and-release/{recipe}"] if recipe else list(deploy.declared())
+    # A worker creates a deleted pool anew, but the deployments that were in it stay without one.
+    lost = [name for name in needed if name not in existing or not existing[name]["work_pool"]["name"]]
+    if lost:
+        lines.append(f"not in Prefect, or without a work pool: {', '.join(lost)}; run `ratchet up`")
+    return lines
+
+
+def _pool(prefect: Any, pool: str, every_queue: bool) -> list[str]:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        paused = prefect.read_work_pool(pool).is_paused
+        queues = [queue for queue in prefect.read_work_queues(work_pool_name=pool) if queue.is_paused]
+    except ObjectNotFound:
+        return [f"the work pool `{pool}` is gone from Prefect: `ratchet up` creates it again"]
+    lines = [f"the work pool `{pool}` is paused in Prefect: `prefect work-pool resume {pool}`"] if paused else []
+    for queue in queues:
+        if every_queue or queue.name == "default":
+            resume = f"`prefect work-queue resume {queue.name} -p {pool}`"
+            lines.append(f"the queue `{queue.name}` is paused in Prefect: {resume}")
+    return lines
