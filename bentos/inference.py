@@ -42,83 +42,102 @@ def refusal_response(refusal: Refusal, status: int = 400) -> JSONResponse:
 
 def routes(served: Served) -> list[Route]:
     """The routes, without the prefix `/v2`."""
-    recipe, version, contract, answers = served.recipe, served.version, served.contract, served.answers
+    handlers = _Handlers(served)
+    result = [
+        Route("/", handlers.server),
+        Route("/health/live", handlers.live),
+        Route("/health/ready", handlers.ready),
+        Route("/models", handlers.models),
+        Route(f"/models{STATS}", handlers.statistics),
+        Route("/repository/index", handlers.index, methods=["POST"]),
+    ]
+    for base in ("/models/{model}", "/models/{model}/versions/{version}"):
+        result += [
+            Route(base, handlers.metadata),
+            Route(f"{base}/ready", handlers.ready),
+            Route(f"{base}{CONFIG}", handlers.config),
+            Route(f"{base}{STATS}", handlers.statistics),
+            Route(f"{base}{INFER}", handlers.infer, methods=["POST"]),
+        ]
+    return result
 
-    def unknown(request: Request) -> JSONResponse | None:
+
+@dataclass(frozen=True)
+class _Handlers:
+    """The docstrings are what the OpenAPI page says of each route."""
+
+    served: Served
+
+    async def server(self, _: Request) -> JSONResponse:
+        """What this server speaks."""
+        return JSONResponse({"name": "ratchet", "version": self.served.tag, "extensions": EXTENSIONS})
+
+    async def live(self, _: Request) -> JSONResponse:
+        """Whether the process answers."""
+        return JSONResponse({"live": True})
+
+    async def ready(self, request: Request) -> JSONResponse:
+        """Whether predictions are answered."""
+        if response := self._unknown(request):
+            return response
+        model = self.served.model()
+        return refusal_response(model.fault) if model.fault else JSONResponse({"ready": True, "device": model.device})
+
+    async def models(self, _: Request) -> JSONResponse:
+        """The models that are served here."""
+        return JSONResponse({"models": [self.served.recipe]})
+
+    async def index(self, _: Request) -> JSONResponse:
+        """The models that are served here, with their state."""
+        fault = self.served.model().fault
+        state, reason = ("UNAVAILABLE", fault.what) if fault else ("READY", "")
+        model = {"name": self.served.recipe, "version": self.served.version, "state": state, "reason": reason}
+        return JSONResponse([model])
+
+    async def metadata(self, request: Request) -> JSONResponse:
+        """The inputs and outputs of the model."""
+        served = self.served
+        described = protocol.metadata(served.recipe, served.version, served.contract, served.answers, served.classes)
+        return self._unknown(request) or JSONResponse(described)
+
+    async def config(self, request: Request) -> JSONResponse:
+        """The configuration of the model, as Triton has it."""
+        described = protocol.config(self.served.recipe, self.served.contract, self.served.answers)
+        return self._unknown(request) or JSONResponse(described)
+
+    async def statistics(self, request: Request) -> JSONResponse:
+        """The requests so far, and how long they took."""
+        if response := self._unknown(request):
+            return response
+        model, durations = self.served.model(), _durations()
+        counts = protocol.statistics(
+            self.served.recipe, self.served.version, durations, model.answered, model.answered_at
+        )
+        return JSONResponse({"model_stats": [counts]})
+
+    async def infer(self, request: Request) -> Response:
+        """Predictions for one tensor of inputs."""
+        if response := self._unknown(request):
+            return response
+        served = self.served
+        try:
+            length = request.headers.get("inference-header-content-length")
+            parsed = protocol.parse(await request.body(), length, served.contract, served.answers)
+            tensors = served.answers.tensors(await served.predict(parsed.inputs))
+        except Refusal as refusal:
+            return refusal_response(refusal)
+        body, headers = protocol.render(parsed, tensors, served.recipe, served.version)
+        return Response(body, headers=headers)
+
+    def _unknown(self, request: Request) -> JSONResponse | None:
+        """The response to a path with another model or version than the one that is served."""
+        recipe, version = self.served.recipe, self.served.version
         name, requested = request.path_params.get("model", recipe), request.path_params.get("version", version)
         if name != recipe:
             return refusal_response(Refusal("there is no such model", name, f"The one served here is {recipe}"), 404)
         if requested != version:
             return refusal_response(Refusal("there is no such version", requested, f"The one served is {version}"), 404)
         return None
-
-    async def server(_: Request) -> JSONResponse:
-        """What this server speaks."""
-        return JSONResponse({"name": "ratchet", "version": served.tag, "extensions": EXTENSIONS})
-
-    async def live(_: Request) -> JSONResponse:
-        """Whether the process answers."""
-        return JSONResponse({"live": True})
-
-    async def ready(request: Request) -> JSONResponse:
-        """Whether predictions are answered."""
-        if response := unknown(request):
-            return response
-        model = served.model()
-        return refusal_response(model.fault) if model.fault else JSONResponse({"ready": True, "device": model.device})
-
-    async def models(_: Request) -> JSONResponse:
-        """The models that are served here."""
-        return JSONResponse({"models": [recipe]})
-
-    async def index(_: Request) -> JSONResponse:
-        """The models that are served here, with their state."""
-        fault = served.model().fault
-        state, reason = ("UNAVAILABLE", fault.what) if fault else ("READY", "")
-        return JSONResponse([{"name": recipe, "version": version, "state": state, "reason": reason}])
-
-    async def metadata(request: Request) -> JSONResponse:
-        """The inputs and outputs of the model."""
-        described = protocol.metadata(recipe, version, contract, answers, served.classes)
-        return unknown(request) or JSONResponse(described)
-
-    async def config(request: Request) -> JSONResponse:
-        """The configuration of the model, as Triton has it."""
-        return unknown(request) or JSONResponse(protocol.config(recipe, contract, answers))
-
-    async def statistics(request: Request) -> JSONResponse:
-        """The requests so far, and how long they took."""
-        if response := unknown(request):
-            return response
-        model = served.model()
-        counted = protocol.statistics(recipe, version, _durations(), model.answered, model.answered_at)
-        return JSONResponse({"model_stats": [counted]})
-
-    async def infer(request: Request) -> Response:
-        """Predictions for one tensor of inputs."""
-        if response := unknown(request):
-            return response
-        try:
-            length = request.headers.get("inference-header-content-length")
-            parsed = protocol.parse(await request.body(), length, contract, answers)
-            tensors = answers.tensors(await served.predict(parsed.inputs))
-        except Refusal as refusal:
-            return refusal_response(refusal)
-        body, headers = protocol.render(parsed, tensors, recipe, version)
-        return Response(body, headers=headers)
-
-    result = [
-        Route("/", server),
-        Route("/health/live", live),
-        Route("/health/ready", ready),
-        Route("/models", models),
-        Route(f"/models{STATS}", statistics),
-        Route("/repository/index", index, methods=["POST"]),
-    ]
-    for base in ("/models/{model}", "/models/{model}/versions/{version}"):
-        result += [Route(base, metadata), Route(f"{base}/ready", ready), Route(f"{base}{CONFIG}", config)]
-        result += [Route(f"{base}{STATS}", statistics), Route(f"{base}{INFER}", infer, methods=["POST"])]
-    return result
 
 
 def _durations() -> protocol.Durations:

@@ -274,6 +274,8 @@ def release(package: Package, strategy: str | None = None) -> None:
     if not (state.challenger == package and state.kind == "release"):
         plan = load_recipe(package.recipe).release_plan
         plan = plan.with_strategy(strategy) if strategy else plan
+        # Before the request as well: a run that is cancelled right after it must find its release.
+        api.publish_run(package.recipe, str(flow_run.id), state.attempt + 1)
         state = api.release(package, plan, WHO, f"blessed candidate {package.version}")
     api.publish_run(package.recipe, str(flow_run.id), state.attempt)
     if state.phase == "warming":
@@ -314,8 +316,8 @@ def smoke_test(package: Package) -> None:
     from ratchet.fleet.package_cache import MODEL, PackageCache
 
     # This worker's machine need not be a host's, so the package is fetched here.
-    folder = PackageCache(settings()).unpack(package, registry.fetch_package)
-    result = golden.replay(settings().gateway_url, folder / MODEL)
+    with PackageCache(settings()).using(package, registry.fetch_package) as folder:
+        result = golden.replay(settings().gateway_url, folder / MODEL)
     log.info("the gateway answers %d golden inputs as expected, p50 %.2f ms", result.count, result.p50_ms)
     create_markdown_artifact(
         f"**{package.recipe}** version {package.version} is served at {settings().gateway_url}/{package.recipe}/\n\n"

@@ -151,9 +151,9 @@ def _outputs(package: Package, inputs: np.ndarray) -> np.ndarray:
         what = f"MLflow no longer has the package of version {package.version}, and this machine has no copy"
         next = f"Copy it from a host that serves it to {cache.packed(package)}, and run the loop again"
         raise Refusal(what, package.tag, next)
-    folder = cache.unpack(package, registry.fetch_package) / MODEL
-    served = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    return Exported(folder / export.MODEL, contracts.of(served["contract"])).predict(inputs)
+    with cache.using(package, registry.fetch_package) as folder:
+        served = json.loads((folder / MODEL / "meta.json").read_text(encoding="utf-8"))
+        return Exported(folder / MODEL / export.MODEL, contracts.of(served["contract"])).predict(inputs)
 
 
 def _write(recipe: Recipe, candidate: Candidate, result: EvaluationReport) -> None:

@@ -73,12 +73,12 @@ def sha256_of_folder(path: Path) -> str:
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock that ends with the process; yields whether it was acquired."""
+def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
+    """Holds a lock that ends with the process; yields whether it was acquired. Many may hold a `shared` one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             acquired = True
         except BlockingIOError:
             acquired = False

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ratchet.files import locked
 from ratchet.fleet.host import Host
+from ratchet.fleet.package_cache import lock_of
 from ratchet.settings import Settings
 from releases import machine
 from releases.state import State
@@ -34,7 +35,7 @@ def find(homes: Iterable[Settings], states: Mapping[str, State], before: float) 
     for config in homes:
         home = config.home
         trainings = {path: home / "training" / ".locks" / path.name for path in (home / "training").glob("[!.]*")}
-        bentos = {path: path.parent / ".lock" for path in _bentos(config, states)}
+        bentos = {path: lock_of(path) for path in _bentos(config, states)}
         locks: dict[Path, Path | None] = {**bentos, **trainings, **dict.fromkeys((home / "logs").glob("*.1"))}
         for path, lock in locks.items():
             if not path.is_symlink() and _changed_at(path) < before and _is_free(lock):

@@ -83,12 +83,12 @@ def _benchmark(recipe: Recipe, version: registry.Version) -> str:
 
 def _bento(candidate: Candidate, package: Package) -> str:
     cache = PackageCache(settings())
-    model = cache.unpack(package, registry.fetch_package) / MODEL / export.MODEL
-    if changed := cache.changed(package):
-        what = f"{', '.join(changed[:5])} changed after it was unpacked"
-        raise Refusal(what, cache.folder(package), "Remove that folder; the host unpacks it again")
-    if sha256(model) != candidate.packaged:
-        raise Refusal("the model in the bento is not the version's export", package.tag, "Build it again")
+    with cache.using(package, registry.fetch_package) as folder:
+        if changed := cache.changed(package):
+            what = f"{', '.join(changed[:5])} changed after it was unpacked"
+            raise Refusal(what, folder, "Remove that folder; the host unpacks it again")
+        if sha256(folder / MODEL / export.MODEL) != candidate.packaged:
+            raise Refusal("the model in the bento is not the version's export", package.tag, "Build it again")
     return f"{package.tag}, with that export"
 
 

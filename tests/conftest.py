@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
+import random
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 from models.export import Exported
 from ratchet import recipe as recipes
 from ratchet import settings as settings_module
+from ratchet.fleet.host import port_is_free
 from ratchet.images import ImageContract
 from ratchet.recipe import Recipe
 
@@ -32,7 +34,7 @@ os.environ.update(settings_module.TELEMETRY_OFF)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that run stacks come first: they take the longest, and there is a core for each of two."""
     first = ["test_fleet.py", "test_loop.py", "test_three.py", "test_remote.py", "test_crashes.py", "test_search.py",
-             "test_killed.py"]  # fmt: skip
+             "test_killed.py", "test_buttons.py"]  # fmt: skip
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 
@@ -64,14 +66,22 @@ def small(home: Path) -> Recipe:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    """Ports that nobody listens on, each given once.
+
+    The kernel gives none of them to an outgoing connection, and no other process of this test run is given them: a
+    server may take them a minute later.
+    """
+    return list(itertools.islice(filter(port_is_free, _PORTS), count))
+
+
+def _ports() -> Iterator[int]:
+    first = 10000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    start = random.SystemRandom().randrange(1000)
+    for number in itertools.count(start):
+        yield first + number % 1000
+
+
+_PORTS = _ports()
 
 
 def host_alone(folder: Path, *more: str) -> Path:

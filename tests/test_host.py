@@ -12,10 +12,12 @@ import pytest
 from ratchet.errors import Refusal
 from ratchet.files import load, replace_json, save, sha256
 from ratchet.fleet.host import Host
-from ratchet.fleet.package_cache import PackageCache
+from ratchet.fleet.package_cache import PackageCache, lock_of
 from ratchet.fleet.stack import HOST, SERVERS, WORKERS, Stack
 from ratchet.settings import settings
 from ratchet.types import Package, to_json
+from releases import gc
+from releases.state import State
 
 
 def packed(path: Path, *members: tuple[str, bytes | None]) -> Package:
@@ -52,6 +54,19 @@ def test_a_package_is_unpacked_once_and_serves_by_a_relative_path(home: Path, tm
         raise AssertionError("it is here already")
 
     assert cache.unpack(package, never) == folder
+
+
+def test_gc_leaves_a_package_that_somebody_uses_whatever_its_age(home: Path, tmp_path: Path) -> None:
+    package = packed(tmp_path / "a.bento", ("bento.yaml", b"x"))
+    cache, states = PackageCache(settings()), {package.recipe: State()}
+    with cache.using(package, from_file(tmp_path / "a.bento")) as folder:
+        listed_before_it_was_used = [gc.Garbage(path, 1, lock_of(path)) for path in (folder, cache.packed(package))]
+        gc.remove([*listed_before_it_was_used, *gc.find([settings()], states, before=1e12)])
+        assert (folder / "bento.yaml").exists()
+        assert cache.has(package)
+    gc.remove(gc.find([settings()], states, before=1e12))
+    assert not folder.exists()
+    assert not cache.has(package)
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out"])

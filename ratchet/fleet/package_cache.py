@@ -3,7 +3,8 @@
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,11 @@ Fetch = Callable[[Package, Path], None]
 
 MODEL = Path("src", "model")
 """The folder below an unpacked bento that holds the model, its card and its golden set."""
+
+
+def lock_of(path: Path) -> Path:
+    """What a process that uses a package holds; `path` is that of the unpacked bento or of the packed one."""
+    return path.parent / ".locks" / path.stem
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class PackageCache:
         """
         folder = self.folder(package)
         packed = self.packed(package)
-        with locked(folder.parent / ".lock"):
+        with locked(lock_of(folder), shared=True), locked(folder.parent / ".lock"):
             if packed.exists() and not self.has(package):
                 packed.unlink()
                 shutil.rmtree(folder, ignore_errors=True)
@@ -63,6 +69,12 @@ class PackageCache:
                 _extract(packed, folder)
             self._allow_relative_paths(folder)
         return folder
+
+    @contextmanager
+    def using(self, package: Package, fetch: Fetch) -> Iterator[Path]:
+        """What `unpack` returns; `ratchet gc` removes nothing of it meanwhile."""
+        with locked(lock_of(self.folder(package)), shared=True):
+            yield self.unpack(package, fetch)
 
     def changed(self, package: Package) -> list[str]:
         """Files of the unpacked bento that are missing or no longer have the bytes of the package."""

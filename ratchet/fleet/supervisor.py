@@ -27,8 +27,8 @@ _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING, _SHUTTING_DOWN = 70, 10, 91, 6
 """supervisord's fault codes."""
 _LOGGED = 'exec "$@" >> "$0" 2>&1'
 MAX_LOG = 10 << 20
-_ERROR = re.compile(r"^[\w.]+(Error|Exception|Refusal)(:|$)")
-"""The last line of a Python trace, which says why."""
+_ERROR = re.compile(r"^[\w.]+(Error|Exception|Refusal)(:|$)|\balready in use\b")
+"""The last line of a Python trace, which says why; or of a server that did not get its port."""
 _INHERITED = (
     "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "LD_LIBRARY_PATH",
