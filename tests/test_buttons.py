@@ -113,22 +113,73 @@ def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Runn
     prefect(stack, "PATCH", nightly, active=False)
 
 
+def started_loop(stack: Running, *options: str) -> subprocess.Popen[str]:
+    command = [BIN / "ratchet", "loop", NAME, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=stack.env)
+
+
+def reaches(stack: Running, loop: subprocess.Popen[str], phase: str) -> None:
+    until(lambda: stack.state().phase == phase or loop.poll() is not None, 240)
+    assert stack.state().phase == phase
+
+
+def set_state(stack: Running, run: str, type: str) -> None:
+    prefect(stack, "POST", f"flow_runs/{run}/set_state", state={"type": type}, force=True)
+
+
+def message(stack: Running, run: str) -> str:
+    return str(httpx.get(f"{stack.prefect}/api/flow_runs/{run}", timeout=20).json()["state"]["message"])
+
+
+def own_run(stack: Running) -> str:
+    """The run that watches the newest release."""
+    return str(stack.ledger.statuses("run")[NAME].body["run"])
+
+
 def test_a_cancelled_run_withdraws_its_release_and_the_champion_keeps_everything(stack: Running) -> None:
     assert "landed" in stack.ratchet("ingest", NAME, "--next")
-    command = [BIN / "ratchet", "loop", NAME]
-    loop = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=stack.env)
-    until(lambda: stack.state().phase == "trial" or loop.poll() is not None, 240, every=0.5)
-    run = stack.ledger.statuses("run")[NAME].body["run"]
-    cancelling = {"type": "CANCELLING"}
-    httpx.post(f"{stack.prefect}/api/flow_runs/{run}/set_state", json={"state": cancelling, "force": True}, timeout=20)
+    loop = started_loop(stack)
+    reaches(stack, loop, "trial")
+    run = own_run(stack)
+    set_state(stack, run, "CANCELLING")
     output, _ = loop.communicate(timeout=60)
     assert loop.returncode == 1
     assert "the run cancelled" in output
     assert "Its release was withdrawn. The champion still serves" in output
     until(lambda: stack.state().phase == "idle")
     assert (stack.champion(), stack.predict().headers["x-model-version"]) == ("1", "1")
-    state = f"{stack.prefect}/api/flow_runs/{run}"
-    until(lambda: "withdrawn" in (httpx.get(state, timeout=20).json()["state"]["message"] or ""), 30)
+    until(lambda: "withdrawn" in message(stack, run), 30)
+
+
+def test_the_release_of_a_deleted_run_is_withdrawn_by_reconcile(stack: Running) -> None:
+    """Its process may be dead, and nobody watches the release any more."""
+    loop = started_loop(stack)
+    reaches(stack, loop, "trial")
+    prefect(stack, "DELETE", f"flow_runs/{own_run(stack)}")
+    output, _ = loop.communicate(timeout=60)
+    assert "was deleted in Prefect" in output
+    reconcile = deployment(stack, "reconcile/reconcile")["id"]
+    run = prefect(stack, "POST", f"deployments/{reconcile}/create_flow_run", state={"type": "SCHEDULED"})["id"]
+    until(lambda: "Its release was withdrawn" in message(stack, run), 90)
+    assert (stack.state().phase, stack.champion()) == ("idle", "1")
+
+
+def test_the_same_release_may_be_requested_again_and_a_run_cancelled_too_late_says_so(stack: Running) -> None:
+    loop = started_loop(stack)
+    reaches(stack, loop, "trial")
+    run, version = own_run(stack), stack.state().challenger
+    assert version
+    set_state(stack, run, "PAUSED")  # of the state alone: the release goes on
+    mlflow(stack, "POST", "registered-models/rename", name=NAME, new_name=f"{NAME}-renamed")
+    reaches(stack, loop, "baking")
+    mlflow(stack, "POST", "registered-models/rename", name=f"{NAME}-renamed", new_name=NAME)
+    set_state(stack, run, "CANCELLING")
+    output, _ = loop.communicate(timeout=60)
+    assert f"version {version.version} was champion already; `ratchet rollback {NAME}` takes it back" in output
+    until(lambda: stack.state().phase == "idle", 60)
+    until(lambda: stack.alias("champion") == version.version, 60)
+    assert stack.champion() == version.version
+    stack.ratchet("rollback", NAME)
 
 
 def test_with_the_champions_files_and_the_registered_model_deleted_the_loop_goes_on_and_no_number_comes_twice(

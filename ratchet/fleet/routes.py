@@ -185,25 +185,34 @@ def _own_answers(splits: Mapping[str, Split]) -> list[dict[str, Any]]:
         *_direct(f"{endpoints.MODELS}/", {"models": list(served)}),
         *_direct("/v2/repository/index", index, "POST"),
         _refused(f"{endpoints.MODELS}{endpoints.STATS}", 501, one),
-        # The filter for readiness has answered GET and HEAD.
-        _refused(endpoints.READY, 405, _NOT_ALLOWED, "GET, HEAD"),
+        *_other_methods(endpoints.READY, ("GET", "HEAD")),  # which the filter for readiness has answered
     ]
-
-
-_NOT_ALLOWED = "the method is not supported here"
 
 
 def _direct(path: str, body: Any, method: str = "GET") -> list[dict[str, Any]]:
     """Routes that the gateway answers itself: the method with `body`, every other method with 405."""
     methods = ("GET", "HEAD") if method == "GET" else (method,)
     response = {"status": 200, "body": {"inline_string": json.dumps(body)}}
-    allowed = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(methods)}}}
     content_type = _header("content-type", "application/json")
     return [
-        {"match": {"path": path, "headers": [allowed]}, "direct_response": response,
+        {"match": {"path": path, "headers": [_method("|".join(methods))]}, "direct_response": response,
          "response_headers_to_add": [content_type]},
-        _refused(path, 405, _NOT_ALLOWED, ", ".join(methods)),
+        *_other_methods(path, methods),
     ]  # fmt: skip
+
+
+def _other_methods(path: str, methods: tuple[str, ...]) -> list[dict[str, Any]]:
+    """OPTIONS, which HAProxy's plain `httpchk` sends, is answered with the right methods, and any other is 405."""
+    allow = ", ".join(methods)
+    return [
+        {"match": {"path": path, "headers": [_method("OPTIONS")]}, "direct_response": {"status": 204},
+         "response_headers_to_add": [_header("allow", f"{allow}, OPTIONS")]},
+        _refused(path, 405, "the method is not supported here", allow),
+    ]  # fmt: skip
+
+
+def _method(regex: str) -> dict[str, Any]:
+    return {"name": ":method", "string_match": {"safe_regex": {"regex": regex}}}
 
 
 def _refused(path: str, status: int, why: str, allow: str = "") -> dict[str, Any]:
