@@ -45,6 +45,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, page: str) -> Iterator[Gat
         gateway.set_split("down", Split({"v1-b": 100}))
         until(lambda: len(gateway.get_routes().healthy.get(("r", "v1-a"), ())) == 2)
         until(lambda: "down" in gateway.get_routes().splits)
+        until(lambda: httpx.get(f"{config.gateway_url}/v2/health/ready").status_code == 200)
         yield gateway
 
 
@@ -126,7 +127,9 @@ def test_a_probe_of_http_1_0_without_a_host_is_answered(gateway: Gateway, path: 
 
 def test_the_gateway_is_ready_while_any_model_is_and_each_model_speaks_for_itself(gateway: Gateway) -> None:
     url = gateway.settings.gateway_url
-    assert httpx.get(f"{url}/v2/health/ready").status_code == 200
+    answer = httpx.get(f"{url}/v2/health/ready")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == {"ready": True}, "as the protocol has it; KServe's client reads it"
     assert httpx.get(f"{url}/v2/models/r/ready").status_code == 200
     assert httpx.get(f"{url}/v2/models/down/ready").status_code == 503
 

@@ -1,4 +1,4 @@
-"""Envoy's listener as plain data: the filters that every request passes, and errors in our shape. Pure.
+"""Envoy's listener as plain data: the filters that every request passes, and the answers that Envoy gives itself. Pure.
 
 Bodies are buffered here, with a time limit, so that a slow caller holds none of the few connections to a bento.
 """
@@ -48,7 +48,7 @@ def listener(at: HostPort, routes: dict[str, Any], anything_served: bool) -> dic
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "ratchet"},
         "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
-        "local_reply_config": {"mappers": _ERRORS},
+        "local_reply_config": {"mappers": [_READY, *_ERRORS]},
         **routes,
     }  # fmt: skip
     return {
@@ -85,14 +85,27 @@ def _error(
 ) -> dict[str, Any]:  # fmt: skip
     """Envoy's own errors, in the shape that all errors have."""
     shape = {"error": "%LOCAL_REPLY_BODY%", "which": which, "next": next}
-    value = {"default_value": status, "runtime_key": f"ratchet.status_{status}"}
     return {
-        "filter": {"status_code_filter": {"comparison": {"op": comparison, "value": value}}},
+        "filter": _status(comparison, status),
         "body_format_override": {"json_format": shape, "content_type": "application/json"},
         **({"body": {"inline_string": what}} if what else {}),
     }
 
 
+def _status(comparison: str, status: int) -> dict[str, Any]:
+    value = {"default_value": status, "runtime_key": f"ratchet.status_{status}"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+_IS_READY = {"header_filter": {"header": {"name": ":path", "string_match": {"exact": endpoints.READY}}}}
+_READY = {
+    "filter": {"and_filter": {"filters": [_IS_READY, _status("EQ", 200)]}},
+    "body": {"inline_string": '{"ready": true}'},
+    "body_format_override": {
+        "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json",
+    },
+}  # fmt: skip
+"""The filter for readiness answers with a status alone, and the protocol's clients read a body."""
 _ERRORS = [
     _error("EQ", 404, "nothing is served at this path", next="See what is served at /"),
     _error("EQ", 405, next="Use a method that the header Allow names"),
