@@ -22,6 +22,8 @@ POOLS = ("cpu", "gpu")
 _QUIET_POLLS = 2
 """Polls without a new line after the end of a run until the last line is assumed: lines arrive in batches."""
 _POLL_SECONDS = 1.0
+_ENGINE = ("prefect.flow_runs", "prefect.task_runs")
+"""Prefect's loggers of a run that fails, with traces; the message of its last state says the same in a sentence."""
 _WAITING = "waiting for another run of this deployment"
 _YOUNG_SECONDS = 60.0
 """Time in which a pending run may have no process yet."""
@@ -109,7 +111,9 @@ def follow(id: str, report: Callable[[str], None]) -> Run:
 
 
 def _is_own(line: Any) -> bool:
-    """Whether a line is ours, or a warning or an error of anybody else's."""
+    """Whether a line is ours, or a warning or an error of anybody else's but the engine's."""
+    if line.name in _ENGINE:
+        return False
     least = logging.INFO if line.name.split(".")[0] == log.NAME else logging.WARNING
     return line.level >= least and bool(line.message.strip())
 

@@ -209,14 +209,26 @@ except Refusal as refusal:
         )
         return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
 
+    def ask_prefect(self, method: str, route: str, sent: Any = None) -> Any:
+        """What Prefect's page sends when a person presses a button; again while its database is busy, as clients do."""
+        for _ in range(5):
+            answer = httpx.request(method, f"{self.prefect}/api/{route}", json=sent, timeout=20)
+            if answer.status_code != 503:
+                break
+            time.sleep(2)
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str) -> Any:
+        return self.ask_prefect("GET", f"deployments/name/{name}")
+
     def set_schedule(self, deployment: str, active: bool) -> None:
         """Turns the schedules of a deployment on or off, as a person does in the Prefect UI."""
-        url = f"{self.prefect}/api/deployments"
-        known = httpx.get(f"{url}/name/{deployment}", timeout=20).raise_for_status().json()
+        known = self.deployment(deployment)
         for schedule in known["schedules"]:
             if schedule["active"] != active:
-                at = f"{url}/{known['id']}/schedules/{schedule['id']}"
-                httpx.patch(at, json={"active": active}, timeout=20).raise_for_status()
+                route = f"deployments/{known['id']}/schedules/{schedule['id']}"
+                self.ask_prefect("PATCH", route, {"active": active})
 
     def predict(self) -> httpx.Response:
         return httpx.post(f"{self.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)

@@ -38,25 +38,6 @@ def mlflow(stack: Running, method: str, route: str, **sent: Any) -> dict[str, An
     return body
 
 
-def prefect(stack: Running, method: str, route: str, **sent: Any) -> Any:
-    """What Prefect's page sends when a person presses a button."""
-    until(lambda: responds(f"{stack.prefect}/api/health"))
-
-    def press() -> httpx.Response:
-        return httpx.request(method, f"{stack.prefect}/api/{route}", json=sent or None, timeout=20)
-
-    answer = press()
-    if answer.status_code == 503:  # its database is busy for a moment
-        time.sleep(5)
-        answer = press()
-    assert answer.status_code < 300, answer.text
-    return answer.json() if answer.content else None
-
-
-def deployment(stack: Running, name: str) -> Any:
-    return httpx.get(f"{stack.prefect}/api/deployments/name/{name}", timeout=20).json()
-
-
 @pytest.mark.parametrize("name", ["mlflow", "prefect"])
 def test_a_server_that_hangs_is_named_by_status_with_what_that_means(stack: Running, name: str) -> None:
     master = stack.process(name)
@@ -76,28 +57,28 @@ def test_a_server_that_hangs_is_named_by_status_with_what_that_means(stack: Runn
 
 
 def test_what_was_paused_or_deleted_in_prefect_is_named_where_a_run_would_wait(stack: Running) -> None:
-    prefect(stack, "PATCH", "work_pools/cpu", is_paused=True)
+    stack.ask_prefect("PATCH", "work_pools/cpu", {"is_paused": True})
     assert "prefect work-pool resume cpu" in stack.ratchet("loop", NAME, ok=False)
     assert "the work pool `cpu` is paused" in stack.ratchet("status")
-    prefect(stack, "PATCH", "work_pools/cpu", is_paused=False)
-    prefect(stack, "PATCH", "work_pools/cpu/queues/default", is_paused=True)
+    stack.ask_prefect("PATCH", "work_pools/cpu", {"is_paused": False})
+    stack.ask_prefect("PATCH", "work_pools/cpu/queues/default", {"is_paused": True})
     assert "prefect work-queue resume default -p cpu" in stack.ratchet("loop", NAME, ok=False)
-    prefect(stack, "PATCH", "work_pools/cpu/queues/default", is_paused=False)
-    prefect(stack, "DELETE", f"deployments/{deployment(stack, f'retrain-and-release/{NAME}')['id']}")
+    stack.ask_prefect("PATCH", "work_pools/cpu/queues/default", {"is_paused": False})
+    stack.ask_prefect("DELETE", f"deployments/{stack.deployment(f'retrain-and-release/{NAME}')['id']}")
     assert "run `ratchet up`" in stack.ratchet("loop", NAME, ok=False)
-    prefect(stack, "DELETE", "work_pools/gpu")
+    stack.ask_prefect("DELETE", "work_pools/gpu")
     until(lambda: "without a work pool: warm/gpu" in stack.ratchet("status"), 60, every=1)  # a worker makes it anew
 
 
 def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Running, tmp_path: Path) -> None:
     """Here for a new recipe file, after the deployment and the pool of the test before were deleted."""
-    spam = deployment(stack, "retrain-and-release/spam")
+    spam = stack.deployment("retrain-and-release/spam")
     nightly = f"deployments/{spam['id']}/schedules/{spam['schedules'][0]['id']}"
     changed = {"cron": "0 5 * * 1", "timezone": "Europe/Berlin"}
-    prefect(stack, "PATCH", nightly, active=True, schedule=changed)
+    stack.ask_prefect("PATCH", nightly, {"active": True, "schedule": changed})
     own = [{"active": False, "schedule": {"cron": "30 1 * * *", "timezone": "UTC"}}]
-    httpx.post(f"{stack.prefect}/api/deployments/{spam['id']}/schedules", json=own, timeout=20).raise_for_status()
-    prefect(stack, "POST", f"deployments/{deployment(stack, 'rollback/spam')['id']}/pause_deployment")
+    stack.ask_prefect("POST", f"deployments/{spam['id']}/schedules", own)
+    stack.ask_prefect("POST", f"deployments/{stack.deployment('rollback/spam')['id']}/pause_deployment")
     recipe = (ROOT / "recipes" / "fashion_mnist.py").read_text().replace('"fashion-mnist"', '"another"', 1)
     (tmp_path / "another.py").write_text(recipe)
     stack.env["RATCHET_RECIPES"] += f":{tmp_path}"
@@ -106,11 +87,11 @@ def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Runn
     assert f"retrain-and-release/{NAME} is deployed\n" in output
     assert "warm/gpu is deployed again\n" in output, "its pool had been deleted"
     assert "retrain-and-release/spam" not in output
-    now = deployment(stack, "retrain-and-release/spam")["schedules"]
+    now = stack.deployment("retrain-and-release/spam")["schedules"]
     when = {s["slug"]: (s["active"], s["schedule"]["cron"], s["schedule"]["timezone"]) for s in now}
     assert when == {"nightly": (True, "0 5 * * 1", "Europe/Berlin"), None: (False, "30 1 * * *", "UTC")}
-    assert deployment(stack, "rollback/spam")["paused"]
-    prefect(stack, "PATCH", nightly, active=False)
+    assert stack.deployment("rollback/spam")["paused"]
+    stack.ask_prefect("PATCH", nightly, {"active": False})
 
 
 def started_loop(stack: Running, *options: str) -> subprocess.Popen[str]:
@@ -124,11 +105,11 @@ def reaches(stack: Running, loop: subprocess.Popen[str], phase: str) -> None:
 
 
 def set_state(stack: Running, run: str, type: str) -> None:
-    prefect(stack, "POST", f"flow_runs/{run}/set_state", state={"type": type}, force=True)
+    stack.ask_prefect("POST", f"flow_runs/{run}/set_state", {"state": {"type": type}, "force": True})
 
 
 def message(stack: Running, run: str) -> str:
-    return str(httpx.get(f"{stack.prefect}/api/flow_runs/{run}", timeout=20).json()["state"]["message"])
+    return str(stack.ask_prefect("GET", f"flow_runs/{run}")["state"]["message"])
 
 
 def own_run(stack: Running) -> str:
@@ -155,11 +136,11 @@ def test_the_release_of_a_deleted_run_is_withdrawn_by_reconcile(stack: Running) 
     """Its process may be dead, and nobody watches the release any more."""
     loop = started_loop(stack)
     reaches(stack, loop, "trial")
-    prefect(stack, "DELETE", f"flow_runs/{own_run(stack)}")
+    stack.ask_prefect("DELETE", f"flow_runs/{own_run(stack)}")
     output, _ = loop.communicate(timeout=60)
     assert "was deleted in Prefect" in output
-    reconcile = deployment(stack, "reconcile/reconcile")["id"]
-    run = prefect(stack, "POST", f"deployments/{reconcile}/create_flow_run", state={"type": "SCHEDULED"})["id"]
+    reconcile = stack.deployment("reconcile/reconcile")["id"]
+    run = stack.ask_prefect("POST", f"deployments/{reconcile}/create_flow_run", {"state": {"type": "SCHEDULED"}})["id"]
     until(lambda: "Its release was withdrawn" in message(stack, run), 90)
     assert (stack.state().phase, stack.champion()) == ("idle", "1")
 
