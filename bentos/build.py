@@ -15,8 +15,8 @@ import numpy as np
 import yaml
 
 from bentos import golden
-from ratchet import lock
-from ratchet.contract import Contract, module
+from ratchet import kinds, lock
+from ratchet.contract import Contract
 from ratchet.endpoints import model as model_path
 from ratchet.errors import Refusal
 from ratchet.model_card import DATA, PAGE, to_html
@@ -49,9 +49,9 @@ class Contents:
     card: Mapping[str, Any]
 
 
-def service_files(contract: Contract) -> tuple[str, ...]:
-    """All code of a bento, which depends on its kind of input."""
-    return (*_SERVICE, f"ratchet/{module(contract.kind)}.py")
+def service_files(contract: Contract) -> Mapping[str, Path]:
+    """All code of a bento, by its place there; it depends on the kind of input."""
+    return {**{name: ROOT / name for name in _SERVICE}, **kinds.bento_files(contract.kind)}
 
 
 def package_key(recipe: Recipe, onnx: str, vocabulary: str = "") -> str:
@@ -63,8 +63,8 @@ def package_key(recipe: Recipe, onnx: str, vocabulary: str = "") -> str:
     meaning = json.dumps([recipe.contract.to_json(), recipe.classes, recipe.record_inputs])
     for part in (onnx, vocabulary, meaning, lock.requirements("bento")):
         digest.update(hashlib.sha256(part.encode()).digest())
-    for name in service_files(recipe.contract):
-        digest.update(hashlib.sha256((ROOT / name).read_bytes()).digest())
+    for file in service_files(recipe.contract).values():
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -76,9 +76,9 @@ def revision(version: str, key: str) -> str:
 def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tuple[str, Path]:
     """Builds a bento and exports it below `scratch`: its tag and the `.bento` file. Raises Refusal if BentoML fails."""
     context, code = scratch / "context", service_files(recipe.contract)
-    for name in code:
+    for name, file in code.items():
         (context / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, context / name)
+        shutil.copyfile(file, context / name)
     model = context / "model"
     model.mkdir()
     for file in contents.files:

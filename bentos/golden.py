@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 
 from ratchet import answers as answers_of
-from ratchet import contract as contracts
+from ratchet import kinds
 from ratchet.answers import Answers
 from ratchet.contract import Contract
 from ratchet.endpoints import INFER, READY, model
@@ -69,7 +69,7 @@ def write(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> None:
 def read(folder: Path) -> Golden:
     """The set in a bento's model folder. Raises Refusal if it is empty."""
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    contract = contracts.of(meta["contract"])
+    contract = kinds.of(meta["contract"])
     with np.load(folder / NAME, allow_pickle=False) as arrays:
         inputs, outputs = arrays["inputs"], arrays["outputs"]
     if not len(inputs):

@@ -25,6 +25,7 @@ os.environ.update(ORT_DISABLE_TELEMETRY="1", BENTOML_DO_NOT_TRACK="True")
 
 import gc
 import json
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,13 @@ from bentos.inference import Served, refusal_response, routes
 from bentos.model import Model, require_finite
 from bentos.recent_answers import RecentAnswers
 from bentos.request_guard import RequestGuard
-from ratchet import answers, attribution, contract
+from ratchet import answers, attribution, kinds
 from ratchet.endpoints import CARD, DOCS, RECENT
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
 META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text(encoding="utf-8"))
-CONTRACT = contract.of(META["contract"])
+CONTRACT = kinds.of(META["contract"])
 ANSWERS = answers.of(META["contract"], META["classes"])
 RECIPE, VERSION = META["recipe"], META["version"]
 RECENT_ANSWERS = RecentAnswers(CONTRACT, ANSWERS, META["record_inputs"])
@@ -99,6 +100,16 @@ async def _predict_json(values: list[Any]) -> dict[str, Any]:
     return {**ANSWERS.to_json(outputs), "model_version": VERSION}
 
 
+async def _predict_one(read: Callable[[], np.ndarray]) -> dict[str, Any]:
+    """A prediction for the one input that `read` returns, as one class with the probability of each."""
+    try:
+        outputs = await _predict(read())
+    except Refusal as refusal:
+        return refusal_response(refusal)  # type: ignore[return-value]
+    probabilities = dict(zip(META["classes"], map(float, outputs[0]), strict=True))
+    return {"label": ANSWERS.to_json(outputs)["label"][0], "probabilities": probabilities, "model_version": VERSION}
+
+
 _EXPLAIN_LOCK, _EXPLAIN_PATIENCE = anyio.Lock(), 10.0
 """One explanation at a time, and the seconds that another request waits for its turn."""
 
@@ -125,23 +136,13 @@ async def _explain_json(values: list[Any]) -> dict[str, Any]:
         return refusal_response(refusal)  # type: ignore[return-value]
     finally:
         _EXPLAIN_LOCK.release()
-    regions = [{"region": each.region, "weight": each.weight, **_quote(input, each.region)} for each in attributions]
+    regions = []
+    for each in attributions:
+        quote = CONTRACT.quote(input, each.region)
+        regions.append({"region": each.region, "weight": each.weight, **({"text": quote} if quote else {})})
     return {**ANSWERS.to_json(output[None]), "model_version": VERSION, "attributions": regions}
 
 
-def _quote(input: np.ndarray, region: tuple[int, ...]) -> dict[str, str]:
-    return {"text": str(input[0])[slice(*region)]} if CONTRACT.kind == "text" else {}
-
-
-@bentoml.service(
-    name=RECIPE,
-    http={"host": "127.0.0.1"},
-    workers=1,
-    traffic={"timeout": 30},
-    logging={"access": {"enabled": False}},
-    metrics={"duration": {"buckets": [0.0001 * 2 ** (n / 2) for n in range(36)]}},
-    tracing={"excluded_urls": "v2"},
-)
 class Service:
     """Predictions for inputs that satisfy the model's contract. The parameter is named after the kind of input."""
 
@@ -154,55 +155,23 @@ class Service:
         gc.collect()
         gc.freeze()
 
-    if CONTRACT.kind == "image":
 
-        @bentoml.api
-        async def classify(self, image: Path) -> dict[str, Any]:
-            """One PNG or JPEG of exactly the model's size, in the form field `image`."""
-            try:
-                outputs = await _predict(CONTRACT.unpack(CONTRACT.encode(image.read_bytes(), "the image"), 1))
-            except Refusal as refusal:
-                return refusal_response(refusal)  # type: ignore[return-value]
-            probabilities = dict(zip(META["classes"], map(float, outputs[0]), strict=True))
-            label = ANSWERS.to_json(outputs)["label"][0]
-            return {"label": label, "probabilities": probabilities, "model_version": VERSION}
+for _name, _function in (
+    kinds.part(CONTRACT.kind, "endpoint").apis(CONTRACT, _predict_one, _predict_json, _explain_json).items()
+):
+    setattr(Service, _name, bentoml.api(_function))
 
-        @bentoml.api
-        async def predict(self, images: list[Any]) -> dict[str, Any]:
-            """A JSON array of images [N, height, width], integers."""
-            return await _predict_json(images)
-
-        @bentoml.api
-        async def explain(self, images: list[Any]) -> dict[str, Any]:
-            """One image [1, height, width]: the attribution of each region (top, bottom, left, right)."""
-            return await _explain_json(images)
-
-    elif CONTRACT.kind == "text":
-
-        @bentoml.api
-        async def predict(self, texts: list[Any]) -> dict[str, Any]:
-            """A JSON array of plain texts."""
-            return await _predict_json(texts)
-
-        @bentoml.api
-        async def explain(self, texts: list[Any]) -> dict[str, Any]:
-            """One text in an array: the attribution of each of its words."""
-            return await _explain_json(texts)
-
-    else:
-
-        @bentoml.api
-        async def predict(self, series: list[Any]) -> dict[str, Any]:
-            """A JSON array of windows [N, window], numbers, the newest last."""
-            return await _predict_json(series)
-
-        @bentoml.api
-        async def explain(self, series: list[Any]) -> dict[str, Any]:
-            """One window [1, window]: how far each of its steps moves the forecast."""
-            return await _explain_json(series)
-
-
-_service: Any = Service  # the decorator turns the class into a bentoml Service
+_decorate = bentoml.service(
+    name=RECIPE,
+    http={"host": "127.0.0.1"},
+    workers=1,
+    traffic={"timeout": 30},
+    logging={"access": {"enabled": False}},
+    metrics={"duration": {"buckets": [0.0001 * 2 ** (n / 2) for n in range(36)]}},
+    tracing={"excluded_urls": "v2"},
+)
+Service = _decorate(Service)  # type: ignore[misc,assignment]
+_service: Any = Service
 _operations, _, _recent_path = RECENT.removeprefix("/").partition("/")
 _service.mount_asgi_app(Starlette(routes=_ROUTES), path="/v2", name="v2")
 _service.mount_asgi_app(Starlette(routes=[Route(f"/{_recent_path}", _recent)]), path=f"/{_operations}", name="ops")

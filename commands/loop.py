@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands._stack import stack
-from ratchet.endpoints import CLASSIFY, PREDICT
+from ratchet.endpoints import PREDICT
 from ratchet.errors import Refusal
 from ratchet.settings import settings
 
@@ -110,6 +109,7 @@ def _first_prediction(recipe: Recipe) -> None:
     """Sends the gateway the request of the printed command: an input of the benchmark, or a synthetic one."""
     import httpx
 
+    from ratchet import kinds
     from ratchet.local_http import LOCAL
 
     input, described = _example(recipe)
@@ -127,7 +127,7 @@ def _first_prediction(recipe: Recipe) -> None:
         raise Refusal(what, url, "See `ratchet status`")
     version = prediction["model_version"]
     click.echo(f"\nVersion {version} predicts {_describe(prediction)} for {described}.\nTry an input of your own:\n")
-    click.echo(f"  {_curl(recipe, input, path, base)}\n")
+    click.echo(f"  {kinds.part(recipe.contract.kind, 'show').curl(input, path, base)}\n")
 
 
 def _example(recipe: Recipe) -> tuple[np.ndarray, str]:
@@ -151,13 +151,3 @@ def _describe(prediction: Mapping[str, Any]) -> str:
         return f"{prediction['label'][0]!r} ({max(prediction['probabilities'][0]):.1%})"
     forecast = prediction["forecast"][0]
     return f"{sum(forecast) / len(forecast):.1f} on average over the next {len(forecast)} values"
-
-
-def _curl(recipe: Recipe, input: np.ndarray, path: Path, base: str) -> str:
-    if recipe.contract.kind != "image":
-        return f"curl -H 'content-type: application/json' -d @{path} {base}{PREDICT}"
-    from PIL import Image
-
-    picture = path.with_suffix(".png")
-    Image.fromarray(input[0]).save(picture)
-    return f"curl -F image=@{picture} {base}{CLASSIFY}"

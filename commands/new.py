@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from ratchet.contract import KINDS
+from ratchet import kinds
 
 
 @click.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), required=True, help="What an input is.")
+@click.option("--kind", type=click.Choice(kinds.names()), required=True, help="What an input is.")
 @click.argument("path", type=click.Path(path_type=Path))
 def command(name: str, kind: str, path: Path) -> None:
     """Write the recipe NAME for the data at PATH: a file of two dozen lines to read and change.

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expectations.suite import Expectation
+from ratchet.expectation import Expectation
 from ratchet.files import locked
 from ratchet.settings import TELEMETRY_OFF, settings
 from ratchet.types import ExpectationResult, SuiteResult
@@ -55,7 +55,7 @@ def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation,
     definition = asset.add_batch_definition_whole_dataframe("batch")
     gx_suite = gx.ExpectationSuite(recipe)
     for number, expectation in enumerate(suite):
-        kind = getattr(gx.expectations, expectation.kind)
+        kind = getattr(gx.expectations, expectation.type)
         gx_suite.add_expectation(kind(**expectation.arguments, meta={"number": number, "batch": batch}))
     gx_suite = context.suites.add_or_update(gx_suite)
     validation = context.validation_definitions.add_or_update(
@@ -77,7 +77,7 @@ def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> Expec
     values = result.result or {}
     if raised or not values:
         observed = f"it raised: {raised}" if raised else "nothing was observed"
-        return ExpectationResult(expectation.kind, expectation.column, False, str(observed)[:300], expectation.says)
+        return ExpectationResult(expectation.type, expectation.column, False, str(observed)[:300], expectation.says)
     index = values.get("unexpected_index_list") or []
     records = tuple(str(frame["record"].iloc[int(i)]) for i in index[:20])
     if "element_count" in values:
@@ -87,7 +87,7 @@ def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> Expec
     else:
         observed = f"observed {values.get('observed_value')}"
     passed = bool(result.success)
-    return ExpectationResult(expectation.kind, expectation.column, passed, observed[:300], expectation.says, records)
+    return ExpectationResult(expectation.type, expectation.column, passed, observed[:300], expectation.says, records)
 
 
 def _prune() -> None:

@@ -13,7 +13,7 @@ from flows.refusals import refusals_are_states
 from models import export, registry
 from models.evaluation.variants import Timing
 from models.latency import EXPECTED, RESULT, Measurement, measure
-from ratchet import contract as contracts
+from ratchet import kinds
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT, sha256
@@ -35,7 +35,7 @@ def latency_benchmark(recipe: str, version: str, files: dict[str, list[str]], me
     registered, which = registry.version(recipe, version), f"version {version} of {recipe}"
     if registered is None:
         raise Refusal("MLflow has no such version", which, "Run the loop again")
-    contract = contracts.of(json.loads(registered.tags["ratchet.contract"]))
+    contract = kinds.of(json.loads(registered.tags["ratchet.contract"]))
     expected = registry.read_json(registry.path_of(registered, EXPECTED))["outputs"]
     timings, why = {}, ""
     for name, (file, digest) in files.items():

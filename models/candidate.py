@@ -16,8 +16,7 @@ import numpy as np
 from models import export, plots, registry, train
 from models.evaluation import calibration
 from models.training_inputs import TENSORS, training_inputs
-from ratchet import contract as contracts
-from ratchet import lock, memo
+from ratchet import kinds, lock, memo
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.files import load, locked, save, sha256
@@ -26,7 +25,7 @@ from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Recipe, Training
 from ratchet.scratch import scratch_folder
 from ratchet.session import VOCABULARY
-from ratchet.settings import ROOT, settings
+from ratchet.settings import settings
 from ratchet.types import Candidate, Snapshot, Variant, from_json, to_json
 
 KEY = "ratchet.key"
@@ -178,7 +177,7 @@ def _source(recipe: Recipe, training: Training) -> str:
     """A digest by which a change under the same version is noticed. It is no key: a comment retrains nothing."""
     folder = Path(train.__file__).parent
     files = [recipes.source(recipe.name), folder / "train.py", folder / "export.py", Path(calibration.__file__)]
-    files.append(ROOT / "ratchet" / f"{contracts.module(recipe.contract.kind)}.py")
+    files += [Path(kinds.part(recipe.contract.kind, part).__file__) for part in ("contract", "network")]
     files += [folder / "zoo" / f"{name}.py" for name in (training.family, "ends")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
@@ -316,7 +315,7 @@ def exported(recipe: Recipe, candidate: Candidate | registry.Version, scratch: P
         variant = json.loads(candidate.tags.get(VARIANT, "{}"))
         file, onnx = variant.get("file", export.MODEL), variant.get("onnx", candidate.tags["ratchet.onnx"])
         vocabulary = candidate.tags.get("ratchet.vocabulary", "")
-        contract = contracts.of(json.loads(candidate.tags["ratchet.contract"]))  # the recipe's may have changed
+        contract = kinds.of(json.loads(candidate.tags["ratchet.contract"]))  # the recipe's may have changed
     folder = scratch / candidate.model_id / file.removesuffix(".onnx")
     path = _fetch(candidate, file, onnx, folder / export.MODEL)
     if vocabulary:

@@ -7,12 +7,10 @@ import numpy as np
 from models.evaluation import behaviour, calibration, cost, fairness, leakage, privacy
 from models.export import Exported
 from models.latency import measure
+from ratchet import kinds
 from ratchet.lake.snapshot import Examples
 from ratchet.lake.split import Side
-from ratchet.perturbations import PERTURBATIONS
 from ratchet.recipe import Criteria, ForecastCriteria, Recipe
-from ratchet.series import SeriesContract
-from ratchet.texts import TextContract
 from ratchet.types import Check
 
 _MAX_RECORDS = 2000
@@ -55,17 +53,16 @@ def _behaviour(
         return [Check("behaviour", None, None, "skipped", "the recipe names no perturbation and no example")]
     sample = _sample(len(benchmark))
     inputs, labels, before = benchmark.inputs[sample], benchmark.targets[sample], outputs[sample]
-    perturbations = PERTURBATIONS[recipe.contract.kind]
+    kind = kinds.part(recipe.contract.kind, "evaluation")
     names = {**criteria.invariance, **criteria.robustness}
-    after = {name: model.predict(perturbations[name](inputs)) for name in names}
+    after = {name: model.predict(kind.PERTURBATIONS[name](inputs)) for name in names}
     checks = [behaviour.invariance(name, before, after[name], share) for name, share in criteria.invariance.items()]
     checks += [
         behaviour.robustness(recipe.answers, name, labels, before, after[name], loss)
         for name, loss in criteria.robustness.items()
     ]
-    longest = recipe.contract.max_characters if isinstance(recipe.contract, TextContract) else 0
     for words, class_ in criteria.directional.items():
-        changed = model.predict(recipe.contract.read([f"{words} {text}"[:longest] for text in inputs]))
+        changed = model.predict(kind.prefixed(recipe.contract, words, inputs))
         column = recipe.classes.index(class_)
         checks.append(behaviour.directional(words, class_, before[:, column], changed[:, column]))
     for text, class_ in criteria.examples.items():
@@ -81,7 +78,7 @@ def _near_duplicates(
     if criteria.near_duplicates is None:
         return leakage.near_duplicates(np.zeros(1, bool), right, None)
     sample = _sample(len(benchmark))
-    near = leakage.NEAR[recipe.contract.kind](benchmark.inputs[sample], trained.inputs)
+    near = kinds.part(recipe.contract.kind, "evaluation").near(benchmark.inputs[sample], trained.inputs)
     return leakage.near_duplicates(near, right[sample], criteria.near_duplicates)
 
 
@@ -89,16 +86,13 @@ def _follows_level(
     recipe: Recipe, criteria: ForecastCriteria, model: Exported, inputs: np.ndarray, outputs: np.ndarray
 ) -> Check:
     """Whether forecasts [N, horizon] rise if their windows [N, window] are raised by a twentieth of the range."""
-    name, contract = "directional: follows the level", recipe.contract
-    assert isinstance(contract, SeriesContract)
+    name = "directional: follows the level"
     if criteria.directional is None:
         return Check(name, None, None, "skipped", "the recipe sets no limit")
-    shift = (contract.high - contract.low) / 20
-    raisable = inputs.max(axis=1) + shift <= contract.high
+    raisable, raised, shift = kinds.part(recipe.contract.kind, "evaluation").raised(recipe.contract, inputs)
     if not raisable.any():
         return Check(name, None, criteria.directional, "inconclusive", "no window can be raised within the range")
-    after = model.predict((inputs[raisable] + shift).astype(inputs.dtype))
-    return behaviour.follows_level(outputs[raisable], after, shift, criteria.directional)
+    return behaviour.follows_level(outputs[raisable], model.predict(raised), shift, criteria.directional)
 
 
 def _membership(criteria: Criteria, model: Exported, sides: Mapping[Side, Examples]) -> Check:

@@ -19,14 +19,12 @@ from models.evaluation.comparison import Margin, losses_of, no_worse
 from models.evaluation.report import report
 from models.evaluation.variants import FULL, NO_WORSE
 from models.export import Exported
-from ratchet import contract as contracts
-from ratchet import memo, slices
+from ratchet import kinds, memo, slices
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT
 from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.lake.snapshot import Examples, load, load_benchmark
 from ratchet.recipe import Criteria, ForecastCriteria, Recipe
-from ratchet.series import SeriesContract
 from ratchet.settings import settings
 from ratchet.types import Bins, Candidate, Check, EvaluationReport, Package, to_json
 
@@ -105,8 +103,8 @@ def benchmark_checks(
 def _forecast(
     recipe: Recipe, criteria: ForecastCriteria, benchmark: Examples, outputs: np.ndarray, trained: Examples
 ) -> list[Check]:
-    assert isinstance(recipe.contract, SeriesContract)
-    simple = baselines(benchmark.inputs, trained.inputs, trained.targets, recipe.contract.season)
+    season = kinds.part(recipe.contract.kind, "evaluation").season(recipe.contract)
+    simple = baselines(benchmark.inputs, trained.inputs, trained.targets, season)
     seasonal = replace(_margin(recipe, 0.0), must_be_smaller=True)
     strict = criteria.linear == 0
     linear = replace(_margin(recipe, criteria.linear), must_be_smaller=strict, inclusive=not strict)
@@ -153,7 +151,7 @@ def _outputs(package: Package, inputs: np.ndarray) -> np.ndarray:
         raise Refusal(what, package.tag, next)
     with cache.using(package, registry.fetch_package) as folder:
         served = json.loads((folder / MODEL / "meta.json").read_text(encoding="utf-8"))
-        return Exported(folder / MODEL / export.MODEL, contracts.of(served["contract"])).predict(inputs)
+        return Exported(folder / MODEL / export.MODEL, kinds.of(served["contract"])).predict(inputs)
 
 
 def _write(recipe: Recipe, candidate: Candidate, result: EvaluationReport) -> None:

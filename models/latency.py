@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from models.export import Exported
-from ratchet import contract as contracts
+from ratchet import kinds
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.session import session
@@ -86,7 +86,7 @@ def _median(predict: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> 
 def _measure(job: Mapping[str, Any]) -> Measurement:
     import psutil
 
-    contract = contracts.of(job["contract"])
+    contract = kinds.of(job["contract"])
     predict = session(Path(job["path"]), contract, 1, job["device"], job["memory_mb"])
     inputs = sample_inputs(contract)
     latency = latency_ms(predict, inputs)

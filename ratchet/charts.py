@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
-_W, _H, _LEFT, _BOTTOM, _TOP = 320, 180, 40, 24, 10
+_W, _H, LEFT, _BOTTOM, TOP = 320, 180, 40, 24, 10
 Weighted = tuple[Sequence[int], float]
 """A region of an input, and its attribution."""
 
@@ -20,17 +20,17 @@ def lines(series: Mapping[str, Sequence[float]]) -> Markup:
     low, high = min(values, default=0.0), max(values, default=0.0)
     pad = (high - low) * 0.08 or 0.05
     low, high, count = low - pad, high + pad, max(map(len, series.values()), default=0)
-    x, y = _scale(0, max(count - 1, 1), _LEFT + 8, _W - 12), _scale(low, high, _H - _BOTTOM, _TOP)
+    x, y = scale(0, max(count - 1, 1), LEFT + 8, _W - 12), scale(low, high, _H - _BOTTOM, TOP)
     parts = []
     for tick in _ticks(low, high):
-        parts += [_line("grid", _LEFT, y(tick), _W, y(tick)), _text("tick end", _LEFT - 5, y(tick) + 3, f"{tick:g}")]
-    parts += [_text("tick mid", x(i), _H - 6, str(i + 1)) for i in range(0, count, max(1, (count + 7) // 8))]
+        parts += [_line("grid", LEFT, y(tick), _W, y(tick)), text("tick end", LEFT - 5, y(tick) + 3, f"{tick:g}")]
+    parts += [text("tick mid", x(i), _H - 6, str(i + 1)) for i in range(0, count, max(1, (count + 7) // 8))]
     for n, (name, points) in enumerate(series.items()):
         coordinates = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(points))
         line = Markup('<polyline class="s{} line" points="{}"><title>{}</title></polyline>')
         parts.append(line.format(n, coordinates, name))
         parts += [_dot(n, x(i), y(v), 2.4) for i, v in enumerate(points)]
-    return _svg(_W, _H, f"Line chart of {', '.join(series)}", parts)
+    return svg(_W, _H, f"Line chart of {', '.join(series)}", parts)
 
 
 def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
@@ -38,18 +38,18 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
     n, cell, left, top, parts = len(names), 34, 92, 8, []
     for row, line in enumerate(counts):
         y, total = top + row * cell, sum(line) or 1
-        parts.append(_text("tick end", left - 6, y + cell / 2 + 4, names[row]))
+        parts.append(text("tick end", left - 6, y + cell / 2 + 4, names[row]))
         for column, count in enumerate(line):
             x, share = left + column * cell, count / total
             title = f"{names[row]} predicted as {names[column]}: {count} of {total}"
             kind = "right" if row == column else "wrong"
-            parts.append(_rect(kind, x, y, cell - 2, cell - 2, title, 0.05 + 0.95 * share))
+            parts.append(rect(kind, x, y, cell - 2, cell - 2, title, 0.05 + 0.95 * share))
             if share >= 0.005:
                 style = "cell strong" if share > 0.5 else "cell"
-                parts.append(_text(style, x + cell / 2 - 1, y + cell / 2 + 3, f"{share * 100:.0f}"))
+                parts.append(text(style, x + cell / 2 - 1, y + cell / 2 + 3, f"{share * 100:.0f}"))
     label = Markup('<text class="tick end" transform="translate({},{}) rotate(-40)">{}</text>')
     parts += [label.format(left + i * cell + cell / 2, top + n * cell + 10, name) for i, name in enumerate(names)]
-    return _svg(left + n * cell, top + n * cell + 70, "Confusion matrix, in percent of each true class", parts)
+    return svg(left + n * cell, top + n * cell + 70, "Confusion matrix, in percent of each true class", parts)
 
 
 def bars(counts: Mapping[str, float]) -> Markup:
@@ -57,10 +57,10 @@ def bars(counts: Mapping[str, float]) -> Markup:
     most, parts, step = max(counts.values(), default=0) or 1, [], 20
     for n, (name, count) in enumerate(counts.items()):
         width, y = 220 * count / most, n * step + 4
-        parts.append(_text("tick end", 96, y + 10, name))
-        parts.append(_rect("bar", 102, y, width, 13, f"{name}: {count:,}"))
-        parts.append(_text("tick", 106 + width, y + 10, f"{count:,.0f}"))
-    return _svg(380, len(counts) * step + 6, "Bar chart", parts)
+        parts.append(text("tick end", 96, y + 10, name))
+        parts.append(rect("bar", 102, y, width, 13, f"{name}: {count:,}"))
+        parts.append(text("tick", 106 + width, y + 10, f"{count:,.0f}"))
+    return svg(380, len(counts) * step + 6, "Bar chart", parts)
 
 
 def shares(moments: Sequence[tuple[float, Mapping[str, float]]], until: float) -> Markup:
@@ -75,21 +75,21 @@ def shares(moments: Sequence[tuple[float, Mapping[str, float]]], until: float) -
             tall = height * weights.get(name, 0) / 100
             base -= tall
             if tall:
-                parts.append(_rect(f"a{n % 4}", x, base, across, tall, f"{name}: {weights[name]:g} %"))
+                parts.append(rect(f"a{n % 4}", x, base, across, tall, f"{name}: {weights[name]:g} %"))
     styles = ("tick", "tick mid", "tick mid", "tick mid", "tick end")
     for i, style in enumerate(styles):
-        parts.append(_text(style, width * i / 4, height + 15, f"+{_duration(span * i / 4)}"))
-    return _svg(width, height + 20, "Share of the traffic over time", parts)
+        parts.append(text(style, width * i / 4, height + 15, f"+{_duration(span * i / 4)}"))
+    return svg(width, height + 20, "Share of the traffic over time", parts)
 
 
 def interval(value: float, low: float, high: float, threshold: float) -> Markup:
     """A value with its interval and a threshold."""
     first, last = min(low, threshold), max(high, threshold)
     pad = (last - first) * 0.1 or 1.0
-    x = _scale(first - pad, last + pad, 0, 140)
+    x = scale(first - pad, last + pad, 0, 140)
     limit = _line("limit", x(threshold), 1, x(threshold), 17)
     parts = [limit, _line("span", x(low), 9, x(high), 9), _dot(0, x(value), 9, 3.5)]
-    return _svg(140, 18, f"{value:.4g}, from {low:.4g} to {high:.4g}; the threshold is {threshold:.4g}", parts)
+    return svg(140, 18, f"{value:.4g}, from {low:.4g} to {high:.4g}; the threshold is {threshold:.4g}", parts)
 
 
 def forest(rows: Sequence[tuple[str, float, float, float]], limit: float | None) -> Markup:
@@ -99,87 +99,41 @@ def forest(rows: Sequence[tuple[str, float, float, float]], limit: float | None)
     first, last = min(ends, default=0.0), max(ends, default=1.0)
     pad = (last - first) * 0.06 or 0.05
     first, last = first - pad, last + pad
-    x = _scale(first, last, left, width - 12)
+    x = scale(first, last, left, width - 12)
     bottom, parts = len(rows) * step + 6, []
     for tick in _ticks(first, last):
-        parts += [_line("grid", x(tick), 2, x(tick), bottom), _text("tick mid", x(tick), bottom + 13, f"{tick:g}")]
+        parts += [_line("grid", x(tick), 2, x(tick), bottom), text("tick mid", x(tick), bottom + 13, f"{tick:g}")]
     if limit is not None:
         parts.append(_line("limit", x(limit), 2, x(limit), bottom))
     for n, (name, value, low, high) in enumerate(rows):
         y = n * step + 14
-        parts.append(_text("tick end", left - 8, y + 3, name))
+        parts.append(text("tick end", left - 8, y + 3, name))
         parts += [_line("span", x(low), y, x(high), y), _dot(0, x(value), y, 4)]
-    return _svg(width, bottom + 20, f"Values with their intervals: {', '.join(row[0] for row in rows)}", parts)
-
-
-def image_attribution(picture: str, height: int, width: int, weighted: Sequence[Weighted]) -> Markup:
-    """An image (a data URI) under its regions (top, bottom, left, right), opaque in proportion to their attribution."""
-    most, scale = _largest(weighted), 168 / max(height, width)
-    href = picture if picture.startswith("data:image/png;base64,") else ""
-    image = Markup('<image class="sharp" href="{}" width="{:g}" height="{:g}"/>')
-    parts = [image.format(href, width * scale, height * scale)]
-    for (top, bottom, left, right), weight in weighted:
-        sides = left * scale, top * scale, (right - left) * scale, (bottom - top) * scale
-        parts.append(_rect(_sign(weight), *sides, f"{weight:+.3f}", 0.72 * abs(weight) / most))
-    return _svg(width * scale, height * scale, "Attribution of the prediction to regions of the image", parts)
-
-
-def text_attribution(text: str, weighted: Sequence[Weighted], shown: int = 420) -> Markup:
-    """The beginning of a text with each region (start, stop) marked in proportion to its attribution."""
-    most, parts, at = _largest(weighted), [], 0
-    mark = Markup('<mark class="{}" style="--much:{:.0f}%" title="{:+.3f}">{}</mark>')
-    for (start, stop), weight in weighted:
-        if stop > shown:
-            break
-        parts.append(Markup("{}").format(text[at:start]))
-        parts.append(mark.format(_sign(weight), 100 * abs(weight) / most, weight, text[start:stop]))
-        at = stop
-    rest = text[at:shown] + (" …" if len(text) > shown else "")
-    return Markup("").join([*parts, Markup("{}").format(rest)])
-
-
-def series_attribution(
-    window: Sequence[float], forecast: Sequence[float], actual: Sequence[float], weighted: Sequence[Weighted]
-) -> Markup:
-    """A window, its forecast and the actual values; each region (start, stop) is shaded by its attribution."""
-    count, width, height = len(window) + len(forecast), 480, 150
-    values = [*window, *forecast, *actual]
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
-    most, x, y = _largest(weighted), _scale(0, max(count - 1, 1), _LEFT, width - 8), _scale(low, high, height - 8, _TOP)
-    parts = []
-    for (start, stop), weight in weighted:
-        span = x(start), _TOP, x(stop) - x(start), height - _TOP - 8
-        parts.append(_rect("for", *span, f"{weight:+.3f}", 0.5 * abs(weight) / most))
-    parts += [_text("tick end", _LEFT - 5, y(v) + 3, f"{v:.3g}") for v in (low, (low + high) / 2, high)]
-    last = max(len(window) - 1, 0)
-    curves = (("fourth", 0, window), ("s1", last, [*window[-1:], *actual]), ("s0", last, [*window[-1:], *forecast]))
-    for kind, first, curve in curves:
-        points = " ".join(f"{x(first + i):.1f},{y(v):.1f}" for i, v in enumerate(curve))
-        parts.append(Markup('<polyline class="{} line" points="{}"/>').format(kind, points))
-    return _svg(width, height, "A window, its forecast, and the actual values", parts)
+    return svg(width, bottom + 20, f"Values with their intervals: {', '.join(row[0] for row in rows)}", parts)
 
 
 def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
     """Accuracy over confidence, one dot per bin, larger for more records; on the line the model is calibrated."""
-    side, most = _H - _TOP - _BOTTOM, max((n for _, _, n in bins), default=1)
+    side, most = _H - TOP - _BOTTOM, max((n for _, _, n in bins), default=1)
 
     def place(confidence: float, accuracy: float) -> tuple[float, float]:
-        return _LEFT + confidence * side, _TOP + (1 - accuracy) * side
+        return LEFT + confidence * side, TOP + (1 - accuracy) * side
 
     parts = [_line("grid", *place(0, at), *place(1, at)) for at in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    parts += [_text("tick end", _LEFT - 5, place(0, at)[1] + 3, f"{at:g}") for at in (0.0, 0.5, 1.0)]
-    parts += [_text("tick mid", place(at, 0)[0], _H - 6, f"{at:g}") for at in (0.0, 0.5, 1.0)]
+    parts += [text("tick end", LEFT - 5, place(0, at)[1] + 3, f"{at:g}") for at in (0.0, 0.5, 1.0)]
+    parts += [text("tick mid", place(at, 0)[0], _H - 6, f"{at:g}") for at in (0.0, 0.5, 1.0)]
     parts.append(_line("limit", *place(0, 0), *place(1, 1)))
     parts += [_dot(0, *place(confidence, accuracy), 2 + 5 * math.sqrt(n / most)) for confidence, accuracy, n in bins]
-    return _svg(_LEFT + side + 10, _H, "Accuracy over confidence", parts)
+    return svg(LEFT + side + 10, _H, "Accuracy over confidence", parts)
 
 
-def _largest(weighted: Sequence[Weighted]) -> float:
+def largest(weighted: Sequence[Weighted]) -> float:
+    """The largest weight, for a scale; 1 if every weight is 0."""
     return max((abs(weight) for _, weight in weighted), default=0.0) or 1.0
 
 
-def _sign(weight: float) -> str:
+def sign(weight: float) -> str:
+    """The class of a region that speaks for the prediction, or against it."""
     return "for" if weight >= 0 else "against"
 
 
@@ -191,7 +145,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(n * step, 9) for n in range(first, math.floor(high / step) + 1)]
 
 
-def _scale(first: float, last: float, start: float, stop: float) -> Callable[[float], float]:
+def scale(first: float, last: float, start: float, stop: float) -> Callable[[float], float]:
     """A function from a value to its place on an axis: `first` is at `start`, `last` at `stop`."""
     return lambda value: start + (value - first) / (last - first) * (stop - start)
 
@@ -202,7 +156,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 10800 else f"{seconds / 3600:.0f} h"
 
 
-def _svg(width: float, height: float, label: str, parts: Sequence[Markup]) -> Markup:
+def svg(width: float, height: float, label: str, parts: Sequence[Markup]) -> Markup:
+    """A picture of these parts, with a label for people who do not see it."""
     svg = Markup('<svg viewBox="0 0 {:g} {:g}" style="max-width:{:g}px" role="img" aria-label="{}">{}</svg>')
     return svg.format(width, height, width * 1.5, label, Markup("").join(parts))
 
@@ -215,11 +170,13 @@ def _dot(series: int, x: float, y: float, radius: float) -> Markup:
     return Markup('<circle class="s{} dot" cx="{:.1f}" cy="{:.1f}" r="{:g}"/>').format(series, x, y, round(radius, 2))
 
 
-def _rect(kind: str, x: float, y: float, width: float, height: float, title: str, opacity: float = 1.0) -> Markup:
+def rect(kind: str, x: float, y: float, width: float, height: float, title: str, opacity: float = 1.0) -> Markup:
+    """A rectangle with a title that a pointer shows."""
     rect = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}">')
     head = rect.format(kind, x, y, width, height, opacity)
     return head + Markup("<title>{}</title></rect>").format(title)
 
 
-def _text(kind: str, x: float, y: float, text: str) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)
+def text(kind: str, x: float, y: float, content: str) -> Markup:
+    """A text of the page's class `kind`."""
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, content)

@@ -1,11 +1,10 @@
-"""Defines a valid input. Ingest and endpoint enforce it with the same code; each kind of input has one module.
+"""Defines a valid input. Ingest and endpoint enforce it with the same code; each kind of input has its own.
 
 This file travels inside every bento, so it needs only NumPy.
 """
 
 import hashlib
-import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
@@ -67,32 +66,14 @@ class Contract(Protocol):
     def occlude(self, input: np.ndarray, region: tuple[int, ...]) -> np.ndarray:
         """The input [1, ...] with that region hidden."""
 
+    def quote(self, input: np.ndarray, region: tuple[int, ...]) -> str:
+        """What stands in that region of an input [1, ...], for people; empty for a kind that cannot be quoted."""
+
     def render(self, input: np.ndarray) -> str:
         """An input [1, ...] for people to look at: a PNG as a data URI, the text, or JSON of the values."""
 
     def example(self) -> np.ndarray:
         """A batch of one input that satisfies the contract and is nobody's."""
-
-
-_KINDS = {
-    "image": ("images", "ImageContract"),
-    "text": ("texts", "TextContract"),
-    "series": ("series", "SeriesContract"),
-}
-KINDS = tuple(_KINDS)
-
-
-def module(kind: str) -> str:
-    """The module below `ratchet` that holds a kind's contract."""
-    return _KINDS[kind][0]
-
-
-def of(data: Mapping[str, Any]) -> Contract:
-    """The contract from its JSON."""
-    name, class_name = _KINDS[data["kind"]]
-    fields = {key: value for key, value in data.items() if key != "kind"}
-    contract: Contract = getattr(importlib.import_module(f"ratchet.{name}"), class_name)(**fields)
-    return contract
 
 
 def input_digest(array: np.ndarray) -> str:

@@ -4,13 +4,12 @@ The data ends with the evaluation and travels in the bento; page and Markdown al
 it. After Mitchell and others, Model Cards for Model Reporting, 2019 (arXiv:1810.03993).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ratchet import charts
+from ratchet import charts, kinds
 from ratchet.recipe import Recipe
 from ratchet.types import Candidate, CardSources, Split, from_json, to_json
 
@@ -196,13 +195,7 @@ def _curves(history: Sequence[Card]) -> dict[str, Any]:
 def _explanation(contract: Card, explanation: Card) -> Any:
     """The attribution of a prediction, drawn for its kind of input."""
     weighted = [(part["region"], part["weight"]) for part in explanation["attributions"]]
-    match contract["kind"]:
-        case "text":
-            return charts.text_attribution(explanation["input"], weighted)
-        case "series":
-            series = json.loads(explanation["input"])
-            return charts.series_attribution(series["window"], series["forecast"], series["actual"], weighted)
-    return charts.image_attribution(explanation["input"], contract["height"], contract["width"], weighted)
+    return kinds.part(contract["kind"], "show").attribution(contract, explanation["input"], weighted)
 
 
 def _time(at: float) -> str:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ratchet import answers, bounds, endpoints, slices
-from ratchet.bounds import Count, Index, Positive, Share
+from ratchet import answers, bounds, endpoints, kinds, slices
+from ratchet.bounds import Count, Index, Positive
 from ratchet.contract import Contract
 from ratchet.criteria import Criteria, ForecastCriteria
 from ratchet.errors import Refusal
-from ratchet.perturbations import PERTURBATIONS
 from ratchet.release_plan import STRATEGIES, Bound, ReleasePlan, Step
 from ratchet.settings import is_printable, settings
+from ratchet.suite import Suite
 
 __all__ = [
     "STRATEGIES", "Bound", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Range", "Recipe", "ReleasePlan", "Step",
@@ -61,28 +61,17 @@ class DataSet:
         return f"RATCHET_{self.setting.upper()}"
 
 
-@dataclass(frozen=True)
-class Suite:
-    """What a batch must satisfy to be admitted."""
-
-    min_rows: Index = 100
-    min_class_share: Share = 0.02
-    """Minimum share of the batch for every class."""
-    max_duplicates: Share = 0.01
-    """Maximum share of records whose input is already in the batch or in an admitted one."""
-    max_age_days: Positive = 365.0
-    max_gaps: Share = 0.01
-    """Maximum share of a series' values that do not follow one step after the value before."""
-
-
 _RESERVED = ("v2", endpoints.STATS.removeprefix("/"))
 
-FAMILIES = ("cnn", "rnn", "transformer")
+_NEEDS = {"cnn": "pixels", "rnn": "steps", "transformer": "tokens"}
+"""The families, and how a network must begin for each."""
+FAMILIES = tuple(_NEEDS)
 
 
 def families(kind: str) -> tuple[str, ...]:
     """The families that accept this kind of input."""
-    return FAMILIES if kind == "image" else FAMILIES[1:]
+    network = kinds.part(kind, "network")
+    return tuple(name for name, start in _NEEDS.items() if hasattr(network, start))
 
 
 @dataclass(frozen=True)
@@ -127,7 +116,7 @@ class Recipe:
     """The recipe's own batches in order; the first run trains on the first."""
     benchmark: Feed
     """Never trained on. A record of it that arrives in a batch goes to quarantine."""
-    suite: Suite = Suite()
+    suite: Suite = field(default_factory=Suite)
     training: Training = Training()
     criteria: Criteria | ForecastCriteria = field(default_factory=Criteria)
     release_plan: ReleasePlan = field(default_factory=ReleasePlan)
@@ -180,10 +169,12 @@ class Recipe:
                 raise ValueError(f"a range must rise, and be above 0 on a logarithmic scale, not {range_}")
 
     def _check_criteria(self, criteria: Criteria) -> None:
-        kind = self.contract.kind
-        _known("perturbation", [*criteria.invariance, *criteria.robustness], PERTURBATIONS[kind])
-        if (criteria.examples or criteria.directional) and kind != "text":
+        kind = kinds.part(self.contract.kind, "evaluation")
+        _known("perturbation", [*criteria.invariance, *criteria.robustness], kind.PERTURBATIONS)
+        if (criteria.examples or criteria.directional) and not kind.prefixed:
             raise ValueError("`examples` and `directional` are for texts alone")
+        if criteria.near_duplicates is not None and not kind.near:
+            raise ValueError(f"near-duplicates of the kind {self.contract.kind} cannot be found: leave the limit out")
         if criteria.fairness and len(self.groups) < 2:
             raise ValueError("fairness is a difference between groups: name at least two in `groups`")
         _known("class", [*criteria.examples.values(), *criteria.directional.values(), *criteria.fairness], self.classes)

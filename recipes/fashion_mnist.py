@@ -1,6 +1,6 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): 70,000 grey images of clothing, ten classes."""
 
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
 from ratchet.recipe import Criteria, DataSet, Feed, Range, Recipe
 
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")

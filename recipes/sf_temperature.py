@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ratchet.kinds.series import SeriesContract
 from ratchet.recipe import Bound, DataSet, Feed, ForecastCriteria, Range, Recipe, ReleasePlan, Suite, Training
-from ratchet.series import SeriesContract
 
 _FORTNIGHT = 14 * 86400
 _FILE = "vega_datasets-0.9.0-py3-none-any.whl"

@@ -14,8 +14,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from ratchet.kinds.text import TextContract
 from ratchet.recipe import Bound, Criteria, DataSet, Feed, Range, Recipe, ReleasePlan, Suite, Training
-from ratchet.texts import TextContract
 
 _FILE = "datasets-spam-assassin-0.2.3.tgz"
 _MAX_CHARACTERS = 16_384

@@ -20,7 +20,7 @@ from models.export import Exported
 from ratchet import recipe as recipes
 from ratchet import settings as settings_module
 from ratchet.fleet.host import port_is_free
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
 from ratchet.recipe import Recipe
 
 HERE = Path(__file__).parent
@@ -99,13 +99,13 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RATCHET_HOME", "/nonexistent")
         settings_module.settings.cache_clear()
-        from ratchet.lake import formats
+        from ratchet.kinds.image import sources
         from ratchet.lake.fetch import fetch
 
         data = recipes.load("fashion-mnist").data
         names = list(data.files)
-        images = formats.idx(fetch(data, names[0]))[:3000]
-        labels = formats.idx(fetch(data, names[1]))[:3000]
+        images = sources.idx(fetch(data, names[0]))[:3000]
+        labels = sources.idx(fetch(data, names[1]))[:3000]
     settings_module.settings.cache_clear()
     return images, labels
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from ratchet import bounds
 from ratchet import recipe as recipes
 from ratchet.bounds import Between
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
+from ratchet.kinds.series import SeriesContract
+from ratchet.kinds.text import TextContract
 from ratchet.recipe import Bound, Criteria, Feed, Range, Recipe, ReleasePlan, Step, Suite, Training
-from ratchet.series import SeriesContract
-from ratchet.texts import TextContract
 from ratchet.types import from_json, to_json
 
 FASHION, SPAM = recipes.load("fashion-mnist"), recipes.load("spam")

@@ -21,6 +21,7 @@ from models.evaluation.comparison import Margin
 from models.evaluation.report import report
 from models.export import Exported
 from ratchet.answers import Classes
+from ratchet.kinds.text.evaluation import near as near_texts
 from ratchet.lake.snapshot import Examples, load_benchmark
 from ratchet.recipe import Criteria, Recipe
 from ratchet.types import Check, EvaluationReport
@@ -277,7 +278,7 @@ def test_texts_that_were_changed_a_little_are_near_duplicates_and_others_are_non
     words = [f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(400)]
     trained = [" ".join(chance.choice(words, 200)) for _ in range(50)]
     held = [trained[0].upper(), f"{trained[1]} one more line", " ".join(chance.choice(words, 200)), "short"]
-    assert leakage.near_texts(np.array(held, object), np.array(trained, object)).tolist() == [True, True, False, False]
+    assert near_texts(np.array(held, object), np.array(trained, object)).tolist() == [True, True, False, False]
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.data())

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ratchet.contract import input_digest, record_digest
 from ratchet.errors import Refusal
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
 
 CONTRACT = ImageContract(height=28, width=28)
 ramp = np.arange(784, dtype=np.uint16).reshape(28, 28)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from expectations import checkpoint, statistics
-from expectations.suite import Expectation, suite
+from expectations.suite import suite
+from ratchet.expectation import Expectation
 from ratchet.lake import ingest
 from ratchet.recipe import Recipe
 from ratchet.types import SuiteResult

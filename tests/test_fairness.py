@@ -13,10 +13,10 @@ from models.checks import model_checks
 from models.evaluate import benchmark_checks
 from models.evaluation.report import report
 from ratchet import recipe as recipes
+from ratchet.kinds.text import TextContract
 from ratchet.lake import ingest, quarantine, snapshot, table
 from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Criteria
-from ratchet.texts import TextContract
 from ratchet.types import EvaluationReport
 
 FAIR = "fairness, class ham"

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ratchet.kinds.text import TextContract
 from ratchet.lake import ingest, quarantine, sources, table
 from ratchet.recipe import Criteria, Recipe
-from ratchet.texts import TextContract
 
 
 def rows(path: Path, contract: TextContract) -> list[str | None]:

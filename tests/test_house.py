@@ -160,3 +160,24 @@ def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:
         assert deployment["work_pool"]["job_variables"] == {"command": "setsid python -m prefect.engine"}
         awake = any(s["active"] for s in deployment.get("schedules", []))
         assert awake == (deployment["name"] == "reconcile"), "a schedule that trains is off until a person turns it on"
+
+
+SWITCHES = re.compile(
+    r"\.kind *(==|!=|in\b)|\[[^\]]*\.kind\]|match [\w.]*\.kind\b|isinstance\([^)]*\w+Contract\b"
+    r"|[{,] *\"(image|series)\": "
+)
+"""A comparison or a look-up by the kind of an input, or a dict by kinds."""
+OTHERS = re.compile(r"(state|event|order|expectation|entry|error|share|dtype|self|seen|each|refused\[0\])\.kind")
+"""The kinds of other things."""
+
+
+def test_nothing_outside_of_a_kind_s_folder_switches_on_the_kind_of_an_input() -> None:
+    files = (path for room in ROOT.glob("*/") if (room / "__init__.py").exists() for path in room.rglob("*.py"))
+    lines = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        if (ROOT / "ratchet" / "kinds") not in path.parents
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if SWITCHES.search(line) and not OTHERS.search(line)
+    ]
+    assert lines == []

@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bentos import golden, protocol
-from ratchet import answers, contract
+from ratchet import answers, kinds
 from ratchet.answers import Classes, Forecast
 from ratchet.attribution import attribute
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
+from ratchet.kinds.series import SeriesContract, records
+from ratchet.kinds.series.windows import windows
+from ratchet.kinds.text.contract import FIRST, MAIL, NUMBER, PADDING, UNKNOWN, URL, TextContract, tokens
 from ratchet.lake import sources
-from ratchet.lake.split import SIDES, by_time
-from ratchet.lake.windows import windows
-from ratchet.series import SeriesContract
-from ratchet.texts import FIRST, MAIL, NUMBER, PADDING, UNKNOWN, URL, TextContract, tokens
+from ratchet.lake.split import SIDES
 
 TEXT = TextContract(max_characters=200, max_tokens=8, vocabulary_size=20, min_texts=2)
 SERIES = SeriesContract(low=-10.0, high=50.0, window=6, horizon=3, block=24)
@@ -34,12 +34,12 @@ texts = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categori
                  .filter(lambda t: bool(t.strip())), min_size=1, max_size=4)  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
+@pytest.mark.parametrize("kind", ALL, ids=[each.kind for each in ALL])
 def test_a_contract_is_the_same_after_its_json(kind: Contract) -> None:
-    assert contract.of(json.loads(json.dumps(kind.to_json()))) == kind
+    assert kinds.of(json.loads(json.dumps(kind.to_json()))) == kind
 
 
-@pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
+@pytest.mark.parametrize("kind", ALL, ids=[each.kind for each in ALL])
 @given(seed=st.integers(0, 2**32))
 def test_synthesized_and_varied_inputs_obey_the_contract_and_round_trip(kind: Contract, seed: int) -> None:
     chance = np.random.default_rng(seed)
@@ -50,7 +50,7 @@ def test_synthesized_and_varied_inputs_obey_the_contract_and_round_trip(kind: Co
         assert len(kind.features(inputs)) == len(inputs)
 
 
-@pytest.mark.parametrize("kind", ALL, ids=contract.KINDS)
+@pytest.mark.parametrize("kind", ALL, ids=[each.kind for each in ALL])
 @given(seed=st.integers(0, 2**32), most=st.integers(1, 64))
 def test_an_occluded_input_is_an_input_too_and_differs_in_its_region_alone(
     kind: Contract, seed: int, most: int
@@ -237,7 +237,7 @@ def test_a_moment_with_two_values_is_a_gap() -> None:
 @given(st.integers(100, 900))
 def test_no_hour_of_a_series_stands_on_two_sides(count: int) -> None:
     values = [i * 50 / 900 for i in range(count)]
-    parts = by_time(SERIES, rows(values, START))
+    parts = records.sides(SERIES, rows(values, START))
     assert sum(p.num_rows for p in parts.values()) == count
     seen: dict[float, str] = {}
     for side in SIDES:

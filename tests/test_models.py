@@ -84,10 +84,10 @@ import sys
 import keras
 import numpy as np
 from models import zoo
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
 from ratchet.recipe import families
-from ratchet.series import SeriesContract
-from ratchet.texts import TextContract
+from ratchet.kinds.series import SeriesContract
+from ratchet.kinds.text import TextContract
 assert keras.backend.backend() == sys.argv[1]
 eagerly = sys.argv[1] == "tensorflow"  # its graphs are trained elsewhere, and take longer to trace than one batch
 chance = np.random.default_rng(0)

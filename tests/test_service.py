@@ -32,7 +32,7 @@ from ratchet.answers import Classes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Count
 from ratchet.fleet.host import Host
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
 from ratchet.recipe import Bound, ReleasePlan
 from ratchet.settings import TELEMETRY_OFF, Settings, settings
 from releases.evidence import outcome
@@ -94,7 +94,8 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         "bentos/inference.py", "bentos/openapi.py", "bentos/recent_answers.py", "bentos/service.py",
         "ratchet/__init__.py", "ratchet/answers.py",
         "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
-        "ratchet/images.py", "ratchet/session.py",
+        "ratchet/kinds/__init__.py", "ratchet/kinds/image/__init__.py", "ratchet/kinds/image/contract.py",
+        "ratchet/kinds/image/endpoint.py", "ratchet/session.py",
         "model/model_card.html", "model/model_card.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip
 

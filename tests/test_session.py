@@ -11,7 +11,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
 from bentos.model import Model, Unavailable
 from ratchet.errors import Refusal
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
 from ratchet.session import read_vocabulary, session, write_vocabulary
 from tests.conftest import Built
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from ratchet.errors import Refusal
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
 from ratchet.lake import sources
 
 CONTRACT = ImageContract(height=28, width=28)
@@ -132,7 +132,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from ratchet.errors import Refusal
-from ratchet.images import ImageContract
+from ratchet.kinds.image import ImageContract
 from ratchet.lake import sources
 try:
     sources.read(Path(sys.argv[1]), ImageContract(28, 28), sources.Limits(256 << 20, 64 << 20), Path(sys.argv[2]))

@@ -1,69 +1,11 @@
 """Whether the benchmark leaked into training, and whether its own labels are wrong. Pure."""
 
-import zlib
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
 from models.evaluation.proportion import interval
-from ratchet.texts import tokens
 from ratchet.types import Check, Outcome
-
-_SAME_IMAGE = 0.99
-"""Correlation from which two images are near-duplicates: 0.5 % of Fashion-MNIST's test set reach it."""
-_SAME_TEXT, _SKETCH, _SHINGLE = 0.8, 64, 4
-
-
-def near_images(benchmark: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Which of the images [N, height, width] correlate by 0.99 with one of those trained on [M, height, width]."""
-    vectors, best = _unit_vectors(benchmark), np.zeros(len(benchmark), np.float32)
-    for start in range(0, len(trained), 4096):  # all at once would take gigabytes
-        best = np.maximum(best, (vectors @ _unit_vectors(trained[start : start + 4096]).T).max(axis=1))
-    return best >= _SAME_IMAGE
-
-
-def _unit_vectors(images: np.ndarray) -> np.ndarray:
-    """Each image as a centred vector of length one, [N, pixels]; a large image is averaged to about 32 a side."""
-    height, width = images.shape[1:]
-    y, x = max(1, height // 32), max(1, width // 32)
-    cropped = images[:, : height // y * y, : width // x * x]
-    small = cropped.reshape(len(cropped), height // y, y, width // x, x).mean(axis=(2, 4), dtype=np.float32)
-    flat = small.reshape(len(small), -1)
-    flat -= flat.mean(axis=1, keepdims=True)
-    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
-
-
-def near_texts(benchmark: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Which of the texts [N] share four fifths of their 4-token shingles with one of those trained on [M].
-
-    By the smallest 64 hashes of each (Broder, On the resemblance and containment of documents, 1997).
-    """
-    known = [_sketch(str(text)) for text in trained]
-    holders = defaultdict(list)
-    for number, sketch in enumerate(known):
-        for hash_ in sketch:
-            holders[hash_].append(number)
-    return np.array([_is_near(_sketch(str(text)), known, holders) for text in benchmark], bool)
-
-
-def _sketch(text: str) -> frozenset[int]:
-    words = tokens(text, 512)
-    shingles = {" ".join(words[i : i + _SHINGLE]) for i in range(max(1, len(words) - _SHINGLE + 1))}
-    return frozenset(sorted(zlib.crc32(shingle.encode()) for shingle in shingles)[:_SKETCH])
-
-
-def _is_near(sketch: frozenset[int], known: Sequence[frozenset[int]], holders: dict[int, list[int]]) -> bool:
-    shared = Counter(number for hash_ in sketch for number in holders.get(hash_, ()))
-    return any(_resemblance(sketch, known[number]) >= _SAME_TEXT for number, _ in shared.most_common(5))
-
-
-def _resemblance(one: frozenset[int], other: frozenset[int]) -> float:
-    smallest = sorted(one | other)[:_SKETCH]
-    return sum(hash_ in one and hash_ in other for hash_ in smallest) / len(smallest)
-
-
-NEAR = {"image": near_images, "text": near_texts}
 
 
 def near_duplicates(near: np.ndarray, right: np.ndarray, maximum: float | None) -> Check:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ratchet.errors import Refusal
-from ratchet.recipe import FAMILIES, Recipe, Training
+from ratchet.recipe import FAMILIES, Recipe, Training, families
 
 
 def network(recipe: Recipe, training: Training) -> Any:
@@ -17,6 +17,9 @@ def network(recipe: Recipe, training: Training) -> Any:
     accept this kind of input.
     """
     contract, width = recipe.contract, recipe.answers.width
+    if not recipe.network and training.family not in (accepted := families(contract.kind)):
+        what = f"the family {training.family} does not accept {contract.kind} inputs"
+        raise Refusal(what, recipe.name, f"Choose from: {', '.join(accepted)}")
     with _seeds_from(training.seed):
         if recipe.network:
             return recipe.network(contract.features(contract.example()).shape[1:], width)

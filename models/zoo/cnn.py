@@ -3,20 +3,18 @@
 import keras
 
 from models.zoo import ends
+from ratchet import kinds
 from ratchet.contract import Contract
-from ratchet.errors import Refusal
 
 
 def cnn(contract: Contract, width: int, filters: int = 32, dense: int = 64) -> keras.Model:
     """Three convolutions, two poolings, two dense layers.
 
     The input is float32 [N, height, width, 1] in 0..255, scaled inside; the output is probabilities [N, width].
-    Shapes for 28x28: 26x26x32, 13x13x32, 11x11x64, 5x5x64, 3x3x64, 576, 64, width. Raises Refusal on another kind of
-    input.
+    Shapes for 28x28: 26x26x32, 13x13x32, 11x11x64, 5x5x64, 3x3x64, 576, 64, width.
     """
-    if contract.kind != "image":
-        raise Refusal("the family cnn accepts images alone", contract.kind, "Use rnn or transformer")
-    entry, x, end = ends.image(contract, width)
+    start = kinds.part(contract.kind, "network").pixels(contract)
+    x = start.hidden
     for layer in (
         keras.layers.Conv2D(filters, (3, 3), activation="relu"),
         keras.layers.MaxPooling2D((2, 2)),
@@ -27,4 +25,4 @@ def cnn(contract: Contract, width: int, filters: int = 32, dense: int = 64) -> k
         keras.layers.Dense(dense, activation="relu"),
     ):
         x = layer(x)
-    return keras.Model(entry, end(x), name="cnn")
+    return ends.model(start, x, width, "cnn")

@@ -1,10 +1,9 @@
 """A small recurrent network (LSTM; Hochreiter and Schmidhuber 1997). A GRU would export to ONNX as a slow loop."""
 
-from typing import Any
-
 import keras
 
 from models.zoo import ends
+from ratchet import kinds
 from ratchet.contract import Contract
 
 
@@ -15,17 +14,11 @@ def rnn(contract: Contract, width: int, units: int = 128, size: int = 64) -> ker
     A text (int32 [N, max_tokens]) is read token by token, each an embedding of `size`. A series (float32
     [N, window, 1]) is read day by day. The hidden shapes are [N, steps, units] and [N, units].
     """
-    entry, x, end = _steps(contract, width, size)
-    x = keras.layers.LSTM(units, return_sequences=True)(x)
-    if contract.kind == "text":  # the last of hundreds of states knows little of the first words
+    kind = kinds.part(contract.kind, "network")
+    start = kind.steps(contract, size)
+    x = keras.layers.LSTM(units, return_sequences=True)(start.hidden)
+    if kind.READ_WHOLE:
         x = keras.layers.GlobalAveragePooling1D()(keras.layers.LSTM(units, return_sequences=True)(x))
     else:
         x = keras.layers.LSTM(units)(x)
-    return keras.Model(entry, end(x), name="rnn")
-
-
-def _steps(contract: Contract, width: int, size: int) -> tuple[Any, Any, ends.End]:
-    if contract.kind != "image":
-        return ends.sequence(contract, width, size)
-    entry, x, end = ends.image(contract, width)
-    return entry, keras.layers.Reshape(contract.shape)(x), end
+    return ends.model(start, x, width, "rnn")

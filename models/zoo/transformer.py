@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from models.zoo import ends
+from ratchet import kinds
 from ratchet.contract import Contract
 
 
@@ -19,21 +20,14 @@ def transformer(
     of a text (int32 [N, max_tokens]) are its own, those of a series (float32 [N, window, 1]) its days. The hidden
     shapes are [N, tokens, size] in `blocks` blocks, and [N, size].
     """
-    entry, x, end = _tokens(contract, width, patch, size)
+    start = kinds.part(contract.kind, "network").tokens(contract, size, patch)
+    x = start.hidden
     # Its bias [tokens, size] is the learnt position of each token.
     x = keras.layers.EinsumDense("ntc,cd->ntd", (x.shape[1], size), bias_axes="td", name="positions")(x)
     for _ in range(blocks):
         x = _block(x, size, heads)
     x = keras.layers.GlobalAveragePooling1D()(keras.layers.LayerNormalization()(x))
-    return keras.Model(entry, end(x), name="transformer")
-
-
-def _tokens(contract: Contract, width: int, patch: int, size: int) -> tuple[Any, Any, ends.End]:
-    if contract.kind != "image":
-        return ends.sequence(contract, width, size)
-    entry, x, end = ends.image(contract, width)
-    x = keras.layers.Conv2D(size, patch, strides=patch, name="patches")(x)
-    return entry, keras.layers.Reshape((x.shape[1] * x.shape[2], size))(x), end
+    return ends.model(start, x, width, "transformer")
 
 
 def _block(x: Any, width: int, heads: int) -> Any:

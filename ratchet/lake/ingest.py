@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from ratchet import kinds
 from ratchet.contract import Contract, record_digest
 from ratchet.errors import Refusal
 from ratchet.files import locked, sha256, sha256_of_folder
@@ -19,8 +19,6 @@ from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 from ratchet.types import Batch
 
-_COLUMN_TYPES = {"image": pa.binary(), "text": pa.string(), "value": pa.float64()}
-
 
 def schema(contract: Contract) -> pa.Schema:
     """The schema of a record: `record` is the digest of input and label, `input` that of the input alone.
@@ -28,7 +26,7 @@ def schema(contract: Contract) -> pa.Schema:
     `group` names a group of people, for fairness, if the source has such a column.
     """
     texts = dict.fromkeys(("record", "input", "batch", "group"), pa.string())
-    own = {contract.column: _COLUMN_TYPES[contract.column]}
+    own = {contract.column: kinds.part(contract.kind, "records").TYPE}
     return pa.schema({**texts, **own, "label": pa.int32(), "captured_at": pa.timestamp("us", tz="UTC")})
 
 
@@ -169,7 +167,7 @@ def _accept_or_refuse(
 ) -> tuple[pa.Table, pa.Table]:
     """The accepted rows as records, and the refused rows with their reasons; a few thousand rows at a time."""
     numbers = {str(i): i for i in range(len(recipe.classes))} | {name: i for i, name in enumerate(recipe.classes)}
-    now = datetime.now(UTC)
+    now, records = datetime.now(UTC), kinds.part(recipe.contract.kind, "records")
     record_schema = schema(recipe.contract)
     accepted, refused = [record_schema.empty_table()], [sources.ROWS.empty_table()]
     for part in rows.to_batches(max_chunksize=4096):
@@ -182,7 +180,7 @@ def _accept_or_refuse(
                 label = str(row["label"])[:40] if shown else "not shown"
                 bad.append({**row, "reason": reason, "label": label, "payload": row["payload"] or row["data"]})
                 continue
-            cell, number = _cell(recipe.contract, row["data"]), numbers.get(row["label"])
+            cell, number = records.cell(row["data"]), numbers.get(row["label"])
             record = record_digest(digest, str(cell if number is None else number))
             identity = {"record": record, "input": digest, "batch": batch, "captured_at": row["captured_at"] or now}
             group = row["group"] if recipe.groups else None
@@ -217,13 +215,3 @@ def _hint(label: Any, numbers: Mapping[str, int]) -> str:
     """For a number that was read as a decimal, as a column with a gap is by many tools."""
     whole = str(label).removesuffix(".0")
     return ": it is a decimal number; write whole numbers, or names" if whole != str(label) and whole in numbers else ""
-
-
-def _cell(contract: Contract, data: bytes) -> bytes | str | float:
-    """The encoded input as the lake's column holds it."""
-    match contract.column:
-        case "text":
-            return data.decode()
-        case "value":
-            return float(np.frombuffer(data, np.float64)[0])
-    return data

@@ -6,12 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from ratchet import kinds
 from ratchet.errors import Refusal
 from ratchet.lake import table
 from ratchet.lake.ingest import benchmark, lake
-from ratchet.lake.split import side
 from ratchet.recipe import Recipe
-from ratchet.series import SeriesContract
 
 _BENCHMARK = "benchmark"
 
@@ -39,7 +38,7 @@ def find(recipe: Recipe, prefix: str) -> Record:
         what = f"{len(digests)} records begin with it" if digests else "no record begins with it"
         raise Refusal(what, prefix, "Give more of its digest" if digests else f"See `ratchet card {recipe.name}`")
     row = rows[0]
-    where = _BENCHMARK if row["batch"] == _BENCHMARK else _side(recipe, row)
+    where = _BENCHMARK if row["batch"] == _BENCHMARK else kinds.part(recipe.contract.kind, "records").side_of(row)
     label = "" if row["label"] is None or not recipe.classes else recipe.classes[row["label"]]
     return Record(row["record"], where, row["batch"], label, str(row["captured_at"]), _rendered(recipe, row))
 
@@ -51,11 +50,6 @@ def _admitted(recipe: Recipe, prefix: str) -> list[dict[str, Any]]:
     return [
         row for digest in digests[:2] for row in _rows(table.read(path, where=("record", digest["record"])), prefix)
     ]
-
-
-def _side(recipe: Recipe, row: dict[str, Any]) -> str:
-    """A series has its sides in blocks of time, and a window may reach into two."""
-    return "by time" if isinstance(recipe.contract, SeriesContract) else side(row["input"])
 
 
 def _rows(records: pa.Table | None, prefix: str) -> list[dict[str, Any]]:

@@ -4,15 +4,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 
+from ratchet import kinds
 from ratchet.errors import Refusal
 from ratchet.lake import quarantine, table
 from ratchet.lake.ingest import benchmark, fingerprint, lake
-from ratchet.lake.split import SIDES, Side, by_time, side
-from ratchet.lake.windows import windows
+from ratchet.lake.split import SIDES, Side
 from ratchet.recipe import Recipe
-from ratchet.series import SeriesContract
 from ratchet.types import Snapshot
 
 
@@ -69,34 +67,21 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
     rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
     if rows is None or fingerprint(rows["record"].to_pylist()) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
-    if isinstance(recipe.contract, SeriesContract):
-        sides_ = by_time(recipe.contract, rows)
-        return {name: Examples(*windows(recipe.contract, part)) for name, part in sides_.items()}
-    rows = rows.sort_by([("record", "ascending")])
-    sides = np.array([side(digest) for digest in rows["input"].to_pylist()])
-    examples = _examples(recipe, rows)
-    return {name: Examples(examples.inputs[sides == name], examples.targets[sides == name]) for name in SIDES}
+    records = kinds.part(recipe.contract.kind, "records")
+    sides = records.sides(recipe.contract, rows)
+    return {side: Examples(*records.examples(recipe.contract, sides[side])) for side in SIDES}
 
 
 def load_benchmark(recipe: Recipe) -> tuple[Examples, str]:
     """The benchmark set and its fingerprint. Raises Refusal if it yields no example."""
     rows = benchmark(recipe)
-    examples = _examples(recipe, rows)
+    records = kinds.part(recipe.contract.kind, "records")
+    examples = Examples(*records.examples(recipe.contract, rows))
     if recipe.classes:
         groups = np.array([group or "" for group in rows["group"].to_pylist()])
-        records = tuple(rows["record"].to_pylist())
-        examples = replace(examples, records=records, groups=groups if groups.any() else None)
+        digests = tuple(rows["record"].to_pylist())
+        examples = replace(examples, records=digests, groups=groups if groups.any() else None)
     if not len(examples):
         what = f"the benchmark's {rows.num_rows} records yield no example"
         raise Refusal(what, recipe.name, "Give more records, without gaps")
     return examples, fingerprint(rows["record"].to_pylist())
-
-
-def _examples(recipe: Recipe, rows: pa.Table) -> Examples:
-    contract = recipe.contract
-    if isinstance(contract, SeriesContract):
-        return Examples(*windows(contract, rows))
-    cells, labels = rows[contract.column].to_pylist(), rows["label"].to_numpy()
-    if contract.kind == "text":
-        return Examples(contract.read(cells), labels)
-    return Examples(contract.unpack(b"".join(cells), len(cells)), labels)

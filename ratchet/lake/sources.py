@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ratchet import contract as contracts
+from ratchet import kinds
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.lake import formats
@@ -112,7 +112,7 @@ def _main() -> int:
 
     job = json.load(sys.stdin)
     inputs = Path(job["inputs"])
-    contract = contracts.of(job["contract"])
+    contract = kinds.of(job["contract"])
     try:
         import pyarrow.parquet  # noqa: F401  before the limit is set, so that the limit is for data alone
 
@@ -121,7 +121,8 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        whole = itertools.islice(formats.records(inputs, labels, contract.kind), job["start"], job["stop"])
+        source = kinds.part(contract.kind, "sources")
+        whole = itertools.islice(source.read(inputs, labels), job["start"], job["stop"])
         records = _part(whole, job["every"])
         count = 0
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
@@ -129,7 +130,7 @@ def _main() -> int:
                 writer.write_table(pa.Table.from_pylist(rows, schema=ROWS))
                 count += len(rows)
         if not count:
-            raise Refusal("the source holds no record", inputs, formats.HINTS[contract.kind])
+            raise Refusal("the source holds no record", inputs, source.HINT)
     except Refusal as refusal:
         return _refuse(refusal)
     except MemoryError:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from ratchet.kinds.text import TextContract
 from ratchet.recipe import Bound, Criteria, Feed, Recipe, ReleasePlan, Step
-from ratchet.texts import TextContract
 
 _full = Path(__file__).resolve().parents[2] / "recipes" / "spam.py"
 _names: dict = {"__name__": "spam"}

@@ -138,6 +138,9 @@ class SeriesContract:
         occluded[0, start:stop] = np.linspace(first, last, stop - start + 2)[1:-1]
         return occluded
 
+    def quote(self, input: np.ndarray, region: tuple[int, ...]) -> str:
+        return ""
+
     def render(self, input: np.ndarray) -> str:
         return json.dumps(input[0].tolist())
 

@@ -173,6 +173,9 @@ class ImageContract:
         occluded[0, rows, columns] = np.median(edge)
         return occluded
 
+    def quote(self, input: np.ndarray, region: tuple[int, ...]) -> str:
+        return ""
+
     def render(self, input: np.ndarray) -> str:
         """A PNG as a data URI, at most 256 pixels wide."""
         picture, out = Image.fromarray(input[0]), io.BytesIO()

@@ -154,6 +154,9 @@ class TextContract:
         text = str(input[0])
         return _array([text[: region[0]] + text[region[1] :]])
 
+    def quote(self, input: np.ndarray, region: tuple[int, ...]) -> str:
+        return str(input[0])[slice(*region)]
+
     def render(self, input: np.ndarray) -> str:
         return str(input[0])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from ratchet.series import SeriesContract
+from ratchet.kinds.series import SeriesContract
 
 
 def windows(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:

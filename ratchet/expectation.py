@@ -1,0 +1,30 @@
+"""An expectation of a batch as data, which `expectations/checkpoint.py` passes to Great Expectations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One expectation: GX's class name and its arguments."""
+
+    type: str
+    arguments: Mapping[str, Any]
+    says: str
+    column: str = ""
+
+
+def between(column: str, low: float, high: float) -> Expectation:
+    """Every value of the column lies there."""
+    return values(column, f"{low}..{high}", min_value=low, max_value=high)
+
+
+def values(column: str, says: str, **limits: float) -> Expectation:
+    """Every value of the column, or a share `mostly` of them, keeps these limits."""
+    return Expectation("ExpectColumnValuesToBeBetween", {"column": column, **limits}, says, column)
+
+
+def mean(column: str, maximum: float, says: str) -> Expectation:
+    """The column's mean is at most that."""
+    return Expectation("ExpectColumnMeanToBeBetween", {"column": column, "max_value": maximum}, says, column)

@@ -1,0 +1,63 @@
+"""The kinds of input, a folder each, which owns all that is particular to it. docs/extending.md says how to add one.
+
+A kind of somebody's own is a folder `kinds/<name>` in one of the recipe folders. This file travels inside every bento,
+so it needs nothing else.
+"""
+
+import importlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ratchet.contract import Contract
+from ratchet.errors import Refusal
+
+_OWN = tuple(__path__)
+_IN_BENTO = ("__init__", "contract", "endpoint")
+
+
+def look_outside(folders: str | None = None) -> None:
+    """Finds the kinds in the folders that RATCHET_RECIPES names now, beside the project's own."""
+    value = os.environ.get("RATCHET_RECIPES", "") if folders is None else folders
+    __path__[:] = [*_OWN, *(str(Path(folder, "kinds")) for folder in value.split(os.pathsep) if folder)]
+
+
+def names() -> tuple[str, ...]:
+    """Every kind: the project's own first."""
+    look_outside()
+    found = (path.parent.name for folder in __path__ for path in sorted(Path(folder).glob("*/__init__.py")))
+    return tuple(dict.fromkeys(found))
+
+
+def of(data: Mapping[str, Any]) -> Contract:
+    """The contract from its JSON. Raises Refusal if there is no such kind."""
+    fields = {name: value for name, value in data.items() if name != "kind"}
+    contract: Contract = _package(data["kind"]).CONTRACT(**fields)
+    return contract
+
+
+def part(kind: str, name: str) -> Any:
+    """A module of a kind, such as `records`; ratchet/kinds/parts.py says what each holds."""
+    _package(kind)
+    return importlib.import_module(f"{__name__}.{kind}.{name}")
+
+
+def bento_files(kind: str) -> Mapping[str, Path]:
+    """The files of a kind that travel inside a bento, by their place there."""
+    files = {f"ratchet/kinds/{kind}/{name}.py": Path(part(kind, name).__file__) for name in _IN_BENTO[1:]}
+    package = Path(str(_package(kind).__file__))
+    return {"ratchet/kinds/__init__.py": Path(__file__), f"ratchet/kinds/{kind}/__init__.py": package, **files}
+
+
+def _package(kind: str) -> ModuleType:
+    if not kind.isidentifier():
+        raise Refusal("that is no name of a kind", kind, "Use letters, digits and underscores")
+    look_outside()
+    try:
+        return importlib.import_module(f"{__name__}.{kind}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{kind}":
+            raise
+        raise Refusal("there is no such kind of input", kind, "Is its folder below one of RATCHET_RECIPES?") from error

@@ -1,0 +1,60 @@
+"""How the lake keeps images, what is measured of them, and what a batch of them must be."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.expectation import Expectation, between, values
+from ratchet.kinds.image.contract import ImageContract
+from ratchet.lake.split import Side, by_digest, side
+from ratchet.suite import Suite
+
+TYPE = pa.binary()
+STATISTICS = ("height", "width", "minimum", "maximum", "mean", "deviation")
+
+
+def cell(data: bytes) -> bytes:
+    """The pixels, as they are."""
+    return data
+
+
+def sides(contract: ImageContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
+    """By the digest of each image."""
+    return by_digest(rows)
+
+
+def side_of(row: Mapping[str, Any]) -> str:
+    """The side of one record."""
+    return side(row["input"])
+
+
+def examples(contract: ImageContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Images [N, height, width] and labels [N]."""
+    cells = rows["image"].to_pylist()
+    images = contract.unpack(b"".join(cells), len(cells)) if cells else contract.example()[:0]
+    return images, rows["label"].to_numpy()
+
+
+def statistics(contract: ImageContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The columns `STATISTICS` of these records."""
+    height, width = contract.shape
+    whole = b"".join(record["image"] for record in records)
+    pixels = np.frombuffer(whole, np.uint8).astype(np.float64).reshape(len(records), height * width)
+    if not records:
+        return {column: [] for column in STATISTICS}
+    sizes = {"height": [len(r["image"]) // width for r in records], "width": [width] * len(records)}
+    extremes = {"minimum": pixels.min(axis=1), "maximum": pixels.max(axis=1)}
+    return {**sizes, **extremes, "mean": pixels.mean(axis=1), "deviation": pixels.std(axis=1)}
+
+
+def expectations(contract: ImageContract, suite: Suite) -> tuple[Expectation, ...]:
+    """Size and range of the pixels; no constant image."""
+    return (
+        between("height", contract.height, contract.height),
+        between("width", contract.width, contract.width),
+        between("minimum", contract.low, contract.high),
+        between("maximum", contract.low, contract.high),
+        values("deviation", "no blank or constant image", min_value=0, strict_min=True),
+    )

@@ -1,0 +1,6 @@
+"""Series: one number per hour, or per another step."""
+
+from ratchet.kinds.series.contract import SeriesContract
+
+__all__ = ["SeriesContract"]
+CONTRACT = SeriesContract

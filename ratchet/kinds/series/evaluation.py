@@ -1,0 +1,29 @@
+"""What an evaluation does with windows of a series: slices by level, and what forecasts are checked by. Pure."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ratchet.kinds.parts import Perturbation, Property
+from ratchet.kinds.series.contract import SeriesContract
+
+
+def _level(windows: np.ndarray) -> np.ndarray:
+    return windows.mean(axis=1)
+
+
+PERTURBATIONS: Mapping[str, Perturbation] = {}
+PROPERTIES: Mapping[str, Property] = {"level": _level}
+prefixed = near = None
+
+
+def season(contract: SeriesContract) -> int:
+    """The steps after which the seasonal-naive baseline repeats a value."""
+    return contract.season
+
+
+def raised(contract: SeriesContract, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Which of the windows [N, window] can be raised by a twentieth of the range; those raised; and by how much."""
+    shift = (contract.high - contract.low) / 20
+    raisable = windows.max(axis=1) + shift <= contract.high
+    return raisable, (windows[raisable] + shift).astype(windows.dtype), shift
