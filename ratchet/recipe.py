@@ -221,6 +221,7 @@ def load(name: str) -> Recipe:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    kinds.look_outside()  # its contract may be of a kind of its own
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -1,0 +1,14 @@
+"""A point as two steps of one number."""
+
+from ratchet.kinds.point.contract import PointContract
+
+from ratchet.kinds.parts import Start
+
+READ_WHOLE = False
+
+
+def steps(contract: PointContract, size: int) -> Start:
+    import keras
+
+    entry = keras.Input((2, 1), name="point")
+    return Start(entry, keras.layers.Rescaling(4.0, offset=-2.0)(entry))

@@ -1,0 +1,40 @@
+"""Points in the lake."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from ratchet.kinds.point.contract import PointContract
+
+from ratchet.expectation import Expectation, between
+from ratchet.lake.split import Side, by_digest, side
+from ratchet.suite import Suite
+
+TYPE = pa.binary()
+STATISTICS = ("x", "y")
+
+
+def cell(data: bytes) -> bytes:
+    return data
+
+
+def sides(contract: PointContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
+    return by_digest(rows)
+
+
+def side_of(row: Mapping[str, Any]) -> str:
+    return side(row["input"])
+
+
+def examples(contract: PointContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    return np.frombuffer(b"".join(rows["point"].to_pylist()), np.float32).reshape(-1, 2), rows["label"].to_numpy()
+
+
+def statistics(contract: PointContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    points = [np.frombuffer(record["point"], np.float32) for record in records]
+    return {name: [float(point[at]) for point in points] for at, name in enumerate(STATISTICS)}
+
+
+def expectations(contract: PointContract, suite: Suite) -> tuple[Expectation, ...]:
+    return tuple(between(name, 0, 1) for name in STATISTICS)

@@ -1,0 +1,12 @@
+"""CSV or Parquet with a column for the point and one for its label."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ratchet.lake.formats import Columns, Record, labelled, tabular
+
+HINT = "Give CSV or Parquet with the columns `point` and `label`"
+
+
+def read(inputs: Path, labels: Path | None) -> Iterator[Record]:
+    return tabular(inputs, Columns("point", "label", labelled, HINT))
