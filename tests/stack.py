@@ -209,7 +209,7 @@ except Refusal as refusal:
         )
         return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
 
-    def ask_prefect(self, method: str, route: str, sent: Any = None) -> Any:
+    def call_prefect(self, method: str, route: str, sent: Any = None) -> Any:
         """What Prefect's page sends when a person presses a button; again while its database is busy, as clients do."""
         for _ in range(5):
             answer = httpx.request(method, f"{self.prefect}/api/{route}", json=sent, timeout=20)
@@ -220,7 +220,7 @@ except Refusal as refusal:
         return answer.json() if answer.content else None
 
     def deployment(self, name: str) -> Any:
-        return self.ask_prefect("GET", f"deployments/name/{name}")
+        return self.call_prefect("GET", f"deployments/name/{name}")
 
     def set_schedule(self, deployment: str, active: bool) -> None:
         """Turns the schedules of a deployment on or off, as a person does in the Prefect UI."""
@@ -228,7 +228,7 @@ except Refusal as refusal:
         for schedule in known["schedules"]:
             if schedule["active"] != active:
                 route = f"deployments/{known['id']}/schedules/{schedule['id']}"
-                self.ask_prefect("PATCH", route, {"active": active})
+                self.call_prefect("PATCH", route, {"active": active})
 
     def predict(self) -> httpx.Response:
         return httpx.post(f"{self.gateway}/{NAME}/predict", json={"images": [[[0] * 28] * 28]}, timeout=20)

@@ -57,16 +57,16 @@ def test_a_server_that_hangs_is_named_by_status_with_what_that_means(stack: Runn
 
 
 def test_what_was_paused_or_deleted_in_prefect_is_named_where_a_run_would_wait(stack: Running) -> None:
-    stack.ask_prefect("PATCH", "work_pools/cpu", {"is_paused": True})
+    stack.call_prefect("PATCH", "work_pools/cpu", {"is_paused": True})
     assert "prefect work-pool resume cpu" in stack.ratchet("loop", NAME, ok=False)
     assert "the work pool `cpu` is paused" in stack.ratchet("status")
-    stack.ask_prefect("PATCH", "work_pools/cpu", {"is_paused": False})
-    stack.ask_prefect("PATCH", "work_pools/cpu/queues/default", {"is_paused": True})
+    stack.call_prefect("PATCH", "work_pools/cpu", {"is_paused": False})
+    stack.call_prefect("PATCH", "work_pools/cpu/queues/default", {"is_paused": True})
     assert "prefect work-queue resume default -p cpu" in stack.ratchet("loop", NAME, ok=False)
-    stack.ask_prefect("PATCH", "work_pools/cpu/queues/default", {"is_paused": False})
-    stack.ask_prefect("DELETE", f"deployments/{stack.deployment(f'retrain-and-release/{NAME}')['id']}")
+    stack.call_prefect("PATCH", "work_pools/cpu/queues/default", {"is_paused": False})
+    stack.call_prefect("DELETE", f"deployments/{stack.deployment(f'retrain-and-release/{NAME}')['id']}")
     assert "run `ratchet up`" in stack.ratchet("loop", NAME, ok=False)
-    stack.ask_prefect("DELETE", "work_pools/gpu")
+    stack.call_prefect("DELETE", "work_pools/gpu")
     until(lambda: "without a work pool: warm/gpu" in stack.ratchet("status"), 60, every=1)  # a worker makes it anew
 
 
@@ -75,10 +75,10 @@ def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Runn
     spam = stack.deployment("retrain-and-release/spam")
     nightly = f"deployments/{spam['id']}/schedules/{spam['schedules'][0]['id']}"
     changed = {"cron": "0 5 * * 1", "timezone": "Europe/Berlin"}
-    stack.ask_prefect("PATCH", nightly, {"active": True, "schedule": changed})
+    stack.call_prefect("PATCH", nightly, {"active": True, "schedule": changed})
     own = [{"active": False, "schedule": {"cron": "30 1 * * *", "timezone": "UTC"}}]
-    stack.ask_prefect("POST", f"deployments/{spam['id']}/schedules", own)
-    stack.ask_prefect("POST", f"deployments/{stack.deployment('rollback/spam')['id']}/pause_deployment")
+    stack.call_prefect("POST", f"deployments/{spam['id']}/schedules", own)
+    stack.call_prefect("POST", f"deployments/{stack.deployment('rollback/spam')['id']}/pause_deployment")
     recipe = (ROOT / "recipes" / "fashion_mnist.py").read_text().replace('"fashion-mnist"', '"another"', 1)
     (tmp_path / "another.py").write_text(recipe)
     stack.env["RATCHET_RECIPES"] += f":{tmp_path}"
@@ -91,7 +91,7 @@ def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Runn
     when = {s["slug"]: (s["active"], s["schedule"]["cron"], s["schedule"]["timezone"]) for s in now}
     assert when == {"nightly": (True, "0 5 * * 1", "Europe/Berlin"), None: (False, "30 1 * * *", "UTC")}
     assert stack.deployment("rollback/spam")["paused"]
-    stack.ask_prefect("PATCH", nightly, {"active": False})
+    stack.call_prefect("PATCH", nightly, {"active": False})
 
 
 def started_loop(stack: Running, *options: str) -> subprocess.Popen[str]:
@@ -105,11 +105,11 @@ def reaches(stack: Running, loop: subprocess.Popen[str], phase: str) -> None:
 
 
 def set_state(stack: Running, run: str, type: str) -> None:
-    stack.ask_prefect("POST", f"flow_runs/{run}/set_state", {"state": {"type": type}, "force": True})
+    stack.call_prefect("POST", f"flow_runs/{run}/set_state", {"state": {"type": type}, "force": True})
 
 
 def message(stack: Running, run: str) -> str:
-    return str(stack.ask_prefect("GET", f"flow_runs/{run}")["state"]["message"])
+    return str(stack.call_prefect("GET", f"flow_runs/{run}")["state"]["message"])
 
 
 def own_run(stack: Running) -> str:
@@ -136,11 +136,11 @@ def test_the_release_of_a_deleted_run_is_withdrawn_by_reconcile(stack: Running) 
     """Its process may be dead, and nobody watches the release any more."""
     loop = started_loop(stack)
     reaches(stack, loop, "trial")
-    stack.ask_prefect("DELETE", f"flow_runs/{own_run(stack)}")
+    stack.call_prefect("DELETE", f"flow_runs/{own_run(stack)}")
     output, _ = loop.communicate(timeout=60)
     assert "was deleted in Prefect" in output
     reconcile = stack.deployment("reconcile/reconcile")["id"]
-    run = stack.ask_prefect("POST", f"deployments/{reconcile}/create_flow_run", {"state": {"type": "SCHEDULED"}})["id"]
+    run = stack.call_prefect("POST", f"deployments/{reconcile}/create_flow_run", {"state": {"type": "SCHEDULED"}})["id"]
     until(lambda: "Its release was withdrawn" in message(stack, run), 90)
     assert (stack.state().phase, stack.champion()) == ("idle", "1")
 
