@@ -13,6 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet import charts, model_card
+from ratchet.kinds.image import show as image_show
+from ratchet.kinds.series import show as series_show
+from ratchet.kinds.text import show as text_show
 from ratchet.recipe import Recipe, ReleasePlan, Step
 from ratchet.types import (
     Candidate,
@@ -183,7 +186,7 @@ def test_a_text_is_shown_completely_whatever_its_attributions(text: str, drawn: 
             break
         parts.append(((start, stop), weight))
         at = stop
-    page = Page(str(charts.text_attribution(text, parts)))
+    page = Page(str(text_show.attribution({}, text, parts)))
     assert page.open == []
     assert page.text.replace("\r", "\n") == text.replace("\r", "\n")
 
@@ -231,6 +234,10 @@ def test_the_state_of_a_version_is_shown_whatever_came_after_it(more: list[Event
 names = st.text("ab<>&\"'é", max_size=5)
 
 
+def window(values: list[float], forecast: list[float], actual: list[float]) -> str:
+    return json.dumps({"window": values, "forecast": forecast, "actual": actual})
+
+
 @given(
     st.dictionaries(names, st.lists(numbers | st.just(math.nan), max_size=20), max_size=3), numbers, numbers, numbers
 )
@@ -242,8 +249,9 @@ def test_charts_accept_any_values(series: dict[str, list[float]], a: float, b: f
     parts = [((n, n + 1), v) for n, v in enumerate((a, b, c))]
     finite = [v for s in series.values() for v in s if math.isfinite(v)]
     drawn = [
-        charts.forest(rows, a), charts.forest(rows, None), charts.series_attribution(finite, [a], [b], parts),
-        charts.series_attribution([], [], [], []), charts.image_attribution(PIXEL, 4, 5, [((0, 1, 2, 3), a)]),
+        charts.forest(rows, a), charts.forest(rows, None), series_show.attribution({}, window(finite, [a], [b]), parts),
+        series_show.attribution({}, window([], [], []), []),
+        image_show.attribution({"height": 4, "width": 5}, PIXEL, [((0, 1, 2, 3), a)]),
         charts.lines(series), charts.interval(value, low, high, a), charts.shares(moments, 50.0),
         charts.reliability(bins), charts.reliability([]), charts.bars({n: len(s) for n, s in series.items()}),
     ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The kinds of input, a folder each, which owns all that is particular to it. docs/extending.md says how to add one.
 
 A kind of somebody's own is a folder `kinds/<name>` in one of the recipe folders. This file travels inside every bento,
-so it needs nothing else.
+so it needs only what does so as well.
 """
 
 import importlib
@@ -18,17 +18,17 @@ _OWN = tuple(__path__)
 _IN_BENTO = ("__init__", "contract", "endpoint")
 
 
-def look_outside(folders: str | None = None) -> None:
-    """Finds the kinds in the folders that RATCHET_RECIPES names now, beside the project's own."""
-    value = os.environ.get("RATCHET_RECIPES", "") if folders is None else folders
-    __path__[:] = [*_OWN, *(str(Path(folder, "kinds")) for folder in value.split(os.pathsep) if folder)]
+def look_outside() -> None:
+    """Lets kinds be imported from the folders that RATCHET_RECIPES names now, beside the project's own."""
+    folders = filter(None, os.environ.get("RATCHET_RECIPES", "").split(os.pathsep))
+    __path__[:] = [*_OWN, *(str(Path(folder, "kinds")) for folder in folders)]
 
 
 def names() -> tuple[str, ...]:
     """Every kind: the project's own first."""
     look_outside()
-    found = (path.parent.name for folder in __path__ for path in sorted(Path(folder).glob("*/__init__.py")))
-    return tuple(dict.fromkeys(found))
+    folders = (path.parent.name for folder in __path__ for path in sorted(Path(folder).glob("*/__init__.py")))
+    return tuple(dict.fromkeys(folders))
 
 
 def of(data: Mapping[str, Any]) -> Contract:

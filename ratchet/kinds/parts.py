@@ -1,8 +1,8 @@
 """What the modules of a kind hold, besides its contract. They load only where they are used.
 
-`sources` reads what people have; `records` keeps it in the lake and says what a batch must be; `network` is the input
-of a network; `evaluation` perturbs and slices; `endpoint` is BentoML's own API; `show` is for people; `scaffold` drafts
-a recipe. Of these `endpoint` alone travels in a bento, with the contract.
+`sources` reads what people have; `records` keeps it in the lake and says what a batch must be; `network` is the
+beginning of a network; `evaluation` perturbs and slices; `endpoint` is BentoML's own API; `show` is for people;
+`scaffold` outlines a recipe. Of these `endpoint` alone travels in a bento, with the contract.
 """
 
 from collections.abc import Callable

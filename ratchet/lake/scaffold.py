@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from ratchet import kinds
 from ratchet.errors import Refusal
 from ratchet.files import replace
-from ratchet.lake.drafts import Fields, quoted
 from ratchet.lake.fetch import digest
+from ratchet.lake.outline import Fields, quoted
 from ratchet.settings import settings
 
 _TEMPLATE = """# Written by `ratchet new` from {path}
@@ -61,9 +61,9 @@ def scaffold(name: str, kind: str, source: Path) -> Scaffold:
     source = source.expanduser().resolve()
     if not source.exists():
         raise Refusal("there is no such file or folder", source, "Give the path of one")
-    draft = kinds.part(kind, "scaffold").draft(source)
-    accepted, refused = (draft.rows.filter(read(draft.rows["reason"])) for read in (pc.is_null, pc.is_valid))
-    why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(draft.fields)
+    outline = kinds.part(kind, "scaffold").outline(source)
+    accepted, refused = (outline.rows.filter(read(outline.rows["reason"])) for read in (pc.is_null, pc.is_valid))
+    why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(outline.fields)
     fields |= {
         "imports": _imports(kind, fields),
         "rows": str(max(20, accepted.num_rows // 20)),

@@ -1,4 +1,4 @@
-"""Drafts a recipe for a folder of images."""
+"""Outlines a recipe for a folder of images."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from PIL import Image, UnidentifiedImageError
 
 from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import ImageContract
-from ratchet.lake.drafts import Draft, accepted, class_fields, read
+from ratchet.lake.outline import Outline, accepted, class_fields, read
 
 
-def draft(source: Path) -> Draft:
+def outline(source: Path) -> Outline:
     """The size is that of the first image."""
     classes = (p for p in sorted(source.iterdir()) if p.is_dir() and p.name[0] != ".") if source.is_dir() else ()
     files = (p for folder in classes for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] != ".")
@@ -25,4 +25,4 @@ def draft(source: Path) -> Draft:
     rows = read(source, ImageContract(height, width))
     call = f"ImageContract(height={height}, width={width})"
     family = "cnn" if min(width, height) >= 16 else "rnn"
-    return Draft(rows, {"call": call, "family": family, **class_fields(accepted(rows, source), source)})
+    return Outline(rows, {"call": call, "family": family, **class_fields(accepted(rows, source), source)})

@@ -1,4 +1,4 @@
-"""Drafts a recipe for the values of a series."""
+"""Outlines a recipe for the values of a series."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.kinds.series.contract import SeriesContract
-from ratchet.lake.drafts import Draft, Fields, accepted, quoted, read
+from ratchet.lake.outline import Fields, Outline, accepted, quoted, read
 
 _UNBOUNDED = 1e300
 
 
-def draft(source: Path) -> Draft:
+def outline(source: Path) -> Outline:
     """The step is the most frequent time between neighbours, the horizon one day, the window one week."""
     rows = read(source, SeriesContract(-_UNBOUNDED, _UNBOUNDED))
     good = rows.filter(pc.is_null(rows["reason"]))
@@ -43,7 +43,7 @@ def draft(source: Path) -> Draft:
     criteria = f"ForecastCriteria(squared_error={float(np.var(values)) or 1.0:.4g})"
     call = f"SeriesContract(\n{lines}    )"
     fields = {"call": call, "family": "rnn", "criteria": criteria}
-    return Draft(rows, {**fields, **_feeds(source, accepted(rows, source).num_rows)})
+    return Outline(rows, {**fields, **_feeds(source, accepted(rows, source).num_rows)})
 
 
 def _feeds(source: Path, count: int) -> Fields:

@@ -1,12 +1,12 @@
-"""Drafts a recipe for a table of points."""
+"""Outlines a recipe for a table of points."""
 
 from pathlib import Path
 
 from ratchet.kinds.point.contract import PointContract
 
-from ratchet.lake.drafts import Draft, accepted, class_fields, read
+from ratchet.lake.outline import Outline, accepted, class_fields, read
 
 
-def draft(source: Path) -> Draft:
+def outline(source: Path) -> Outline:
     rows = read(source, PointContract())
-    return Draft(rows, {"call": "PointContract()", "family": "rnn", **class_fields(accepted(rows, source), source)})
+    return Outline(rows, {"call": "PointContract()", "family": "rnn", **class_fields(accepted(rows, source), source)})

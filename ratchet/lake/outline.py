@@ -1,4 +1,4 @@
-"""What the drafts of every kind share: reading the data as ingest would, and the lines about classes."""
+"""What the outlines of every kind share: reading the data as ingest would, and the lines about classes."""
 
 import json
 from collections import Counter
@@ -21,7 +21,7 @@ _MIN_RECORDS = 60
 
 
 @dataclass(frozen=True)
-class Draft:
+class Outline:
     rows: pa.Table
     """What ingest would read; a row with a `reason` would go to quarantine."""
     fields: Fields
