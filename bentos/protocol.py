@@ -185,6 +185,8 @@ def _parameters(item: Mapping[str, Any]) -> Mapping[str, Any]:
         return {}
     if not isinstance(parameters, dict):
         raise _no("the parameters are not an object", "parameters")
+    if "shared_memory_region" in parameters:
+        raise _no("shared memory is not supported", "parameters")
     return parameters
 
 

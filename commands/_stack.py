@@ -61,7 +61,11 @@ def find_version(recipe: str, number: str | None) -> Version:
         number = champion.version
     version = registry.version(recipe, number)
     if version is None:
-        raise Refusal("there is no such version", f"version {number} of {recipe}", "See the MLflow UI")
+        raise Refusal(
+            "there is no such version",
+            f"version {number} of {recipe}",
+            "It was never registered, or was deleted in MLflow",
+        )
     return version
 
 

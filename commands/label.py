@@ -32,6 +32,7 @@ def command(recipe: str, file: BinaryIO) -> None:
     by_request = labels.read(labels.decode(content, source), classes, source)
     ledger = api.open_ledger()
     ledger.add_labels(recipe, by_request, time.time())
-    click.echo(f"{recipe}: {len(by_request)} labels added")
+    click.echo(f"{recipe}: labels added: {len(by_request)}")
     if unknown := by_request.keys() - api.recent_requests(recipe, ledger):
-        click.echo(f"{len(unknown)} of them name no request that was answered lately, such as {min(unknown)}", err=True)
+        what = "of these, labels of a request that was not answered lately"
+        click.echo(f"{what}: {len(unknown)}, such as {min(unknown)}", err=True)

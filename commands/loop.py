@@ -96,6 +96,11 @@ def _run(recipe: str, parameters: dict[str, Any]) -> None:
     except KeyboardInterrupt:
         click.echo(f"stopped following; the run continues: {url}", err=True)
         raise SystemExit(130) from None
+    except Refusal:
+        if running.supervisor.pid() is None:
+            next = f"Run `ratchet up`, then `ratchet loop {recipe}`: it resumes where it stopped"
+            raise Refusal("the stack was stopped while the run was followed", recipe, next) from None
+        raise
     if ended.state != "completed":
         withdrawn = api.withdrawal(recipe, id) if ended.state == "cancelled" else ""
         message = withdrawn or ended.message.rstrip(".") or "See its log in the Prefect UI"

@@ -165,11 +165,14 @@ def _recipe(
 
     state = api.state_of(name)
     champion, challenger, split = state.champion, state.challenger, gateway.splits.get(name, Split())
+    last = None
+    queued: list[runs.Run] = []
     try:
-        last = runs.last(name) if answers.get("prefect") else None
+        if answers.get("prefect"):
+            last, queued = runs.last(name), runs.waiting(name)
         data = snapshot.take(recipes.load(name))
     except Refusal:
-        last = data = None
+        data = None
     return {
         "champion": champion.version if champion else None,
         "challenger": challenger.version if challenger else None,
@@ -200,7 +203,7 @@ def _recipe(
         "last_snapshot": {"fingerprint": data.fingerprint, "records": data.records, "version": data.version}
         if data
         else None,
-        "notes": _notes(name, state, answers),
+        "notes": [*_notes(name, state, answers), *(f"a run waits for another one: {runs.url(r.id)}" for r in queued)],
     }
 
 
@@ -209,6 +212,8 @@ def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:
     notes = [f"releases are frozen: {state.frozen}"] if state.frozen else []
     if error := recipes.load_error(name):  # a recipe that is gone may still serve
         notes.append(error)
+    files = recipes.files(name)
+    notes += [f"{path} is not read, since {files[0]} has the same name: rename one" for path in files[1:]]
     if state.phase == "halted":
         notes.append(f"halted, {state.why}; decide: `ratchet release promote {name}` or `ratchet release abort {name}`")
     if state.outcomes:
@@ -233,13 +238,16 @@ def _notes_of_mlflow(name: str, state: State) -> list[str]:
     if alias is None:
         notes.append(
             f"@champion, or its version, is gone from MLflow; {fleet}, and the next release writes the alias again "
-            f"(`ratchet loop {name}`)"
+            f"(`ratchet loop {name}`, which trains once more if the version is gone)"
         )
     elif not registry.has(state.champion.artifact):
         version = f"the package of version {state.champion.version}"
         notes.append(f"MLflow no longer has {version}: hosts serve their copies, and a version of new data replaces it")
     elif alias != state.champion.version and moved and moved.body["why_not"]:
         notes.append(f"@champion in MLflow was moved by hand to version {alias}; {fleet}: {moved.body['why_not']}")
+    if deleted := registry.deleted_experiment(name):
+        restore = f"`MLFLOW_TRACKING_URI={settings().mlflow_url} mlflow experiments restore -x {deleted}`"
+        notes.append(f"its experiment was deleted in MLflow, so the next training is refused; restore it: {restore}")
     return notes
 
 

@@ -141,7 +141,7 @@ def deploy(settings: Settings) -> list[str]:
         if name in wanted
     }
     before = record["deployments"] if record["flows"] == _digest() else {}
-    lines, changed = [], {}
+    lines, changed = _without_recipe(present), {}
     for name, deployment in wanted.items():
         if name not in present:
             lines.append(f"{name} is deployed")
@@ -162,6 +162,14 @@ def deploy(settings: Settings) -> list[str]:
         _deploy(settings, list(changed.values()))
         save(path, {**settle(record, existing()), "flows": _digest(), "deployments": wanted})
     return lines
+
+
+def _without_recipe(present: dict[str, Any]) -> list[str]:
+    """A line for each deployment of a recipe whose file is gone."""
+    known = recipes.names()
+    runs = {name: each["parameters"].get("recipe") for name, each in sorted(present.items())}
+    next = "delete the deployment in Prefect, or bring the file back"
+    return [f"{name}: there is no recipe {own!r}; {next}" for name, own in runs.items() if own and own not in known]
 
 
 def settle(record: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:

@@ -134,15 +134,29 @@ def wait(id: str, seconds: float) -> Run:
 
 def last(recipe: str) -> Run | None:
     """The newest run of a recipe's loop, or None."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
     from prefect.client.schemas.sorting import FlowRunSort
 
-    loop = FlowFilter(name=FlowFilterName(any_=["retrain-and-release"]))
-    own = DeploymentFilter(name=DeploymentFilterName(any_=[recipe]))
     newest = FlowRunSort.EXPECTED_START_TIME_DESC
     with client() as prefect:
-        runs = prefect.read_flow_runs(flow_filter=loop, deployment_filter=own, sort=newest, limit=20)
+        runs = prefect.read_flow_runs(**_loop_of(recipe), sort=newest, limit=20)
     return next((_run_of(run) for run in runs if run.state and not run.state.is_scheduled()), None)
+
+
+def waiting(recipe: str) -> list[Run]:
+    """The runs of a recipe's loop that wait for another one to end, and then start by themselves."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
+
+    queued = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["AwaitingConcurrencySlot"])))
+    with client() as prefect:
+        return [_run_of(run) for run in prefect.read_flow_runs(flow_run_filter=queued, **_loop_of(recipe))]
+
+
+def _loop_of(recipe: str) -> dict[str, Any]:
+    """Prefect's filters for the runs of a recipe's loop."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
+
+    loop = FlowFilter(name=FlowFilterName(any_=["retrain-and-release"]))
+    return {"flow_filter": loop, "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=[recipe]))}
 
 
 def cancel(id: str) -> None:

@@ -65,6 +65,13 @@ def alias(recipe: str, name: str) -> str | None:
     return None if body is None else str(body["model_version"]["version"])
 
 
+def deleted_experiment(recipe: str) -> str:
+    """The id of the recipe's experiment if a person deleted it, or nothing. Raises Refusal if MLflow is silent."""
+    body = _call("GET", "experiments/get-by-name", {"experiment_name": recipe})
+    experiment = body["experiment"] if body else {"lifecycle_stage": "active"}
+    return str(experiment["experiment_id"]) if experiment["lifecycle_stage"] == "deleted" else ""
+
+
 def set_alias(recipe: str, name: str, version: str | None) -> bool:
     """Points an alias to a version, or removes it for None; False if a person deleted the version."""
     if version is not None:

@@ -37,6 +37,9 @@ Positive = Annotated[float, Between(0, strict=True)]
 Probability = Annotated[float, Between(0, 1, strict=True)]
 
 
+_MAX_INT = 2**63 - 1
+
+
 class _WrongType(ValueError):
     """A value that is not of its type at all: of several types, another one was meant."""
 
@@ -67,7 +70,9 @@ def _check(value: Any, hint: Any, where: str) -> None:
     elif is_dataclass(value) and not isinstance(value, type) and (hint is type(value) or _is_protocol(hint)):
         check(value, where)
     elif not _is(value, hint):
-        raise _WrongType(f"{where} must be of the type {getattr(hint, '__name__', hint)}, not {value!r}")
+        is_number = hint is float and type(value) in (int, float)
+        expected = "a finite number" if is_number else f"of the type {getattr(hint, '__name__', hint)}"
+        raise _WrongType(f"{where} must be {expected}, not {value!r}")
 
 
 def _check_any(value: Any, hints: tuple[Any, ...], where: str) -> None:
@@ -89,9 +94,11 @@ def _is_protocol(hint: Any) -> bool:
 
 
 def _is(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type without parts; a number is finite, and a truth value is none."""
+    """Whether a value is of a type without parts; a number is finite and fits 64 bits, and a truth value is none."""
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
+    if hint is int:
+        return type(value) is int and -_MAX_INT <= value <= _MAX_INT
     if get_origin(hint) is Callable:
         return callable(value)
     return hint is Any or type(value) is hint

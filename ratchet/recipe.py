@@ -53,19 +53,26 @@ class DataSet:
     """Reads the records of a file whose format Ratchet does not know, as rows of a Parquet file in `Feed`'s order."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9_]+_dir", self.setting):
+        if not re.fullmatch(r"[a-z0-9_]+_dir", str(self.setting)):
             raise ValueError(f"the setting {self.setting!r} does not end in _dir")
+        for name, digest in self.files.items():
+            if name in ("", ".", "..") or "/" in name or "\0" in name:
+                raise ValueError(f"{name!r} is no name of a file in a folder")
+            if not re.fullmatch(r"[0-9a-f]{64}", str(digest)):
+                raise ValueError(f"the digest of {name} is not 64 hexadecimal digits")
 
     @property
     def variable(self) -> str:
         return f"RATCHET_{self.setting.upper()}"
 
 
-_RESERVED = ("v2", endpoints.STATS.removeprefix("/"))
+RESERVED = ("v2", endpoints.STATS.removeprefix("/"))
+"""Names that the gateway uses itself."""
 
 _NEEDS = {"cnn": "pixels", "rnn": "steps", "transformer": "tokens"}
 """The families, and how a network must begin for each."""
 FAMILIES = tuple(_NEEDS)
+_MAX_RECIPE_NAME, _MAX_PURPOSE, _MAX_NAME = 63, 2000, 200
 
 
 def families(kind: str) -> tuple[str, ...]:
@@ -148,15 +155,28 @@ class Recipe:
             self._check_criteria(self.criteria)
 
     def _check_names(self) -> None:
-        if self.name in _RESERVED:
+        if len(self.name) > _MAX_RECIPE_NAME:
+            raise ValueError(f"the name has more than {_MAX_RECIPE_NAME} characters")
+        if self.name in RESERVED:
             raise ValueError(f"the gateway uses the name {self.name!r} itself")
-        if not self.purpose.strip():
-            raise ValueError("the purpose is empty")
+        if (
+            not self.purpose.strip()
+            or len(self.purpose) > _MAX_PURPOSE
+            or not is_printable(self.purpose.replace("\n", " "))
+        ):
+            raise ValueError(f"the purpose is not a printable text of 1 to {_MAX_PURPOSE} characters")
+        if len(self.classes) == 1:
+            raise ValueError("there is one class alone: name at least two, or none for a forecast")
+        if self.suite.min_class_share * len(self.classes) > 1:
+            what = f"{len(self.classes)} classes cannot each have {self.suite.min_class_share:.0%} of the rows"
+            raise ValueError(f"{what}: lower min_class_share")
         for field_, named in (("groups", self.groups), ("classes", self.classes)):
             if len(set(named)) != len(named):
                 raise ValueError(f"a name stands twice in {field_}: {named!r}")
-            if not all(name.strip() and is_printable(name) for name in named):
-                raise ValueError(f"a name in {field_} is empty or not printable: {named!r}")
+            for name in named:
+                if not name.strip() or len(name) > _MAX_NAME or not is_printable(name):
+                    limit = f"1 to {_MAX_NAME} printable characters"
+                    raise ValueError(f"a name in {field_} does not have {limit}: {name[:_MAX_NAME]!r}")
 
     def _check_feeds(self) -> None:
         if not self.batches:
@@ -164,6 +184,12 @@ class Recipe:
         for feed in (*self.batches, self.benchmark):
             if feed.stop is not None and feed.stop <= feed.start:
                 raise ValueError(f"a feed stops at {feed.stop}, before its first record {feed.start}")
+            for name in filter(None, (feed.inputs, feed.labels)):
+                if name not in self.data.files:
+                    raise ValueError(f"a feed names {name!r}, and the files are: {', '.join(self.data.files)}")
+        for name, values in self.search_space.items():
+            if values == ():
+                raise ValueError(f"the search space of {name} is empty")
         for range_ in (each for each in self.search_space.values() if isinstance(each, Range)):
             if range_.low > range_.high or (range_.log and range_.low <= 0):
                 raise ValueError(f"a range must rise, and be above 0 on a logarithmic scale, not {range_}")
@@ -204,13 +230,18 @@ def _folders() -> tuple[Path, ...]:
     return settings().recipe_folders
 
 
+def files(name: str) -> list[Path]:
+    """The files with the name of a recipe, one for each folder that has one. Only the first is read."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        return []
+    paths = (folder / f"{name.replace('-', '_')}.py" for folder in _folders())
+    return [path for path in paths if path.is_file()]
+
+
 def source(name: str) -> Path:
     """The file of a recipe. Raises Refusal if there is none."""
-    stem = name.replace("-", "_")
-    if re.fullmatch(r"[a-z][a-z0-9-]*", name):
-        for folder in _folders():
-            if (folder / f"{stem}.py").is_file():
-                return folder / f"{stem}.py"
+    if paths := files(name):
+        return paths[0]
     raise Refusal("there is no such recipe", name, f"Choose one of: {', '.join(names()) or 'none'}")
 
 
@@ -224,8 +255,9 @@ def load(name: str) -> Recipe:
     kinds.look_outside()  # its contract may be of a kind of its own
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise Refusal(f"the recipe cannot be read ({error})", path, "Correct the file") from error
+    except (Exception, SystemExit) as error:  # one recipe must not end a command that reads them all
+        what = f"the recipe cannot be read ({error or type(error).__name__})"
+        raise Refusal(what, path, "Correct the file") from error
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe) or recipe.name != name:
         raise Refusal(f"the file holds no `recipe = Recipe(name={name!r}, ...)`", path, "Correct the file")

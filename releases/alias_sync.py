@@ -161,7 +161,7 @@ def package_of(recipe: str, version: str) -> Package:
     """The package of a blessed version. Raises Refusal if it is not blessed, or has no package."""
     registered, which = registry.version(recipe, version), f"version {version} of {recipe}"
     if registered is None:
-        raise Refusal("there is no such version", which, "See the MLflow UI")
+        raise Refusal("there is no such version", which, "It was never registered, or was deleted in MLflow")
     if registered.tags.get("ratchet.evaluation") != "blessed":
         raise Refusal("the version is not blessed", which, "Only a blessed version is served")
     if "ratchet.package" not in registered.tags:

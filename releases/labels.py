@@ -41,19 +41,23 @@ def read(text: str, classes: Sequence[str], source: Path | str) -> dict[str, int
     labels: dict[str, int] = {}
     numbers = {name: number for number, name in enumerate(classes)}
     lines = io.StringIO(text, newline=None).read().split("\n")
+    if re.fullmatch(r"sep=.", lines[0]):  # which Excel writes and reads; its line still counts
+        lines[0] = ""
     try:
         delimiter = _delimiter(lines, numbers)
         for line, row in enumerate(csv.reader(lines, delimiter=delimiter), 1):
             if not row or (not labels and len(row) == 2 and _is_heading(row, numbers)):
                 continue
             which = f"{source}, line {line}"
-            if len(row) != 2 or not re.fullmatch(r"\S{1,64}", row[0].strip()):
-                what = f"the row is not `request id{delimiter}class` with an id of at most 64 characters"
+            if len(row) != 2 or not re.fullmatch(r"\S{1,64}", row[0].strip()) or not row[0].strip().isprintable():
+                what = f"the row is not `request id{delimiter}class` with an id of at most 64 printable characters"
                 raise Refusal(what, which, "Correct the file")
             id, class_ = row[0].strip(), row[1].strip()
             if class_ not in numbers:
                 raise Refusal(f"there is no class {class_!r}", which, f"Choose one of: {', '.join(classes)}")
-            labels[id] = numbers[class_]
+            if labels.setdefault(id, numbers[class_]) != numbers[class_]:
+                other = classes[labels[id]]
+                raise Refusal(f"the request {id} is {class_!r} here, and {other!r} above", which, "Correct the file")
             if len(labels) > MAX_LABELS:
                 raise Refusal(f"there are more than {MAX_LABELS} labels", source, "Split the file")
     except csv.Error as error:

@@ -88,7 +88,7 @@ class Bento:
                 pass
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()  # it dies at once
         try:
             yield ("127.0.0.1", server.server_port)
         finally:

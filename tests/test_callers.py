@@ -167,6 +167,35 @@ def test_the_repository_index_names_each_version_that_serves(gateway: Gateway) -
     assert [(model["name"], model["version"]) for model in index] == [("down", "1"), ("r", "1")]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["cudasharedmemory/status", "systemsharedmemory/region/a/register", "trace/setting", "logging",
+     "repository/models/r/load", "models/r/trace/setting"],
+)  # fmt: skip
+def test_what_tritons_clients_may_call_beside_is_refused_with_a_sentence(gateway: Gateway, path: str) -> None:
+    answer = httpx.post(f"{gateway.settings.gateway_url}/v2/{path}", json={})
+    assert (answer.status_code, "not supported" in answer.json()["error"]) == (501, True)
+
+
+def test_a_caller_that_wants_its_connection_closed_does_not_wait_for_it(gateway: Gateway) -> None:
+    started = time.monotonic()
+    for _ in range(5):
+        head, _ = raw(gateway.settings.gateway_port, b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b" 200 " in head
+    assert time.monotonic() - started < 4, "Envoy's default is a second for each"
+
+
+def test_a_recipe_may_have_a_long_name(tmp_path: Path) -> None:
+    name, ports = "r-" * 31 + "r", free_ports(2)
+    with (
+        enveloped(Settings(home=tmp_path, gateway_port=ports[0], envoy_admin_port=ports[1])) as gateway,
+        Bento("one").served() as one,
+    ):
+        gateway.set_endpoints(name, {"v1-a": (one,)})
+        gateway.set_split(name, Split({"v1-a": 100}))
+        until(lambda: httpx.post(f"{gateway.settings.gateway_url}/{name}/predict", json={}).status_code == 200)
+
+
 def test_what_is_not_served_gets_a_sentence(gateway: Gateway) -> None:
     nowhere = httpx.get(f"{gateway.settings.gateway_url}/nowhere")
     assert (nowhere.status_code, nowhere.json()["error"]) == (404, "nothing is served at this path")

@@ -136,6 +136,30 @@ def test_listing_recipes_imports_none(home: Path, tmp_path: Path, monkeypatch: p
         recipes.load("empty")
 
 
+def test_a_recipe_that_ends_the_process_is_named_like_any_broken_one(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)")
+    monkeypatch.setenv("RATCHET_RECIPES", str(tmp_path))
+    settings_module.settings.cache_clear()
+    assert "the recipe cannot be read (3)" in recipes.load_error("leaving")
+    settings_module.settings.cache_clear()
+
+
+def test_a_second_recipe_of_the_same_name_is_neither_read_nor_written(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spam.py").write_text("raise ValueError")
+    monkeypatch.setenv("RATCHET_RECIPES", str(tmp_path))
+    settings_module.settings.cache_clear()
+    assert recipes.files("spam") == [ROOT / "recipes" / "spam.py", tmp_path / "spam.py"]
+    done = run("new", "spam", "--kind", "text", "/nowhere")
+    assert "there is a recipe of that name already" in done.stderr
+    assert "the gateway uses that name itself" in run("new", "v2", "--kind", "text", "/nowhere").stderr
+    assert "is not read, since" in run("status").stdout
+    settings_module.settings.cache_clear()
+
+
 def test_a_data_setting_that_workers_would_not_see_is_refused(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

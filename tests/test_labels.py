@@ -101,3 +101,18 @@ def test_the_ledger_keeps_labels_for_a_while(home: object) -> None:
     assert ledger.labels_since("small-fashion", 150) == {"b": 1}
     ledger.add_labels("small-fashion", {"c": 0}, 150 + LABELS_KEPT)
     assert ledger.labels_since("small-fashion", 0) == {"b": 1, "c": 0}
+
+
+def test_a_request_with_two_labels_is_refused_and_the_same_label_twice_counts_once() -> None:
+    assert labels.read("a,boot\na,boot", CLASSES, "x.csv") == {"a": 1}
+    with pytest.raises(Refusal, match=r"the request a is 'bag' here, and 'boot' above: x\.csv, line 2"):
+        labels.read("a,boot\na,bag", CLASSES, "x.csv")
+
+
+def test_the_first_line_that_excel_writes_is_no_label() -> None:
+    assert labels.read("sep=;\na;boot", CLASSES, "x.csv") == {"a": 1}
+
+
+def test_an_id_that_cannot_be_printed_is_refused() -> None:
+    with pytest.raises(Refusal, match="64 printable characters"):
+        labels.read("a\0b,boot", CLASSES, "x.csv")

@@ -90,3 +90,13 @@ def test_only_a_proxy_of_another_kind_is_left_out(monkeypatch: pytest.MonkeyPatc
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     assert sorted(unusable_proxies()) == ["ALL_PROXY", "https_proxy"]
+
+
+def test_the_error_of_a_process_that_lived_long_is_not_why_the_next_one_does_not_answer(home: Path) -> None:
+    supervisor = Supervisor(settings())
+    supervisor.logs.mkdir(parents=True)
+    log = supervisor.logs / "prefect.log"
+    log.write_text("ratchet: started at 1000\nOldError: locked\nratchet: started at 1900\nstarting\n")
+    assert supervisor.last_error("prefect") == ""
+    log.write_text(log.read_text() + "NewError: no port\nratchet: started at 1910\nstarting\n")
+    assert supervisor.last_error("prefect") == "NewError: no port"

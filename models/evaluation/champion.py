@@ -76,7 +76,7 @@ def slices(
 
 def _alone(name: str, losses: np.ndarray) -> Check:
     value, count = float(losses.mean()), len(losses)
-    detail = f"loss {value:.4g} of {count} records; there is no champion to compare with"
+    detail = f"error {value:.4g} of {count} records; there is no champion to compare with"
     check = Check(name, value, None, "skipped", detail, role="slice")
     if set(np.unique(losses)) <= {0.0, 1.0}:
         low, high = interval(value, count)

@@ -58,5 +58,5 @@ def no_worse(
     passed = high < margin.value or (margin.inclusive and high == margin.value)
     failed = value > margin.value or (margin.must_be_smaller and value == margin.value)
     outcome: Outcome = "passed" if passed else "failed" if failed else "inconclusive"
-    detail = f"loss {losses.mean():.4g} of {len(losses)} records, {others.mean():.4g} for {other}: {figures}"
+    detail = f"error {losses.mean():.4g} of {len(losses)} records, {others.mean():.4g} for {other}: {figures}"
     return Check(name, value, margin.value, outcome, detail, low, high, role)

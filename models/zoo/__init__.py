@@ -23,7 +23,11 @@ def network(recipe: Recipe, training: Training) -> Any:
     with _seeds_from(training.seed):
         if recipe.network:
             return recipe.network(contract.features(contract.example()).shape[1:], width)
-        return family(training.family)(contract, width, **training.parameters)
+        try:
+            return family(training.family)(contract, width, **training.parameters)
+        except (TypeError, ValueError) as error:
+            what = f"the family {training.family} cannot be built with {dict(training.parameters)} ({error})"
+            raise Refusal(what, recipe.name, "Correct the recipe's `training.parameters`") from error
 
 
 @contextmanager

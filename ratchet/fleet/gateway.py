@@ -104,8 +104,7 @@ class Gateway:
             "admin": {"address": routes.address("127.0.0.1", self.settings.envoy_admin_port)},
             "dynamic_resources": dynamic,
             "overload_manager": routes.overload_manager(),
-            # With it, Envoy keeps answering while it loads a long list of clusters.
-            "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
+            "layered_runtime": routes.runtime(),
         }
         replace_json(self.bootstrap, bootstrap)
         self._write(*self._accepted(*self.declared()))  # a port may have changed
@@ -156,7 +155,8 @@ class Gateway:
         table = {"route_config": {**_untyped(self._route_table(splits, addresses)), "validate_clusters": False}}
         clusters = [_untyped(cluster) for cluster in _clusters(splits, addresses)]
         static = {"clusters": clusters, "listeners": [_untyped(self._listener(splits, table))]}
-        bootstrap = {"node": {"id": "ratchet", "cluster": "ratchet"}, "static_resources": static}
+        node = {"id": "ratchet", "cluster": "ratchet"}
+        bootstrap = {"node": node, "static_resources": static, "layered_runtime": routes.runtime()}
         with scratch_folder(self.settings) as folder:
             replace_json(folder / "bootstrap.json", bootstrap)
             options = ("--mode", "validate", "--log-level", "critical")

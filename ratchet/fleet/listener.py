@@ -46,6 +46,8 @@ def listener(at: HostPort, routes: dict[str, Any], anything_served: bool) -> dic
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         # A balancer's plain probe names no host.
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "ratchet"},
+        # Envoy's default of 1 s is what a probe may wait for the end of a connection that it asked to close.
+        "delayed_close_timeout": "0.1s",
         "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
         "local_reply_config": {"mappers": [_READY, *_ERRORS]},
@@ -114,6 +116,7 @@ _ERRORS = [
     _error("EQ", 408, "the request did not arrive completely in time", next="Send it again, at once"),
     _error("EQ", 413, f"the body is larger than {endpoints.MAX_BODY >> 20} MB", next="Send less at once"),
     _error("EQ", 431, "the request's headers are too large", "the request"),
+    _error("EQ", 501, next="See docs/serving.md"),
     _error("EQ", 503, "no process can answer at the moment", next="Try again in a few seconds"),
     _error("EQ", 504, "the answer took too long", next="Send less at once, or try again later"),
     _error("GE", 400),

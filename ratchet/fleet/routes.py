@@ -153,6 +153,14 @@ def overload_manager() -> dict[str, Any]:
     }
 
 
+def runtime() -> dict[str, Any]:
+    """Envoy's settings that may change while it runs."""
+    # Its default for the size of a compiled pattern is 100, which the paths of a recipe with a long name exceed.
+    patterns = {f"re2.max_program_size.{level}_level": 1000 for level in ("warn", "error")}
+    # With the second, Envoy keeps answering while it loads a long list of clusters.
+    return {"layers": [{"name": "patterns", "static_layer": patterns}, {"name": "admin", "admin_layer": {}}]}
+
+
 def ready(recipe: str) -> str:
     """The name of the cluster of all endpoints that serve now, of any revision; it does not change with a version."""
     return f"{recipe}_ready"
@@ -184,7 +192,12 @@ def _own_answers(splits: Mapping[str, Split]) -> list[dict[str, Any]]:
         *_direct(endpoints.MODELS, {"models": list(served)}),
         *_direct(f"{endpoints.MODELS}/", {"models": list(served)}),
         *_direct("/v2/repository/index", index, "POST"),
-        _refused(f"{endpoints.MODELS}{endpoints.STATS}", 501, one),
+        _refused({"path": f"{endpoints.MODELS}{endpoints.STATS}"}, 501, one),
+        _refused(
+            {"safe_regex": {"regex": _NOT_SUPPORTED}},
+            501,
+            "shared memory, traces, log settings and the loading of models are not supported",
+        ),
         *_other_methods(endpoints.READY, ("GET", "HEAD")),  # which the filter for readiness has answered
     ]
 
@@ -207,7 +220,7 @@ def _other_methods(path: str, methods: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
         {"match": {"path": path, "headers": [_method("OPTIONS")]}, "direct_response": {"status": 204},
          "response_headers_to_add": [_header("allow", f"{allow}, OPTIONS")]},
-        _refused(path, 405, "the method is not supported here", allow),
+        _refused({"path": path}, 405, "the method is not supported here", allow),
     ]  # fmt: skip
 
 
@@ -215,9 +228,15 @@ def _method(regex: str) -> dict[str, Any]:
     return {"name": ":method", "string_match": {"safe_regex": {"regex": regex}}}
 
 
-def _refused(path: str, status: int, why: str, allow: str = "") -> dict[str, Any]:
+_NOT_SUPPORTED = (
+    r"/v2/((system|cuda)sharedmemory/.*|trace/setting|logging|repository/models/.*)|/v2/models/[^/]+/trace/setting"
+)
+"""Extensions of Triton's that its clients may call."""
+
+
+def _refused(match: Mapping[str, Any], status: int, why: str, allow: str = "") -> dict[str, Any]:
     headers = {"response_headers_to_add": [_header("allow", allow)]} if allow else {}
-    return {"match": {"path": path}, "direct_response": {"status": status, "body": {"inline_string": why}}, **headers}
+    return {"match": match, "direct_response": {"status": status, "body": {"inline_string": why}}, **headers}
 
 
 def _header(key: str, value: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import time
 import xmlrpc.client
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _STATES = {"RUNNING": "running", "STOPPING": "stopped", "STOPPED": "stopped", "F
 """Our state for each of supervisord's; in the others it starts the process."""
 _NOT_RUNNING, _BAD_NAME, _STILL_RUNNING, _SHUTTING_DOWN = 70, 10, 91, 6
 """supervisord's fault codes."""
-_LOGGED = 'exec "$@" >> "$0" 2>&1'
+_LOGGED = 'echo "ratchet: started at $(date +%s)" >> "$0"; exec "$@" >> "$0" 2>&1'
 MAX_LOG = 10 << 20
 _ERROR = re.compile(r"^[\w.]+(Error|Exception|Refusal)(:|$)|\balready in use\b")
 """The last line of a Python trace, which says why; or of a server that did not get its port."""
@@ -202,7 +203,7 @@ class Supervisor:
         with (self.logs / f"{name}.log").open("rb") as file:
             file.seek(max(since, size - (64 << 10)))
             lines = file.read().decode(errors="replace").splitlines()
-        return next((line.strip()[:300] for line in reversed(lines) if _ERROR.search(line)), "")
+        return next((line.strip()[:300] for line in reversed(_recent(lines)) if _ERROR.search(line)), "")
 
     def rotate(self) -> None:
         """Truncates the logs that have grown above `MAX_LOG` bytes; the old lines are kept in `NAME.log.1`."""
@@ -307,3 +308,19 @@ def _require_uncut(name: str, value: str) -> None:
 
 def _quote(value: str) -> str:
     return value.replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
+
+
+_STARTED = re.compile(r"ratchet: started at (\d+)$")
+_SHORT_LIFE = 60
+"""Seconds; whatever a process that lived longer wrote is not why the next one does not answer."""
+
+
+def _recent(lines: Sequence[str]) -> Sequence[str]:
+    """The lines of a log since its last process started, and of those before it that ended soon. Pure."""
+    starts = [(int(match[1]), at) for at, line in enumerate(lines) if (match := _STARTED.match(line))]
+    first = starts[-1][1] if starts else 0
+    for (before, at), (after, _) in reversed(list(pairwise(starts))):
+        if after - before > _SHORT_LIFE:
+            break
+        first = at
+    return lines[first:]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ratchet import kinds
+from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.files import replace
 from ratchet.lake.fetch import digest
@@ -56,8 +57,10 @@ def scaffold(name: str, kind: str, source: Path) -> Scaffold:
         raise Refusal("a name consists of lower-case letters, digits and hyphens", name, "Choose another")
     stem = name.replace("-", "_")
     path = settings().recipe_folders[-1] / f"{stem}.py"
-    if path.exists():
-        raise Refusal("the recipe exists already", path, "Choose another name, or change that file")
+    if existing := recipes.files(name):
+        raise Refusal("there is a recipe of that name already", existing[0], "Choose another name")
+    if name in recipes.RESERVED:
+        raise Refusal("the gateway uses that name itself", name, "Choose another")
     source = source.expanduser().resolve()
     if not source.exists():
         raise Refusal("there is no such file or folder", source, "Give the path of one")
