@@ -1,11 +1,13 @@
 """`ratchet status`: what serves, and whether every process is healthy."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +21,9 @@ from ratchet.fleet.supervisor import Process
 from ratchet.settings import settings, without_password
 from ratchet.types import Endpoint, Split, from_json
 from releases.state import State
+
+if TYPE_CHECKING:
+    from flows.runs import Run
 
 
 @click.command("status")
@@ -159,17 +164,13 @@ def _process(process: Process, running: Stack, answers: Mapping[str, bool]) -> d
 def _recipe(
     name: str, endpoints: list[Endpoint], gateway: InForce, answers: Mapping[str, bool], controller: Mapping[str, Any]
 ) -> dict[str, Any]:
-    from flows import runs
     from ratchet.lake import snapshot
     from releases import api
 
     state = api.state_of(name)
     champion, challenger, split = state.champion, state.challenger, gateway.splits.get(name, Split())
-    last = None
-    queued: list[runs.Run] = []
+    last, queued = _runs(name) if answers.get("prefect") else (None, [])
     try:
-        if answers.get("prefect"):
-            last, queued = runs.last(name), runs.waiting(name)
         data = snapshot.take(recipes.load(name))
     except Refusal:
         data = None
@@ -203,8 +204,19 @@ def _recipe(
         "last_snapshot": {"fingerprint": data.fingerprint, "records": data.records, "version": data.version}
         if data
         else None,
-        "notes": [*_notes(name, state, answers), *(f"a run waits for another one: {runs.url(r.id)}" for r in queued)],
+        "notes": [*_notes(name, state, answers), *queued],
     }
+
+
+def _runs(name: str) -> tuple[Run | None, list[str]]:
+    """The newest run of a recipe's loop, and a sentence for each that waits."""
+    from flows import runs
+
+    try:
+        queued = [f"a run waits for another one: {runs.url(run.id)}" for run in runs.waiting(name)]
+        return runs.last(name), queued
+    except Refusal:  # it answered a moment ago
+        return None, []
 
 
 def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:
@@ -246,8 +258,8 @@ def _notes_of_mlflow(name: str, state: State) -> list[str]:
     elif alias != state.champion.version and moved and moved.body["why_not"]:
         notes.append(f"@champion in MLflow was moved by hand to version {alias}; {fleet}: {moved.body['why_not']}")
     if deleted := registry.deleted_experiment(name):
-        restore = f"`MLFLOW_TRACKING_URI={settings().mlflow_url} mlflow experiments restore -x {deleted}`"
-        notes.append(f"its experiment was deleted in MLflow, so the next training is refused; restore it: {restore}")
+        what = "its experiment was deleted in MLflow, so the next training is refused"
+        notes.append(f"{what}; restore it: {registry.restoring(deleted)}")
     return notes
 
 

@@ -67,7 +67,7 @@ def _start(running: Stack) -> None:
         if error := recipes.load_error(name):
             click.echo(error, err=True)
         for run in runs.waiting(name):
-            click.echo(f"{name}: a run that waited starts now: {runs.url(run.id)}", err=True)
+            click.echo(f"{name}: a run that waits starts by itself: {runs.url(run.id)}", err=True)
     since = {process.name: process.since for process in running.supervisor.list()}
     workers = {
         f"worker-{pool}": functools.partial(runs.workers_online, pool, since.get(f"worker-{pool}", 0.0))

@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,19 +130,21 @@ def declared() -> dict[str, dict[str, Any]]:
 
 
 def deploy(settings: Settings) -> list[str]:
-    """Deploys what is missing or what the project changed, and returns a line for each. Nothing else is touched.
+    """Deploys what is missing or what the project changed, and returns a line for each, and for each without a recipe.
 
-    What a person changed in Prefect stays as it is. Raises Refusal if Prefect refuses a deployment.
+    Nothing else is touched, and what a person changed in Prefect stays as it is. Raises Refusal if Prefect refuses a
+    deployment.
     """
     wanted, present, path = declared(), existing(), settings.home / "deployed.json"
-    record = settle(_EMPTY | (load(path) or {}), present)
+    kept = _EMPTY | (load(path) or {})
+    record = settle(kept, present)
     bases = {
         name: record["described"].get(name) or assumed_base(wanted[name], current)
         for name, current in present.items()
         if name in wanted
     }
     before = record["deployments"] if record["flows"] == _digest() else {}
-    lines, changed = _without_recipe(present), {}
+    lines, changed = _without_recipe(present, record["described"]), {}
     for name, deployment in wanted.items():
         if name not in present:
             lines.append(f"{name} is deployed")
@@ -152,8 +155,8 @@ def deploy(settings: Settings) -> list[str]:
         if pool_deleted:  # which nobody wanted of the deployment
             current = {**current, "work_pool": bases[name]["work_pool"]}
         if before.get(name) != deployment or pool_deleted:
-            kept = ", ".join(changed_fields(bases[name], current))
-            lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {kept}" if kept else ""))
+            theirs = ", ".join(changed_fields(bases[name], current))
+            lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {theirs}" if theirs else ""))
             changed[name] = merge(deployment, bases[name], current)
     if changed:
         unsettled = {name: present.get(name) for name in changed}
@@ -161,15 +164,17 @@ def deploy(settings: Settings) -> list[str]:
         save(path, record)
         _deploy(settings, list(changed.values()))
         save(path, {**settle(record, existing()), "flows": _digest(), "deployments": wanted})
+    elif "unsettled" in kept:
+        save(path, record)
     return lines
 
 
-def _without_recipe(present: dict[str, Any]) -> list[str]:
-    """A line for each deployment of a recipe whose file is gone."""
+def _without_recipe(present: dict[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """A line for each deployment that was derived from a recipe whose file is gone."""
     known = recipes.names()
-    runs = {name: each["parameters"].get("recipe") for name, each in sorted(present.items())}
-    next = "delete the deployment in Prefect, or bring the file back"
-    return [f"{name}: there is no recipe {own!r}; {next}" for name, own in runs.items() if own and own not in known]
+    derived = {name: present[name]["parameters"].get("recipe") for name in sorted(present.keys() & ours.keys())}
+    todo = "delete the deployment in Prefect, or bring the file back"
+    return [f"{name}: there is no recipe {own!r}; {todo}" for name, own in derived.items() if own and own not in known]
 
 
 def settle(record: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:

@@ -274,8 +274,6 @@ def release(package: Package, strategy: str | None = None) -> None:
     if not (state.challenger == package and state.kind == "release"):
         plan = load_recipe(package.recipe).release_plan
         plan = plan.with_strategy(strategy) if strategy else plan
-        # Before the request as well: a run that is cancelled right after it must find its release.
-        api.publish_run(package.recipe, str(flow_run.id), state.attempt + 1)
         state = api.release(package, plan, WHO, f"blessed candidate {package.version}")
     api.publish_run(package.recipe, str(flow_run.id), state.attempt)
     if state.phase == "warming":

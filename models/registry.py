@@ -72,6 +72,11 @@ def deleted_experiment(recipe: str) -> str:
     return str(experiment["experiment_id"]) if experiment["lifecycle_stage"] == "deleted" else ""
 
 
+def restoring(experiment: str) -> str:
+    """The command that restores a deleted experiment."""
+    return f"`MLFLOW_TRACKING_URI={without_password(settings().mlflow_url)} mlflow experiments restore -x {experiment}`"
+
+
 def set_alias(recipe: str, name: str, version: str | None) -> bool:
     """Points an alias to a version, or removes it for None; False if a person deleted the version."""
     if version is not None:
@@ -328,9 +333,8 @@ def open_run(recipe: str, key: str, name: str, parameters: Mapping[str, Any], ta
     try:
         existing = client.get_experiment_by_name(recipe)
         if existing and existing.lifecycle_stage == "deleted":
-            uri = f"MLFLOW_TRACKING_URI={without_password(settings().mlflow_url)}"
-            restore = f"{uri} mlflow experiments restore -x {existing.experiment_id}"
-            raise Refusal("its experiment was deleted in MLflow", recipe, f"Restore it: `{restore}`, and run again")
+            restore = restoring(existing.experiment_id)
+            raise Refusal("its experiment was deleted in MLflow", recipe, f"Restore it: {restore}, and run again")
         experiment = mlflow.set_experiment(recipe).experiment_id
         for tag, value in EXPERIMENT_TAGS.items():
             client.set_experiment_tag(experiment, tag, value)

@@ -23,6 +23,8 @@ class Contract(Protocol):
     """The datatype of the Open Inference Protocol."""
     json_key: ClassVar[str]
     """The key of a JSON body that holds several inputs."""
+    forecasts: ClassVar[bool]
+    """Whether its answers are the next values; if not, they are classes."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -72,6 +72,9 @@ RESERVED = ("v2", endpoints.STATS.removeprefix("/"))
 _NEEDS = {"cnn": "pixels", "rnn": "steps", "transformer": "tokens"}
 """The families, and how a network must begin for each."""
 FAMILIES = tuple(_NEEDS)
+_MOVED = {"ratchet.images": "ratchet.kinds.image", "ratchet.texts": "ratchet.kinds.text",
+          "ratchet.series": "ratchet.kinds.series"}  # fmt: skip
+"""Where a recipe of 0.1.0 imported its contract from, and where it is now."""
 _MAX_RECIPE_NAME, _MAX_PURPOSE, _MAX_NAME = 63, 2000, 200
 
 
@@ -146,8 +149,8 @@ class Recipe:
                 raise ValueError(f"a step has more than 100 %: {step.weight} % and {step.mirror} % mirrored")
         kind = self.contract.kind
         forecasts = isinstance(self.criteria, ForecastCriteria)
-        if (kind == "series") != forecasts or forecasts == bool(self.classes):
-            raise ValueError("a series has ForecastCriteria and no classes; other kinds have Criteria and classes")
+        if self.contract.forecasts != forecasts or forecasts == bool(self.classes):
+            raise ValueError("a forecast has ForecastCriteria and no classes; anything else has Criteria and classes")
         if self.network is None:
             _known("family", [self.training.family], families(kind))
         _known("slice", self.criteria.slices, slices.names(kind, bool(self.classes)))
@@ -198,7 +201,7 @@ class Recipe:
         kind = kinds.part(self.contract.kind, "evaluation")
         _known("perturbation", [*criteria.invariance, *criteria.robustness], kind.PERTURBATIONS)
         if (criteria.examples or criteria.directional) and not kind.prefixed:
-            raise ValueError("`examples` and `directional` are for texts alone")
+            raise ValueError(f"`examples` and `directional` need a kind of words, and not {self.contract.kind}")
         if criteria.near_duplicates is not None and not kind.near:
             raise ValueError(f"near-duplicates of the kind {self.contract.kind} cannot be found: leave the limit out")
         if criteria.fairness and len(self.groups) < 2:
@@ -257,7 +260,9 @@ def load(name: str) -> Recipe:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # one recipe must not end a command that reads them all
         what = f"the recipe cannot be read ({error or type(error).__name__})"
-        raise Refusal(what, path, "Correct the file") from error
+        moved = _MOVED.get(str(getattr(error, "name", "")))
+        next = f"Import its contract from {moved}" if moved else "Correct the file"
+        raise Refusal(what, path, next) from error
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe) or recipe.name != name:
         raise Refusal(f"the file holds no `recipe = Recipe(name={name!r}, ...)`", path, "Correct the file")

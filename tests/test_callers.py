@@ -177,14 +177,6 @@ def test_what_tritons_clients_may_call_beside_is_refused_with_a_sentence(gateway
     assert (answer.status_code, "not supported" in answer.json()["error"]) == (501, True)
 
 
-def test_a_caller_that_wants_its_connection_closed_does_not_wait_for_it(gateway: Gateway) -> None:
-    started = time.monotonic()
-    for _ in range(5):
-        head, _ = raw(gateway.settings.gateway_port, b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert b" 200 " in head
-    assert time.monotonic() - started < 4, "Envoy's default is a second for each"
-
-
 def test_a_recipe_may_have_a_long_name(tmp_path: Path) -> None:
     name, ports = "r-" * 31 + "r", free_ports(2)
     with (

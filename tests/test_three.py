@@ -77,7 +77,7 @@ def test_a_kind_of_input_from_outside_of_the_project_goes_from_a_file_to_a_predi
     (home / "points.csv").write_text("\n".join(rows))
     written = stack.ratchet("new", "points", "--kind", "point", str(home / "points.csv"))
     assert "for 1200 records" in written
-    assert "'far away' is no point" in written
+    assert "'far away' is not a point" in written
     stack.ratchet("up")
     output = stack.ratchet("loop", "points")
     assert "is champion" in output

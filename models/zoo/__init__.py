@@ -26,6 +26,8 @@ def network(recipe: Recipe, training: Training) -> Any:
         try:
             return family(training.family)(contract, width, **training.parameters)
         except (TypeError, ValueError) as error:
+            if not training.parameters:
+                raise
             what = f"the family {training.family} cannot be built with {dict(training.parameters)} ({error})"
             raise Refusal(what, recipe.name, "Correct the recipe's `training.parameters`") from error
 

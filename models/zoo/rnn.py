@@ -17,7 +17,7 @@ def rnn(contract: Contract, width: int, units: int = 128, size: int = 64) -> ker
     kind = kinds.part(contract.kind, "network")
     start = kind.steps(contract, size)
     x = keras.layers.LSTM(units, return_sequences=True)(start.hidden)
-    if kind.READ_WHOLE:
+    if kind.AVERAGE_STATES:
         x = keras.layers.GlobalAveragePooling1D()(keras.layers.LSTM(units, return_sequences=True)(x))
     else:
         x = keras.layers.LSTM(units)(x)

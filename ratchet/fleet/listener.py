@@ -46,8 +46,6 @@ def listener(at: HostPort, routes: dict[str, Any], anything_served: bool) -> dic
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         # A balancer's plain probe names no host.
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "ratchet"},
-        # Envoy's default of 1 s is what a probe may wait for the end of a connection that it asked to close.
-        "delayed_close_timeout": "0.1s",
         "stream_idle_timeout": "60s", "request_headers_timeout": "10s", "request_timeout": "60s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
         "local_reply_config": {"mappers": [_READY, *_ERRORS]},

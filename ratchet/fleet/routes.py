@@ -154,10 +154,10 @@ def overload_manager() -> dict[str, Any]:
 
 
 def runtime() -> dict[str, Any]:
-    """Envoy's settings that may change while it runs."""
-    # Its default for the size of a compiled pattern is 100, which the paths of a recipe with a long name exceed.
+    """Envoy's runtime settings."""
+    # The default for the size of a compiled pattern is 100, which the paths of a recipe with a long name exceed.
     patterns = {f"re2.max_program_size.{level}_level": 1000 for level in ("warn", "error")}
-    # With the second, Envoy keeps answering while it loads a long list of clusters.
+    # With the layer `admin`, Envoy keeps answering while it loads a long list of clusters.
     return {"layers": [{"name": "patterns", "static_layer": patterns}, {"name": "admin", "admin_layer": {}}]}
 
 

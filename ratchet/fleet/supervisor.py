@@ -317,7 +317,7 @@ _SHORT_LIFE = 60
 
 def _recent(lines: Sequence[str]) -> Sequence[str]:
     """The lines of a log since its last process started, and of those before it that ended soon. Pure."""
-    starts = [(int(match[1]), at) for at, line in enumerate(lines) if (match := _STARTED.match(line))]
+    starts = [(int(match[1]), at) for at, line in enumerate(lines) if (match := _STARTED.search(line))]
     first = starts[-1][1] if starts else 0
     for (before, at), (after, _) in reversed(list(pairwise(starts))):
         if after - before > _SHORT_LIFE:

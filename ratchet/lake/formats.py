@@ -75,7 +75,7 @@ class Columns:
     """How the rows of a CSV or Parquet file become records."""
 
     input: str
-    beside: str
+    required: str
     """A column that must be there as well."""
     record: Callable[[str, Any, Mapping[str, Any]], Record]
     """From the row's name, its input, and all of its cells."""
@@ -83,7 +83,7 @@ class Columns:
 
 
 def tabular(path: Path, columns: Columns) -> Iterator[Record]:
-    """The records of a CSV or Parquet file. Raises Refusal if it is neither, or has not those columns."""
+    """The records of a CSV or Parquet file. Raises Refusal if it is neither, or lacks these columns."""
     format = format_of(path) if path.is_file() else "folder" if path.is_dir() else "no file"
     if format == "parquet":
         return parquet(path, columns)
@@ -100,10 +100,10 @@ def parquet(path: Path, columns: Columns) -> Iterator[Record]:
 
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        if columns.input not in names or columns.beside not in names:
-            what = f"its columns are {names}, without `{columns.input}` and `{columns.beside}`"
+        if columns.input not in names or columns.required not in names:
+            what = f"its columns are {names}, without `{columns.input}` and `{columns.required}`"
             raise Refusal(what, path, "Rename its columns")
-        read = [name for name in (columns.input, columns.beside, "captured_at", "group") if name in names]
+        read = [name for name in (columns.input, columns.required, "captured_at", "group") if name in names]
         row = 0
         for part in file.iter_batches(batch_size=256, columns=read, use_threads=False):
             for cells in part.to_pylist():
@@ -118,8 +118,8 @@ def _csv(path: Path, columns: Columns) -> Iterator[Record]:
         rows = csv.reader(text, strict=True)
         try:
             head = next(rows, [])
-            if columns.input not in head or columns.beside not in head:
-                what = f"its header is {head[:8]}, without `{columns.input}` and `{columns.beside}`"
+            if columns.input not in head or columns.required not in head:
+                what = f"its header is {head[:8]}, without `{columns.input}` and `{columns.required}`"
                 raise Refusal(what, path, columns.hint)
             for row in filter(None, rows):
                 name = f"line {rows.line_num}"

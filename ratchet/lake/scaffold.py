@@ -65,7 +65,8 @@ def scaffold(name: str, kind: str, source: Path) -> Scaffold:
     if not source.exists():
         raise Refusal("there is no such file or folder", source, "Give the path of one")
     outline = kinds.part(kind, "scaffold").outline(source)
-    accepted, refused = (outline.rows.filter(read(outline.rows["reason"])) for read in (pc.is_null, pc.is_valid))
+    accepted = outline.rows.filter(pc.is_null(outline.rows["reason"]))
+    refused = outline.rows.filter(pc.is_valid(outline.rows["reason"]))
     why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(outline.fields)
     fields |= {
         "imports": _imports(kind, fields),

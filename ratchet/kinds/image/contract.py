@@ -38,6 +38,7 @@ class ImageContract:
     column: ClassVar[str] = "image"
     datatype: ClassVar[str] = "UINT8"
     json_key: ClassVar[str] = "images"
+    forecasts: ClassVar[bool] = False
     dtype: ClassVar[str] = "uint8"
     low: ClassVar[int] = 0
     high: ClassVar[int] = 255

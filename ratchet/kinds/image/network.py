@@ -31,5 +31,5 @@ def tokens(contract: ImageContract, size: int, patch: int) -> Start:
     return Start(start.entry, keras.layers.Reshape((x.shape[1] * x.shape[2], size))(x))
 
 
-READ_WHOLE = False
+AVERAGE_STATES = False
 """The last state of a recurrent network knows the whole image."""

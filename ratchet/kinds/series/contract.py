@@ -38,6 +38,7 @@ class SeriesContract:
     column: ClassVar[str] = "value"
     datatype: ClassVar[str] = "FP32"
     json_key: ClassVar[str] = "series"
+    forecasts: ClassVar[bool] = True
     dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:

@@ -34,5 +34,5 @@ def tokens(contract: SeriesContract, size: int, patch: int) -> Start:
     return steps(contract, size)
 
 
-READ_WHOLE = False
+AVERAGE_STATES = False
 """The newest day is the last step."""

@@ -38,6 +38,7 @@ class TextContract:
     column: ClassVar[str] = "text"
     datatype: ClassVar[str] = "BYTES"
     json_key: ClassVar[str] = "texts"
+    forecasts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if min(self.max_characters, self.max_tokens, self.min_texts) < 1 or self.vocabulary_size <= FIRST:

@@ -17,5 +17,5 @@ def tokens(contract: TextContract, size: int, patch: int) -> Start:
     return steps(contract, size)
 
 
-READ_WHOLE = True
+AVERAGE_STATES = True
 """The last of hundreds of states knows little of the first words."""

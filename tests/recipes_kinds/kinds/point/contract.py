@@ -20,6 +20,7 @@ class PointContract:
     column: ClassVar[str] = "point"
     datatype: ClassVar[str] = "FP32"
     json_key: ClassVar[str] = "points"
+    forecasts: ClassVar[bool] = False
     shape: ClassVar[tuple[int, ...]] = (2,)
 
     def to_json(self) -> dict[str, Any]:
@@ -32,7 +33,7 @@ class PointContract:
         try:
             numbers = [[float(part) for part in str(value).split()]]
         except ValueError as error:
-            raise Refusal(f"{str(value)[:40]!r} is no point", which, "Give two numbers") from error
+            raise Refusal(f"{str(value)[:40]!r} is not a point", which, "Give two numbers") from error
         return self.pack(self.read(numbers, which))
 
     def digest(self, data: bytes, at: datetime | None) -> str:

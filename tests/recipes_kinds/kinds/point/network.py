@@ -4,7 +4,7 @@ from ratchet.kinds.point.contract import PointContract
 
 from ratchet.kinds.parts import Start
 
-READ_WHOLE = False
+AVERAGE_STATES = False
 
 
 def steps(contract: PointContract, size: int) -> Start:
