@@ -114,7 +114,7 @@ def _first_prediction(recipe: Recipe) -> None:
     """Sends the gateway the request of the printed command: an input of the benchmark, or a synthetic one."""
     import httpx
 
-    from ratchet import kinds
+    from ratchet.kinds import parts
     from ratchet.local_http import LOCAL
 
     input, described = _example(recipe)
@@ -132,7 +132,7 @@ def _first_prediction(recipe: Recipe) -> None:
         raise Refusal(what, url, "See `ratchet status`")
     version = prediction["model_version"]
     click.echo(f"\nVersion {version} predicts {_describe(prediction)} for {described}.\nTry an input of your own:\n")
-    click.echo(f"  {kinds.part(recipe.contract.kind, 'show').curl(input, path, base)}\n")
+    click.echo(f"  {parts.show(recipe.contract.kind).curl(input, path, base)}\n")
 
 
 def _example(recipe: Recipe) -> tuple[np.ndarray, str]:

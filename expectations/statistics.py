@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet import kinds
+from ratchet.kinds import parts
 from ratchet.lake import table
 from ratchet.recipe import Recipe
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def columns(recipe: Recipe) -> tuple[str, ...]:
     """The columns of the table for this kind of input."""
     labelled = ("label", "class_share") if recipe.classes else ()
-    return ("record", *labelled, *kinds.part(recipe.contract.kind, "records").STATISTICS, "duplicate", "age_days")
+    return ("record", *labelled, *parts.records(recipe.contract.kind).STATISTICS, "duplicate", "age_days")
 
 
 def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> pd.DataFrame:
@@ -37,7 +37,7 @@ def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> 
         duplicate.append(int(seen[record["input"]] > 0))
         seen[record["input"]] += 1
     now, sizes = datetime.now(UTC), Counter(r["label"] for r in records)
-    own = kinds.part(recipe.contract.kind, "records").statistics(recipe.contract, records)
+    own = parts.records(recipe.contract.kind).statistics(recipe.contract, records)
     return pd.DataFrame({
         "record": [r["record"] for r in records], "label": [r["label"] for r in records],
         "class_share": [sizes[r["label"]] / len(records) for r in records], **own, "duplicate": duplicate,

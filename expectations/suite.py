@@ -1,15 +1,15 @@
 """The suite of a recipe as data, which `checkpoint` passes to Great Expectations."""
 
 from expectations.statistics import columns
-from ratchet import kinds
 from ratchet.expectation import Expectation, mean, values
+from ratchet.kinds import parts
 from ratchet.recipe import Recipe
 
 
 def suite(recipe: Recipe) -> tuple[Expectation, ...]:
     """Schema, row count, properties of the inputs, labels and their balance, duplicates, age."""
     limits, known = recipe.suite, list(columns(recipe))
-    own = kinds.part(recipe.contract.kind, "records").expectations(recipe.contract, limits)
+    own = parts.records(recipe.contract.kind).expectations(recipe.contract, limits)
     rows, age = limits.min_rows, limits.max_age_days
     schema = {"column_set": known, "exact_match": True}
     return (

@@ -7,7 +7,7 @@ import numpy as np
 from models.evaluation import behaviour, calibration, cost, fairness, leakage, privacy
 from models.export import Exported
 from models.latency import measure
-from ratchet import kinds
+from ratchet.kinds import parts
 from ratchet.lake.snapshot import Examples
 from ratchet.lake.split import Side
 from ratchet.recipe import Criteria, ForecastCriteria, Recipe
@@ -53,7 +53,7 @@ def _behaviour(
         return [Check("behaviour", None, None, "skipped", "the recipe names no perturbation and no example")]
     sample = _sample(len(benchmark))
     inputs, labels, before = benchmark.inputs[sample], benchmark.targets[sample], outputs[sample]
-    kind = kinds.part(recipe.contract.kind, "evaluation")
+    kind = parts.evaluation(recipe.contract.kind)
     names = {**criteria.invariance, **criteria.robustness}
     after = {name: model.predict(kind.PERTURBATIONS[name](inputs)) for name in names}
     checks = [behaviour.invariance(name, before, after[name], share) for name, share in criteria.invariance.items()]
@@ -62,6 +62,7 @@ def _behaviour(
         for name, loss in criteria.robustness.items()
     ]
     for words, class_ in criteria.directional.items():
+        assert kind.prefixed, "a recipe is checked when it is read"
         changed = model.predict(kind.prefixed(recipe.contract, words, inputs))
         column = recipe.classes.index(class_)
         checks.append(behaviour.directional(words, class_, before[:, column], changed[:, column]))
@@ -78,7 +79,9 @@ def _near_duplicates(
     if criteria.near_duplicates is None:
         return leakage.near_duplicates(np.zeros(1, bool), right, None)
     sample = _sample(len(benchmark))
-    near = kinds.part(recipe.contract.kind, "evaluation").near(benchmark.inputs[sample], trained.inputs)
+    find_near = parts.evaluation(recipe.contract.kind).near
+    assert find_near, "a recipe is checked when it is read"
+    near = find_near(benchmark.inputs[sample], trained.inputs)
     return leakage.near_duplicates(near, right[sample], criteria.near_duplicates)
 
 
@@ -89,7 +92,7 @@ def _follows_level(
     name = "directional: follows the level"
     if criteria.directional is None:
         return Check(name, None, None, "skipped", "the recipe sets no limit")
-    raisable, raised, shift = kinds.part(recipe.contract.kind, "evaluation").raised(recipe.contract, inputs)
+    raisable, raised, shift = parts.forecasting(recipe.contract.kind).raised(recipe.contract, inputs)
     if not raisable.any():
         return Check(name, None, criteria.directional, "inconclusive", "no window can be raised within the range")
     return behaviour.follows_level(outputs[raisable], model.predict(raised), shift, criteria.directional)

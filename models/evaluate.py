@@ -23,6 +23,7 @@ from ratchet import kinds, memo, slices
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT
 from ratchet.fleet.package_cache import MODEL, PackageCache
+from ratchet.kinds import parts
 from ratchet.lake.snapshot import Examples, load, load_benchmark
 from ratchet.recipe import Criteria, ForecastCriteria, Recipe
 from ratchet.settings import settings
@@ -103,7 +104,7 @@ def benchmark_checks(
 def _forecast(
     recipe: Recipe, criteria: ForecastCriteria, benchmark: Examples, outputs: np.ndarray, trained: Examples
 ) -> list[Check]:
-    season = kinds.part(recipe.contract.kind, "evaluation").season(recipe.contract)
+    season = parts.forecasting(recipe.contract.kind).season(recipe.contract)
     simple = baselines(benchmark.inputs, trained.inputs, trained.targets, season)
     seasonal = replace(_margin(recipe, 0.0), must_be_smaller=True)
     strict = criteria.linear == 0

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ratchet import charts, kinds
+from ratchet import charts
+from ratchet.kinds import parts
 from ratchet.recipe import Recipe
 from ratchet.types import Candidate, CardSources, Split, from_json, to_json
 
@@ -195,7 +196,7 @@ def _curves(history: Sequence[Card]) -> dict[str, Any]:
 def _explanation(contract: Card, explanation: Card) -> Any:
     """The attribution of a prediction, drawn for its kind of input."""
     weighted = [(part["region"], part["weight"]) for part in explanation["attributions"]]
-    return kinds.part(contract["kind"], "show").attribution(contract, explanation["input"], weighted)
+    return parts.show(contract["kind"]).attribution(contract, explanation["input"], weighted)
 
 
 def _time(at: float) -> str:

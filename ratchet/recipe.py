@@ -12,6 +12,7 @@ from ratchet.bounds import Count, Index, Positive
 from ratchet.contract import Contract
 from ratchet.criteria import Criteria, ForecastCriteria
 from ratchet.errors import Refusal
+from ratchet.kinds import parts
 from ratchet.release_plan import STRATEGIES, Bound, ReleasePlan, Step
 from ratchet.settings import is_printable, settings
 from ratchet.suite import Suite
@@ -198,7 +199,7 @@ class Recipe:
                 raise ValueError(f"a range must rise, and be above 0 on a logarithmic scale, not {range_}")
 
     def _check_criteria(self, criteria: Criteria) -> None:
-        kind = kinds.part(self.contract.kind, "evaluation")
+        kind = parts.evaluation(self.contract.kind)
         _known("perturbation", [*criteria.invariance, *criteria.robustness], kind.PERTURBATIONS)
         if (criteria.examples or criteria.directional) and not kind.prefixed:
             raise ValueError(f"`examples` and `directional` need a kind of words, and not {self.contract.kind}")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ratchet import kinds
+from ratchet.kinds import parts
 
 Masks = Mapping[str, np.ndarray]
 
@@ -14,14 +14,14 @@ BY_CLASS = "class"
 
 def names(kind: str, has_classes: bool) -> tuple[str, ...]:
     """The slices that an evaluation of this kind of input can compare."""
-    properties = kinds.part(kind, "evaluation").PROPERTIES
+    properties = parts.evaluation(kind).PROPERTIES
     return (BY_CLASS, *properties) if has_classes else tuple(properties)
 
 
 def masks(kind: str, requested: Sequence[str], inputs: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Masks:
     """Which of the records [N] belong to each requested slice; empty slices are left out."""
     selected: dict[str, np.ndarray] = {}
-    properties = kinds.part(kind, "evaluation").PROPERTIES
+    properties = parts.evaluation(kind).PROPERTIES
     for name in requested:
         if name == BY_CLASS:
             selected |= {f"class {class_}": labels == number for number, class_ in enumerate(classes)}

@@ -43,9 +43,15 @@ def of(data: Mapping[str, Any]) -> Contract:
 
 
 def part(kind: str, name: str) -> Any:
-    """A module of a kind, such as `records`; ratchet/kinds/parts.py says what each holds."""
+    """A module of a kind, such as `records`; ratchet/kinds/parts.py says what each holds. Raises Refusal."""
     _package(kind)
-    return importlib.import_module(f"{__name__}.{kind}.{name}")
+    module = f"{__name__}.{kind}.{name}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise Refusal(f"the kind {kind} has no module `{name}`", module, "See docs/extending.md") from error
 
 
 def bento_files(kind: str) -> Mapping[str, Path]:

@@ -5,19 +5,121 @@ beginning of a network; `evaluation` perturbs and slices; `endpoint` is BentoML'
 `scaffold` outlines a recipe. Of these `endpoint` alone travels in a bento, with the contract.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ratchet.endpoints import PREDICT
+from ratchet.kinds import part
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from markupsafe import Markup
+
+    from ratchet.charts import Weighted
+    from ratchet.expectation import Expectation
+    from ratchet.lake.formats import Record
+    from ratchet.lake.outline import Outline
+    from ratchet.lake.split import Side
+    from ratchet.suite import Suite
 
 Perturbation = Callable[[np.ndarray], np.ndarray]
 """Inputs [N, ...] with something done to them."""
 Property = Callable[[np.ndarray], np.ndarray]
 """A number for each input [N, ...]; its lowest, middle and highest third are slices."""
+
+
+class Sources(Protocol):
+    """What people have."""
+
+    @property
+    def HINT(self) -> str:
+        """What to give instead of a file that cannot be read."""
+
+    def read(self, inputs: Path, labels: Path | None) -> Iterator[Record]:
+        """The records of a file or folder. Raises Refusal if it is of another format."""
+
+
+class Records(Protocol):
+    """How the lake keeps records, what is measured of them, and what a batch of them must be."""
+
+    @property
+    def TYPE(self) -> pa.DataType:
+        """The type of the lake's column."""
+
+    @property
+    def STATISTICS(self) -> tuple[str, ...]:
+        """The columns that a suite checks."""
+
+    def cell(self, data: bytes) -> Any:
+        """The encoded input as the lake's column holds it."""
+
+    def sides(self, contract: Any, rows: pa.Table) -> Mapping[Side, pa.Table]:
+        """The records of each side. No record ever changes sides."""
+
+    def side_of(self, row: Mapping[str, Any]) -> str:
+        """The side of one record, for people."""
+
+    def examples(self, contract: Any, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs [N, ...] and targets: labels [N], or values [N, horizon]."""
+
+    def statistics(self, contract: Any, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The columns `STATISTICS` of these records."""
+
+    def expectations(self, contract: Any, suite: Suite) -> tuple[Expectation, ...]:
+        """What these columns must be."""
+
+
+class Evaluation(Protocol):
+    """What an evaluation does with inputs. Pure."""
+
+    @property
+    def PERTURBATIONS(self) -> Mapping[str, Perturbation]:
+        """By the name that a recipe gives."""
+
+    @property
+    def PROPERTIES(self) -> Mapping[str, Property]:
+        """The same."""
+
+    @property
+    def prefixed(self) -> Callable[[Any, str, np.ndarray], np.ndarray] | None:
+        """The inputs [N] with words in front; None for a kind without words."""
+
+    @property
+    def near(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+        """Which of the inputs [N, ...] nearly duplicate one of the others [M, ...]; None if nobody can tell."""
+
+
+class Forecasting(Protocol):
+    """What the evaluation of a forecast needs beside that."""
+
+    def season(self, contract: Any) -> int:
+        """The steps after which the seasonal-naive baseline repeats a value."""
+
+    def raised(self, contract: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Which of the windows [N, window] can be raised; those raised; and by how much."""
+
+
+class Show(Protocol):
+    """How an input is shown."""
+
+    def attribution(self, contract: Mapping[str, Any], rendered: str, weighted: Sequence[Weighted]) -> Markup:
+        """A rendered input with the attribution of its regions."""
+
+    def curl(self, input: np.ndarray, body: Path, base: str) -> str:
+        """The command that sends an input [1, ...] from a shell; `body` holds it as JSON."""
+
+
+class Scaffold(Protocol):
+    """Outlines a recipe."""
+
+    def outline(self, source: Path) -> Outline:
+        """For the data in `source`. Raises Refusal if no recipe can be made for them."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +137,61 @@ class Start:
 def curl_json(input: np.ndarray, body: Path, base: str) -> str:
     """The command that sends the JSON in the file `body`."""
     return f"curl -H 'content-type: application/json' -d @{body} {base}{PREDICT}"
+
+
+def sources(kind: str) -> Sources:
+    """The module of a kind that reads files; the others below are like it."""
+    module: Sources = part(kind, "sources")
+    return module
+
+
+def records(kind: str) -> Records:
+    module: Records = part(kind, "records")
+    return module
+
+
+def evaluation(kind: str) -> Evaluation:
+    module: Evaluation = part(kind, "evaluation")
+    return module
+
+
+def forecasting(kind: str) -> Forecasting:
+    module: Forecasting = part(kind, "evaluation")
+    return module
+
+
+def show(kind: str) -> Show:
+    module: Show = part(kind, "show")
+    return module
+
+
+def scaffold(kind: str) -> Scaffold:
+    module: Scaffold = part(kind, "scaffold")
+    return module
+
+
+if TYPE_CHECKING:  # the project's own modules are checked against the protocols
+    from ratchet.kinds.image import evaluation as image_evaluation
+    from ratchet.kinds.image import records as image_records
+    from ratchet.kinds.image import scaffold as image_scaffold
+    from ratchet.kinds.image import show as image_show
+    from ratchet.kinds.image import sources as image_sources
+    from ratchet.kinds.series import evaluation as series_evaluation
+    from ratchet.kinds.series import records as series_records
+    from ratchet.kinds.series import scaffold as series_scaffold
+    from ratchet.kinds.series import show as series_show
+    from ratchet.kinds.series import sources as series_sources
+    from ratchet.kinds.text import evaluation as text_evaluation
+    from ratchet.kinds.text import records as text_records
+    from ratchet.kinds.text import scaffold as text_scaffold
+    from ratchet.kinds.text import show as text_show
+    from ratchet.kinds.text import sources as text_sources
+
+    def _are_as_described(
+        sources: Sources, records: Records, evaluation: Evaluation, show: Show, scaffold: Scaffold
+    ) -> None: ...
+
+    _are_as_described(image_sources, image_records, image_evaluation, image_show, image_scaffold)
+    _are_as_described(series_sources, series_records, series_evaluation, series_show, series_scaffold)
+    _are_as_described(text_sources, text_records, text_evaluation, text_show, text_scaffold)
+    _forecasting: Forecasting = series_evaluation

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from ratchet import kinds
 from ratchet.contract import Contract, record_digest
 from ratchet.errors import Refusal
 from ratchet.files import locked, sha256, sha256_of_folder
+from ratchet.kinds import parts
 from ratchet.lake import fetch, quarantine, sources, table
 from ratchet.recipe import Feed, Recipe
 from ratchet.scratch import scratch_folder
@@ -26,7 +26,7 @@ def schema(contract: Contract) -> pa.Schema:
     `group` names a group of people, for fairness, if the source has such a column.
     """
     texts = dict.fromkeys(("record", "input", "batch", "group"), pa.string())
-    own = {contract.column: kinds.part(contract.kind, "records").TYPE}
+    own = {contract.column: parts.records(contract.kind).TYPE}
     return pa.schema({**texts, **own, "label": pa.int32(), "captured_at": pa.timestamp("us", tz="UTC")})
 
 
@@ -167,7 +167,7 @@ def _accept_or_refuse(
 ) -> tuple[pa.Table, pa.Table]:
     """The accepted rows as records, and the refused rows with their reasons; a few thousand rows at a time."""
     numbers = {str(i): i for i in range(len(recipe.classes))} | {name: i for i, name in enumerate(recipe.classes)}
-    now, records = datetime.now(UTC), kinds.part(recipe.contract.kind, "records")
+    now, records = datetime.now(UTC), parts.records(recipe.contract.kind)
     record_schema = schema(recipe.contract)
     accepted, refused = [record_schema.empty_table()], [sources.ROWS.empty_table()]
     for part in rows.to_batches(max_chunksize=4096):

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ratchet import kinds
 from ratchet.errors import Refusal
+from ratchet.kinds import parts
 from ratchet.lake import table
 from ratchet.lake.ingest import benchmark, lake
 from ratchet.recipe import Recipe
@@ -38,7 +38,7 @@ def find(recipe: Recipe, prefix: str) -> Record:
         what = f"{len(digests)} records begin with it" if digests else "no record begins with it"
         raise Refusal(what, prefix, "Give more of its digest" if digests else f"See `ratchet card {recipe.name}`")
     row = rows[0]
-    where = _BENCHMARK if row["batch"] == _BENCHMARK else kinds.part(recipe.contract.kind, "records").side_of(row)
+    where = _BENCHMARK if row["batch"] == _BENCHMARK else parts.records(recipe.contract.kind).side_of(row)
     label = "" if row["label"] is None or not recipe.classes else recipe.classes[row["label"]]
     return Record(row["record"], where, row["batch"], label, str(row["captured_at"]), _rendered(recipe, row))
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from ratchet import kinds
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.files import replace
+from ratchet.kinds import parts
 from ratchet.lake.fetch import digest
 from ratchet.lake.outline import Fields, quoted
 from ratchet.settings import settings
@@ -64,7 +64,7 @@ def scaffold(name: str, kind: str, source: Path) -> Scaffold:
     source = source.expanduser().resolve()
     if not source.exists():
         raise Refusal("there is no such file or folder", source, "Give the path of one")
-    outline = kinds.part(kind, "scaffold").outline(source)
+    outline = parts.scaffold(kind).outline(source)
     accepted = outline.rows.filter(pc.is_null(outline.rows["reason"]))
     refused = outline.rows.filter(pc.is_valid(outline.rows["reason"]))
     why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(outline.fields)

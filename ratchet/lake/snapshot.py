@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ratchet import kinds
 from ratchet.errors import Refusal
+from ratchet.kinds import parts
 from ratchet.lake import quarantine, table
 from ratchet.lake.ingest import benchmark, fingerprint, lake
 from ratchet.lake.split import SIDES, Side
@@ -67,7 +67,7 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
     rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
     if rows is None or fingerprint(rows["record"].to_pylist()) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
-    records = kinds.part(recipe.contract.kind, "records")
+    records = parts.records(recipe.contract.kind)
     sides = records.sides(recipe.contract, rows)
     return {side: Examples(*records.examples(recipe.contract, sides[side])) for side in SIDES}
 
@@ -75,7 +75,7 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
 def load_benchmark(recipe: Recipe) -> tuple[Examples, str]:
     """The benchmark set and its fingerprint. Raises Refusal if it yields no example."""
     rows = benchmark(recipe)
-    records = kinds.part(recipe.contract.kind, "records")
+    records = parts.records(recipe.contract.kind)
     examples = Examples(*records.examples(recipe.contract, rows))
     if recipe.classes:
         groups = np.array([group or "" for group in rows["group"].to_pylist()])

@@ -19,6 +19,7 @@ import pyarrow as pa
 from ratchet import kinds
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.kinds import parts
 from ratchet.lake import formats
 from ratchet.recipe import Feed
 
@@ -121,7 +122,7 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        source = kinds.part(contract.kind, "sources")
+        source = parts.sources(contract.kind)
         whole = itertools.islice(source.read(inputs, labels), job["start"], job["stop"])
         records = _part(whole, job["every"])
         count = 0
