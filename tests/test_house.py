@@ -210,10 +210,11 @@ def switches(path: Path) -> Iterator[str]:
             values = [node.value]
         named = any(isinstance(value, ast.Constant) and value.value in KINDS for value in values)
         looked_up = isinstance(node, ast.Subscript) and ast.unparse(node.slice).endswith("contract.kind")
-        imported = isinstance(node, ast.ImportFrom) and str(node.module).split(".")[:2] == ["ratchet", "kinds"]
-        if imported and str(getattr(node, "module", "")).split(".")[2:3] != ["parts"]:
-            yield f"{name}:{node.lineno}: {ast.unparse(node)}"
-        elif (named or looked_up) and (name, ast.unparse(node)) not in ALLOWED:
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ratchet.kinds"):
+            parts = {*str(node.module).split("."), *(alias.name for alias in node.names)}
+            if parts & KINDS:
+                yield f"{name}:{node.lineno}: {ast.unparse(node)}"
+        if (named or looked_up) and (name, ast.unparse(node)) not in ALLOWED:
             yield f"{name}:{getattr(node, 'lineno', 0)}: {ast.unparse(node)[:100]}"
 
 
