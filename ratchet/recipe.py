@@ -76,7 +76,7 @@ FAMILIES = tuple(_NEEDS)
 _MOVED = {"ratchet.images": "ratchet.kinds.image", "ratchet.texts": "ratchet.kinds.text",
           "ratchet.series": "ratchet.kinds.series"}  # fmt: skip
 """Where a recipe of 0.1.0 imported its contract from, and where it is now."""
-_MAX_RECIPE_NAME, _MAX_PURPOSE, _MAX_NAME = 63, 2000, 200
+_MAX_RECIPE_NAME, _MAX_PURPOSE, MAX_NAME = 63, 2000, 200
 
 
 def families(kind: str) -> tuple[str, ...]:
@@ -178,9 +178,9 @@ class Recipe:
             if len(set(named)) != len(named):
                 raise ValueError(f"a name stands twice in {field_}: {named!r}")
             for name in named:
-                if not name.strip() or len(name) > _MAX_NAME or not is_printable(name):
-                    limit = f"1 to {_MAX_NAME} printable characters"
-                    raise ValueError(f"a name in {field_} does not have {limit}: {name[:_MAX_NAME]!r}")
+                if not name.strip() or len(name) > MAX_NAME or not is_printable(name):
+                    limit = f"1 to {MAX_NAME} printable characters"
+                    raise ValueError(f"a name in {field_} does not have {limit}: {name[:MAX_NAME]!r}")
 
     def _check_feeds(self) -> None:
         if not self.batches:

@@ -27,7 +27,7 @@ def listener(at: HostPort, routes: dict[str, Any], anything_served: bool) -> dic
         {"name": "cors", "typed_config": {"@type": f"{_FILTER}.cors.v3.Cors"}},
         {"name": "ready", "typed_config": {
             "@type": f"{_FILTER}.health_check.v3.HealthCheck", "pass_through_mode": False,
-            "headers": [{"name": ":path", "string_match": {"exact": endpoints.READY}},
+            "headers": [_IS_READY,
                         {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}],
             **ready,
         }},
@@ -97,9 +97,9 @@ def _status(comparison: str, status: int) -> dict[str, Any]:
     return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
 
 
-_IS_READY = {"header_filter": {"header": {"name": ":path", "string_match": {"exact": endpoints.READY}}}}
+_IS_READY = {"name": ":path", "string_match": {"safe_regex": {"regex": rf"{endpoints.READY}(\?.*)?"}}}
 _READY = {
-    "filter": {"and_filter": {"filters": [_IS_READY, _status("EQ", 200)]}},
+    "filter": {"and_filter": {"filters": [{"header_filter": {"header": _IS_READY}}, _status("EQ", 200)]}},
     "body": {"inline_string": '{"ready": true}'},
     "body_format_override": {
         "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json",

@@ -216,10 +216,10 @@ def _direct(path: str, body: Any, method: str = "GET") -> list[dict[str, Any]]:
 
 def _other_methods(path: str, methods: tuple[str, ...]) -> list[dict[str, Any]]:
     """OPTIONS, which HAProxy's plain `httpchk` sends, is answered with the right methods, and any other is 405."""
-    allow = ", ".join(methods)
+    allow = ", ".join((*methods, "OPTIONS"))
     return [
         {"match": {"path": path, "headers": [_method("OPTIONS")]}, "direct_response": {"status": 204},
-         "response_headers_to_add": [_header("allow", f"{allow}, OPTIONS")]},
+         "response_headers_to_add": [_header("allow", allow)]},
         _refused({"path": path}, 405, "the method is not supported here", allow),
     ]  # fmt: skip
 

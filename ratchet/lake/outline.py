@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.lake import sources
+from ratchet.recipe import MAX_NAME
 from ratchet.scratch import scratch_folder
-from ratchet.settings import settings
+from ratchet.settings import is_printable, settings
 
 Fields = Mapping[str, str]
 """Values for the template of a recipe, by field."""
@@ -53,6 +54,10 @@ def class_fields(rows: pa.Table, source: Path) -> Fields:
         raise Refusal(f"its labels are {[str(label) for label in counts][:5]}", source, "Give at least two classes")
     if len(counts) > 1000:
         raise Refusal(f"it has {len(counts)} labels", source, "Give at most 1000 classes, not numbers")
+    for name in counts:
+        if len(name) > MAX_NAME or not is_printable(name):
+            what = f"the label {name[:40]!r} cannot be the name of a class"
+            raise Refusal(what, source, f"Give names of at most {MAX_NAME} printable characters")
     names = sorted(counts, key=lambda label: (len(label), label) if label.isdigit() else (0, label))
     most, least = max(counts.values()) / rows.num_rows, min(counts.values()) / rows.num_rows
     accuracy = round((1 + most) / 2, 2)
