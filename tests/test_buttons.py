@@ -151,9 +151,7 @@ def test_the_same_release_may_be_requested_again_and_a_run_cancelled_too_late_sa
     run, version = own_run(stack), stack.state().challenger
     assert version
     set_state(stack, run, "PAUSED")  # of the state alone: the release goes on
-    mlflow(stack, "POST", "registered-models/rename", name=NAME, new_name=f"{NAME}-renamed")
     reaches(stack, loop, "baking")
-    mlflow(stack, "POST", "registered-models/rename", name=f"{NAME}-renamed", new_name=NAME)
     set_state(stack, run, "CANCELLING")
     output, _ = loop.communicate(timeout=60)
     assert f"version {version.version} was champion already; `ratchet rollback {NAME}` takes it back" in output
