@@ -166,7 +166,7 @@ class Recipe:
         if (
             not self.purpose.strip()
             or len(self.purpose) > _MAX_PURPOSE
-            or not is_printable(self.purpose.replace("\n", " "))
+            or not is_printable(" ".join(self.purpose.splitlines()))
         ):
             raise ValueError(f"the purpose is not a printable text of 1 to {_MAX_PURPOSE} characters")
         if len(self.classes) == 1:
