@@ -94,7 +94,7 @@ def _is_protocol(hint: Any) -> bool:
 
 
 def _is(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type without parts; a number is finite and fits 64 bits, and a bool is none."""
+    """Whether a value is of a type without parts; a number is finite and fits 64 bits, and a bool is not a number."""
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
     if hint is int:

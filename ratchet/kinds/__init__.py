@@ -1,6 +1,6 @@
 """The kinds of input, a folder each, which owns all that is particular to it. docs/extending.md says how to add one.
 
-A kind of somebody's own is a folder `kinds/<name>` in one of the recipe folders. This file travels inside every bento,
+A user-defined kind is a folder `kinds/<name>` in one of the recipe folders. This file travels inside every bento,
 so it needs only what does so as well.
 """
 

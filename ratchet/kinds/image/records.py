@@ -8,9 +8,11 @@ import pyarrow as pa
 
 from ratchet.expectation import Expectation, between, values
 from ratchet.kinds.image.contract import ImageContract
-from ratchet.lake.split import Side, by_digest, side
+from ratchet.lake.split import by_digest as sides
+from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
+__all__ = ["STATISTICS", "TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
 TYPE = pa.binary()
 STATISTICS = ("height", "width", "minimum", "maximum", "mean", "deviation")
 
@@ -18,16 +20,6 @@ STATISTICS = ("height", "width", "minimum", "maximum", "mean", "deviation")
 def cell(data: bytes) -> bytes:
     """The pixels, as they are."""
     return data
-
-
-def sides(contract: ImageContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
-    """By the digest of each image."""
-    return by_digest(rows)
-
-
-def side_of(row: Mapping[str, Any]) -> str:
-    """The side of one record."""
-    return side(row["input"])
 
 
 def examples(contract: ImageContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -52,7 +52,7 @@ def idx(path: Path) -> np.ndarray:
     with open_file(path) as file:
         magic = file.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES:
-            raise Refusal("the file is not an IDX file", path, "Give an intact file")
+            raise Refusal("the file is not an IDX file", path, HINT)
         sizes = np.frombuffer(_exactly(file, 4 * magic[3], path), ">u4").tolist()
         dtype = np.dtype(IDX_TYPES[magic[2]])
         expected = dtype.itemsize * int(np.prod([int(s) for s in sizes], dtype=object))

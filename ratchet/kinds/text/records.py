@@ -8,9 +8,11 @@ import pyarrow as pa
 
 from ratchet.expectation import Expectation, between, mean, values
 from ratchet.kinds.text.contract import TextContract, tokens
-from ratchet.lake.split import Side, by_digest, side
+from ratchet.lake.split import by_digest as sides
+from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
+__all__ = ["STATISTICS", "TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
 TYPE = pa.string()
 STATISTICS = ("characters", "words", "unprintable")
 
@@ -18,16 +20,6 @@ STATISTICS = ("characters", "words", "unprintable")
 def cell(data: bytes) -> str:
     """The text."""
     return data.decode()
-
-
-def sides(contract: TextContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
-    """By the digest of each text."""
-    return by_digest(rows)
-
-
-def side_of(row: Mapping[str, Any]) -> str:
-    """The side of one record."""
-    return side(row["input"])
 
 
 def examples(contract: TextContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -8,23 +8,17 @@ import pyarrow as pa
 from ratchet.kinds.point.contract import PointContract
 
 from ratchet.expectation import Expectation, between
-from ratchet.lake.split import Side, by_digest, side
+from ratchet.lake.split import by_digest as sides
+from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
+__all__ = ["STATISTICS", "TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
 TYPE = pa.binary()
 STATISTICS = ("x", "y")
 
 
 def cell(data: bytes) -> bytes:
     return data
-
-
-def sides(contract: PointContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
-    return by_digest(rows)
-
-
-def side_of(row: Mapping[str, Any]) -> str:
-    return side(row["input"])
 
 
 def examples(contract: PointContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
