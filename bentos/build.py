@@ -15,8 +15,7 @@ import numpy as np
 import yaml
 
 from bentos import golden
-from ratchet import kinds, lock
-from ratchet.contract import Contract
+from ratchet import kinds, lock, tasks
 from ratchet.endpoints import model as model_path
 from ratchet.errors import Refusal
 from ratchet.model_card import DATA, PAGE, to_html
@@ -30,7 +29,7 @@ _SERVICE = (
     "bentos/__init__.py", "bentos/inference.py", "bentos/model.py", "bentos/openapi.py", "bentos/protocol.py",
     "bentos/recent_answers.py", "bentos/request_guard.py", "bentos/service.py", "ratchet/__init__.py",
     "ratchet/answers.py", "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
-    "ratchet/session.py",
+    "ratchet/extension.py", "ratchet/session.py",
 )  # fmt: skip
 
 
@@ -49,9 +48,10 @@ class Contents:
     card: Mapping[str, Any]
 
 
-def service_files(contract: Contract) -> Mapping[str, Path]:
-    """All code of a bento, by its place there; it depends on the kind of input."""
-    return {**{name: ROOT / name for name in _SERVICE}, **kinds.bento_files(contract.kind)}
+def service_files(recipe: Recipe) -> Mapping[str, Path]:
+    """All code of a bento, by its place there: the service's, and that of the recipe's kind of input and task."""
+    own = {**kinds.bento_files(recipe.contract.kind), **tasks.bento_files(recipe.answers.task)}
+    return {**{name: ROOT / name for name in _SERVICE}, **own}
 
 
 def package_key(recipe: Recipe, onnx: str, vocabulary: str = "") -> str:
@@ -60,10 +60,10 @@ def package_key(recipe: Recipe, onnx: str, vocabulary: str = "") -> str:
     `onnx` and `vocabulary` are the SHA-256 of the model's files.
     """
     digest = hashlib.sha256()
-    meaning = json.dumps([recipe.contract.to_json(), recipe.classes, recipe.record_inputs])
+    meaning = json.dumps([recipe.contract.to_json(), recipe.answers.to_json(), recipe.record_inputs])
     for part in (onnx, vocabulary, meaning, lock.requirements("bento")):
         digest.update(hashlib.sha256(part.encode()).digest())
-    for file in service_files(recipe.contract).values():
+    for file in service_files(recipe).values():
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -75,7 +75,7 @@ def revision(version: str, key: str) -> str:
 
 def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tuple[str, Path]:
     """Builds a bento and exports it below `scratch`: its tag and the `.bento` file. Raises Refusal if BentoML fails."""
-    context, code = scratch / "context", service_files(recipe.contract)
+    context, code = scratch / "context", service_files(recipe)
     for name, file in code.items():
         (context / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, context / name)
@@ -85,9 +85,9 @@ def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tu
         shutil.copyfile(file, model / file.name)
     labels = dict(contents.labels)
     tag = f"{recipe.name}:{revision(version, labels['package'])}"
-    served = {"recipe": recipe.name, "version": version, "tag": tag, "classes": recipe.classes}
+    served = {"recipe": recipe.name, "version": version, "tag": tag, "task": recipe.answers.to_json()}
     inputs = {"contract": recipe.contract.to_json(), "record_inputs": recipe.record_inputs}
-    meta = {"format": 1, **served, **inputs, "labels": labels}
+    meta = {"format": 2, **served, **inputs, "labels": labels}
     (model / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     (model / DATA).write_text(json.dumps(contents.card, indent=1), encoding="utf-8")
     (model / PAGE).write_text(to_html(contents.card), encoding="utf-8")
@@ -106,10 +106,10 @@ def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tu
 
 def _description(recipe: Recipe, version: str) -> str:
     """The text of the service's page. BentoML's default text loads pictures from elsewhere."""
-    classes = f" Classes: {', '.join(recipe.classes)}." if recipe.classes else ""
+    parameters = (f"{name}: {value}" for name, value in recipe.answers.parameters().items())
     return (
         f"# {recipe.name}, version {version}\n\n{recipe.purpose}\n\n"
-        f"Input: {recipe.contract.describe()}.{classes}\n\n"
+        f"Input: {recipe.contract.describe()}. Output: {recipe.answers.task}; {', '.join(parameters)}.\n\n"
         f"The Open Inference Protocol v2 is served at `{model_path(recipe.name)}`."
     )
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 
-from ratchet import answers as answers_of
-from ratchet import kinds
+from ratchet import kinds, tasks
 from ratchet.answers import Answers
 from ratchet.contract import Contract
 from ratchet.endpoints import INFER, READY, model
@@ -53,9 +52,10 @@ def choose_inputs(recipe: Recipe, sides: Mapping[Side, Examples]) -> np.ndarray:
     """Inputs that may appear in an artifact: from the test side, or synthetic ones if raw inputs may not."""
     if recipe.show_inputs:
         return sides["test"].inputs[:SIZE]
-    rng, by_class = np.random.default_rng(0), sides["train"].by_class(len(recipe.classes))
-    each = -(-SIZE // len(by_class))
-    return np.concatenate([recipe.contract.synthesize(each, rng, like) for like in by_class])
+    rng, train = np.random.default_rng(0), sides["train"]
+    strata = [train.inputs[mask] for mask in recipe.answers.strata(train.targets)]
+    each = -(-SIZE // len(strata))
+    return np.concatenate([recipe.contract.synthesize(each, rng, like) for like in strata])
 
 
 def write(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> None:
@@ -74,7 +74,7 @@ def read(folder: Path) -> Golden:
         inputs, outputs = arrays["inputs"], arrays["outputs"]
     if not len(inputs):
         raise Refusal("the golden set is empty", folder, "Build the package again")
-    return Golden(meta["recipe"], contract, answers_of.of(meta["contract"], meta["classes"]), inputs, outputs)
+    return Golden(meta["recipe"], contract, tasks.served(meta), inputs, outputs)
 
 
 def replay(url: str, folder: Path) -> Verification:

@@ -27,7 +27,6 @@ class Served:
     recipe: str
     version: str
     tag: str
-    classes: tuple[str, ...]
     contract: Contract
     answers: Answers
     model: Callable[[], Model]
@@ -97,7 +96,7 @@ class _Handlers:
     async def metadata(self, request: Request) -> JSONResponse:
         """The inputs and outputs of the model."""
         served = self.served
-        described = protocol.metadata(served.recipe, served.version, served.contract, served.answers, served.classes)
+        described = protocol.metadata(served.recipe, served.version, served.contract, served.answers)
         return self._unknown(request) or JSONResponse(described)
 
     async def config(self, request: Request) -> JSONResponse:

@@ -40,9 +40,7 @@ class InferenceRequest:
     outputs: tuple[tuple[str, bool], ...]
 
 
-def metadata(
-    recipe: str, version: str, contract: Contract, answers: Answers, classes: tuple[str, ...]
-) -> dict[str, Any]:
+def metadata(recipe: str, version: str, contract: Contract, answers: Answers) -> dict[str, Any]:
     """The response of `/v2/models/{model}`."""
     return {
         "name": recipe,
@@ -50,7 +48,7 @@ def metadata(
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": contract.kind, "datatype": contract.datatype, "shape": [-1, *contract.shape]}],
         "outputs": answers.metadata(),
-        "parameters": {**({"classes": list(classes)} if classes else {}), "max_batch": MAX_BATCH},
+        "parameters": {**answers.parameters(), "max_batch": MAX_BATCH},
     }
 
 

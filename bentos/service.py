@@ -44,14 +44,14 @@ from bentos.inference import Served, refusal_response, routes
 from bentos.model import Model, require_finite
 from bentos.recent_answers import RecentAnswers
 from bentos.request_guard import RequestGuard
-from ratchet import answers, attribution, kinds
+from ratchet import attribution, kinds, tasks
 from ratchet.endpoints import CARD, DOCS, RECENT
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
 META: dict[str, Any] = json.loads((_MODEL / "meta.json").read_text(encoding="utf-8"))
 CONTRACT = kinds.of(META["contract"])
-ANSWERS = answers.of(META["contract"], META["classes"])
+ANSWERS = tasks.served(META)
 RECIPE, VERSION = META["recipe"], META["version"]
 RECENT_ANSWERS = RecentAnswers(CONTRACT, ANSWERS, META["record_inputs"])
 
@@ -82,7 +82,7 @@ async def _card(_: Request) -> Response:
     return Response((_MODEL / "model_card.html").read_bytes(), media_type="text/html", headers=policy)
 
 
-_ROUTES = routes(Served(RECIPE, VERSION, META["tag"], tuple(META["classes"]), CONTRACT, ANSWERS, model, _predict))
+_ROUTES = routes(Served(RECIPE, VERSION, META["tag"], CONTRACT, ANSWERS, model, _predict))
 
 
 async def _docs(_: Request) -> JSONResponse:
@@ -97,17 +97,16 @@ async def _predict_json(values: list[Any]) -> dict[str, Any]:
         outputs = await _predict(CONTRACT.read(values, CONTRACT.json_key))
     except Refusal as refusal:
         return refusal_response(refusal)  # type: ignore[return-value]
-    return {**ANSWERS.to_json(outputs), "model_version": VERSION}
+    return {**ANSWERS.predictions(outputs), "model_version": VERSION}
 
 
 async def _predict_one(read: Callable[[], np.ndarray]) -> dict[str, Any]:
-    """A prediction for the one input that `read` returns, as one class with the probability of each."""
+    """A prediction for the one input that `read` returns."""
     try:
         outputs = await _predict(read())
     except Refusal as refusal:
         return refusal_response(refusal)  # type: ignore[return-value]
-    probabilities = dict(zip(META["classes"], map(float, outputs[0]), strict=True))
-    return {"label": ANSWERS.to_json(outputs)["label"][0], "probabilities": probabilities, "model_version": VERSION}
+    return {**ANSWERS.prediction(outputs[0]), "model_version": VERSION}
 
 
 _EXPLAIN_LOCK, _EXPLAIN_PATIENCE = anyio.Lock(), 10.0
@@ -140,7 +139,7 @@ async def _explain_json(values: list[Any]) -> dict[str, Any]:
     for each in attributions:
         quote = CONTRACT.quote(input, each.region)
         regions.append({"region": each.region, "weight": each.weight, **({"text": quote} if quote else {})})
-    return {**ANSWERS.to_json(output[None]), "model_version": VERSION, "attributions": regions}
+    return {**ANSWERS.predictions(output[None]), "model_version": VERSION, "attributions": regions}
 
 
 class Service:

@@ -21,15 +21,15 @@ def command(recipe: str, file: BinaryIO) -> None:
     from ratchet.recipe import load
     from releases import api, labels
 
-    classes = load(recipe).classes
-    if not classes:
+    answers = load(recipe).answers
+    if not answers.classes:
         next = "Ingest the actual values: `ratchet ingest`"
-        raise Refusal("the recipe forecasts, so it has no classes", recipe, next)
+        raise Refusal(f"the recipe's task is {answers.task}, so it has no classes", recipe, next)
     source = Path(file.name)
     content = file.read(labels.MAX_BYTES + 1)
     if len(content) > labels.MAX_BYTES:
         raise Refusal(f"the file is larger than {labels.MAX_BYTES >> 20} MB", source, "Split the file")
-    by_request = labels.read(labels.decode(content, source), classes, source)
+    by_request = labels.read(labels.decode(content, source), answers.classes, source)
     ledger = api.open_ledger()
     ledger.add_labels(recipe, by_request, time.time())
     click.echo(f"{recipe}: labels added: {len(by_request)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -130,8 +129,9 @@ def _first_prediction(recipe: Recipe) -> None:
     if response.status_code != 200:
         what = f"the gateway answered {response.status_code} ({json.dumps(prediction)})"
         raise Refusal(what, url, "See `ratchet status`")
-    version = prediction["model_version"]
-    click.echo(f"\nVersion {version} predicts {_describe(prediction)} for {described}.\nTry an input of your own:\n")
+    version, outputs = prediction["model_version"], recipe.answers.outputs(prediction)
+    predicted = recipe.answers.describe(outputs[0])
+    click.echo(f"\nVersion {version} predicts {predicted} for {described}.\nTry an input of your own:\n")
     click.echo(f"  {parts.show(recipe.contract.kind).curl(input, path, base)}\n")
 
 
@@ -146,13 +146,5 @@ def _example(recipe: Recipe) -> tuple[np.ndarray, str]:
         return recipe.contract.synthesize(1, rng, like), "a synthetic input"
     benchmark, _ = snapshots.load_benchmark(recipe)
     at = int(rng.integers(len(benchmark)))
-    target = benchmark.targets[at]
-    truth = repr(recipe.classes[int(target)]) if recipe.classes else f"{target.mean():.1f} on average"
+    truth = recipe.answers.describe_target(benchmark.targets[at])
     return benchmark.inputs[at : at + 1], f"an input of the benchmark (true: {truth})"
-
-
-def _describe(prediction: Mapping[str, Any]) -> str:
-    if "label" in prediction:
-        return f"{prediction['label'][0]!r} ({max(prediction['probabilities'][0]):.1%})"
-    forecast = prediction["forecast"][0]
-    return f"{sum(forecast) / len(forecast):.1f} on average over the next {len(forecast)} values"

@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet.kinds import parts
+from ratchet.kinds import parts as kinds
 from ratchet.lake import table
 from ratchet.recipe import Recipe
+from ratchet.tasks import parts as tasks
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def columns(recipe: Recipe) -> tuple[str, ...]:
-    """The columns of the table for this kind of input."""
-    labelled = ("label", "class_share") if recipe.classes else ()
-    return ("record", *labelled, *parts.records(recipe.contract.kind).STATISTICS, "duplicate", "age_days")
+    """The columns of the table, for this kind of input and this task."""
+    labels = tasks.labels(recipe.answers.task).STATISTICS
+    return ("record", *labels, *kinds.records(recipe.contract.kind).STATISTICS, "duplicate", "age_days")
 
 
 def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> pd.DataFrame:
@@ -36,10 +37,11 @@ def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> 
     for record in records:
         duplicate.append(int(seen[record["input"]] > 0))
         seen[record["input"]] += 1
-    now, sizes = datetime.now(UTC), Counter(r["label"] for r in records)
-    own = parts.records(recipe.contract.kind).statistics(recipe.contract, records)
+    now, labels = datetime.now(UTC), [record["label"] for record in records]
     return pd.DataFrame({
-        "record": [r["record"] for r in records], "label": [r["label"] for r in records],
-        "class_share": [sizes[r["label"]] / len(records) for r in records], **own, "duplicate": duplicate,
-        "age_days": [(now - r["captured_at"]).total_seconds() / 86400 for r in records],
+        "record": [record["record"] for record in records],
+        **tasks.labels(recipe.answers.task).statistics(labels),
+        **kinds.records(recipe.contract.kind).statistics(recipe.contract, records),
+        "duplicate": duplicate,
+        "age_days": [(now - record["captured_at"]).total_seconds() / 86400 for record in records],
     }, columns=list(columns(recipe)))  # fmt: skip

@@ -11,11 +11,11 @@ from flows import runs
 from flows.log import log
 from flows.refusals import refusals_are_states
 from models import export, registry
-from models.evaluation.variants import Timing
 from models.latency import EXPECTED, RESULT, Measurement, measure
 from ratchet import kinds
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.evaluation.variants import Timing
 from ratchet.files import FORMAT, sha256
 from ratchet.fleet.host import Host
 from ratchet.scratch import scratch_folder

@@ -148,7 +148,7 @@ def _initial_weights(recipe: Recipe, training: Training, snapshot: Snapshot, rep
 def optimize(name: str, candidate: Candidate) -> Candidate:
     """The candidate with its variants, one of them packaged, which is chosen once for a version."""
     from models import variants
-    from models.evaluation.variants import choose
+    from ratchet.evaluation.variants import choose
 
     recipe, chosen = load_recipe(name), variants.chosen(candidate)
     if chosen is None:
@@ -175,7 +175,7 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
     """
     from models import variants
     from models.evaluate import evaluate as run_evaluation
-    from models.evaluation.variants import reject_packaged
+    from ratchet.evaluation.variants import reject_packaged
 
     state, recipe = api.state_of(name), load_recipe(name)
     champions = [*state.former, *([state.champion] if state.champion else [])]

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from models import export, plots, registry, train
-from models.evaluation import calibration
 from models.training_inputs import TENSORS, training_inputs
-from ratchet import kinds, lock, memo
+from ratchet import kinds, lock, memo, tasks
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
+from ratchet.evaluation import calibration
 from ratchet.files import load, locked, save, sha256
 from ratchet.lake.ingest import lake
 from ratchet.lake.snapshot import Examples
@@ -26,6 +26,7 @@ from ratchet.recipe import Recipe, Training
 from ratchet.scratch import scratch_folder
 from ratchet.session import VOCABULARY
 from ratchet.settings import settings
+from ratchet.tasks import parts
 from ratchet.types import Candidate, Snapshot, Variant, from_json, to_json
 
 KEY = "ratchet.key"
@@ -168,9 +169,9 @@ def _epoch(number: int, training: Training, metrics: Mapping[str, float]) -> str
     return f"epoch {number}/{training.epochs}: {values}"
 
 
-def temperature(recipe: Recipe, model: Any, features: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that calibrates the model on the validation side; 1 for a forecast."""
-    return calibration.temperature(labels, model.predict(features, verbose=0)) if recipe.classes else 1.0
+def temperature(recipe: Recipe, model: Any, features: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature that calibrates the model on the validation side; 1 for a task without probabilities."""
+    return parts.training(recipe.answers.task).temperature(targets, model.predict(features, verbose=0))
 
 
 def _source(recipe: Recipe, training: Training) -> str:
@@ -178,6 +179,7 @@ def _source(recipe: Recipe, training: Training) -> str:
     folder = Path(train.__file__).parent
     files = [recipes.source(recipe.name), folder / "train.py", folder / "export.py", Path(calibration.__file__)]
     files += [Path(kinds.part(recipe.contract.kind, part).__file__) for part in ("contract", "network")]
+    files += [Path(tasks.part(recipe.answers.task, part).__file__) for part in ("answers", "training")]
     files += [folder / "zoo" / f"{name}.py" for name in (training.family, "ends")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
@@ -190,10 +192,9 @@ def _register(
     metrics = {metric: recipe.answers.score(test.targets, outputs), **dict(fitted.history[-1])}
     run.metrics({metric: metrics[metric], "fit_seconds": fitted.seconds})
     run.figure(plots.curves(fitted.history), "learning_curves.png")
-    confusion: tuple[tuple[int, ...], ...] = ()
-    if recipe.classes:
-        confusion = plots.counts(test.targets, outputs.argmax(axis=1), len(recipe.classes))
-        run.figure(plots.confusion(confusion, recipe.classes), "confusion_matrix.png")
+    confusion = parts.training(recipe.answers.task).confusion(recipe.answers, test.targets, outputs)
+    if confusion:
+        run.figure(plots.confusion(confusion, recipe.answers.classes), "confusion_matrix.png")
     candidate = Candidate(
         recipe=recipe.name,
         version="",

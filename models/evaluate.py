@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +10,25 @@ import numpy as np
 
 from models import candidate as candidates
 from models import checks, explanations, export, registry
-from models.evaluation import champion as champion_checks
-from models.evaluation import cost, thresholds
-from models.evaluation.baselines import LINEAR, SEASONAL_NAIVE, baselines
-from models.evaluation.calibration import reliability
-from models.evaluation.champion import Rival
-from models.evaluation.comparison import Margin, losses_of, no_worse
-from models.evaluation.report import report
-from models.evaluation.variants import FULL, NO_WORSE
 from models.export import Exported
 from ratchet import kinds, memo, slices
 from ratchet.errors import Refusal
+from ratchet.evaluation import champion as champion_checks
+from ratchet.evaluation import cost, thresholds
+from ratchet.evaluation.champion import Rival
+from ratchet.evaluation.comparison import losses_of, no_worse
+from ratchet.evaluation.report import report
+from ratchet.evaluation.variants import FULL, NO_WORSE
 from ratchet.files import FORMAT
 from ratchet.fleet.package_cache import MODEL, PackageCache
-from ratchet.kinds import parts
 from ratchet.lake.snapshot import Examples, load, load_benchmark
-from ratchet.recipe import Criteria, ForecastCriteria, Recipe
+from ratchet.recipe import Recipe
 from ratchet.settings import settings
-from ratchet.types import Bins, Candidate, Check, EvaluationReport, Package, to_json
+from ratchet.tasks import parts
+from ratchet.types import Candidate, Check, EvaluationReport, Package, to_json
 
 VERSION = 4
 """Raise it when the same figures should give another report."""
-_MIN_BLOCKS = 10
-"""Blocks of windows below which an interval means nothing."""
 
 
 def evaluate(recipe: Recipe, candidate: Candidate, champions: Sequence[Package], scratch: Path) -> EvaluationReport:
@@ -59,15 +55,14 @@ def evaluate(recipe: Recipe, candidate: Candidate, champions: Sequence[Package],
             *benchmark_checks(recipe, benchmark, own, sides["train"], rivals[0], rivals[1], replaceable),
             *checks.model_checks(recipe, model, benchmark, sides, own),
         ]
-        bins: Bins = ()
-        if recipe.classes and losses_of(recipe.answers, benchmark.targets, own) is not None:
-            bins = reliability(benchmark.targets, own)
+        bins = parts.evaluation(recipe.answers.task).reliability(recipe.answers, benchmark.targets, own)
         return report(recipe.name, candidate.version, champion, fingerprint, results, bins)
 
     model = {"version": candidate.version, "weights": candidate.weights, "onnx": candidate.packaged}
     compared: dict[str, Any] = {"champion": champion, "best": best, "benchmark": fingerprint}
     compared |= {"replaceable": True} if replaceable else {}
-    criteria = {**asdict(recipe.criteria), "memory": recipe.memory_mb, "shown": recipe.show_inputs}
+    own: Any = recipe.criteria
+    criteria = {**asdict(own), "memory": recipe.memory_mb, "shown": recipe.show_inputs}
     key = memo.key("evaluate", VERSION, recipe=recipe.name, **model, **compared, criteria=criteria)
     # A busy moment of the machine must not reject a candidate for good.
     result, _ = memo.run(
@@ -88,42 +83,21 @@ def benchmark_checks(
 ) -> list[Check]:
     """Thresholds, the comparison with the champions, and the slices."""
     criteria, answers, targets = recipe.criteria, recipe.answers, benchmark.targets
-    results = [thresholds.finite(outputs)]
-    if isinstance(criteria, Criteria):
-        results += thresholds.classification(criteria, answers, targets, outputs, recipe.classes)
-    else:
-        results += _forecast(recipe, criteria, benchmark, outputs, train)
+    task = parts.evaluation(answers.task)
+    results = [thresholds.finite(outputs), *task.benchmark_checks(recipe, benchmark, outputs, train)]
     if champion:
-        margin = _margin(recipe, criteria.margin)
+        margin = task.margin(answers, criteria.margin)
         results += champion_checks.comparisons(answers, margin, targets, outputs, champion, best, replaceable)
-    masks = slices.masks(recipe.contract.kind, criteria.slices, benchmark.inputs, targets, recipe.classes)
-    margin = _margin(recipe, criteria.slice_margin, champion_checks.MIN_RECORDS)
+    masks = slices.masks(recipe.contract.kind, answers, criteria.slices, benchmark.inputs, targets)
+    margin = task.margin(answers, criteria.slice_margin, champion_checks.MIN_RECORDS)
     return results + champion_checks.slices(answers, margin, masks, targets, outputs, champion)
-
-
-def _forecast(
-    recipe: Recipe, criteria: ForecastCriteria, benchmark: Examples, outputs: np.ndarray, trained: Examples
-) -> list[Check]:
-    season = parts.forecasting(recipe.contract.kind).season(recipe.contract)
-    simple = baselines(benchmark.inputs, trained.inputs, trained.targets, season)
-    seasonal = replace(_margin(recipe, 0.0), must_be_smaller=True)
-    strict = criteria.linear == 0
-    linear = replace(_margin(recipe, criteria.linear), must_be_smaller=strict, inclusive=not strict)
-    margins = {SEASONAL_NAIVE: seasonal, LINEAR: linear}
-    return thresholds.forecast(criteria, recipe.answers, benchmark.targets, outputs, simple, margins)
-
-
-def _margin(recipe: Recipe, value: float, min_records: int = 1) -> Margin:
-    """For classes a difference in error rate, for forecasts a share of the error by blocks of two horizons."""
-    if recipe.classes:
-        return Margin(value, min_blocks=min_records)
-    return Margin(value, relative=True, block=2 * recipe.answers.width, min_blocks=_MIN_BLOCKS)
 
 
 def compare_variant(recipe: Recipe, targets: np.ndarray, outputs: np.ndarray, full: np.ndarray) -> Check:
     """The check that a variant's outputs are no worse than those of the one in full precision."""
     losses, others = (losses_of(recipe.answers, targets, each) for each in (outputs, full))
-    return no_worse(NO_WORSE, _margin(recipe, recipe.criteria.margin), losses, others, FULL)
+    margin = parts.evaluation(recipe.answers.task).margin(recipe.answers, recipe.criteria.margin)
+    return no_worse(NO_WORSE, margin, losses, others, FULL)
 
 
 def _best(recipe: Recipe, fingerprint: str, champion: str | None, packages: Mapping[str, Package]) -> str | None:

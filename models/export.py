@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.calibration import MIN_PROBABILITY, apply_temperature
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.evaluation.calibration import MIN_PROBABILITY, apply_temperature
 from ratchet.files import sha256
 from ratchet.recipe import Recipe
 from ratchet.session import Session, read_vocabulary, session, write_vocabulary

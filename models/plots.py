@@ -9,7 +9,8 @@ import numpy as np
 def curves(history: Sequence[Mapping[str, float]]) -> Any:
     """Loss and metric by epoch on the training and validation sides."""
     names = [name for name in history[0] if f"val_{name}" in history[0]]
-    names = [name for name in names if name != "loss" or "mean_squared_error" not in names]
+    if not {"mean_squared_error", "mean_absolute_error"}.isdisjoint(names):  # the loss is the same
+        names.remove("loss")
     figure, axes = _figure(len(names), (4.5 * len(names), 3.6))
     epochs = range(1, len(history) + 1)
     for axis, name in zip(axes, sorted(names, reverse=True), strict=True):
@@ -19,13 +20,6 @@ def curves(history: Sequence[Mapping[str, float]]) -> Any:
         axis.grid(alpha=0.3)
         axis.legend()
     return figure
-
-
-def counts(labels: np.ndarray, answers: np.ndarray, classes: int) -> tuple[tuple[int, ...], ...]:
-    """The number of records by true class (rows) and predicted class (columns)."""
-    table = np.zeros((classes, classes), int)
-    np.add.at(table, (labels, answers), 1)
-    return tuple(tuple(int(n) for n in row) for row in table)
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Any:

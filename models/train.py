@@ -13,6 +13,7 @@ from models import zoo
 from ratchet.errors import Refusal
 from ratchet.files import load, save
 from ratchet.recipe import Recipe, Training
+from ratchet.tasks import parts
 
 VERSION = 3
 """Raise it when the same snapshot and parameters should give other weights."""
@@ -50,10 +51,10 @@ def fit(
 ) -> Fitted:
     """Trains the network, or resumes after the last finished epoch in `folder`.
 
-    `train` and `validation` are features [N, ...] and targets: labels [N] with cross-entropy as the loss, or values
-    [N, horizon] with the mean squared error. The same arguments give the same weights. `on_epoch` is called for every
-    epoch, including those before a kill. `initial` holds the weights that `training.initial_weights` names. Raises
-    Refusal if the loss is no longer finite, or the initial weights do not have their digest.
+    `train` and `validation` are features [N, ...] and targets, as the recipe's task has them, which also has the loss.
+    The same arguments give the same weights. `on_epoch` is called for every epoch, including those before a kill.
+    `initial` holds the weights that `training.initial_weights` names. Raises Refusal if the loss is no longer finite,
+    or the initial weights do not have their digest.
     """
     import keras
 
@@ -64,12 +65,13 @@ def fit(
     model = zoo.network(recipe, training)
     if initial:
         _take_over(model, initial, recipe.name)
-    losses = keras.losses
-    by_metric = {"accuracy": losses.SparseCategoricalCrossentropy, "mean_squared_error": losses.MeanSquaredError}
-    metric = recipe.answers.metric
+    task = parts.training(recipe.answers.task)
+    if not initial:
+        task.adapt(model, train[1])
+    loss, metric = getattr(keras.losses, task.loss(recipe.answers))(), recipe.answers.metric
     optimizer = keras.optimizers.Adam(training.learning_rate)
     # Sixteen steps per execution take a seventh less time and give the same weights.
-    model.compile(optimizer=optimizer, loss=by_metric[metric](), metrics=[metric], steps_per_execution=16)
+    model.compile(optimizer=optimizer, loss=loss, metrics=[metric], steps_per_execution=16)
     started = time.monotonic()
     x, y = train
     model.optimizer.build(model.trainable_variables)

@@ -14,9 +14,9 @@ import numpy as np
 from models import candidate as candidates
 from models import export, latency, registry
 from models.evaluate import compare_variant
-from models.evaluation.variants import FULL, NO_WORSE, Timing
 from models.export import Exported
 from ratchet.errors import Refusal
+from ratchet.evaluation.variants import FULL, NO_WORSE, Timing
 from ratchet.files import FORMAT, sha256
 from ratchet.lake.snapshot import load, load_benchmark
 from ratchet.recipe import Recipe

@@ -5,10 +5,12 @@ the ledger stays readable.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from ratchet.settings import is_printable
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,28 @@ Probability = Annotated[float, Between(0, 1, strict=True)]
 
 
 _MAX_INT = 2**63 - 1
+
+
+MAX_NAME = 200
+"""Characters of the name of a class or a group."""
+
+
+def known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ValueError naming the first of the given names that is none of the known ones."""
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            raise ValueError(f"there is no {what} {name!r}; choose from: {', '.join(known) or 'none'}")
+
+
+def require_names(where: str, names: Sequence[str]) -> None:
+    """Raises ValueError if a name stands twice, or is no printable text of a sensible length."""
+    if len(set(names)) != len(names):
+        raise ValueError(f"a name stands twice in {where}: {names!r}")
+    for name in names:
+        if not name.strip() or len(name) > MAX_NAME or not is_printable(name):
+            limit = f"1 to {MAX_NAME} printable characters"
+            raise ValueError(f"a name in {where} does not have {limit}: {name[:MAX_NAME]!r}")
 
 
 class _WrongType(ValueError):

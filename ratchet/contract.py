@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ratchet.answers import Answers
 from ratchet.errors import Refusal
 
 
@@ -23,12 +24,13 @@ class Contract(Protocol):
     """The datatype of the Open Inference Protocol."""
     json_key: ClassVar[str]
     """The key of a JSON body that holds several inputs."""
-    forecasts: ClassVar[bool]
-    """Whether its answers are the next values; if not, they are classes."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one input."""
+
+    def answers(self) -> Answers | None:
+        """What a model answers, where this kind of input says so itself; None where a recipe does."""
 
     def to_json(self) -> dict[str, Any]: ...
 

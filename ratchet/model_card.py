@@ -30,7 +30,8 @@ def to_data(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] =
     """
     candidate = sources.candidate
     identity = {"recipe": recipe.name, "recipe_version": recipe.version, "version": candidate.version}
-    inputs = {"classes": list(recipe.classes), "contract": recipe.contract.to_json()}
+    task = {"task": recipe.answers.to_json(), "classes": list(recipe.answers.classes)}
+    inputs = {**task, "contract": recipe.contract.to_json()}
     model = {**identity, "purpose": recipe.purpose, **inputs}
     training = {**to_json(candidate), "siblings": []}
     variants, snapshot = training.pop("variants"), training.pop("snapshot")
@@ -183,7 +184,7 @@ def _forest(slices: Sequence[Card]) -> str:
 
 def _curves(history: Sequence[Card]) -> dict[str, Any]:
     names = sorted((name for name in (history[0] if history else ()) if f"val_{name}" in history[0]), reverse=True)
-    if "mean_squared_error" in names:  # the loss is the same
+    if not {"mean_squared_error", "mean_absolute_error"}.isdisjoint(names):  # the loss is the same
         names.remove("loss")
     return {
         name: charts.lines(

@@ -7,21 +7,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ratchet import answers, bounds, endpoints, kinds, slices
+from ratchet import bounds, endpoints, kinds, slices, tasks
+from ratchet.answers import Answers
 from ratchet.bounds import Count, Index, Positive
 from ratchet.contract import Contract
-from ratchet.criteria import Criteria, ForecastCriteria
 from ratchet.errors import Refusal
-from ratchet.kinds import parts
 from ratchet.release_plan import STRATEGIES, Bound, ReleasePlan, Step
 from ratchet.settings import is_printable, settings
 from ratchet.suite import Suite
+from ratchet.tasks import parts
+from ratchet.tasks.classification.answers import Classification
+from ratchet.tasks.classification.criteria import Criteria
+from ratchet.tasks.forecast.criteria import ForecastCriteria
+from ratchet.tasks.regression.answers import Regression
+from ratchet.tasks.regression.criteria import RegressionCriteria
 
 __all__ = [
-    "STRATEGIES", "Bound", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Range", "Recipe", "ReleasePlan", "Step",
-    "Suite", "Training", "families", "load", "names", "source",
+    "STRATEGIES", "Bound", "Classification", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Range", "Recipe",
+    "Regression", "RegressionCriteria", "ReleasePlan", "Step", "Suite", "Training", "families", "load", "names",
+    "source",
 ]  # fmt: skip
-"""A recipe imports from here and from the module of its kind of input, and from nowhere else."""
+"""A recipe imports from here, from the module of its kind of input and that of its task, and from nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ FAMILIES = tuple(_NEEDS)
 _MOVED = {"ratchet.images": "ratchet.kinds.image", "ratchet.texts": "ratchet.kinds.text",
           "ratchet.series": "ratchet.kinds.series"}  # fmt: skip
 """Where a recipe of 0.1.0 imported its contract from, and where it is now."""
-_MAX_RECIPE_NAME, _MAX_PURPOSE, MAX_NAME = 63, 2000, 200
+_MAX_RECIPE_NAME, _MAX_PURPOSE = 63, 2000
 
 
 def families(kind: str) -> tuple[str, ...]:
@@ -118,8 +124,8 @@ class Recipe:
     version: Count
     purpose: str
     contract: Contract
-    classes: tuple[str, ...] = ()
-    """Empty for a forecast."""
+    task: Answers | None = None
+    """What it answers; None for a kind of input that says so itself, as a series is forecast."""
     groups: tuple[str, ...] = ()
     """Groups of people that a record's `group` may name; if empty, no group is kept."""
     data: DataSet
@@ -129,7 +135,7 @@ class Recipe:
     """Never trained on. A record of it that arrives in a batch goes to quarantine."""
     suite: Suite = field(default_factory=Suite)
     training: Training = Training()
-    criteria: Criteria | ForecastCriteria = field(default_factory=Criteria)
+    criteria: parts.Criteria
     release_plan: ReleasePlan = field(default_factory=ReleasePlan)
     record_inputs: bool = False
     """Whether a bento may keep raw inputs for a while, to replay them to a challenger."""
@@ -148,15 +154,21 @@ class Recipe:
         for step in self.release_plan.steps:
             if step.weight + step.mirror > 100:
                 raise ValueError(f"a step has more than 100 %: {step.weight} % and {step.mirror} % mirrored")
-        kind = self.contract.kind
-        forecasts = isinstance(self.criteria, ForecastCriteria)
-        if self.contract.forecasts != forecasts or forecasts == bool(self.classes):
-            raise ValueError("a forecast has ForecastCriteria and no classes; anything else has Criteria and classes")
+        self._check_task()
+
+    def _check_task(self) -> None:
+        kind, implied = self.contract.kind, self.contract.answers()
+        if (implied is None) == (self.task is None):
+            what = "says itself what is answered: leave `task` out" if implied else "needs a `task`"
+            raise ValueError(f"a recipe for inputs of the kind {kind} {what}")
+        module = parts.criteria(self.answers.task)
+        if type(self.criteria) is not module.CRITERIA:
+            wanted = f"{module.CRITERIA.__name__}, not {type(self.criteria).__name__}"
+            raise ValueError(f"the criteria of the task {self.answers.task} are {wanted}")
         if self.network is None:
-            _known("family", [self.training.family], families(kind))
-        _known("slice", self.criteria.slices, slices.names(kind, bool(self.classes)))
-        if isinstance(self.criteria, Criteria):
-            self._check_criteria(self.criteria)
+            bounds.known("family", [self.training.family], families(kind))
+        bounds.known("slice", self.criteria.slices, slices.names(kind, self.answers.task))
+        module.check(self)
 
     def _check_names(self) -> None:
         if len(self.name) > _MAX_RECIPE_NAME:
@@ -169,18 +181,7 @@ class Recipe:
             or not is_printable(" ".join(self.purpose.splitlines()))
         ):
             raise ValueError(f"the purpose is not a printable text of 1 to {_MAX_PURPOSE} characters")
-        if len(self.classes) == 1:
-            raise ValueError("there is one class alone: name at least two, or none for a forecast")
-        if self.suite.min_class_share * len(self.classes) > 1:
-            what = f"{len(self.classes)} classes cannot each have {self.suite.min_class_share:.0%} of the rows"
-            raise ValueError(f"{what}: lower min_class_share")
-        for field_, named in (("groups", self.groups), ("classes", self.classes)):
-            if len(set(named)) != len(named):
-                raise ValueError(f"a name stands twice in {field_}: {named!r}")
-            for name in named:
-                if not name.strip() or len(name) > MAX_NAME or not is_printable(name):
-                    limit = f"1 to {MAX_NAME} printable characters"
-                    raise ValueError(f"a name in {field_} does not have {limit}: {name[:MAX_NAME]!r}")
+        bounds.require_names("groups", self.groups)
 
     def _check_feeds(self) -> None:
         if not self.batches:
@@ -198,27 +199,11 @@ class Recipe:
             if range_.low > range_.high or (range_.log and range_.low <= 0):
                 raise ValueError(f"a range must rise, and be above 0 on a logarithmic scale, not {range_}")
 
-    def _check_criteria(self, criteria: Criteria) -> None:
-        kind = parts.evaluation(self.contract.kind)
-        _known("perturbation", [*criteria.invariance, *criteria.robustness], kind.PERTURBATIONS)
-        if (criteria.examples or criteria.directional) and not kind.prefixed:
-            raise ValueError(f"`examples` and `directional` need a kind of words, and not {self.contract.kind}")
-        if criteria.near_duplicates is not None and not kind.near:
-            raise ValueError(f"near-duplicates of the kind {self.contract.kind} cannot be found: leave the limit out")
-        if criteria.fairness and len(self.groups) < 2:
-            raise ValueError("fairness is a difference between groups: name at least two in `groups`")
-        _known("class", [*criteria.examples.values(), *criteria.directional.values(), *criteria.fairness], self.classes)
-
     @property
-    def answers(self) -> answers.Answers:
-        return answers.of(self.contract.to_json(), self.classes)
-
-
-def _known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    known = tuple(known)
-    for name in given:
-        if name not in known:
-            raise ValueError(f"there is no {what} {name!r}; choose from: {', '.join(known) or 'none'}")
+    def answers(self) -> Answers:
+        answers = self.task or self.contract.answers()
+        assert answers, "a recipe is checked when it is read"
+        return answers
 
 
 def names() -> list[str]:
@@ -256,13 +241,16 @@ def load(name: str) -> Recipe:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    kinds.look_outside()  # its contract may be of a kind of its own
+    for registry in (kinds, tasks):  # it may have a kind or a task of its own
+        registry.look_outside()
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # one recipe must not end a command that reads them all
         what = f"the recipe cannot be read ({error or type(error).__name__})"
         moved = _MOVED.get(str(getattr(error, "name", "")))
         next = f"Import its contract from {moved}" if moved else "Correct the file"
+        if "unexpected keyword argument 'classes'" in str(error):
+            next = "Write task=Classification(classes), imported from ratchet.recipe"
         raise Refusal(what, path, next) from error
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe) or recipe.name != name:

@@ -1,36 +1,27 @@
-"""Slices of a benchmark, by kind and name: a recipe asks for them, and an evaluation compares each. Pure."""
+"""Slices of a benchmark, by name: a recipe asks for them, and an evaluation compares each. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ratchet.kinds import parts
-
-Masks = Mapping[str, np.ndarray]
-
-
-BY_CLASS = "class"
+from ratchet.answers import Answers
+from ratchet.evaluation.thirds import Masks, thirds
+from ratchet.kinds import parts as kinds
+from ratchet.tasks import parts as tasks
 
 
-def names(kind: str, has_classes: bool) -> tuple[str, ...]:
-    """The slices that an evaluation of this kind of input can compare."""
-    properties = parts.evaluation(kind).PROPERTIES
-    return (BY_CLASS, *properties) if has_classes else tuple(properties)
+def names(kind: str, task: str) -> tuple[str, ...]:
+    """The slices that an evaluation of this kind of input and this task can compare."""
+    return (*tasks.evaluation(task).SLICES, *kinds.evaluation(kind).PROPERTIES)
 
 
-def masks(kind: str, requested: Sequence[str], inputs: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Masks:
+def masks(kind: str, answers: Answers, requested: Sequence[str], inputs: np.ndarray, targets: np.ndarray) -> Masks:
     """Which of the records [N] belong to each requested slice; empty slices are left out."""
     selected: dict[str, np.ndarray] = {}
-    properties = parts.evaluation(kind).PROPERTIES
+    properties, by_target = kinds.evaluation(kind).PROPERTIES, tasks.evaluation(answers.task).SLICES
     for name in requested:
-        if name == BY_CLASS:
-            selected |= {f"class {class_}": labels == number for number, class_ in enumerate(classes)}
+        if name in by_target:
+            selected |= by_target[name](answers, targets)
         else:
-            selected |= _thirds(properties[name](inputs), name)
+            selected |= thirds(properties[name](inputs), name)
     return {name: mask for name, mask in selected.items() if mask.any()}
-
-
-def _thirds(values: np.ndarray, name: str) -> Masks:
-    low, high = np.quantile(values, [1 / 3, 2 / 3])
-    medium = (values > low) & (values <= high)
-    return {f"low {name}": values <= low, f"medium {name}": medium, f"high {name}": values > high}

@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): 70,000 grey images of clothing, ten classes."""
 
 from ratchet.kinds.image import ImageContract
-from ratchet.recipe import Criteria, DataSet, Feed, Range, Recipe
+from ratchet.recipe import Classification, Criteria, DataSet, Feed, Range, Recipe
 
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -11,7 +11,9 @@ recipe = Recipe(
     version=1,
     purpose="Predicts which of ten kinds of clothing a 28x28 grey image shows. For demonstration only.",
     contract=ImageContract(height=28, width=28),
-    classes=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    task=Classification(
+        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+    ),
     data=DataSet(
         setting="fashion_mnist_dir",
         folders=("/usr/share/datasets/fashion-mnist",),

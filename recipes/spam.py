@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.kinds.text import TextContract
-from ratchet.recipe import Bound, Criteria, DataSet, Feed, Range, Recipe, ReleasePlan, Suite, Training
+from ratchet.recipe import Bound, Classification, Criteria, DataSet, Feed, Range, Recipe, ReleasePlan, Suite, Training
 
 _FILE = "datasets-spam-assassin-0.2.3.tgz"
 _MAX_CHARACTERS = 16_384
@@ -78,7 +78,7 @@ recipe = Recipe(
     version=2,
     purpose="Distinguishes spam from other e-mail by subject and text, as of 2002. It must not delete mail by itself.",
     contract=TextContract(max_characters=_MAX_CHARACTERS, max_tokens=192, vocabulary_size=6000),
-    classes=("ham", "spam"),
+    task=Classification(("ham", "spam")),
     groups=("Ireland", "elsewhere"),
     data=DataSet(
         setting="spam_dir",

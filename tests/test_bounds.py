@@ -18,7 +18,7 @@ from ratchet.bounds import Between
 from ratchet.kinds.image import ImageContract
 from ratchet.kinds.series import SeriesContract
 from ratchet.kinds.text import TextContract
-from ratchet.recipe import Bound, Criteria, Feed, Range, Recipe, ReleasePlan, Step, Suite, Training
+from ratchet.recipe import Bound, Classification, Criteria, Feed, Range, Recipe, ReleasePlan, Step, Suite, Training
 from ratchet.types import from_json, to_json
 
 FASHION, SPAM = recipes.load("fashion-mnist"), recipes.load("spam")
@@ -55,12 +55,12 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: replace(FASHION, benchmark=Feed("a", "b", 5, 5)), "a feed stops at 5, before its first record 5"),
     (lambda: replace(FASHION, batches=()), "batches are empty"),
     (lambda: replace(FASHION, search_space={"filters": Range(3, 1)}), "a range must rise"),
-    (lambda: replace(FASHION, classes=("a", "a")), "a name stands twice in classes"),
-    (lambda: replace(FASHION, classes=("a", "b\n")), "does not have 1 to 200 printable characters"),
-    (lambda: replace(FASHION, classes="ab"), "classes must be of the type tuple"),
+    (lambda: replace(FASHION, task=Classification(("a", "a"))), "a name stands twice in classes"),
+    (lambda: replace(FASHION, task=Classification(("a", "b\n"))), "does not have 1 to 200 printable characters"),
+    (lambda: replace(FASHION, task=Classification("ab")), "classes must be of the type tuple"),
     (lambda: replace(FASHION, purpose=" "), "the purpose is not a printable text of 1 to 2000"),
     (lambda: replace(FASHION, purpose="a\0b"), "the purpose is not a printable text"),
-    (lambda: replace(FASHION, classes=("one",)), "one class alone"),
+    (lambda: replace(FASHION, task=Classification(("one",))), "there are 1 classes"),
     (lambda: replace(SPAM, suite=Suite(min_class_share=0.6)), "2 classes cannot each have 60% of the rows"),
     (lambda: replace(FASHION, benchmark=Feed("nothing")), "a feed names 'nothing', and the files are: train-images"),
     (lambda: replace(FASHION, data=replace(FASHION.data, files={"a": "zz"})), "the digest of a is not 64 hexa"),
@@ -102,7 +102,7 @@ def changed(value: Any, path: str, number: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["👨\u200d👩\u200d👧", "می\u200cخواهم", "\u3000", "a\u00a0b", "🤷"])
 def test_any_name_that_a_person_can_write_is_taken(name: str) -> None:
-    assert replace(FASHION, classes=(f"x{name}", "b")).classes[0].endswith(name)
+    assert replace(FASHION, task=Classification((f"x{name}", "b"))).answers.classes[0].endswith(name)
 
 
 @pytest.mark.parametrize(("path", "bound"), numbers(FASHION), ids=[path for path, _ in numbers(FASHION)])

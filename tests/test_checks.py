@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from models import export, train
 from models.checks import model_checks
 from models.evaluate import benchmark_checks
-from models.evaluation import behaviour, calibration, cost, fairness, leakage, privacy
-from models.evaluation import champion as champion_checks
-from models.evaluation.comparison import Margin
-from models.evaluation.report import report
 from models.export import Exported
-from ratchet.answers import Classes
+from ratchet.evaluation import behaviour, calibration, cost, fairness, leakage, privacy
+from ratchet.evaluation import champion as champion_checks
+from ratchet.evaluation.comparison import Margin
+from ratchet.evaluation.report import report
 from ratchet.kinds.text.evaluation import near as near_texts
 from ratchet.lake.snapshot import Examples, load_benchmark
 from ratchet.recipe import Criteria, Recipe
+from ratchet.tasks.classification import Classification
 from ratchet.types import Check, EvaluationReport
 
 Pictures = tuple[np.ndarray, np.ndarray]
@@ -227,7 +227,7 @@ def test_the_attack_succeeds_where_the_sides_differ_and_only_there() -> None:
 
 def compared(masks: dict[str, np.ndarray], right: np.ndarray, others: np.ndarray | None, margin: float) -> list[Check]:
     """The slices' checks for predictions [N] that are right or wrong."""
-    answers, labels = Classes(("wrong", "right")), np.ones(len(right), int)
+    answers, labels = Classification(("wrong", "right")), np.ones(len(right), int)
     champion = None if others is None else ("1", np.eye(2)[others.astype(int)])
     return champion_checks.slices(
         answers, Margin(margin, min_blocks=champion_checks.MIN_RECORDS), masks, labels, np.eye(2)[right.astype(int)],

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluation import champion as champion_checks
-from models.evaluation import thresholds
-from models.evaluation.baselines import LINEAR, SEASONAL_NAIVE, linear, seasonal_naive
-from models.evaluation.bootstrap import difference, ratio
-from models.evaluation.comparison import Margin, no_worse
-from models.evaluation.report import report
-from ratchet.answers import Classes, Forecast
-from ratchet.recipe import Criteria, ForecastCriteria
+from ratchet.evaluation import champion as champion_checks
+from ratchet.evaluation import thresholds
+from ratchet.evaluation.baselines import LINEAR, SEASONAL_NAIVE, linear, seasonal_naive
+from ratchet.evaluation.bootstrap import difference, ratio
+from ratchet.evaluation.comparison import Margin, no_worse
+from ratchet.evaluation.report import report
+from ratchet.tasks.classification import Classification
+from ratchet.tasks.forecast import Forecast
 from ratchet.types import EvaluationReport, from_json, to_json
 
 N, CLASSES = 2000, 10
@@ -38,14 +38,14 @@ def evaluated(
     best: np.ndarray | None = None,
     names: Sequence[str] = tuple("0123456789"),
 ) -> EvaluationReport:
-    criteria, answers_ = Criteria(accuracy=0.8, worst_class=0.6, margin=0.01), Classes(tuple(names))
+    answers_ = Classification(tuple(names))
     checks = [
         thresholds.finite(candidate),
-        *thresholds.classification(criteria, answers_, labels, candidate, answers_.names),
+        *thresholds.classes(0.8, 0.6, answers_, labels, candidate, answers_.classes),
     ]
     if champion is not None:
         rivals = ("1", champion), None if best is None else ("0", best)
-        checks += champion_checks.comparisons(answers_, Margin(criteria.margin), labels, candidate, *rivals)
+        checks += champion_checks.comparisons(answers_, Margin(0.01), labels, candidate, *rivals)
     return report("r", "2", None if champion is None else "1", "benchmark", checks)
 
 
@@ -180,9 +180,9 @@ def forecast_evaluated(
     def relative(value: float) -> Margin:
         return Margin(value, must_be_smaller=not value, relative=True, block=2 * HORIZON, min_blocks=10)
 
-    criteria, answers_ = ForecastCriteria(squared_error=4.0), Forecast(HORIZON, close=1.0)
+    answers_ = Forecast(HORIZON, close=1.0)
     margins = dict.fromkeys(baselines, relative(0.0))
-    checks = thresholds.forecast(criteria, answers_, targets, candidate, baselines, margins)
+    checks = thresholds.numbers("mean squared error", 4.0, answers_, targets, candidate, baselines, margins)
     old = None if champion is None else ("1", champion)
     if old:
         checks += champion_checks.comparisons(answers_, relative(margin), targets, candidate, old, old)

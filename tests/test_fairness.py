@@ -11,8 +11,8 @@ import pytest
 from models import export, train
 from models.checks import model_checks
 from models.evaluate import benchmark_checks
-from models.evaluation.report import report
 from ratchet import recipe as recipes
+from ratchet.evaluation.report import report
 from ratchet.kinds.text import TextContract
 from ratchet.lake import ingest, quarantine, snapshot, table
 from ratchet.lake.snapshot import Examples
@@ -70,7 +70,7 @@ def test_one_that_mistrusts_a_group_is_rejected_for_it(
 ) -> None:
     recipe, sides, groups = mails
     labels = sides["train"].targets.copy()
-    labels[groups == "Ireland"] = recipe.classes.index("spam")
+    labels[groups == "Ireland"] = recipe.answers.classes.index("spam")
     result = trained(recipe, sides, labels, tmp_path)
     assert {c.name for c in result.checks if c.outcome not in ("passed", "skipped")} == {FAIR}, result.why
     assert "Ireland" in result.why

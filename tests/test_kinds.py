@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bentos import golden, protocol
-from ratchet import answers, kinds
-from ratchet.answers import Classes, Forecast
+from ratchet import kinds, tasks
+from ratchet.answers import Answers
 from ratchet.attribution import attribute
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
@@ -26,6 +26,9 @@ from ratchet.kinds.series.windows import windows
 from ratchet.kinds.text.contract import FIRST, MAIL, NUMBER, PADDING, UNKNOWN, URL, TextContract, tokens
 from ratchet.lake import sources
 from ratchet.lake.split import SIDES
+from ratchet.tasks.classification import Classification
+from ratchet.tasks.forecast import Forecast
+from ratchet.tasks.regression import Regression
 
 TEXT = TextContract(max_characters=200, max_tokens=8, vocabulary_size=20, min_texts=2)
 SERIES = SeriesContract(low=-10.0, high=50.0, window=6, horizon=3, block=24)
@@ -78,7 +81,7 @@ def test_the_region_that_a_prediction_depends_on_has_the_largest_weight() -> Non
         lit = images[:, 12:16, 12:16].mean(axis=(1, 2)) / 255
         return np.stack([lit, 1 - lit], axis=1)
 
-    output, attributions = attribute(ImageContract(28, 28), Classes(("lit", "dark")), middle, image)
+    output, attributions = attribute(ImageContract(28, 28), Classification(("lit", "dark")), middle, image)
     assert output.argmax() == 0
     best = max(attributions, key=lambda a: a.weight)
     assert best.weight > 0.9
@@ -91,7 +94,7 @@ def test_the_region_that_a_prediction_depends_on_has_the_largest_weight() -> Non
         return np.stack([1 - spam, spam], axis=1)
 
     words = np.array(["this is a free prize for you"], object)
-    _, attributions = attribute(TextContract(), Classes(("ham", "spam")), free, words)
+    _, attributions = attribute(TextContract(), Classification(("ham", "spam")), free, words)
     best = max(attributions, key=lambda a: a.weight)
     assert words[0][slice(*best.region)] == "free"
     assert best.weight == pytest.approx(0.7)
@@ -246,19 +249,20 @@ def test_no_hour_of_a_series_stands_on_two_sides(count: int) -> None:
                 assert seen.setdefault(value, side) == side
 
 
-@pytest.mark.parametrize("kind", [Classes(("a", "b", "c")), Forecast(3, 0.5, "m")])
-def test_answers_have_the_tensors_that_their_metadata_names(kind: answers.Answers) -> None:
-    outputs = np.random.default_rng(0).random((4, 3)).astype(np.float32)
+@pytest.mark.parametrize("kind", [Classification(("a", "b", "c")), Forecast(3, 0.5, "m"), Regression(0, 1, 0.1)])
+def test_answers_have_the_tensors_that_their_metadata_names(kind: Answers) -> None:
+    outputs = np.random.default_rng(0).random((4, kind.width)).astype(np.float32)
     tensors = kind.tensors(outputs)
     assert [m["name"] for m in kind.metadata()] == list(tensors)
     for meta in kind.metadata():
         assert tuple(meta["shape"][1:]) == tensors[meta["name"]].shape[1:]
     assert kind.agree(kind.compact(outputs[0]), kind.compact(outputs[0]))
-    json.dumps(kind.to_json(outputs))
+    assert np.array_equal(kind.outputs(json.loads(json.dumps(kind.predictions(outputs)))), outputs)
+    assert tasks.of(json.loads(json.dumps(kind.to_json()))) == kind
 
 
 def test_an_output_that_is_requested_many_times_is_refused() -> None:
-    forecast = answers.of(SERIES.to_json(), ())
+    forecast = SERIES.answers()
     tensor = {"name": "series", "datatype": "FP32", "shape": [1, 6], "data": [1] * 6}
     body = json.dumps({"inputs": [tensor], "outputs": [{"name": "forecast"}] * 1000}).encode()
     with pytest.raises(Refusal, match="twice"):
@@ -279,7 +283,7 @@ def test_two_forecasts_agree_if_they_are_close() -> None:
 
 
 def test_the_protocol_takes_texts_as_json_and_as_bytes() -> None:
-    classes = Classes(("ham", "spam"))
+    classes = Classification(("ham", "spam"))
     tensor = {"name": "text", "datatype": "BYTES", "shape": [2]}
     plain = protocol.parse(json.dumps({"inputs": [{**tensor, "data": ["one", "two"]}]}).encode(), None, TEXT, classes)
     packed = TEXT.pack(plain.inputs)
@@ -292,7 +296,7 @@ def test_the_protocol_takes_texts_as_json_and_as_bytes() -> None:
 
 
 def test_the_protocol_takes_windows_as_json_and_as_bytes() -> None:
-    forecast = answers.of(SERIES.to_json(), ())
+    forecast = SERIES.answers()
     tensor = {"name": "series", "datatype": "FP32", "shape": [1, 6]}
     for data in ([1.5] * 6, [[1.5] * 6], [2] * 6):
         request = protocol.parse(json.dumps({"inputs": [{**tensor, "data": data}]}).encode(), None, SERIES, forecast)

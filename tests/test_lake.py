@@ -25,6 +25,7 @@ from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, records, snapshot, split, table
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
+from ratchet.tasks.classification import Classification
 from ratchet.types import Snapshot
 
 Pictures = tuple[np.ndarray, np.ndarray]
@@ -68,7 +69,7 @@ def test_a_batch_of_which_every_record_was_refused_lands_again_when_its_cause_is
         assert not quarantine.ever_landed(home)
     with pytest.raises(Refusal, match=r"is in quarantine .*decimal number.*ingest it again"):
         snapshot.take(small)
-    corrected = replace(small, classes=("0.0", *(f"{i}.0" for i in range(1, 10))))
+    corrected = replace(small, task=Classification(("0.0", *(f"{i}.0" for i in range(1, 10)))))
     assert ingest.land(corrected, path, "test").accepted == 20
     assert quarantine.entries(home) == []
     assert (ingest.land(corrected, path, "test").new, rows(small, "landing")) == (False, 20)
@@ -80,14 +81,18 @@ def test_a_record_is_shown_by_the_beginning_of_its_digest(small: Recipe, picture
     assert kept is not None
     row = kept.to_pylist()[7]
     record = records.find(small, row["record"][:16])
-    assert (record.record, record.label, record.batch) == (row["record"], small.classes[row["label"]], row["batch"])
+    assert (record.record, record.label, record.batch) == (
+        row["record"],
+        small.answers.classes[row["label"]],
+        row["batch"],
+    )
     assert record.side in ("train", "validation", "test")
     assert record.rendered.startswith("data:image/png;base64,")
     evaluated = ingest.benchmark(small)["record"][3].as_py()
     assert records.find(small, evaluated).side == "benchmark"
     shown = CliRunner().invoke(show.command, [small.name, row["record"][:16], "-o", str(tmp_path / "a.png")])
     assert shown.exit_code == 0, shown.output
-    assert small.classes[row["label"]] in shown.output
+    assert small.answers.classes[row["label"]] in shown.output
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     for wrong in ("12", "zzzz", "f" * 64, "../../x"):
         with pytest.raises(Refusal):

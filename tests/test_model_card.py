@@ -49,10 +49,10 @@ EXPLANATIONS = [
 
 
 def sources(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> CardSources:
-    snapshot = Snapshot(recipe.name, 3, "f" * 64, 3000, ("batch-1",), dict.fromkeys(recipe.classes, 300))
+    snapshot = Snapshot(recipe.name, 3, "f" * 64, 3000, ("batch-1",), dict.fromkeys(recipe.answers.classes, 300))
     history = tuple({"loss": 1 / n, "accuracy": 1 - 0.4 / n, "val_loss": 1.1 / n, "val_accuracy": 1 - 0.5 / n}
                     for n in (1, 2, 3))  # fmt: skip
-    n = len(recipe.classes)
+    n = len(recipe.answers.classes)
     confusion = tuple(tuple(90 if row == column else 1 for column in range(n)) for row in range(n))
     candidate = Candidate(recipe.name, "7", "m-1", "run", "1", "cnn", "a" * 64, "b" * 64, snapshot, {"epochs": 3},
                           {"test_accuracy": 0.91}, 21.4, "c" * 40, "d" * 64, history, confusion)  # fmt: skip
@@ -152,7 +152,7 @@ def test_the_page_needs_no_network_and_shows_everything(small: Recipe, blessed: 
         "host-a",
         "packaged",
         "ratchet reproduce small-fashion 7",
-        *small.classes,
+        *small.answers.classes,
     ):
         assert word in page.text
     assert ("rolled back" in page.text) == released
@@ -170,7 +170,7 @@ def test_a_first_release_says_that_there_was_nothing_to_share_and_draws_no_empty
 
 def test_a_name_is_shown_and_never_run(small: Recipe) -> None:
     card = model_card.to_data(small, sources(small, name=EVIL), EXPLANATIONS)
-    card["model"]["classes"] = [EVIL] * len(small.classes)
+    card["model"]["classes"] = [EVIL] * len(small.answers.classes)
     card["data"]["snapshot"]["labels"] = {EVIL: 3}
     page = Page(model_card.to_html(card, history.release(entries(), "7")))
     assert "script" not in page.tags

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bentos import protocol
-from ratchet.answers import Classes
 from ratchet.errors import Refusal
 from ratchet.kinds.image import ImageContract
+from ratchet.tasks.classification import Classification
 
-CONTRACT, ANSWERS = ImageContract(height=4, width=3), Classes(tuple("0123456789"))
+CONTRACT, ANSWERS = ImageContract(height=4, width=3), Classification(tuple("0123456789"))
 images = arrays(np.uint8, st.tuples(st.integers(1, 5), st.just(4), st.just(3)))
 
 

@@ -28,13 +28,13 @@ from bentos.recent_answers import RecentAnswers
 from commands import label
 from ratchet import lock
 from ratchet import recipe as recipes
-from ratchet.answers import Classes
 from ratchet.errors import Refusal
 from ratchet.fleet.gateway import Count
 from ratchet.fleet.host import Host
 from ratchet.kinds.image import ImageContract
 from ratchet.recipe import Bound, ReleasePlan
 from ratchet.settings import TELEMETRY_OFF, Settings, settings
+from ratchet.tasks.classification import Classification
 from releases.evidence import outcome
 from releases.evidence_collector import EvidenceCollector, inputs
 from releases.ledger import Ledger
@@ -92,7 +92,8 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
     assert files == {
         "bentofile.yaml", "bentos/__init__.py", "bentos/request_guard.py", "bentos/model.py", "bentos/protocol.py",
         "bentos/inference.py", "bentos/openapi.py", "bentos/recent_answers.py", "bentos/service.py",
-        "ratchet/__init__.py", "ratchet/answers.py",
+        "ratchet/__init__.py", "ratchet/answers.py", "ratchet/extension.py", "ratchet/tasks/__init__.py",
+        "ratchet/tasks/classification/__init__.py", "ratchet/tasks/classification/answers.py",
         "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
         "ratchet/kinds/__init__.py", "ratchet/kinds/image/__init__.py", "ratchet/kinds/image/contract.py",
         "ratchet/kinds/image/endpoint.py", "ratchet/session.py",
@@ -277,7 +278,9 @@ def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: s
 
 def test_any_printable_name_passes_through_every_file_of_a_bento(built: Built, tmp_path: Path) -> None:
     recipe = replace(
-        recipes.load("fashion-mnist"), purpose='Says "🤷" to: #everything, ‮ or %s\u2028', classes=tuple("🤷é:#%{}'\"&")
+        recipes.load("fashion-mnist"),
+        purpose='Says "🤷" to: #everything, ‮ or %s\u2028',
+        task=Classification(tuple("🤷é:#%{}'\"&")),
     )
     outputs = built.exported.predict(built.images[:2])
     card = json.loads((built.model / "model_card.json").read_text())
@@ -285,7 +288,7 @@ def test_any_printable_name_passes_through_every_file_of_a_bento(built: Built, t
     _, bento = build.build(recipe, "1", contents, tmp_path)
     shutil.unpack_archive(bento, tmp_path / "unpacked", format="xztar")
     meta = json.loads((tmp_path / "unpacked" / "src" / "model" / "meta.json").read_text())
-    assert tuple(meta["classes"]) == recipe.classes
+    assert tuple(meta["task"]["classes"]) == recipe.answers.classes
     assert "🤷" in (tmp_path / "unpacked" / "README.md").read_text()
 
 
@@ -503,7 +506,7 @@ def test_a_recent_answer_has_its_request_id_and_its_raw_input_if_the_recipe_allo
     assert len(set(ids)) == 2, "the same id for another input is another request"
     assert base64.b64decode(now["answers"][0]["input"]) == built.images[0].tobytes()
     assert httpx.get(f"{url}/ops/recent", params={"after": "nonsense"}).status_code == 200
-    silent = RecentAnswers(ImageContract(28, 28), Classes(tuple("0123456789")), keep_inputs=False)
+    silent = RecentAnswers(ImageContract(28, 28), Classification(tuple("0123456789")), keep_inputs=False)
     token = recent_answers.request_id.set("two")
     silent.add(built.images[:2], np.eye(10, dtype=np.float32)[[3, 4]])
     recent_answers.request_id.reset(token)
@@ -535,7 +538,7 @@ def test_labels_of_requests_that_nobody_was_answered_under_are_counted_and_told(
     host, port = url.removeprefix("http://").split(":")
     predict(url, "answered", built.images[0])
     Ledger(settings().ledger).publish(f"gateway:{NAME}", {"addresses": {"v1-a": [[host, int(port)]]}}, time.time())
-    file, class_ = tmp_path / "from excel.csv", recipes.load(NAME).classes[0]
+    file, class_ = tmp_path / "from excel.csv", recipes.load(NAME).answers.classes[0]
     file.write_bytes(f"x-request-id;class\r\nanswered;{class_}\r\nmistyped;{class_}\r\n".encode("utf-8-sig"))
     result = CliRunner().invoke(label.command, [NAME, str(file)])
     assert result.exit_code == 0, result.output

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from bentos import golden
-from models.evaluation.variants import FULL
 from ratchet import files, model_card
+from ratchet.evaluation.variants import FULL
 from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.host import Host
 from ratchet.lake import ingest, quarantine, snapshot

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from flows.latency_benchmark import on_a_host
 from models import variants
 from models.evaluate import compare_variant
-from models.evaluation.variants import FULL, MAX_LATENCY_RATIO, Timing, choose, reject_packaged
 from models.export import Exported
 from models.latency import measure, sample_inputs
 from models.search import search
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
+from ratchet.evaluation.variants import FULL, MAX_LATENCY_RATIO, Timing, choose, reject_packaged
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.types import Candidate, Check, Outcome, Snapshot, Variant, from_json, to_json

@@ -16,15 +16,15 @@ def network(recipe: Recipe, training: Training) -> Any:
     The initial weights that Keras draws follow from `training.seed` alone. Raises Refusal if the family does not
     accept this kind of input.
     """
-    contract, width = recipe.contract, recipe.answers.width
+    contract, answers = recipe.contract, recipe.answers
     if not recipe.network and training.family not in (accepted := families(contract.kind)):
         what = f"the family {training.family} does not accept {contract.kind} inputs"
         raise Refusal(what, recipe.name, f"Choose from: {', '.join(accepted)}")
     with _seeds_from(training.seed):
         if recipe.network:
-            return recipe.network(contract.features(contract.example()).shape[1:], width)
+            return recipe.network(contract.features(contract.example()).shape[1:], answers.width)
         try:
-            return family(training.family)(contract, width, **training.parameters)
+            return family(training.family)(contract, answers, **training.parameters)
         except (TypeError, ValueError) as error:
             if not training.parameters:
                 raise
@@ -48,7 +48,7 @@ def _seeds_from(seed: int) -> Iterator[None]:
 
 
 def family(name: str) -> Callable[..., Any]:
-    """Its function of the contract, the number of outputs and a few parameters. Raises Refusal on an unknown name."""
+    """Its function of the contract, the answers and a few parameters. Raises Refusal on an unknown name."""
     if name not in FAMILIES:
         raise Refusal("there is no such family", name, f"Choose one of: {', '.join(FAMILIES)}")
     function: Callable[..., Any] = getattr(importlib.import_module(f"models.zoo.{name}"), name)

@@ -1,13 +1,14 @@
-"""The output of a network, for each kind of answer."""
+"""The output of a network, which its task makes."""
 
 from typing import Any
 
 import keras
 
+from ratchet.answers import Answers
 from ratchet.kinds.parts import Start
+from ratchet.tasks import parts
 
 
-def model(start: Start, x: Any, width: int, name: str) -> keras.Model:
-    """The whole network, from its beginning and its features `x` [N, any]: probabilities [N, width], or a forecast."""
-    output = start.forecast(x, width) if start.forecast else keras.layers.Dense(width, activation="softmax")(x)
-    return keras.Model(start.entry, output, name=name)
+def model(start: Start, x: Any, answers: Answers, name: str) -> keras.Model:
+    """The whole network, from its beginning and its features `x` [N, any]: outputs [N, width]."""
+    return keras.Model(start.entry, parts.training(answers.task).end(answers, start, x), name=name)

@@ -4,10 +4,11 @@ import keras
 
 from models.zoo import ends
 from ratchet import kinds
+from ratchet.answers import Answers
 from ratchet.contract import Contract
 
 
-def rnn(contract: Contract, width: int, units: int = 128, size: int = 64) -> keras.Model:
+def rnn(contract: Contract, answers: Answers, units: int = 128, size: int = 64) -> keras.Model:
     """Two stacked LSTMs; the output [N, width] is made from the second's last state, for a text from its mean state.
 
     An image (float32 [N, height, width, 1] in 0..255) is read row by row from the top, 28x28 in 28 steps of 28 values.
@@ -21,4 +22,4 @@ def rnn(contract: Contract, width: int, units: int = 128, size: int = 64) -> ker
         x = keras.layers.GlobalAveragePooling1D()(keras.layers.LSTM(units, return_sequences=True)(x))
     else:
         x = keras.layers.LSTM(units)(x)
-    return ends.model(start, x, width, "rnn")
+    return ends.model(start, x, answers, "rnn")

@@ -8,11 +8,12 @@ import keras
 
 from models.zoo import ends
 from ratchet import kinds
+from ratchet.answers import Answers
 from ratchet.contract import Contract
 
 
 def transformer(
-    contract: Contract, width: int, patch: int = 4, size: int = 64, heads: int = 4, blocks: int = 2
+    contract: Contract, answers: Answers, patch: int = 4, size: int = 64, heads: int = 4, blocks: int = 2
 ) -> keras.Model:
     """Every token attends to all others; the output [N, width] is made from the mean of the tokens.
 
@@ -27,7 +28,7 @@ def transformer(
     for _ in range(blocks):
         x = _block(x, size, heads)
     x = keras.layers.GlobalAveragePooling1D()(keras.layers.LayerNormalization()(x))
-    return ends.model(start, x, width, "transformer")
+    return ends.model(start, x, answers, "transformer")
 
 
 def _block(x: Any, width: int, heads: int) -> Any:

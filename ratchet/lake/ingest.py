@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,18 @@ from ratchet.lake import fetch, quarantine, sources, table
 from ratchet.recipe import Feed, Recipe
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
+from ratchet.tasks import parts as tasks
 from ratchet.types import Batch
 
 
-def schema(contract: Contract) -> pa.Schema:
+def schema(contract: Contract, task: str) -> pa.Schema:
     """The schema of a record: `record` is the digest of input and label, `input` that of the input alone.
 
     `group` names a group of people, for fairness, if the source has such a column.
     """
     texts = dict.fromkeys(("record", "input", "batch", "group"), pa.string())
-    own = {contract.column: parts.records(contract.kind).TYPE}
-    return pa.schema({**texts, **own, "label": pa.int32(), "captured_at": pa.timestamp("us", tz="UTC")})
+    own = {contract.column: parts.records(contract.kind).TYPE, "label": tasks.labels(task).TYPE}
+    return pa.schema({**texts, **own, "captured_at": pa.timestamp("us", tz="UTC")})
 
 
 def lake(recipe: str) -> Path:
@@ -94,7 +95,7 @@ def benchmark(recipe: Recipe) -> pa.Table:
     """
     import pyarrow.parquet as pq
 
-    meaning = json.dumps([recipe.contract.to_json(), recipe.classes, recipe.groups]).encode()  # labels are numbers
+    meaning = json.dumps([recipe.contract.to_json(), recipe.answers.to_json(), recipe.groups]).encode()
     id = f"{feed_id(recipe, recipe.benchmark)}-{hashlib.sha256(meaning).hexdigest()[:8]}"
     path = lake(recipe.name) / f"benchmark-{id}.parquet"
     with locked(lake(recipe.name) / ".benchmark.lock"):
@@ -166,39 +167,44 @@ def _accept_or_refuse(
     rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[str]
 ) -> tuple[pa.Table, pa.Table]:
     """The accepted rows as records, and the refused rows with their reasons; a few thousand rows at a time."""
-    numbers = {str(i): i for i in range(len(recipe.classes))} | {name: i for i, name in enumerate(recipe.classes)}
+    read = tasks.labels(recipe.answers.task).reader(recipe.answers)
     now, records = datetime.now(UTC), parts.records(recipe.contract.kind)
-    record_schema = schema(recipe.contract)
+    record_schema = schema(recipe.contract, recipe.answers.task)
     accepted, refused = [record_schema.empty_table()], [sources.ROWS.empty_table()]
     for part in rows.to_batches(max_chunksize=4096):
         good, bad = [], []
         for row in part.to_pylist():
-            digest, reason = _digest_or_reason(row, recipe, numbers, in_benchmark)
-            if reason:
+            label, reason = _label_or_reason(row["label"], read, recipe.show_inputs)
+            digest, why = _digest_or_reason(row, recipe, in_benchmark)
+            if reason or why:
                 # If columns are swapped, the label is somebody's text.
-                shown = recipe.show_inputs or row["label"] in numbers
-                label = str(row["label"])[:40] if shown else "not shown"
-                bad.append({**row, "reason": reason, "label": label, "payload": row["payload"] or row["data"]})
+                shown = str(row["label"])[:40] if recipe.show_inputs or not reason else "not shown"
+                why = row["reason"] or reason or why
+                bad.append({**row, "reason": why, "label": shown, "payload": row["payload"] or row["data"]})
                 continue
-            cell, number = records.cell(row["data"]), numbers.get(row["label"])
-            record = record_digest(digest, str(cell if number is None else number))
+            cell = records.cell(row["data"])
+            record = record_digest(digest, str(cell if label is None else label))
             identity = {"record": record, "input": digest, "batch": batch, "captured_at": row["captured_at"] or now}
             group = row["group"] if recipe.groups else None
-            good.append({**identity, recipe.contract.column: cell, "label": number, "group": group})
+            good.append({**identity, recipe.contract.column: cell, "label": label, "group": group})
         accepted.append(pa.Table.from_pylist(good, schema=record_schema))
         refused.append(pa.Table.from_pylist(bad, schema=sources.ROWS))
     return pa.concat_tables(accepted), pa.concat_tables(refused)
 
 
-def _digest_or_reason(
-    row: dict[str, Any], recipe: Recipe, numbers: Mapping[str, int], in_benchmark: frozenset[str]
-) -> tuple[str, str]:
+def _label_or_reason(label: str | None, read: Callable[[str | None], Any], show: bool) -> tuple[Any, str]:
+    """The label as the lake keeps it, or the reason why it is none."""
+    try:
+        return read(label), ""
+    except Refusal as refusal:
+        given = f" {refusal.which[:40]!r}" if show else ""
+        return None, f"the label{given} {refusal.what}"
+
+
+def _digest_or_reason(row: dict[str, Any], recipe: Recipe, in_benchmark: frozenset[str]) -> tuple[str, str]:
     """The input's digest, or the reason why the record is refused."""
     if row["reason"]:
         return "", row["reason"]
-    if recipe.classes and row["label"] not in numbers:
-        given = f" {str(row['label'])[:40]!r}" if recipe.show_inputs else ""
-        return "", f"the label{given} is not one of the {len(recipe.classes)} classes{_hint(row['label'], numbers)}"
     if recipe.groups and row["group"] not in (None, *recipe.groups):
         given = f" {str(row['group'])[:40]!r}" if recipe.show_inputs else ""
         return "", f"the group{given} is not one of {', '.join(recipe.groups)[:200]}"
@@ -209,9 +215,3 @@ def _digest_or_reason(
     if digest in in_benchmark:
         return "", f"the {recipe.contract.column} is in the benchmark set, which is never trained on"
     return digest, ""
-
-
-def _hint(label: Any, numbers: Mapping[str, int]) -> str:
-    """For a number that was read as a decimal, as a column with a gap is by many tools."""
-    whole = str(label).removesuffix(".0")
-    return ": it is a decimal number; write whole numbers, or names" if whole != str(label) and whole in numbers else ""

@@ -1,7 +1,6 @@
-"""What the outlines of every kind share: reading the data as ingest would, and the lines about classes."""
+"""What the outlines of every kind share: reading the data as ingest would."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,8 @@ import pyarrow.compute as pc
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.lake import sources
-from ratchet.recipe import MAX_NAME
 from ratchet.scratch import scratch_folder
-from ratchet.settings import is_printable, settings
+from ratchet.settings import settings
 
 Fields = Mapping[str, str]
 """Values for the template of a recipe, by field."""
@@ -44,39 +42,6 @@ def accepted(rows: pa.Table, source: Path) -> pa.Table:
         what = f"only {good.num_rows} of its records can be read{first}"
         raise Refusal(what, source, f"Give at least {_MIN_RECORDS}")
     return good
-
-
-def class_fields(rows: pa.Table, source: Path) -> Fields:
-    """Thresholds above the accuracy of always predicting the most frequent class; every sixth record is benchmark."""
-    counts = Counter(rows["label"].to_pylist())
-    groups = sorted({group for group in rows["group"].to_pylist() if group})
-    if len(counts) < 2 or None in counts:
-        raise Refusal(f"its labels are {[str(label) for label in counts][:5]}", source, "Give at least two classes")
-    if len(counts) > 1000:
-        raise Refusal(f"it has {len(counts)} labels", source, "Give at most 1000 classes, not numbers")
-    for name in counts:
-        if len(name) > MAX_NAME or not is_printable(name):
-            what = f"the label {name[:40]!r} cannot be the name of a class"
-            raise Refusal(what, source, f"Give names of at most {MAX_NAME} printable characters")
-    names = sorted(counts, key=lambda label: (len(label), label) if label.isdigit() else (0, label))
-    most, least = max(counts.values()) / rows.num_rows, min(counts.values()) / rows.num_rows
-    accuracy = round((1 + most) / 2, 2)
-    return {
-        "classes": f"    classes=({', '.join(map(quoted, names))}),\n{_groups_comment(groups)}",
-        "purpose": quoted(f"Predicts which of {len(names)} classes an input of {source.name} belongs to."),
-        "batch": f"Feed({quoted(source.name)}, every=-6)",
-        "benchmark": f"Feed({quoted(source.name)}, every=6)",
-        "share": f", min_class_share={least / 3:.2g}",
-        "criteria": f"Criteria(accuracy={accuracy}, worst_class={accuracy / 2:.2g}, margin=0.02)",
-    }
-
-
-def _groups_comment(groups: list[str]) -> str:
-    """The values of the column `group`, commented out: a person decides whether they are groups of people."""
-    if not 2 <= len(groups) <= 20:
-        return ""
-    names = ", ".join(map(quoted, groups))
-    return f"    # groups=({names}),  # of people: `Criteria(fairness={{...}})` needs it\n"
 
 
 def quoted(text: str) -> str:

@@ -11,6 +11,7 @@ from ratchet.kinds import parts
 from ratchet.lake import table
 from ratchet.lake.ingest import benchmark, lake
 from ratchet.recipe import Recipe
+from ratchet.tasks import parts as tasks
 
 _BENCHMARK = "benchmark"
 
@@ -39,7 +40,7 @@ def find(recipe: Recipe, prefix: str) -> Record:
         raise Refusal(what, prefix, "Give more of its digest" if digests else f"See `ratchet card {recipe.name}`")
     row = rows[0]
     where = _BENCHMARK if row["batch"] == _BENCHMARK else parts.records(recipe.contract.kind).side_of(row)
-    label = "" if row["label"] is None or not recipe.classes else recipe.classes[row["label"]]
+    label = tasks.labels(recipe.answers.task).describe(recipe.answers, row["label"])
     return Record(row["record"], where, row["batch"], label, str(row["captured_at"]), _rendered(recipe, row))
 
 

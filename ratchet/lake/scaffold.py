@@ -1,6 +1,7 @@
 """Scaffolds a recipe for somebody's own data: reads the data as ingest would, and writes down what it is."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from ratchet.errors import Refusal
 from ratchet.files import replace
 from ratchet.kinds import parts
 from ratchet.lake.fetch import digest
-from ratchet.lake.outline import Fields, quoted
+from ratchet.lake.outline import Fields, accepted, quoted
 from ratchet.settings import settings
+from ratchet.tasks import names as task_names
+from ratchet.tasks import parts as tasks
 
 _TEMPLATE = """# Written by `ratchet new` from {path}
 # Read every line; raise `version` when the meaning changes.
@@ -24,7 +27,7 @@ recipe = Recipe(
     version=1,
     purpose={purpose},
     contract={call},
-{classes}    data=DataSet(
+{task}    data=DataSet(
         setting="{stem}_dir",
         folders=({folder},),
         url="",
@@ -65,22 +68,27 @@ def scaffold(name: str, kind: str, source: Path) -> Scaffold:
     if not source.exists():
         raise Refusal("there is no such file or folder", source, "Give the path of one")
     outline = parts.scaffold(kind).outline(source)
-    accepted = outline.rows.filter(pc.is_null(outline.rows["reason"]))
+    good = accepted(outline.rows, source)
     refused = outline.rows.filter(pc.is_valid(outline.rows["reason"]))
     why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(outline.fields)
-    fields |= {
-        "imports": _imports(kind, fields),
-        "rows": str(max(20, accepted.num_rows // 20)),
-        "digest": digest(source),
-    }
+    if "task" not in fields:  # the kind of input does not imply it
+        fields |= _task(good["label"].to_pylist()).fields(good, source)
+    fields |= {"imports": _imports(kind, fields), "rows": str(max(20, good.num_rows // 20)), "digest": digest(source)}
     places = {"path": str(source), "folder": str(source.parent), "file": source.name}
     fields |= {field: quoted(place) for field, place in places.items()}
     replace(path, _TEMPLATE.format(name=name, stem=stem, **fields))
-    return Scaffold(path, accepted.num_rows, refused.num_rows, why)
+    return Scaffold(path, good.num_rows, refused.num_rows, why)
+
+
+def _task(labels: Sequence[str | None]) -> tasks.Scaffold:
+    """The task that fits the labels best."""
+    return max((tasks.scaffold(name) for name in task_names()), key=lambda module: module.fit(labels))
 
 
 def _imports(kind: str, fields: Fields) -> str:
-    names = ", ".join(sorted(["DataSet", "Feed", fields["criteria"].split("(")[0], "Recipe", "Suite", "Training"]))
+    task = re.findall(r"task=(\w+)\(", fields["task"])
+    used = ["DataSet", "Feed", fields["criteria"].split("(")[0], "Recipe", "Suite", "Training", *task]
+    names = ", ".join(sorted(used))
     contract = fields["call"].split("(")[0]
     lines = [f"from ratchet.kinds.{kind} import {contract}", f"from ratchet.recipe import {names}"]
     return "\n".join(sorted(lines))

@@ -1,22 +1,23 @@
 """A snapshot is one version of the admitted records with a fingerprint; here it is taken, and loaded by side."""
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 
 from ratchet.errors import Refusal
-from ratchet.kinds import parts
+from ratchet.kinds import parts as kinds
 from ratchet.lake import quarantine, table
 from ratchet.lake.ingest import benchmark, fingerprint, lake
 from ratchet.lake.split import SIDES, Side
 from ratchet.recipe import Recipe
+from ratchet.tasks import parts as tasks
 from ratchet.types import Snapshot
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs [N, ...] as the contract has them, and targets: labels [N] or values [N, horizon].
+    """Inputs [N, ...] as the contract has them, and targets [N, ...] as the task has them.
 
     They are in the order of their digests; windows of a series are in the order of time.
     """
@@ -31,10 +32,6 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def by_class(self, count: int) -> list[np.ndarray]:
-        """The inputs of each of `count` classes, or all inputs in one array if there are no classes."""
-        return [self.inputs[self.targets == number] for number in range(count)] if count else [self.inputs]
-
 
 def take(recipe: Recipe) -> Snapshot:
     """The newest version of the admitted records. Raises Refusal if there are none."""
@@ -43,7 +40,7 @@ def take(recipe: Recipe) -> Snapshot:
     rows = table.read(path, ["record", "label", "batch"], version=version) if version >= 0 else None
     if rows is None or not rows.num_rows:
         raise _nothing_admitted(recipe)
-    labels = Counter(recipe.classes[i] for i in rows["label"].to_pylist() if i is not None)
+    labels = tasks.labels(recipe.answers.task).counts(recipe.answers, rows["label"].to_pylist())
     digest, batches = fingerprint(rows["record"].to_pylist()), tuple(sorted(set(rows["batch"].to_pylist())))
     return Snapshot(recipe.name, version, digest, rows.num_rows, batches, dict(sorted(labels.items())))
 
@@ -67,17 +64,20 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
     rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
     if rows is None or fingerprint(rows["record"].to_pylist()) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
-    records = parts.records(recipe.contract.kind)
-    sides = records.sides(recipe.contract, rows)
-    return {side: Examples(*records.examples(recipe.contract, sides[side])) for side in SIDES}
+    sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
+    return {side: _examples(recipe, sides[side]) for side in SIDES}
+
+
+def _examples(recipe: Recipe, rows: pa.Table) -> Examples:
+    inputs, targets = kinds.records(recipe.contract.kind).examples(recipe.contract, rows)
+    return Examples(inputs, tasks.labels(recipe.answers.task).targets(targets))
 
 
 def load_benchmark(recipe: Recipe) -> tuple[Examples, str]:
     """The benchmark set and its fingerprint. Raises Refusal if it yields no example."""
     rows = benchmark(recipe)
-    records = parts.records(recipe.contract.kind)
-    examples = Examples(*records.examples(recipe.contract, rows))
-    if recipe.classes:
+    examples = _examples(recipe, rows)
+    if len(examples) == rows.num_rows:  # of a series, there are fewer windows than values
         groups = np.array([group or "" for group in rows["group"].to_pylist()])
         digests = tuple(rows["record"].to_pylist())
         examples = replace(examples, records=digests, groups=groups if groups.any() else None)

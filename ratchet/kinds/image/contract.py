@@ -38,7 +38,6 @@ class ImageContract:
     column: ClassVar[str] = "image"
     datatype: ClassVar[str] = "UINT8"
     json_key: ClassVar[str] = "images"
-    forecasts: ClassVar[bool] = False
     dtype: ClassVar[str] = "uint8"
     low: ClassVar[int] = 0
     high: ClassVar[int] = 255
@@ -50,6 +49,9 @@ class ImageContract:
     @property
     def shape(self) -> tuple[int, int]:
         return (self.height, self.width)
+
+    def answers(self) -> None:
+        """A recipe says."""
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}

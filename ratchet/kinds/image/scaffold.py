@@ -6,7 +6,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import ImageContract
-from ratchet.lake.outline import Outline, accepted, class_fields, read
+from ratchet.lake.outline import Outline, read
 
 
 def outline(source: Path) -> Outline:
@@ -25,4 +25,4 @@ def outline(source: Path) -> Outline:
     rows = read(source, ImageContract(height, width))
     call = f"ImageContract(height={height}, width={width})"
     family = "cnn" if min(width, height) >= 16 else "rnn"
-    return Outline(rows, {"call": call, "family": family, **class_fields(accepted(rows, source), source)})
+    return Outline(rows, {"call": call, "family": family})

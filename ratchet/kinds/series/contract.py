@@ -15,6 +15,7 @@ import numpy as np
 
 from ratchet.contract import as_array, require_range
 from ratchet.errors import Refusal
+from ratchet.tasks.forecast.answers import Forecast
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,6 @@ class SeriesContract:
     column: ClassVar[str] = "value"
     datatype: ClassVar[str] = "FP32"
     json_key: ClassVar[str] = "series"
-    forecasts: ClassVar[bool] = True
     dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:
@@ -58,6 +58,10 @@ class SeriesContract:
         """Steps of a day; 1 if a step is longer than a day, or the window shorter."""
         day = max(1, 86400 // self.step)
         return day if day <= self.window else 1
+
+    def answers(self) -> Forecast:
+        """The next values."""
+        return Forecast(self.horizon, self.close, self.unit)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}

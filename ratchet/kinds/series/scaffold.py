@@ -51,4 +51,4 @@ def _feeds(source: Path, count: int) -> Fields:
     name, cut = quoted(source.name), count * 4 // 5
     purpose = quoted(f"Forecasts what comes next in {source.name}.")
     feeds = {"batch": f"Feed({name}, stop={cut})", "benchmark": f"Feed({name}, start={cut})"}
-    return {"classes": "", "purpose": purpose, "share": "", **feeds}
+    return {"task": "", "purpose": purpose, "share": "", **feeds}

@@ -38,7 +38,6 @@ class TextContract:
     column: ClassVar[str] = "text"
     datatype: ClassVar[str] = "BYTES"
     json_key: ClassVar[str] = "texts"
-    forecasts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if min(self.max_characters, self.max_tokens, self.min_texts) < 1 or self.vocabulary_size <= FIRST:
@@ -47,6 +46,9 @@ class TextContract:
     @property
     def shape(self) -> tuple[int, ...]:
         return ()
+
+    def answers(self) -> None:
+        """A recipe says."""
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}

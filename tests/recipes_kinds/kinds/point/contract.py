@@ -20,8 +20,10 @@ class PointContract:
     column: ClassVar[str] = "point"
     datatype: ClassVar[str] = "FP32"
     json_key: ClassVar[str] = "points"
-    forecasts: ClassVar[bool] = False
     shape: ClassVar[tuple[int, ...]] = (2,)
+
+    def answers(self) -> None:
+        """A recipe says."""
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind}

@@ -1,9 +1,17 @@
-"""What a recipe asks of an evaluation."""
+"""What a recipe asks of an evaluation of classes."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ratchet.bounds import NotNegative, Positive, Share
+from ratchet.bounds import Positive, Share, known, require_names
+from ratchet.kinds import parts
+from ratchet.tasks.classification.answers import Classification
+
+if TYPE_CHECKING:
+    from ratchet.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -43,23 +51,27 @@ class Criteria:
     """Maximum size of the model's files."""
 
 
-@dataclass(frozen=True)
-class ForecastCriteria:
-    """A maximum mean squared error, and the margin within which a forecast counts as no worse than the champion's.
+CRITERIA = Criteria
 
-    A forecast must also beat the seasonal-naive baseline, and be no worse than the linear one by more than `linear`.
-    """
 
-    squared_error: NotNegative
-    margin: NotNegative = 0.05
-    """Share of the champion's error."""
-    linear: NotNegative = 0.0
-    """Share of the linear baseline's error by which a forecast may be worse; 0 means that it must be better."""
-    slices: tuple[str, ...] = ()
-    """Slices that are compared one by one: thirds by the `level` of a window."""
-    slice_margin: NotNegative = 0.2
-    """Share of the champion's error on that slice."""
-    directional: Share | None = None
-    """Minimum share of forecasts that rise if the whole window is raised."""
-    latency_ms: Positive | None = None
-    size_mb: Positive | None = None
+def check(recipe: Recipe) -> None:
+    """Raises ValueError if answers, criteria and the rest of the recipe do not fit together."""
+    answers, criteria, kind = recipe.answers, recipe.criteria, recipe.contract.kind
+    assert isinstance(answers, Classification)
+    assert isinstance(criteria, Criteria)
+    require_names("classes", answers.classes)
+    if len(answers.classes) < 2:
+        raise ValueError(f"there are {len(answers.classes)} classes: name at least two")
+    if recipe.suite.min_class_share * len(answers.classes) > 1:
+        what = f"{len(answers.classes)} classes cannot each have {recipe.suite.min_class_share:.0%} of the rows"
+        raise ValueError(f"{what}: lower min_class_share")
+    inputs = parts.evaluation(kind)
+    known("perturbation", [*criteria.invariance, *criteria.robustness], inputs.PERTURBATIONS)
+    if (criteria.examples or criteria.directional) and not inputs.prefixed:
+        raise ValueError(f"`examples` and `directional` need a kind of words, and not {kind}")
+    if criteria.near_duplicates is not None and not inputs.near:
+        raise ValueError(f"near-duplicates of the kind {kind} cannot be found: leave the limit out")
+    if criteria.fairness and len(recipe.groups) < 2:
+        raise ValueError("fairness is a difference between groups: name at least two in `groups`")
+    named = [*criteria.examples.values(), *criteria.directional.values(), *criteria.fairness]
+    known("class", named, answers.classes)

@@ -4,12 +4,12 @@ A candidate is compared with the champion on the benchmark and on its slices, a 
 precision, a perturbed input with the original, and a forecast with a baseline: each is this test of non-inferiority.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.evaluation.bootstrap import difference, ratio
 from ratchet.answers import Answers
+from ratchet.evaluation.bootstrap import difference, ratio
 from ratchet.types import Check, Outcome, Role
 
 
@@ -49,11 +49,14 @@ def no_worse(
     if len(losses) < margin.min_blocks * margin.block:
         detail = f"{len(losses)} records; at least {margin.min_blocks * margin.block} are needed"
         return Check(name, None, margin.value, "inconclusive", detail, role=role)
+    value, low, high = ratio(losses, others, margin.block) if margin.relative else difference(losses, others)
+    if not np.isfinite([value, low, high]).all():
+        # A share of nothing has no meaning: a rival without an error leaves no margin.
+        margin = replace(margin, value=0.0, relative=False, inclusive=True)
+        value, low, high = difference(losses, others)
     if margin.relative:
-        value, low, high = ratio(losses, others, margin.block)
         figures = f"{value:+.1%} (95 % from {low:+.1%} to {high:+.1%}), margin {margin.value:+.0%}"
     else:
-        value, low, high = difference(losses, others)
         figures = f"{value:+.4f} (95 % from {low:+.4f} to {high:+.4f}), margin {margin.value:+}"
     passed = high < margin.value or (margin.inclusive and high == margin.value)
     failed = value > margin.value or (margin.must_be_smaller and value == margin.value)

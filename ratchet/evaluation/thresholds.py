@@ -1,12 +1,11 @@
 """Requirements on the benchmark that do not depend on the champion: thresholds, and simple baselines. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from models.evaluation.comparison import Margin, losses_of, no_worse
 from ratchet.answers import Answers
-from ratchet.criteria import Criteria, ForecastCriteria
+from ratchet.evaluation.comparison import Margin, losses_of, no_worse
 from ratchet.types import Check, Outcome, Role
 
 
@@ -18,46 +17,50 @@ def finite(outputs: np.ndarray) -> Check:
     return Check("finite outputs", float(bad), 0.0, "passed" if bad == 0 else "failed", detail)
 
 
-def classification(
-    criteria: Criteria, answers: Answers, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+def classes(
+    accuracy: float,
+    worst_class: float,
+    answers: Answers,
+    labels: np.ndarray,
+    outputs: np.ndarray,
+    names: tuple[str, ...],
 ) -> list[Check]:
     """Minimum accuracy and minimum recall of the worst class, from labels [N] and probabilities [N, classes]."""
-    if losses_of(answers, labels, probabilities) is None:
+    if losses_of(answers, labels, outputs) is None:
         detail = "some outputs are missing or not finite"
-        metric = Check("accuracy", None, criteria.accuracy, "error", detail, role="metric")
-        return [metric, Check("worst class", None, criteria.worst_class, "error", detail)]
-    accuracy = at_least("accuracy", answers.score(labels, probabilities), criteria.accuracy, role="metric")
-    right = probabilities.argmax(axis=1) == labels
+        metric = Check("accuracy", None, accuracy, "error", detail, role="metric")
+        return [metric, Check("worst class", None, worst_class, "error", detail)]
+    metric = at_least("accuracy", answers.score(labels, outputs), accuracy, role="metric")
+    right = outputs.argmax(axis=1) == labels
     recalls = {int(number): float(right[labels == number].mean()) for number in np.unique(labels)}
-    unseen = [name for number, name in enumerate(classes) if number not in recalls]
+    unseen = [name for number, name in enumerate(names) if number not in recalls]
     if unseen:
         detail = f"the benchmark has no record of {', '.join(unseen)[:200]}"
-        return [accuracy, Check("worst class", None, criteria.worst_class, "error", detail)]
+        return [metric, Check("worst class", None, worst_class, "error", detail)]
     worst = min(recalls, key=lambda number: recalls[number])
-    name = classes[worst] if classes else worst
-    return [accuracy, at_least("worst class", recalls[worst], criteria.worst_class, f"recall of class {name} ")]
+    return [metric, at_least("worst class", recalls[worst], worst_class, f"recall of class {names[worst]} ")]
 
 
-def forecast(
-    criteria: ForecastCriteria,
+def numbers(
+    name: str,
+    limit: float,
     answers: Answers,
     targets: np.ndarray,
-    forecasts: np.ndarray,
+    outputs: np.ndarray,
     baselines: Mapping[str, np.ndarray],
     margins: Mapping[str, Margin],
 ) -> list[Check]:
-    """Maximum mean squared error, and the comparison with each baseline; targets and forecasts are [N, horizon]."""
-    name, limit = "mean squared error", criteria.squared_error
-    losses = losses_of(answers, targets, forecasts)
+    """Maximum error of that name, and the comparison with each baseline; targets and outputs are [N, width]."""
+    losses = losses_of(answers, targets, outputs)
     if losses is None:
-        metric = Check(name, None, limit, "error", "some forecasts are missing or not finite", role="metric")
+        metric = Check(name, None, limit, "error", "some outputs are missing or not finite", role="metric")
     else:
         metric = at_most(name, float(losses.mean()), limit, role="metric")
     compared = []
-    for baseline, outputs in baselines.items():
+    for baseline, others in baselines.items():
         relation = "better than" if margins[baseline].must_be_smaller else "no worse than"
-        others = losses_of(answers, targets, outputs)
-        compared.append(no_worse(f"{relation} {baseline}", margins[baseline], losses, others, baseline))
+        rival = losses_of(answers, targets, others)
+        compared.append(no_worse(f"{relation} {baseline}", margins[baseline], losses, rival, baseline))
     return [metric, *compared]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.evaluation.proportion import interval
+from ratchet.evaluation.proportion import interval
 from ratchet.types import Check, Outcome
 
 MIN_RECORDS = 30

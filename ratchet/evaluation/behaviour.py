@@ -5,9 +5,9 @@ After Ribeiro and others, Beyond Accuracy: Behavioral Testing of NLP Models with
 
 import numpy as np
 
-from models.evaluation.comparison import Margin, losses_of, no_worse
-from models.evaluation.proportion import interval
 from ratchet.answers import Answers
+from ratchet.evaluation.comparison import Margin, losses_of, no_worse
+from ratchet.evaluation.proportion import interval
 from ratchet.types import Check, Outcome
 
 _NOISE, _MIN_SHARE = 0.1, 0.95

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.evaluation.comparison import Margin, losses_of, no_worse
-from models.evaluation.proportion import interval
 from ratchet.answers import Answers
-from ratchet.slices import Masks
+from ratchet.evaluation.comparison import Margin, losses_of, no_worse
+from ratchet.evaluation.proportion import interval
+from ratchet.evaluation.thirds import Masks
 from ratchet.types import Check, Outcome
 
 Rival = tuple[str, np.ndarray]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.evaluation.proportion import interval
+from ratchet.evaluation.proportion import interval
 from ratchet.types import Check, Outcome
 
 

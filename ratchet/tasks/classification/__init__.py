@@ -1,0 +1,6 @@
+"""Classification: one of some classes."""
+
+from ratchet.tasks.classification.answers import Classification
+
+__all__ = ["Classification"]
+ANSWERS = Classification

@@ -1,0 +1,40 @@
+"""What a recipe asks of an evaluation of forecasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ratchet.bounds import NotNegative, Positive, Share
+
+if TYPE_CHECKING:
+    from ratchet.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ForecastCriteria:
+    """A maximum mean squared error, and the margin within which a forecast counts as no worse than the champion's.
+
+    A forecast must also beat the seasonal-naive baseline, and be no worse than the linear one by more than `linear`.
+    """
+
+    squared_error: NotNegative
+    margin: NotNegative = 0.05
+    """Share of the champion's error."""
+    linear: NotNegative = 0.0
+    """Share of the linear baseline's error by which a forecast may be worse; 0 means that it must be better."""
+    slices: tuple[str, ...] = ()
+    """Slices that are compared one by one: thirds by the `level` of a window."""
+    slice_margin: NotNegative = 0.2
+    """Share of the champion's error on that slice."""
+    directional: Share | None = None
+    """Minimum share of forecasts that rise if the whole window is raised."""
+    latency_ms: Positive | None = None
+    size_mb: Positive | None = None
+
+
+CRITERIA = ForecastCriteria
+
+
+def check(recipe: Recipe) -> None:
+    """A forecast fits any criteria."""

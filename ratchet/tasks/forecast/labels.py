@@ -1,0 +1,38 @@
+"""A series has no labels: what comes next is the target."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.expectation import Expectation
+from ratchet.suite import Suite
+from ratchet.tasks.forecast.answers import Forecast
+
+TYPE = pa.int32()
+STATISTICS: tuple[str, ...] = ()
+
+
+def reader(answers: Forecast) -> Callable[[str | None], None]:
+    return lambda label: None
+
+
+def describe(answers: Forecast, label: Any) -> str:
+    return ""
+
+
+def counts(answers: Forecast, labels: Sequence[Any]) -> Mapping[str, int]:
+    return {}
+
+
+def targets(labels: np.ndarray) -> np.ndarray:
+    return labels
+
+
+def statistics(labels: Sequence[Any]) -> dict[str, Any]:
+    return {}
+
+
+def expectations(answers: Forecast, suite: Suite) -> tuple[Expectation, ...]:
+    return ()

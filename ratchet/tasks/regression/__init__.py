@@ -1,0 +1,6 @@
+"""Regression: one number."""
+
+from ratchet.tasks.regression.answers import Regression
+
+__all__ = ["Regression"]
+ANSWERS = Regression

@@ -1,0 +1,42 @@
+"""What a recipe asks of an evaluation of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ratchet.bounds import NotNegative, Positive
+
+if TYPE_CHECKING:
+    from ratchet.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RegressionCriteria:
+    """A maximum error, and the margin within which a candidate counts as no worse than the champion.
+
+    A model must also beat the constant that fits the training side best. A criterion that is None is skipped, and the
+    report lists it as skipped.
+    """
+
+    error: Positive
+    """Maximum of the mean absolute error, or of the mean squared one if the answers say so."""
+    margin: NotNegative = 0.02
+    """Share of the champion's error."""
+    slices: tuple[str, ...] = ()
+    """Slices that are compared one by one: `target` by thirds, and those of the kind of input."""
+    slice_margin: NotNegative = 0.1
+    """Share of the champion's error on that slice."""
+    bias: NotNegative | None = None
+    """Maximum of the mean error, in either direction."""
+    latency_ms: Positive | None = None
+    """Maximum median latency of one prediction on one core."""
+    size_mb: Positive | None = None
+    """Maximum size of the model's files."""
+
+
+CRITERIA = RegressionCriteria
+
+
+def check(recipe: Recipe) -> None:
+    """A number fits any criteria."""
