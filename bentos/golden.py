@@ -98,15 +98,19 @@ def replay(url: str, folder: Path) -> Verification:
 
 def infer(client: httpx.Client, golden: Golden, inputs: np.ndarray) -> np.ndarray:
     """Outputs [N, width] for inputs [N, ...], by the binary tensor extension. Raises Refusal if there are none."""
-    body = golden.contract.pack(inputs)
-    tensor = {
-        "name": golden.contract.kind,
-        "datatype": golden.contract.datatype,
-        "shape": [len(inputs), *golden.contract.shape],
-        "parameters": {"binary_data_size": len(body)},
-    }
+    tensors = golden.contract.to_tensors(inputs)
+    described = [
+        {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": tensor.shape,
+            "parameters": {"binary_data_size": len(tensor.raw or b"")},
+        }
+        for tensor in tensors
+    ]
+    body = b"".join(tensor.raw or b"" for tensor in tensors)
     outputs = [{"name": golden.answers.output, "parameters": {"binary_data": True}}]
-    head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+    head = json.dumps({"inputs": described, "outputs": outputs}).encode()
     headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
     try:
         response = client.post(f"{model(golden.recipe)}{INFER}", content=head + body, headers=headers)

@@ -5,7 +5,6 @@ extension_binary_data.md, extension_model_configuration.md and extension_statist
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ratchet.answers import Answers
-from ratchet.contract import Contract, require_numbers
+from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.tensors import Tensor, no
 
 MAX_BATCH = 1024
 _DATATYPES = {"float32": "FP32", "int64": "INT64"}
@@ -46,7 +46,7 @@ def metadata(recipe: str, version: str, contract: Contract, answers: Answers) ->
         "name": recipe,
         "versions": [version],
         "platform": "onnxruntime_onnx",
-        "inputs": [{"name": contract.kind, "datatype": contract.datatype, "shape": [-1, *contract.shape]}],
+        "inputs": [{"name": n, "datatype": datatype, "shape": [-1, *dims]} for n, datatype, dims in contract.tensors],
         "outputs": answers.metadata(),
         "parameters": {**answers.parameters(), "max_batch": MAX_BATCH},
     }
@@ -54,14 +54,13 @@ def metadata(recipe: str, version: str, contract: Contract, answers: Answers) ->
 
 def config(recipe: str, contract: Contract, answers: Answers) -> dict[str, Any]:
     """The response of `/v2/models/{model}/config`: a model configuration as Triton's, whose sizes leave out N."""
-    datatype, shape = contract.datatype, contract.shape
     outputs = [(output["name"], output["datatype"], output["shape"][1:]) for output in answers.metadata()]
     return {
         "name": recipe,
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
         "max_batch_size": MAX_BATCH,
-        "input": [_configured(contract.kind, datatype, shape)],
+        "input": [_configured(*tensor) for tensor in contract.tensors],
         "output": [_configured(*output) for output in outputs],
     }
 
@@ -104,77 +103,58 @@ def decode(body: bytes, which: str) -> str:
 def parse(body: bytes, header_length: str | None, contract: Contract, answers: Answers) -> InferenceRequest:
     """Parses the body of an inference request; `header_length` is the header `Inference-Header-Content-Length`.
 
-    Raises Refusal for anything but exactly one input that satisfies the contract.
+    Raises Refusal for anything but inputs that satisfy the contract.
     """
     head, tail = _parts(body, header_length)
     try:
         request = json.loads(decode(head, "the request"))
     except (ValueError, RecursionError) as error:
-        raise _no("the body is not JSON", "the request") from error
+        raise no("the body is not JSON", "the request") from error
     if not isinstance(request, dict):
-        raise _no("the body is not a JSON object", "the request")
+        raise no("the body is not a JSON object", "the request")
     inputs = request.get("inputs")
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise _no("there is not exactly one input", "inputs")
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(item, dict) for item in inputs):
+        raise no("there is not exactly one input", "inputs")
+    if len(inputs) > len(contract.tensors):
+        raise no(f"there are {len(inputs)} inputs", f"the model takes {len(contract.tensors)}")
     names = tuple(output["name"] for output in answers.metadata())
-    return InferenceRequest(_id(request), _tensor(inputs[0], tail, contract), _outputs(request, names))
+    batch = contract.from_tensors(_tensors(inputs, tail), MAX_BATCH)
+    return InferenceRequest(_id(request), batch, _outputs(request, names))
 
 
 def _parts(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
     if header_length is None:
         return body, b""
     if not re.fullmatch(r"[0-9]{1,9}", header_length) or int(header_length) > len(body):
-        raise _no("the header's length does not fit the body", "Inference-Header-Content-Length")
+        raise no("the header's length does not fit the body", "Inference-Header-Content-Length")
     return body[: int(header_length)], body[int(header_length) :]
 
 
 def _id(request: Mapping[str, Any]) -> str:
     id = request.get("id", "")
     if not isinstance(id, str) or len(id) > 256:
-        raise _no("the id is not a string of at most 256 characters", "id")
+        raise no("the id is not a string of at most 256 characters", "id")
     return id
 
 
-def _tensor(item: Mapping[str, Any], tail: bytes, contract: Contract) -> np.ndarray:
-    name, datatype = contract.kind, contract.datatype
-    if item.get("name") != name:
-        raise _no(f"there is no input {str(item.get('name'))[:60]!r}", f"the one input is {name!r}")
-    if item.get("datatype") != datatype:
-        raise _no(f"the type is {str(item.get('datatype'))[:60]!r}, not {datatype!r}", name)
-    shape = item.get("shape")
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise _no("the shape is not a list of integers", name)
-    if len(shape) != 1 + len(contract.shape) or tuple(shape[1:]) != contract.shape or not 0 < shape[0] <= MAX_BATCH:
-        wanted = ", ".join(map(str, (f"1..{MAX_BATCH}", *contract.shape)))
-        raise _no(f"the shape is {str(shape)[:60]}, not [{wanted}]", name)
-    size = _parameters(item).get("binary_data_size")
-    if size is not None:
-        if "data" in item or type(size) is not int or size != len(tail):
-            raise _no(f"the binary data has {len(tail)} bytes, not the {size!r} of its size, for shape {shape}", name)
-        return contract.unpack(tail, shape[0], name)
-    if tail:
-        raise _no("bytes follow the JSON, and no input names their size", "binary_data_size")
-    return contract.read(_shaped(item.get("data"), shape, name), name)
-
-
-def _shaped(data: Any, shape: list[int], name: str) -> Any:
-    """JSON data, flat or nested in row-major order; texts are a flat list."""
-    count = math.prod(shape)
-    # Checked first, since NumPy takes seconds to read a long list of nothing.
-    if not isinstance(data, list) or len(data) > count:
-        raise _no(f"the data is not {count} values", name)
-    if len(shape) == 1:
-        if len(data) != count:
-            raise _no(f"the data has {len(data)} values, not {count}", name)
-        return data
-    try:
-        require_numbers(data, name, "numbers")
-        array = np.array(data)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise _no("the data is ragged or holds something else than numbers", name) from error
-    if array.size != count:
-        raise _no(f"the data has {array.size} values, not {count}", name)
-    return array.reshape(shape)
+def _tensors(items: list[Any], tail: bytes) -> list[Tensor]:
+    """The inputs of a request; the bytes of those that are binary follow each other in `tail`."""
+    tensors, at, binary = [], 0, False
+    for item in items:
+        name, shape = str(item.get("name")), item.get("shape")
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise no("the shape is not a list of integers", name[:60])
+        size, raw = _parameters(item).get("binary_data_size"), None
+        if size is not None:
+            if "data" in item or type(size) is not int or not 0 <= size <= len(tail) - at:
+                rest = f"{len(tail) - at} bytes, not the {size!r} of its size, for shape {shape}"
+                raise no(f"the binary data has {rest}", name[:60])
+            raw, at, binary = tail[at : at + size], at + size, True
+        tensors.append(Tensor(name, str(item.get("datatype")), tuple(shape), item.get("data"), raw))
+    if at != len(tail):
+        rest = f"the binary data has {len(tail) - at} bytes more than its sizes say"
+        raise no(rest if binary else "bytes follow the JSON, and no input names their size", "binary_data_size")
+    return tensors
 
 
 def _parameters(item: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -182,9 +162,9 @@ def _parameters(item: Mapping[str, Any]) -> Mapping[str, Any]:
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise _no("the parameters are not an object", "parameters")
+        raise no("the parameters are not an object", "parameters")
     if "shared_memory_region" in parameters:
-        raise _no("shared memory is not supported", "parameters")
+        raise no("shared memory is not supported", "parameters")
     return parameters
 
 
@@ -194,16 +174,16 @@ def _outputs(request: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[
     if outputs is None or outputs == []:
         return tuple((name, binary) for name in names)
     if not isinstance(outputs, list) or not all(isinstance(o, dict) for o in outputs):
-        raise _no("the outputs are not a list of objects", "outputs")
+        raise no("the outputs are not a list of objects", "outputs")
     requested = []
     for output in outputs:
         if output.get("name") not in names:
-            raise _no(f"there is no output {str(output.get('name'))[:60]!r}", f"outputs are: {', '.join(names)}")
+            raise no(f"there is no output {str(output.get('name'))[:60]!r}", f"outputs are: {', '.join(names)}")
         if _parameters(output).get("classification"):
-            raise _no("the classification extension is not supported", "outputs")
+            raise no("the classification extension is not supported", "outputs")
         requested.append((output["name"], _parameters(output).get("binary_data", binary) is True))
         if len(requested) > len(names):
-            raise _no("an output is requested twice", "outputs")
+            raise no("an output is requested twice", "outputs")
     return tuple(requested)
 
 
@@ -228,7 +208,3 @@ def render(
     return head + b"".join(tails), {
         "content-type": "application/octet-stream", "inference-header-content-length": str(len(head)),
     }  # fmt: skip
-
-
-def _no(what: str, which: str) -> Refusal:
-    return Refusal(what, which, "See the metadata at /v2/models/<recipe>")

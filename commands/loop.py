@@ -119,7 +119,7 @@ def _first_prediction(recipe: Recipe) -> None:
     input, described = _example(recipe)
     base, path = f"{settings().gateway_url}/{recipe.name}", settings().home / f"example-{recipe.name}.json"
     url = base + PREDICT
-    body = {recipe.contract.json_key: input.tolist()}
+    body = {recipe.contract.json_key: recipe.contract.values(input)}
     path.write_text(json.dumps(body), encoding="utf-8")
     try:
         response = httpx.post(url, json=body, timeout=10, **LOCAL)

@@ -7,8 +7,9 @@ of Population Stability Index, 2018.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,26 +20,40 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MIN_SHARE = 1e-4
-_BINS, _POINTS = 10, 101
+_BINS, _POINTS, _MOST = 10, 101, 200
 _EXCLUDED = ("record", "label", "class_share", "duplicate", "age_days")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What is kept of a batch's statistics: the percentiles of each column, and the number of records by label."""
+    """What is kept of a batch's statistics: percentiles of numbers, the number of records by label and by category."""
 
     rows: int
     quantiles: Mapping[str, tuple[float, ...]]
+    """Of each column of numbers, without those that are missing."""
     labels: Mapping[str, int]
+    categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Of each other column; empty in a summary of 0.1.0."""
 
 
 def summarize(frame: pd.DataFrame) -> Summary:
     """The summary of the table of statistics that the suite checks."""
     at = np.linspace(0, 1, _POINTS)
-    columns = [name for name in frame.columns if name not in _EXCLUDED and len(frame)]
-    quantiles = {name: tuple(map(float, np.quantile(frame[name].to_numpy(float), at))) for name in columns}
-    labels = frame["label"].value_counts() if "label" in frame else {}
-    return Summary(len(frame), quantiles, {str(k): int(n) for k, n in sorted(dict(labels).items())})
+    columns = {name: frame[name].dropna() for name in frame.columns if name not in _EXCLUDED and len(frame)}
+    numbers = {name: values.to_numpy(float) for name, values in columns.items() if _is_numeric(values) and len(values)}
+    quantiles = {name: tuple(map(float, np.quantile(values, at))) for name, values in numbers.items()}
+    categories = {name: _counts(values) for name, values in columns.items() if name not in numbers}
+    return Summary(len(frame), quantiles, _counts(frame["label"]) if "label" in frame else {}, categories)
+
+
+def _is_numeric(values: pd.Series) -> bool:
+    return values.map(type).isin([int, float, bool]).all() if values.dtype == object else values.dtype.kind in "iufb"
+
+
+def _counts(values: pd.Series) -> dict[str, int]:
+    """By value, of the `_MOST` most frequent ones."""
+    counts = values.value_counts().head(_MOST)
+    return {str(value): int(count) for value, count in sorted(dict(counts).items())}
 
 
 def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ...]:
@@ -53,15 +68,27 @@ def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ..
         at = np.linspace(0, 1, _BINS + 1)[1:-1]
         edges = np.unique(np.quantile(values, at, weights=weights, method="inverted_cdf"))
         results.append(Drift(name, _index(_binned(older, name, edges), _binned(newer, name, edges), counts)))
-    names = sorted({label for summary in both for label in summary.labels})
-    if names:
-        results.append(Drift("label", _index(_shares(older, names), _shares(newer, names), counts)))
+    categories = {"label": [each.labels for each in both]}
+    categories |= {name: [each.categories.get(name, {}) for each in both] for name in _columns(both)}
+    for name, sizes in categories.items():
+        old, new = _shares(sizes[: len(older)]), _shares(sizes[len(older) :])
+        if old and new:
+            known = sorted(set(old) | set(new))
+            one, other = (np.array([side.get(value, 0.0) for value in known]) for side in (old, new))
+            results.append(Drift(name, _index(one, other, counts)))
     return tuple(results)
 
 
-def _shares(side: Sequence[Summary], labels: Sequence[str]) -> np.ndarray:
-    counts = np.array([sum(summary.labels.get(label, 0) for summary in side) for label in labels], float)
-    return np.asarray(counts / counts.sum())
+def _columns(summaries: Sequence[Summary]) -> list[str]:
+    return sorted({name for summary in summaries for name in summary.categories})
+
+
+def _shares(sizes: Sequence[Mapping[str, int]]) -> dict[str, float]:
+    """The share of each category among all of a side's batches."""
+    total = Counter[str]()
+    for each in sizes:
+        total.update(each)
+    return {value: count / total.total() for value, count in total.items()}
 
 
 def _weighted(side: Sequence[Summary], name: str) -> tuple[np.ndarray, np.ndarray]:

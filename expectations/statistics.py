@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ratchet.kinds import parts as kinds
 from ratchet.lake import table
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 def columns(recipe: Recipe) -> tuple[str, ...]:
     """The columns of the table, for this kind of input and this task."""
-    labels = tasks.labels(recipe.answers.task).STATISTICS
-    return ("record", *labels, *kinds.records(recipe.contract.kind).STATISTICS, "duplicate", "age_days")
+    return ("record", *_own(recipe, ()), "duplicate", "age_days")
+
+
+def _own(recipe: Recipe, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    labels = tasks.labels(recipe.answers.task).statistics([record["label"] for record in records])
+    return {**labels, **kinds.records(recipe.contract.kind).statistics(recipe.contract, records)}
 
 
 def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> pd.DataFrame:
@@ -37,11 +42,10 @@ def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> 
     for record in records:
         duplicate.append(int(seen[record["input"]] > 0))
         seen[record["input"]] += 1
-    now, labels = datetime.now(UTC), [record["label"] for record in records]
+    now = datetime.now(UTC)
     return pd.DataFrame({
         "record": [record["record"] for record in records],
-        **tasks.labels(recipe.answers.task).statistics(labels),
-        **kinds.records(recipe.contract.kind).statistics(recipe.contract, records),
+        **_own(recipe, records),
         "duplicate": duplicate,
         "age_days": [(now - record["captured_at"]).total_seconds() / 86400 for record in records],
     }, columns=list(columns(recipe)))  # fmt: skip

@@ -129,7 +129,11 @@ def _initial_weights(recipe: Recipe, training: Training, snapshot: Snapshot, rep
     A champion of this very snapshot is not trained again, which would never end.
     """
     from models import candidate as candidates
+    from models import zoo
 
+    if zoo.trainer(recipe, training):
+        report(f"{recipe.train or training.family} is trained by a function, so it starts cold")
+        return ""
     champion = api.state_of(recipe.name).champion
     version = candidates.kept(recipe.name, champion.version if champion else None)
     if version is None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from models import export, plots, registry, train
-from models.training_inputs import TENSORS, training_inputs
+from models import export, foreign, plots, registry, train, zoo
+from models.training_inputs import TENSORS, NetworkInputs, training_inputs
 from ratchet import kinds, lock, memo, tasks
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
@@ -155,13 +155,20 @@ def _make(job: _Job, report: Report) -> Candidate:
             run.metrics(metrics, number)
             report(_epoch(number, training, metrics))
 
-        fitted = train.fit(recipe, training, inputs.train, inputs.validation, job.folder, on_epoch, inputs.initial)
-        scale = temperature(recipe, fitted.model, *inputs.validation)
-        test = inputs.sides["test"]
-        exported = export.export(recipe, fitted.model, inputs.vocabulary, test.inputs[:256], job.folder, scale)
-        candidate = _register(job, fitted, exported, test, run)
+        fitted, exported = _fit(job, inputs, on_epoch)
+        candidate = _register(job, fitted, exported, inputs.sides["test"], run)
     shutil.rmtree(job.folder, ignore_errors=True)
     return candidate
+
+
+def _fit(job: _Job, inputs: NetworkInputs, on_epoch: train.Epoch) -> tuple[train.Fitted, export.Exported]:
+    recipe, training, folder = job.recipe, job.training, job.folder
+    if zoo.trainer(recipe, training):
+        return foreign.fit(recipe, training, inputs, folder, on_epoch)
+    fitted = train.fit(recipe, training, inputs.train, inputs.validation, folder, on_epoch, inputs.initial)
+    scale = temperature(recipe, fitted.model, *inputs.validation)
+    sample = inputs.sides["test"].inputs[:256]
+    return fitted, export.export(recipe, fitted.model, inputs.vocabulary, sample, folder, scale)
 
 
 def _epoch(number: int, training: Training, metrics: Mapping[str, float]) -> str:
@@ -180,7 +187,7 @@ def _source(recipe: Recipe, training: Training) -> str:
     files = [recipes.source(recipe.name), folder / "train.py", folder / "export.py", Path(calibration.__file__)]
     files += [Path(kinds.part(recipe.contract.kind, part).__file__) for part in ("contract", "network")]
     files += [Path(tasks.part(recipe.answers.task, part).__file__) for part in ("answers", "training")]
-    files += [folder / "zoo" / f"{name}.py" for name in (training.family, "ends")]
+    files += [] if recipe.train else [folder / "zoo" / f"{name}.py" for name in (training.family, "ends")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -191,7 +198,8 @@ def _register(
     metric = f"test_{recipe.answers.metric}"
     metrics = {metric: recipe.answers.score(test.targets, outputs), **dict(fitted.history[-1])}
     run.metrics({metric: metrics[metric], "fit_seconds": fitted.seconds})
-    run.figure(plots.curves(fitted.history), "learning_curves.png")
+    if any(f"val_{name}" in fitted.history[0] for name in fitted.history[0]):
+        run.figure(plots.curves(fitted.history), "learning_curves.png")
     confusion = parts.training(recipe.answers.task).confusion(recipe.answers, test.targets, outputs)
     if confusion:
         run.figure(plots.confusion(confusion, recipe.answers.classes), "confusion_matrix.png")
@@ -287,6 +295,8 @@ def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
 
     with scratch_folder() as folder:
         inputs = training_inputs(recipe, training, candidate.snapshot, folder)
+        if zoo.trainer(recipe, training):
+            return foreign.fit(recipe, training, inputs, folder, on_epoch)[0].weights
         sides = inputs.train, inputs.validation
         return train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial).weights
 

@@ -1,4 +1,4 @@
-"""Runs the checks that need the model, beside thresholds and champion."""
+"""Runs the checks that need the model or the training data, beside thresholds and champion."""
 
 from collections.abc import Mapping
 
@@ -6,23 +6,40 @@ import numpy as np
 
 from models.export import Exported
 from models.latency import measure
-from ratchet.evaluation import cost
+from ratchet.evaluation import association, cost, leakage
+from ratchet.kinds import parts as kinds
 from ratchet.lake.snapshot import Examples
 from ratchet.lake.split import Side
 from ratchet.recipe import Recipe
-from ratchet.tasks import parts
+from ratchet.tasks import parts as tasks
 from ratchet.types import Check
 
 
 def model_checks(
     recipe: Recipe, model: Exported, benchmark: Examples, sides: Mapping[Side, Examples], outputs: np.ndarray
 ) -> list[Check]:
-    """The checks of the recipe's task, and cost.
+    """The checks of the recipe's task, leakage by one column, and cost.
 
     `outputs` [N, width] are those for the benchmark, and `sides` those of the candidate's snapshot.
     """
-    task = parts.evaluation(recipe.answers.task)
-    return [*task.model_checks(recipe, model.predict, benchmark, sides, outputs), *_costs(recipe, model)]
+    task = tasks.evaluation(recipe.answers.task)
+    return [
+        *task.model_checks(recipe, model.predict, benchmark, sides, outputs),
+        *_one_column(recipe, sides["train"]),
+        *_costs(recipe, model),
+    ]
+
+
+def _one_column(recipe: Recipe, trained: Examples) -> list[Check]:
+    """For a kind of input with columns."""
+    columns = kinds.evaluation(recipe.contract.kind).columns(recipe.contract, trained.inputs)
+    if not columns:
+        return []
+    answers, targets = recipe.answers, trained.targets
+    outputs = tasks.evaluation(answers.task).constants(answers, targets)
+    losses = np.stack([answers.losses(targets, np.tile(output, (len(targets), 1))) for output in outputs], axis=1)
+    shares = {name: association.explained(association.bins(values), losses) for name, values in columns.items()}
+    return [leakage.one_column(shares, recipe.criteria.one_column)]
 
 
 def _costs(recipe: Recipe, model: Exported) -> list[Check]:

@@ -88,7 +88,7 @@ def benchmark_checks(
     if champion:
         margin = task.margin(answers, criteria.margin)
         results += champion_checks.comparisons(answers, margin, targets, outputs, champion, best, replaceable)
-    masks = slices.masks(recipe.contract.kind, answers, criteria.slices, benchmark.inputs, targets)
+    masks = slices.masks(recipe.contract, answers, criteria.slices, benchmark.inputs, targets)
     margin = task.margin(answers, criteria.slice_margin, champion_checks.MIN_RECORDS)
     return results + champion_checks.slices(answers, margin, masks, targets, outputs, champion)
 

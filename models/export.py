@@ -56,10 +56,10 @@ def export(
     expected = apply_temperature(expected, temperature) if temperature != 1.0 else expected
     model.export(str(path), format="onnx", verbose=False)
     graph = onnx.load(path)
-    _rename(graph, graph.graph.input[0].name, recipe.contract.kind)
+    rename(graph, graph.graph.input[0].name, recipe.contract.kind)
     if temperature != 1.0:
-        _scale(graph, temperature)
-    _rename(graph, graph.graph.output[0].name, recipe.answers.output)
+        scale(graph, temperature)
+    rename(graph, graph.graph.output[0].name, recipe.answers.output)
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
     if vocabulary:
@@ -77,7 +77,7 @@ def digest(path: Path) -> str:
     return sha256(path) if path.exists() else ""
 
 
-def _scale(graph: Any, temperature: float) -> None:
+def scale(graph: Any, temperature: float) -> None:
     """Appends the softmax of the logits divided by a temperature, like `calibration.apply_temperature`."""
     from onnx import helper, numpy_helper
 
@@ -97,7 +97,8 @@ def _scale(graph: Any, temperature: float) -> None:
     output.name = "scaled"
 
 
-def _rename(graph: Any, old: str, new: str) -> None:
+def rename(graph: Any, old: str, new: str) -> None:
+    """Gives a tensor of a graph another name."""
     if any(new in (*node.input, *node.output) for node in graph.graph.node) and old != new:
         raise Refusal(f"the export already uses the name {new!r}", old, "Rename that layer")
     for value in (*graph.graph.input, *graph.graph.output):

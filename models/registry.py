@@ -290,10 +290,10 @@ class Run:
         description: str,
         after: int,
     ) -> tuple[str, str]:
-        """Logs the Keras model and the files of its export, then registers a version: (version, model id).
+        """Logs the Keras model, if there is one, and the files of its export, then registers a version.
 
-        The version comes last, so that one that exists is complete. Its number is above `after`: MLflow counts from 1
-        again if the registered model was deleted or renamed.
+        Returns its number and the model id. The version comes last, so that one that exists is complete. Its number is
+        above `after`: MLflow counts from 1 again if the registered model was deleted or renamed.
         """
         from mlflow.exceptions import MlflowException
         from mlflow.models import infer_signature
@@ -301,7 +301,12 @@ class Run:
         client = self._mlflow.MlflowClient()
         # MLflow's keras flavour writes the example before it creates its folder; this flavour logs `.keras` as well.
         example_and_signature = {"signature": infer_signature(example, outputs), "input_example": example}
-        log_model = self._mlflow.tensorflow.log_model
+        if model is None:  # it was trained by a function, and is an ONNX file
+            import onnx
+
+            model, log_model = onnx.load(files[0]), self._mlflow.onnx.log_model
+        else:
+            log_model = self._mlflow.tensorflow.log_model
         logged = log_model(model, name="model", pip_requirements=requirements, **example_and_signature)
         for file in files:
             upload(artifact_path(self.experiment, logged.model_id, file.name), file)

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from models import candidate as candidates
-from models import registry, train
-from models.training_inputs import TrainingInputs, training_inputs
+from models import registry, train, zoo
+from models.training_inputs import NetworkInputs, training_inputs
 from ratchet import memo
 from ratchet.errors import Refusal
 from ratchet.recipe import Range, Recipe, Training
@@ -61,6 +61,9 @@ def search(recipe: Recipe, training: Training, snapshot: Snapshot, trials: int, 
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
+    if zoo.trainer(recipe, training):
+        what = f"a search needs a network in Keras, and {recipe.train or training.family} is trained by a function"
+        raise Refusal(what, recipe.name, "Run the loop without trials")
     space = _space(recipe, training)
     key, folder = _key(recipe, training, snapshot), settings().home / "training"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -109,7 +112,7 @@ def _key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
     return memo.key("search", VERSION, candidate=candidates.key(recipe, training, snapshot), space=space)
 
 
-def _trial(search: _Search, inputs: TrainingInputs, name: str) -> None:
+def _trial(search: _Search, inputs: NetworkInputs, name: str) -> None:
     import optuna
 
     recipe, study = search.recipe, search.study

@@ -23,7 +23,7 @@ KERAS = "data/model.keras"
 
 
 @dataclass(frozen=True)
-class TrainingInputs:
+class NetworkInputs:
     sides: Mapping[Side, Examples]
     vocabulary: tuple[str, ...]
     train: tuple[np.ndarray, np.ndarray]
@@ -33,7 +33,7 @@ class TrainingInputs:
     """The weights that `training.initial_weights` names; None for a cold start."""
 
 
-def training_inputs(recipe: Recipe, training: Training, snapshot: Snapshot, scratch: Path) -> TrainingInputs:
+def training_inputs(recipe: Recipe, training: Training, snapshot: Snapshot, scratch: Path) -> NetworkInputs:
     """Raises Refusal if a side is empty, the records are gone, or no version has the initial weights."""
     sides = snapshots.load(recipe, snapshot)
     for side, examples in sides.items():
@@ -47,7 +47,7 @@ def training_inputs(recipe: Recipe, training: Training, snapshot: Snapshot, scra
         (recipe.contract.features(sides[side].inputs, vocabulary), sides[side].targets)
         for side in ("train", "validation")
     )
-    return TrainingInputs(sides, vocabulary, train, validation, initial)
+    return NetworkInputs(sides, vocabulary, train, validation, initial)
 
 
 def _warm_start(recipe: Recipe, weights: str, scratch: Path) -> tuple[tuple[str, ...], InitialWeights]:

@@ -3,15 +3,20 @@
 This file travels inside every bento, so it needs only NumPy.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from ratchet.answers import Answers
 from ratchet.errors import Refusal
+
+if TYPE_CHECKING:
+    from ratchet.tensors import Spec, Tensor
 
 
 class Contract(Protocol):
@@ -20,8 +25,6 @@ class Contract(Protocol):
     kind: ClassVar[str]
     column: ClassVar[str]
     """The lake's column of it, and the endpoint's name for it."""
-    datatype: ClassVar[str]
-    """The datatype of the Open Inference Protocol."""
     json_key: ClassVar[str]
     """The key of a JSON body that holds several inputs."""
 
@@ -49,6 +52,19 @@ class Contract(Protocol):
     def unpack(self, data: bytes, count: int, which: str = "the input") -> np.ndarray:
         """A batch of `count` inputs from a binary tensor. Raises Refusal like `read`."""
 
+    @property
+    def tensors(self) -> tuple[Spec, ...]:
+        """The tensors of an input by the Open Inference Protocol."""
+
+    def from_tensors(self, tensors: Sequence[Tensor], most: int) -> np.ndarray:
+        """A batch of at most so many inputs from the tensors of a request. Raises Refusal like `read`."""
+
+    def to_tensors(self, inputs: np.ndarray) -> list[Tensor]:
+        """A batch of inputs as tensors of bytes."""
+
+    def values(self, inputs: np.ndarray) -> list[Any]:
+        """A batch of inputs as JSON, as `read` takes it."""
+
     def pack(self, inputs: np.ndarray) -> bytes:
         """A batch of inputs as a binary tensor."""
 
@@ -57,6 +73,9 @@ class Contract(Protocol):
 
     def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
         """A batch of inputs as the network receives it."""
+
+    def categories(self) -> tuple[int, ...]:
+        """Which columns of the features [N, F] are numbers of categories; empty for other kinds than a table."""
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Inputs that differ a little from these, for synthetic requests."""

@@ -25,6 +25,13 @@ def values(column: str, says: str, **limits: float) -> Expectation:
     return Expectation("ExpectColumnValuesToBeBetween", {"column": column, **limits}, says, column)
 
 
+def complete(column: str, missing: float) -> Expectation:
+    """At most that share of the column's values is missing."""
+    arguments = {"column": column, "mostly": 1 - missing}
+    says = f"at most {missing:.0%} are missing" if missing else "none is missing"
+    return Expectation("ExpectColumnValuesToNotBeNull", arguments, says, column)
+
+
 def mean(column: str, maximum: float, says: str) -> Expectation:
     """The column's mean is at most that."""
     return Expectation("ExpectColumnMeanToBeBetween", {"column": column, "max_value": maximum}, says, column)

@@ -76,6 +76,7 @@ class Registry:
     def bento_files(self, name: str) -> Mapping[str, Path]:
         """Its files that travel inside a bento, by their place there."""
         place = self.package.replace(".", "/")
-        files = {f"{place}/{name}/{part}.py": Path(self.part(name, part).__file__) for part in self.in_bento}
+        modules = (*self.in_bento, *getattr(self.module(name), "ALSO_IN_BENTO", ()))
+        files = {f"{place}/{name}/{part}.py": Path(self.part(name, part).__file__) for part in modules}
         packages = {f"{place}/__init__.py": self.package, f"{place}/{name}/__init__.py": f"{self.package}.{name}"}
         return {**{file: Path(str(sys.modules[module].__file__)) for file, module in packages.items()}, **files}

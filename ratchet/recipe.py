@@ -76,7 +76,7 @@ class DataSet:
 RESERVED = ("v2", endpoints.STATS.removeprefix("/"))
 """Names that the gateway uses itself."""
 
-_NEEDS = {"cnn": "pixels", "rnn": "steps", "transformer": "tokens"}
+_NEEDS = {"cnn": "pixels", "rnn": "steps", "transformer": "tokens", "mlp": "columns", "boosting": "columns"}
 """The families, and how a network must begin for each."""
 FAMILIES = tuple(_NEEDS)
 _MOVED = {"ratchet.images": "ratchet.kinds.image", "ratchet.texts": "ratchet.kinds.text",
@@ -144,6 +144,10 @@ class Recipe:
     memory_mb: Count = 1024
     """Memory limit of one process of the service: on a GPU (then above 700), or on a host without one."""
     network: Callable[[tuple[int, ...], int], Any] | None = None
+    train: str = ""
+    """A trainer of one's own, `package.module:function`, which replaces the family; see `ratchet.trainer`."""
+    requirements: str = ""
+    """A file of requirements beside the recipe, for the trainer's environment; empty for Ratchet's own."""
     search_space: Mapping[str, Range | tuple[int | float, ...]] = field(default_factory=dict)
     """What a search may try, by the names of `Training` or of the family's parameters: a range, or some values."""
 
@@ -165,9 +169,11 @@ class Recipe:
         if type(self.criteria) is not module.CRITERIA:
             wanted = f"{module.CRITERIA.__name__}, not {type(self.criteria).__name__}"
             raise ValueError(f"the criteria of the task {self.answers.task} are {wanted}")
-        if self.network is None:
+        if self.train and (self.network or not re.fullmatch(r"[\w.]+:\w+", self.train)):
+            raise ValueError(f"`train` is `package.module:function`, and without `network`, not {self.train!r}")
+        if self.network is None and not self.train:
             bounds.known("family", [self.training.family], families(kind))
-        bounds.known("slice", self.criteria.slices, slices.names(kind, self.answers.task))
+        bounds.known("slice", self.criteria.slices, slices.names(self.contract, self.answers.task))
         module.check(self)
 
     def _check_names(self) -> None:

@@ -56,7 +56,7 @@ recipe = Recipe(
     criteria=ForecastCriteria(
         squared_error=0.02, margin=0.15, linear=0.3, directional=0.9, latency_ms=5.0, size_mb=2.0
     ),
-    release_plan=ReleasePlan(disagreed=Bound(0.15, 0.15)),
+    release_plan=ReleasePlan(disagreed=Bound(0.15, 0.18)),
     show_inputs=True,
     search_space={"learning_rate": Range(0.0003, 0.003, log=True), "units": (32, 64, 96)},
 )

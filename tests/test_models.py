@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 from models import export, train, zoo
-from models.plots import confusion, counts, curves
+from models.plots import confusion, curves
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.recipe import FAMILIES, Recipe, Training, families
+from ratchet.tasks.classification import Classification, training
 from tests.conftest import ROOT
 
 Pictures = tuple[np.ndarray, np.ndarray]
@@ -87,24 +88,32 @@ from models import zoo
 from ratchet.kinds.image import ImageContract
 from ratchet.recipe import families
 from ratchet.kinds.series import SeriesContract
+from ratchet.kinds.table import Column, TableContract
 from ratchet.kinds.text import TextContract
+from ratchet.tasks.classification import Classification
+from ratchet.tasks.regression import Regression
 assert keras.backend.backend() == sys.argv[1]
 eagerly = sys.argv[1] == "tensorflow"  # its graphs are trained elsewhere, and take longer to trace than one batch
 chance = np.random.default_rng(0)
-kinds = ((ImageContract(28, 28), 10), (TextContract(max_tokens=16, vocabulary_size=50), 2), (SeriesContract(0, 99), 24))
-for contract, width in kinds:
-    x = contract.features(contract.synthesize(32, chance), ("hello", "world"))
-    forecasts = contract.kind == "series"
-    y = chance.uniform(0, 99, (32, width)).astype(np.float32) if forecasts else np.arange(32) % width
+classes = [Classification(tuple(map(str, range(count)))) for count in (10, 2)]
+text, series = TextContract(max_tokens=16, vocabulary_size=50), SeriesContract(0, 99)
+table = TableContract((Column("a", "number"), Column("b", "category", values=("x", "y"))), target="c")
+number = Regression(0, 99, 1)
+pairs = ((ImageContract(28, 28), classes[0]), (text, classes[1]), (series, series.answers()))
+for contract, answers in (*pairs, (table, classes[1]), (table, number), (text, number)):
+    learnt = ("hello", "world") if contract is text else contract.learn_vocabulary(contract.synthesize(32, chance))
+    x = contract.features(contract.synthesize(32, chance), learnt)
+    width, numbers = answers.width, not answers.classes
+    y = chance.uniform(0, 99, (32, width)).astype(np.float32) if numbers else np.arange(32) % width
     for name in families(contract.kind):
-        model = zoo.family(name)(contract, width)
-        loss = "mse" if forecasts else "sparse_categorical_crossentropy"
+        model = zoo.family(name)(contract, answers)
+        loss = "mse" if numbers else "sparse_categorical_crossentropy"
         model.compile(optimizer="adam", loss=loss, run_eagerly=eagerly)
         before = [np.array(w) for w in model.trainable_weights]
         model.fit(x, y, epochs=1, batch_size=32, verbose=0)
         assert any((np.array(w) != b).any() for w, b in zip(model.trainable_weights, before, strict=True))
         found = model.predict(x, verbose=0)
-        assert found.shape == (32, width) and (forecasts or np.allclose(found.sum(axis=1), 1, atol=1e-4))
+        assert found.shape == (32, width) and (numbers or np.allclose(found.sum(axis=1), 1, atol=1e-4))
 """
 
 
@@ -208,6 +217,7 @@ def test_the_export_has_plain_names_and_the_same_answers(
 def test_the_figures_are_drawn() -> None:
     history = [{"loss": 1.0, "val_loss": 1.1, "accuracy": 0.5, "val_accuracy": 0.4}] * 2
     assert len(curves(history).axes) == 2
-    matrix = counts(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
+    outputs = np.eye(2)[[0, 1, 0]]
+    matrix = training.confusion(Classification(("a", "b")), np.array([0, 1, 1]), outputs)
     assert matrix == ((1, 0), (1, 1))
     assert confusion(matrix, ["a", "b"]).axes

@@ -96,7 +96,7 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         "ratchet/tasks/classification/__init__.py", "ratchet/tasks/classification/answers.py",
         "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
         "ratchet/kinds/__init__.py", "ratchet/kinds/image/__init__.py", "ratchet/kinds/image/contract.py",
-        "ratchet/kinds/image/endpoint.py", "ratchet/session.py",
+        "ratchet/kinds/image/endpoint.py", "ratchet/session.py", "ratchet/tensors.py",
         "model/model_card.html", "model/model_card.json", "model/golden.npz", "model/meta.json", "model/model.onnx",
     }  # fmt: skip
 

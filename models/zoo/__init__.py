@@ -9,6 +9,14 @@ from typing import Any
 from ratchet.errors import Refusal
 from ratchet.recipe import FAMILIES, Recipe, Training, families
 
+_TRAINERS = {"boosting": "models.zoo.boosting:train"}
+"""The families that a function trains, which ends in an ONNX file; the others are networks in Keras."""
+
+
+def trainer(recipe: Recipe, training: Training) -> str:
+    """The function that trains it, as `module:function`; empty for a network in Keras."""
+    return recipe.train or _TRAINERS.get(training.family, "")
+
 
 def network(recipe: Recipe, training: Training) -> Any:
     """An uncompiled Keras model: the recipe's own network, or the network of the family in `training`.

@@ -1,6 +1,6 @@
 """Whether the benchmark leaked into training, and whether its own labels are wrong. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,19 @@ def near_duplicates(near: np.ndarray, right: np.ndarray, maximum: float | None) 
     outcome: Outcome = "passed" if value <= maximum else "failed"
     detail = f"{value:.2%} of {len(near)} records nearly duplicate a training record; accuracy {rest}"
     return Check(name, value, maximum, outcome, f"{detail}; limit {maximum:.0%}", *interval(value, len(near)))
+
+
+def one_column(shares: Mapping[str, float], maximum: float | None) -> Check:
+    """Passes if no column alone saves more than that share of the best constant's error."""
+    name = "one column alone"
+    if maximum is None:
+        return Check(name, None, None, "skipped", "the recipe sets no limit")
+    column = max(shares, key=lambda each: shares[each])
+    value = shares[column]
+    outcome: Outcome = "passed" if value <= maximum else "failed"
+    detail = f"{column} alone saves {value:.1%} of the best constant's error; limit {maximum:.0%}"
+    why = "" if outcome == "passed" else ": is it known when a prediction is needed? If not, give it feature=False"
+    return Check(name, value, maximum, outcome, f"{detail}{why}")
 
 
 def suspects(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

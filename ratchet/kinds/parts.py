@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ratchet.endpoints import PREDICT
+from ratchet.evaluation.thirds import Masks
 from ratchet.kinds import part
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 Perturbation = Callable[[np.ndarray], np.ndarray]
 """Inputs [N, ...] with something done to them."""
-Property = Callable[[np.ndarray], np.ndarray]
-"""A number for each input [N, ...]; its lowest, middle and highest third are slices."""
+Slices = Callable[[np.ndarray], Masks]
+"""Which of the inputs [N, ...] belong to each slice."""
 
 
 class Sources(Protocol):
@@ -41,7 +42,7 @@ class Sources(Protocol):
     def HINT(self) -> str:
         """What to give instead of a file that cannot be read."""
 
-    def read(self, inputs: Path, labels: Path | None) -> Iterator[Record]:
+    def read(self, contract: Any, inputs: Path, labels: Path | None) -> Iterator[Record]:
         """The records of a file or folder. Raises Refusal if it is of another format."""
 
 
@@ -52,24 +53,20 @@ class Records(Protocol):
     def TYPE(self) -> pa.DataType:
         """The type of the lake's column."""
 
-    @property
-    def STATISTICS(self) -> tuple[str, ...]:
-        """The columns that a suite checks."""
-
     def cell(self, data: bytes) -> Any:
         """The encoded input as the lake's column holds it."""
 
     def sides(self, contract: Any, rows: pa.Table) -> Mapping[Side, pa.Table]:
         """The records of each side. No record ever changes sides."""
 
-    def side_of(self, row: Mapping[str, Any]) -> str:
+    def side_of(self, contract: Any, row: Mapping[str, Any]) -> str:
         """The side of one record, for people."""
 
     def examples(self, contract: Any, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [N, ...] and targets: labels [N], or values [N, horizon]."""
 
     def statistics(self, contract: Any, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The columns `STATISTICS` of these records."""
+        """The columns that a suite checks, a value for each of these records."""
 
     def expectations(self, contract: Any, suite: Suite) -> tuple[Expectation, ...]:
         """What these columns must be."""
@@ -82,8 +79,10 @@ class Evaluation(Protocol):
     def PERTURBATIONS(self) -> Mapping[str, Perturbation]:
         """By the name that a recipe gives."""
 
-    @property
-    def PROPERTIES(self) -> Mapping[str, Property]:
+    def columns(self, contract: Any, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
+        """The values [N] of each column of the inputs; empty for a kind without columns."""
+
+    def slices(self, contract: Any) -> Mapping[str, Slices]:
         """The same."""
 
     @property
@@ -118,8 +117,11 @@ class Show(Protocol):
 class Scaffold(Protocol):
     """Outlines a recipe."""
 
-    def outline(self, source: Path) -> Outline:
-        """For the data in `source`. Raises Refusal if no recipe can be made for them."""
+    def outline(self, source: Path, target: str) -> Outline:
+        """For the data in `source`; `target` is the column with the label, where a person has named one.
+
+        Raises Refusal if no recipe can be made for them.
+        """
 
 
 @dataclass(frozen=True)

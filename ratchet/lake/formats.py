@@ -55,7 +55,7 @@ def _head(path: Path, size: int = 16) -> bytes:
 
 
 def format_of(path: Path) -> str:
-    """`idx`, `npz`, `parquet`, `image`, `csv` or `unknown`, by the bytes. Raises OSError, EOFError."""
+    """`idx`, `npz`, `parquet`, `arrow`, `image`, `csv` or `unknown`, by the bytes. Raises OSError, EOFError."""
     head = _head(path)
     if head[:2] == b"\0\0" and len(head) >= 4 and head[2] in IDX_TYPES and head[3] in (1, 2, 3, 4):
         return "idx"
@@ -63,6 +63,8 @@ def format_of(path: Path) -> str:
         return "npz"
     if head[:4] == b"PAR1":
         return "parquet"
+    if head[:6] == b"ARROW1":
+        return "arrow"
     if head[:8] == b"\x89PNG\r\n\x1a\n" or head[:3] == b"\xff\xd8\xff":
         return "image"
     if head and not any(b < 9 or 13 < b < 32 for b in head):

@@ -39,7 +39,9 @@ def find(recipe: Recipe, prefix: str) -> Record:
         what = f"{len(digests)} records begin with it" if digests else "no record begins with it"
         raise Refusal(what, prefix, "Give more of its digest" if digests else f"See `ratchet card {recipe.name}`")
     row = rows[0]
-    where = _BENCHMARK if row["batch"] == _BENCHMARK else parts.records(recipe.contract.kind).side_of(row)
+    where = (
+        _BENCHMARK if row["batch"] == _BENCHMARK else parts.records(recipe.contract.kind).side_of(recipe.contract, row)
+    )
     label = tasks.labels(recipe.answers.task).describe(recipe.answers, row["label"])
     return Record(row["record"], where, row["batch"], label, str(row["captured_at"]), _rendered(recipe, row))
 

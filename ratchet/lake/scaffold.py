@@ -51,7 +51,7 @@ class Scaffold:
     """Why the first refused record was refused."""
 
 
-def scaffold(name: str, kind: str, source: Path) -> Scaffold:
+def scaffold(name: str, kind: str, source: Path, target: str = "") -> Scaffold:
     """Writes the recipe `name` for the data in `source` into the last of the recipe folders.
 
     Raises Refusal if the recipe exists already, or no recipe can be made for the data.
@@ -67,7 +67,7 @@ def scaffold(name: str, kind: str, source: Path) -> Scaffold:
     source = source.expanduser().resolve()
     if not source.exists():
         raise Refusal("there is no such file or folder", source, "Give the path of one")
-    outline = parts.scaffold(kind).outline(source)
+    outline = parts.scaffold(kind).outline(source, target)
     good = accepted(outline.rows, source)
     refused = outline.rows.filter(pc.is_valid(outline.rows["reason"]))
     why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(outline.fields)

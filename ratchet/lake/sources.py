@@ -123,7 +123,7 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
         source = parts.sources(contract.kind)
-        whole = itertools.islice(source.read(inputs, labels), job["start"], job["stop"])
+        whole = itertools.islice(source.read(contract, inputs, labels), job["start"], job["stop"])
         records = _part(whole, job["every"])
         count = 0
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:

@@ -49,6 +49,10 @@ class Criteria(Protocol):
     def slice_margin(self) -> float: ...
 
     @property
+    def one_column(self) -> float | None:
+        """The largest share of the best constant's error that one column of a table may save."""
+
+    @property
     def latency_ms(self) -> float | None: ...
 
     @property
@@ -71,10 +75,6 @@ class Labels(Protocol):
     def TYPE(self) -> pa.DataType:
         """The type of the lake's column."""
 
-    @property
-    def STATISTICS(self) -> tuple[str, ...]:
-        """The columns that a suite checks."""
-
     def reader(self, answers: Any) -> Callable[[str | None], Any]:
         """Reads a label as its source has it. The function raises Refusal if it is none."""
 
@@ -88,7 +88,7 @@ class Labels(Protocol):
         """Targets [N, ...] from the lake's column [N]."""
 
     def statistics(self, labels: Sequence[Any]) -> dict[str, Any]:
-        """The columns `STATISTICS` of these labels."""
+        """The columns that a suite checks, a value for each of these labels."""
 
     def expectations(self, answers: Any, suite: Suite) -> tuple[Expectation, ...]:
         """What these columns must be."""
@@ -143,6 +143,9 @@ class Evaluation(Protocol):
         self, recipe: Recipe, predict: Predict, benchmark: Examples, sides: Mapping[Side, Examples], outputs: np.ndarray
     ) -> list[Check]:
         """The checks that need the model, or the sides of the candidate's snapshot."""
+
+    def constants(self, answers: Any, targets: np.ndarray) -> np.ndarray:
+        """Outputs [K, width] that are the same for every input, one of which is the best such answer to the targets."""
 
     def reliability(self, answers: Any, targets: np.ndarray, outputs: np.ndarray) -> Bins:
         """Accuracy by confidence; empty where there is none."""

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ratchet.contract import as_array, input_digest, require_range
 from ratchet.errors import Refusal
+from ratchet.tensors import Spec, Tensor, single, whole
 
 DECODING = """\
 PNG or JPEG, by their bytes. One frame. The size must be exact: nothing is scaled or cropped.
@@ -135,6 +136,19 @@ class ImageContract:
             raise Refusal(f"{len(data)} bytes were sent for {count} images", which, "Send one byte per pixel")
         return self.check(np.frombuffer(data, self.dtype).reshape(count, *self.shape), which)
 
+    @property
+    def tensors(self) -> tuple[Spec, ...]:
+        return ((self.kind, self.datatype, self.shape),)
+
+    def from_tensors(self, tensors: Sequence[Tensor], most: int) -> np.ndarray:
+        return single(self, tensors, most)
+
+    def to_tensors(self, inputs: np.ndarray) -> list[Tensor]:
+        return [whole(self, inputs)]
+
+    def values(self, inputs: np.ndarray) -> list[Any]:
+        return inputs.tolist()
+
     def pack(self, inputs: np.ndarray) -> bytes:
         return inputs.tobytes()
 
@@ -144,6 +158,9 @@ class ImageContract:
     def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
         """float32 [N, height, width, 1] in 0..255, not scaled."""
         return inputs.astype(np.float32)[..., None]
+
+    def categories(self) -> tuple[int, ...]:
+        return ()
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Shifted by up to one pixel, with a little noise where the image is not black."""

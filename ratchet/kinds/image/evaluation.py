@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ratchet.kinds.parts import Perturbation, Property
+from ratchet.evaluation.thirds import thirds
+from ratchet.kinds.image.contract import ImageContract
+from ratchet.kinds.parts import Perturbation, Slices
 
 
 def _shift(images: np.ndarray) -> np.ndarray:
@@ -37,7 +39,14 @@ def _brightness(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).mean(axis=1)
 
 
-PROPERTIES: Mapping[str, Property] = {"brightness": _brightness}
+def columns(contract: ImageContract, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
+    return {}
+
+
+def slices(contract: ImageContract) -> Mapping[str, Slices]:
+    return {"brightness": lambda inputs: thirds(_brightness(inputs), "brightness")}
+
+
 prefixed = None
 _SAME = 0.99
 """Correlation from which two images are near-duplicates: 0.5 % of Fashion-MNIST's test set reach it."""

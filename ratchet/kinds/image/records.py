@@ -12,9 +12,8 @@ from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
-__all__ = ["STATISTICS", "TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
+__all__ = ["TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
 TYPE = pa.binary()
-STATISTICS = ("height", "width", "minimum", "maximum", "mean", "deviation")
 
 
 def cell(data: bytes) -> bytes:
@@ -30,12 +29,12 @@ def examples(contract: ImageContract, rows: pa.Table) -> tuple[np.ndarray, np.nd
 
 
 def statistics(contract: ImageContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The columns `STATISTICS` of these records."""
+    """The columns that a suite checks, a value for each of these records."""
     height, width = contract.shape
     whole = b"".join(record["image"] for record in records)
     pixels = np.frombuffer(whole, np.uint8).astype(np.float64).reshape(len(records), height * width)
     if not records:
-        return {column: [] for column in STATISTICS}
+        return {name: [] for name in ("height", "width", "minimum", "maximum", "mean", "deviation")}
     sizes = {"height": [len(r["image"]) // width for r in records], "width": [width] * len(records)}
     extremes = {"minimum": pixels.min(axis=1), "maximum": pixels.max(axis=1)}
     return {**sizes, **extremes, "mean": pixels.mean(axis=1), "deviation": pixels.std(axis=1)}

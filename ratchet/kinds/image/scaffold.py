@@ -9,7 +9,7 @@ from ratchet.kinds.image.contract import ImageContract
 from ratchet.lake.outline import Outline, read
 
 
-def outline(source: Path) -> Outline:
+def outline(source: Path, target: str = "") -> Outline:
     """The size is that of the first image."""
     classes = (p for p in sorted(source.iterdir()) if p.is_dir() and p.name[0] != ".") if source.is_dir() else ()
     files = (p for folder in classes for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] != ".")

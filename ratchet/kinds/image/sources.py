@@ -10,13 +10,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ratchet.errors import Refusal
+from ratchet.kinds.image.contract import ImageContract
 from ratchet.lake import formats
 from ratchet.lake.formats import IDX_TYPES, Record, format_of, labelled, of_group, open_file, refused, text_of
 
 HINT = "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG/JPEG by class"
 
 
-def read(inputs: Path, labels: Path | None) -> Iterator[Record]:
+def read(contract: ImageContract, inputs: Path, labels: Path | None) -> Iterator[Record]:
     """The records of a file or folder. Raises Refusal if it is of another format."""
     if inputs.is_dir():
         return _folder(inputs)

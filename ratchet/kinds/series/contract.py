@@ -16,6 +16,7 @@ import numpy as np
 from ratchet.contract import as_array, require_range
 from ratchet.errors import Refusal
 from ratchet.tasks.forecast.answers import Forecast
+from ratchet.tensors import Spec, Tensor, single, whole
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,19 @@ class SeriesContract:
             raise Refusal(what, which, "Send four bytes per value")
         return self._checked(np.frombuffer(data, self.dtype).reshape(count, self.window), which)
 
+    @property
+    def tensors(self) -> tuple[Spec, ...]:
+        return ((self.kind, self.datatype, self.shape),)
+
+    def from_tensors(self, tensors: Sequence[Tensor], most: int) -> np.ndarray:
+        return single(self, tensors, most)
+
+    def to_tensors(self, inputs: np.ndarray) -> list[Tensor]:
+        return [whole(self, inputs)]
+
+    def values(self, inputs: np.ndarray) -> list[Any]:
+        return inputs.tolist()
+
     def pack(self, inputs: np.ndarray) -> bytes:
         return inputs.astype(self.dtype).tobytes()
 
@@ -115,6 +129,9 @@ class SeriesContract:
     def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
         """float32 [N, window, 1], not scaled."""
         return inputs.astype(np.float32)[..., None]
+
+    def categories(self) -> tuple[int, ...]:
+        return ()
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """With noise of a twentieth of each window's standard deviation."""

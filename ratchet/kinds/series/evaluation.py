@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ratchet.kinds.parts import Perturbation, Property
+from ratchet.evaluation.thirds import thirds
+from ratchet.kinds.parts import Perturbation, Slices
 from ratchet.kinds.series.contract import SeriesContract
 
 
@@ -13,7 +14,16 @@ def _level(windows: np.ndarray) -> np.ndarray:
 
 
 PERTURBATIONS: Mapping[str, Perturbation] = {}
-PROPERTIES: Mapping[str, Property] = {"level": _level}
+
+
+def columns(contract: SeriesContract, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
+    return {}
+
+
+def slices(contract: SeriesContract) -> Mapping[str, Slices]:
+    return {"level": lambda inputs: thirds(_level(inputs), "level")}
+
+
 prefixed = near = None
 
 

@@ -13,7 +13,6 @@ from ratchet.lake.split import SIDES, Side
 from ratchet.suite import Suite
 
 TYPE = pa.float64()
-STATISTICS = ("value", "steps_after")
 _CYCLE: dict[int, Side] = {5: "validation", 11: "test"}
 """Of every twelve blocks; the others are for training."""
 
@@ -34,7 +33,7 @@ def sides(contract: SeriesContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
     return {side: rows.filter(pa.array([name == side for name in names], pa.bool_())) for side in SIDES}
 
 
-def side_of(row: Mapping[str, Any]) -> str:
+def side_of(contract: SeriesContract, row: Mapping[str, Any]) -> str:
     """A value stands in a block of time, and a window may reach into two."""
     return "by time"
 
@@ -45,7 +44,7 @@ def examples(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.n
 
 
 def statistics(contract: SeriesContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The columns `STATISTICS` of these records.
+    """The columns that a suite checks, a value for each of these records.
 
     `steps_after` is the number of steps since the value before it in time; it is 1 for the first of a batch.
     """

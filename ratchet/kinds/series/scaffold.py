@@ -14,7 +14,7 @@ from ratchet.lake.outline import Fields, Outline, accepted, quoted, read
 _UNBOUNDED = 1e300
 
 
-def outline(source: Path) -> Outline:
+def outline(source: Path, target: str = "") -> Outline:
     """The step is the most frequent time between neighbours, the horizon one day, the window one week."""
     rows = read(source, SeriesContract(-_UNBOUNDED, _UNBOUNDED))
     good = rows.filter(pc.is_null(rows["reason"]))

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ratchet.errors import Refusal
+from ratchet.tensors import Spec, Tensor, single, whole
 
 _TOKEN = re.compile(
     r"(?P<url>(?:https?://|www\.)\S{1,2000})|(?P<mail>[^\s<>@]{1,64}@[^\s<>@]{1,255})|[^\W_]+|[^\w\s]|_"
@@ -89,6 +90,19 @@ class TextContract:
             raise Refusal(f"the data does not hold exactly {count} texts", which, "Send as many as the shape says")
         return _array(texts)
 
+    @property
+    def tensors(self) -> tuple[Spec, ...]:
+        return ((self.kind, self.datatype, self.shape),)
+
+    def from_tensors(self, tensors: Sequence[Tensor], most: int) -> np.ndarray:
+        return single(self, tensors, most)
+
+    def to_tensors(self, inputs: np.ndarray) -> list[Tensor]:
+        return [whole(self, inputs)]
+
+    def values(self, inputs: np.ndarray) -> list[Any]:
+        return inputs.tolist()
+
     def pack(self, inputs: np.ndarray) -> bytes:
         encoded = [str(text).encode() for text in inputs]
         return b"".join(struct.pack("<I", len(part)) + part for part in encoded)
@@ -109,6 +123,9 @@ class TextContract:
             known = [index.get(token, UNKNOWN) for token in tokens(str(text), self.max_tokens)]
             row[self.max_tokens - len(known) :] = known
         return ids
+
+    def categories(self) -> tuple[int, ...]:
+        return ()
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One word in twenty is left out."""

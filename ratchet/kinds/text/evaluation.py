@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ratchet.kinds.parts import Perturbation, Property
+from ratchet.evaluation.thirds import thirds
+from ratchet.kinds.parts import Perturbation, Slices
 from ratchet.kinds.text.contract import TextContract, tokens
 
 _SAME, _SKETCH, _SHINGLE = 0.8, 64, 4
@@ -38,7 +39,12 @@ def _length(texts: np.ndarray) -> np.ndarray:
     return np.array([len(str(text)) for text in texts], float)
 
 
-PROPERTIES: Mapping[str, Property] = {"length": _length}
+def columns(contract: TextContract, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
+    return {}
+
+
+def slices(contract: TextContract) -> Mapping[str, Slices]:
+    return {"length": lambda inputs: thirds(_length(inputs), "length")}
 
 
 def prefixed(contract: TextContract, words: str, texts: np.ndarray) -> np.ndarray:

@@ -12,9 +12,8 @@ from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
-__all__ = ["STATISTICS", "TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
+__all__ = ["TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
 TYPE = pa.string()
-STATISTICS = ("characters", "words", "unprintable")
 
 
 def cell(data: bytes) -> str:
@@ -29,7 +28,7 @@ def examples(contract: TextContract, rows: pa.Table) -> tuple[np.ndarray, np.nda
 
 
 def statistics(contract: TextContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The columns `STATISTICS` of these records."""
+    """The columns that a suite checks, a value for each of these records."""
     texts = [record["text"] for record in records]
     return {
         "characters": [len(text) for text in texts],

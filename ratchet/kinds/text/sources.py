@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ratchet.kinds.text.contract import TextContract
 from ratchet.lake.formats import Columns, Record, labelled, tabular
 
 HINT = "Give CSV or Parquet with the columns `text` and `label`"
 
 
-def read(inputs: Path, labels: Path | None) -> Iterator[Record]:
+def read(contract: TextContract, inputs: Path, labels: Path | None) -> Iterator[Record]:
     """The records of a file. Raises Refusal if it is of another format."""
     return tabular(inputs, Columns("text", "label", labelled, HINT))

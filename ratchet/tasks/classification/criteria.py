@@ -45,6 +45,8 @@ class Criteria:
     """Maximum share of the benchmark that nearly duplicates a training record."""
     label_errors: Share | None = None
     """Maximum share of the benchmark whose label the model contradicts with confidence."""
+    one_column: Share | None = 0.3
+    """Maximum share of the best constant's error that one column of a table saves alone; more is suspected to leak."""
     latency_ms: Positive | None = None
     """Maximum median latency of one prediction on one core."""
     size_mb: Positive | None = None

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ratchet.evaluation import behaviour, calibration, fairness, leakage, privacy, thresholds
+from ratchet.evaluation import behaviour, calibration, comparison, fairness, leakage, privacy, thresholds
 from ratchet.evaluation.calibration import reliability as bins
 from ratchet.evaluation.comparison import Margin, losses_of
 from ratchet.evaluation.thirds import Masks
 from ratchet.kinds import parts
 from ratchet.tasks.classification.answers import Classification
 from ratchet.tasks.classification.criteria import Criteria
-from ratchet.tasks.parts import Predict, Described
+from ratchet.tasks.parts import Described, Predict
 from ratchet.types import Bins, Check
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ratchet.lake.split import Side
     from ratchet.recipe import Recipe
 
+CONSTANT = "the most frequent class"
 _MAX_RECORDS = 2000
 """Records that are perturbed, and records of each side of the membership attack."""
 
@@ -39,12 +40,18 @@ def margin(answers: Classification, value: float, min_records: int = 1) -> Margi
 
 
 def benchmark_checks(recipe: Recipe, benchmark: Examples, outputs: np.ndarray, trained: Examples) -> list[Check]:
-    """Minimum accuracy, and minimum recall of the worst class."""
+    """Minimum accuracy, minimum recall of the worst class, and the comparison with the most frequent class."""
     answers, criteria = recipe.answers, recipe.criteria
     assert isinstance(answers, Classification)
     assert isinstance(criteria, Criteria)
-    limits = criteria.accuracy, criteria.worst_class
-    return thresholds.classes(*limits, answers, benchmark.targets, outputs, answers.classes)
+    limits, labels = (criteria.accuracy, criteria.worst_class), benchmark.targets
+    frequent = np.bincount(trained.targets, minlength=answers.width).argmax()
+    constant = np.tile(np.eye(answers.width)[frequent], (len(labels), 1))
+    losses, others = (losses_of(answers, labels, each) for each in (outputs, constant))
+    baseline = comparison.no_worse(
+        f"better than {CONSTANT}", Margin(0.0, must_be_smaller=True), losses, others, CONSTANT
+    )
+    return [*thresholds.classes(*limits, answers, labels, outputs, answers.classes), baseline]
 
 
 def model_checks(
@@ -126,6 +133,10 @@ def _likelihood(predict: Predict, side: Examples) -> np.ndarray:
 def _sample(count: int) -> np.ndarray:
     """Indices of up to `_MAX_RECORDS` records, at random and always the same."""
     return np.random.default_rng(0).permutation(count)[:_MAX_RECORDS]
+
+
+def constants(answers: Classification, targets: np.ndarray) -> np.ndarray:
+    return np.eye(answers.width)
 
 
 def reliability(answers: Classification, targets: np.ndarray, outputs: np.ndarray) -> Bins:

@@ -13,7 +13,6 @@ from ratchet.suite import Suite
 from ratchet.tasks.classification.answers import Classification
 
 TYPE = pa.int32()
-STATISTICS = ("label", "class_share")
 
 
 def reader(answers: Classification) -> Callable[[str | None], int]:
@@ -47,7 +46,7 @@ def targets(labels: np.ndarray) -> np.ndarray:
 
 
 def statistics(labels: Sequence[int | None]) -> dict[str, Any]:
-    """The columns `STATISTICS` of these labels; `class_share` is the share of records with the same label."""
+    """`label`, and `class_share`, which is the share of records with the same label."""
     sizes = Counter(labels)
     return {"label": list(labels), "class_share": [sizes[label] / len(labels) for label in labels]}
 

@@ -29,6 +29,8 @@ class ForecastCriteria:
     """Share of the champion's error on that slice."""
     directional: Share | None = None
     """Minimum share of forecasts that rise if the whole window is raised."""
+    one_column: None = None
+    """A series has no columns."""
     latency_ms: Positive | None = None
     size_mb: Positive | None = None
 

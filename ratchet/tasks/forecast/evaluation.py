@@ -16,7 +16,7 @@ from ratchet.evaluation.thirds import Masks
 from ratchet.kinds import parts
 from ratchet.tasks.forecast.answers import Forecast
 from ratchet.tasks.forecast.criteria import ForecastCriteria
-from ratchet.tasks.parts import Predict, Described
+from ratchet.tasks.parts import Described, Predict
 from ratchet.types import Bins, Check
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ def model_checks(
     if not raisable.any():
         return [Check(name, None, criteria.directional, "inconclusive", "no window can be raised within the range")]
     return [behaviour.follows_level(outputs[raisable], predict(raised), shift, criteria.directional)]
+
+
+def constants(answers: Forecast, targets: np.ndarray) -> np.ndarray:
+    return np.zeros((0, answers.width))
 
 
 def reliability(answers: Forecast, targets: np.ndarray, outputs: np.ndarray) -> Bins:

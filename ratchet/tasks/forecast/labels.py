@@ -11,7 +11,6 @@ from ratchet.suite import Suite
 from ratchet.tasks.forecast.answers import Forecast
 
 TYPE = pa.int32()
-STATISTICS: tuple[str, ...] = ()
 
 
 def reader(answers: Forecast) -> Callable[[str | None], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ratchet.bounds import NotNegative, Positive
+from ratchet.bounds import NotNegative, Positive, Share
 
 if TYPE_CHECKING:
     from ratchet.recipe import Recipe
@@ -29,6 +29,8 @@ class RegressionCriteria:
     """Share of the champion's error on that slice."""
     bias: NotNegative | None = None
     """Maximum of the mean error, in either direction."""
+    one_column: Share | None = 0.3
+    """Maximum share of the best constant's error that one column of a table saves alone; more is suspected to leak."""
     latency_ms: Positive | None = None
     """Maximum median latency of one prediction on one core."""
     size_mb: Positive | None = None

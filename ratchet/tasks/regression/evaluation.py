@@ -12,7 +12,7 @@ from ratchet.evaluation import thresholds
 from ratchet.evaluation.bootstrap import mean
 from ratchet.evaluation.comparison import Margin, losses_of
 from ratchet.evaluation.thirds import Masks, thirds
-from ratchet.tasks.parts import Predict, Described
+from ratchet.tasks.parts import Described, Predict
 from ratchet.tasks.regression.answers import Regression
 from ratchet.tasks.regression.criteria import RegressionCriteria
 from ratchet.types import Bins, Check, Outcome
@@ -65,6 +65,11 @@ def model_checks(
     outcome: Outcome = "passed" if passed else "failed" if failed else "inconclusive"
     detail = f"predictions are off by {value:+.4g} on average (95 % from {low:+.4g} to {high:+.4g})"
     return [Check("bias", value, criteria.bias, outcome, detail, low, high)]
+
+
+def constants(answers: Regression, targets: np.ndarray) -> np.ndarray:
+    """Quantiles of the targets."""
+    return np.unique(np.quantile(targets, np.linspace(0.01, 0.99, 99)))[:, None]
 
 
 def reliability(answers: Regression, targets: np.ndarray, outputs: np.ndarray) -> Bins:

@@ -13,7 +13,6 @@ from ratchet.suite import Suite
 from ratchet.tasks.regression.answers import Regression
 
 TYPE = pa.float64()
-STATISTICS = ("target",)
 
 
 def reader(answers: Regression) -> Callable[[str | None], float]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ratchet.contract import as_array, input_digest, require_range
 from ratchet.errors import Refusal
+from ratchet.tensors import Spec, Tensor, single, whole
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,19 @@ class PointContract:
             raise Refusal(f"{len(data)} bytes were sent for {count} points", which, "Send eight bytes per point")
         return self.read(np.frombuffer(data, np.float32).reshape(count, 2), which)
 
+    @property
+    def tensors(self) -> tuple[Spec, ...]:
+        return ((self.kind, self.datatype, self.shape),)
+
+    def from_tensors(self, tensors: Sequence[Tensor], most: int) -> np.ndarray:
+        return single(self, tensors, most)
+
+    def to_tensors(self, inputs: np.ndarray) -> list[Tensor]:
+        return [whole(self, inputs)]
+
+    def values(self, inputs: np.ndarray) -> list[Any]:
+        return inputs.tolist()
+
     def pack(self, inputs: np.ndarray) -> bytes:
         return inputs.astype(np.float32).tobytes()
 
@@ -62,6 +76,9 @@ class PointContract:
     def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
         """float32 [N, 2, 1]."""
         return inputs[..., None]
+
+    def categories(self) -> tuple[int, ...]:
+        return ()
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return (inputs + rng.normal(0, 0.01, inputs.shape)).clip(0, 1).astype(np.float32)

@@ -12,9 +12,9 @@ from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
-__all__ = ["STATISTICS", "TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
+__all__ = ["TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
 TYPE = pa.binary()
-STATISTICS = ("x", "y")
+NAMES = ("x", "y")
 
 
 def cell(data: bytes) -> bytes:
@@ -27,8 +27,8 @@ def examples(contract: PointContract, rows: pa.Table) -> tuple[np.ndarray, np.nd
 
 def statistics(contract: PointContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     points = [np.frombuffer(record["point"], np.float32) for record in records]
-    return {name: [float(point[at]) for point in points] for at, name in enumerate(STATISTICS)}
+    return {name: [float(point[at]) for point in points] for at, name in enumerate(NAMES)}
 
 
 def expectations(contract: PointContract, suite: Suite) -> tuple[Expectation, ...]:
-    return tuple(between(name, 0, 1) for name in STATISTICS)
+    return tuple(between(name, 0, 1) for name in NAMES)

@@ -7,5 +7,5 @@ from ratchet.kinds.point.contract import PointContract
 from ratchet.lake.outline import Outline, read
 
 
-def outline(source: Path) -> Outline:
+def outline(source: Path, target: str = "") -> Outline:
     return Outline(read(source, PointContract()), {"call": "PointContract()", "family": "rnn"})

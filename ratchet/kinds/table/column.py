@@ -1,0 +1,155 @@
+"""A column of a table: its type, and which values it takes. Needs only NumPy."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ratchet.errors import Refusal
+
+Cell = float | str
+"""A value as a model receives it: NaN or an empty text where it is missing."""
+_EXACT = 2**53
+"""Above it, a float64 does not hold every integer."""
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a row has, and a rule for each value that is not as usual.
+
+    A value that is missing is refused if `missing` is 0. A number outside `low`..`high` is refused. A category that is
+    none of `values` is refused, or if there are none, all that training has not seen are one and the same to the model.
+    """
+
+    name: str
+    type: str
+    """`number`, `integer`, `boolean`, `timestamp` or `category`."""
+    missing: float = 0.0
+    """The largest share of a batch's rows without a value; 0 if every row must have one."""
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str, ...] = ()
+    """All categories there are; empty if there may be others."""
+    most: int = 200
+    """Categories that a model tells apart, the most frequent ones."""
+    length: int = 40
+    """Characters of the longest category."""
+    unit: str = ""
+    about: str = ""
+    feature: bool = True
+    """Whether the model reads it. If not, the lake keeps it, and a request may leave it out."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.values, list):  # from JSON
+            object.__setattr__(self, "values", tuple(self.values))
+        if self.type not in _READERS:
+            raise ValueError(f"the column {self.name!r} has the type {self.type!r}; choose from: {', '.join(_READERS)}")
+        if not self.name or not self.name.isprintable() or len(self.name) > 200:
+            raise ValueError(f"{self.name[:40]!r} is no name of a column: give 1 to 200 printable characters")
+        if not 0 <= self.missing <= 1 or self.length < 1 or self.most < 1:
+            raise ValueError(f"the column {self.name!r}: missing must be a share, and length and most at least 1")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"the column {self.name!r}: low is above high")
+
+    @property
+    def is_text(self) -> bool:
+        return self.type == "category"
+
+    @property
+    def dtype(self) -> str:
+        return f"<U{max(self.length, *map(len, self.values), 1)}" if self.is_text else "<f8"
+
+    @property
+    def nothing(self) -> Cell:
+        """The value of a cell without one."""
+        return "" if self.is_text else math.nan
+
+    @property
+    def datatype(self) -> str:
+        """The datatype of the Open Inference Protocol."""
+        return {"category": "BYTES", "boolean": "BOOL"}.get(self.type, "FP64")
+
+    def read(self, value: Any, which: str) -> Cell:
+        """A cell from a typed value. Raises Refusal."""
+        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+            if not self.missing:
+                raise Refusal(f"the column {self.name!r} has no value", which, "Give one")
+            return self.nothing
+        cell = _READERS[self.type](value)
+        if cell is None:
+            raise Refusal(f"the column {self.name!r} has {str(value)[:40]!r}, no {self.type}", which, "Correct it")
+        if isinstance(cell, str):
+            return self._category(cell, which)
+        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+        if not low <= cell <= high or not math.isfinite(cell):
+            what = f"the column {self.name!r} has {value!r}, outside {low:g}..{high:g}"
+            raise Refusal(what, which, "Correct it, or the recipe's range")
+        return cell
+
+    def _category(self, cell: str, which: str) -> str:
+        if self.values and cell not in self.values:
+            among = ", ".join(self.values)[:120]
+            raise Refusal(f"the column {self.name!r} has {cell[:40]!r}, none of {among}", which, "Correct it")
+        if len(cell) > self.length and not self.values:
+            what = f"the column {self.name!r} has {len(cell)} characters, more than {self.length}"
+            raise Refusal(what, which, "Shorten it, or raise the column's `length`")
+        return cell
+
+    def parse(self, text: str) -> Any:
+        """A typed value from a cell of a CSV file; the text itself if it is none, so that `read` names it.
+
+        An empty cell is missing; so are NA, NaN and null, but not as a category, where each may be a name.
+        """
+        stripped = text.strip()
+        if self.is_text:
+            return text or None
+        if stripped.lower() in ("", "na", "nan", "null", "none"):
+            return None
+        if self.type == "boolean" and stripped.lower() in _TRUE + _FALSE:
+            return stripped.lower() in _TRUE
+        if self.type == "timestamp":
+            return stripped
+        try:
+            return text if "_" in stripped else float(stripped)
+        except ValueError:
+            return text
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _integer(value: Any) -> float | None:
+    number = _number(value)
+    return number if number is not None and number == int(number) and abs(number) <= _EXACT else None
+
+
+def _boolean(value: Any) -> float | None:
+    return float(value) if isinstance(value, bool) or value in (0, 1) else None
+
+
+def _timestamp(value: Any) -> float | None:
+    """Seconds after 1970. A time must name its zone."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment.astimezone(UTC).timestamp() if moment.tzinfo else None
+
+
+def _text(value: Any) -> str | None:
+    return (
+        value if isinstance(value, str) and value.isprintable() and not re.search(r"[\ud800-\udfff]", value) else None
+    )
+
+
+_READERS: Mapping[str, Callable[[Any], Cell | None]] = {
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "timestamp": _timestamp,
+    "category": _text,
+}

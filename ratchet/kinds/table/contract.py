@@ -1,0 +1,281 @@
+"""A row of a table. Ingest and endpoint read it by the same rules. Needs only NumPy."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ratchet.errors import Refusal
+from ratchet.kinds.table.column import Cell, Column
+from ratchet.tensors import Spec, Tensor, no, vector_of
+
+_SEEN = 5
+"""Rows that a category needs to be told apart, and to be in a synthetic row: a rarer one may name somebody."""
+
+
+@dataclass(frozen=True)
+class TableContract:
+    """A row of these columns. A batch of inputs is a structured array [N] with a field for each feature.
+
+    The lake keeps a row as JSON, those columns included that are no features.
+    """
+
+    columns: tuple[Column, ...]
+    target: str
+    """The column with the label."""
+    id: str = ""
+    """The column that says whether two rows are the same record; if empty, their features do."""
+    group: str = ""
+    """The column whose rows with the same value are all on one side, as those of a customer; if empty, the id."""
+    time: str = ""
+    """The column with the time of a record; if empty, that of its ingest."""
+    kind: ClassVar[str] = "table"
+    column: ClassVar[str] = "row"
+    json_key: ClassVar[str] = "rows"
+    shape: ClassVar[tuple[int, ...]] = ()
+
+    def __post_init__(self) -> None:
+        columns = tuple(Column(**column) if isinstance(column, dict) else column for column in self.columns)
+        object.__setattr__(self, "columns", columns)
+        names = [column.name for column in columns]
+        if len(set(names)) != len(names):
+            raise ValueError(f"a column stands twice: {names}")
+        if not self.features_:
+            raise ValueError("no column is a feature")
+        if self.target in names:
+            raise ValueError(f"the target {self.target!r} is a column of the input, which would leak it")
+        for role, name in (("id", self.id), ("group", self.group), ("time", self.time)):
+            if name and name not in names:
+                raise ValueError(f"the {role} {name!r} is no column: give it with feature=False")
+
+    @property
+    def features_(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.feature)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return _dtype(self.features_)
+
+    def answers(self) -> None:
+        """A recipe says."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    def describe(self) -> str:
+        names = ", ".join(column.name for column in self.features_[:8])
+        more = f" and {len(self.features_) - 8} more" if len(self.features_) > 8 else ""
+        return f"a row with the columns {names}{more}"
+
+    def encode(self, value: Any, which: str) -> bytes:
+        """A mapping of typed values by column, as JSON."""
+        cells = {column.name: column.read(value.get(column.name), which) for column in self.columns}
+        return _json({name: None if _is_nothing(cell) else cell for name, cell in cells.items()})
+
+    def digest(self, data: bytes, at: datetime | None) -> str:
+        """Of the id, or of the features."""
+        row = json.loads(data)
+        identity = [self.id, row[self.id]] if self.id else [row[column.name] for column in self.features_]
+        if self.id and row[self.id] is None:
+            raise Refusal(f"the id {self.id!r} is missing", "the row", "Give every row one")
+        return hashlib.sha256(_json(identity)).hexdigest()
+
+    def read(self, values: Any, which: str = "the input") -> np.ndarray:
+        """Rows as JSON objects; columns that are no features may be there, and any other is refused."""
+        if not isinstance(values, list) or not values:
+            raise Refusal("there is no list of rows", which, "Send objects with a value by column")
+        rows, names = [], {column.name for column in self.columns}
+        for number, row in enumerate(values):
+            at = f"row {number} of {which}"
+            if not isinstance(row, Mapping):
+                raise Refusal("the row is no object", at, "Send a value by column")
+            if unknown := sorted(set(map(str, row)) - names):
+                more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+                what = f"there is no column {', '.join(map(repr, unknown[:3]))[:120]}{more}"
+                raise Refusal(what, at, f"The columns are {', '.join(sorted(names))[:300]}")
+            rows.append(tuple(column.read(row.get(column.name), at) for column in self.features_))
+        return np.array(rows, self.dtype)
+
+    def values(self, inputs: np.ndarray) -> list[Any]:
+        """Rows as `read` takes them."""
+        names = [column.name for column in self.features_]
+        rows = (dict(zip(names, row, strict=True)) for row in inputs.tolist())
+        return [{name: _shown(self.by_name(name), cell) for name, cell in row.items()} for row in rows]
+
+    def by_name(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    def unpack(self, data: bytes, count: int, which: str = "the input") -> np.ndarray:
+        """Rows as `pack` writes them, each read again."""
+        if len(data) != count * self.dtype.itemsize:
+            raise Refusal(f"{len(data)} bytes were sent for {count} rows", which, "Send JSON")
+        return self.read(self.values(np.frombuffer(data, self.dtype)), which)
+
+    def pack(self, inputs: np.ndarray) -> bytes:
+        return inputs.tobytes()
+
+    @property
+    def tensors(self) -> tuple[Spec, ...]:
+        return tuple((each.name, each.datatype, ()) for each in self.features_)
+
+    def from_tensors(self, tensors: Sequence[Tensor], most: int) -> np.ndarray:
+        """One tensor [N] or [N, 1] a column, in any order."""
+        by_name = {tensor.name: tensor for tensor in tensors}
+        if len(by_name) != len(tensors):
+            raise no("a column is sent twice", "inputs")
+        columns = {name: tensor.vector(most) for name, tensor in by_name.items()}
+        if len({len(column) for column in columns.values()}) != 1:
+            raise no("the columns differ in length", "inputs")
+        for name in columns.keys() & {column.name for column in self.columns if column.type == "boolean"}:
+            columns[name] = [bool(value) for value in columns[name]]
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return self.read(rows, "the inputs")
+
+    def to_tensors(self, inputs: np.ndarray) -> list[Tensor]:
+        return [vector_of(each.name, each.datatype, inputs[each.name]) for each in self.features_]
+
+    def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
+        """For each feature, the mean, scale and median of its numbers, or its categories, as a line of JSON."""
+        return tuple(json.dumps(_learn(column, inputs[column.name])) for column in self.features_)
+
+    def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
+        """float32 [N, F]: scaled numbers, a flag for each that may be missing, and the places of categories."""
+        learnt = _parsed(tuple(vocabulary)) or [_learn(column, inputs[column.name][:0]) for column in self.features_]
+        parts = [
+            part
+            for column, known in zip(self.features_, learnt, strict=True)
+            for part in _features(column, known, inputs[column.name])
+        ]
+        return np.stack(parts, axis=1).astype(np.float32)
+
+    def width_of(self, column: Column) -> int:
+        """The number of its features."""
+        nothing = np.array([column.nothing], column.dtype)
+        return len(_features(column, _learn(column, nothing), nothing))
+
+    def categories(self) -> tuple[int, ...]:
+        starts = np.cumsum([0, *(self.width_of(column) for column in self.features_)])
+        return tuple(int(at) for column, at in zip(self.features_, starts, strict=False) if column.is_text)
+
+    def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """With noise of a hundredth on numbers that are no integers."""
+        varied = inputs.copy()
+        for column in self.features_:
+            if column.type == "number":
+                noisy = inputs[column.name] * (1 + rng.standard_normal(len(inputs)) / 100)
+                varied[column.name] = _clipped(column, noisy)
+        return varied
+
+    def synthesize(self, count: int, rng: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
+        """Each cell from its column alone, and no category that is rare there."""
+        rows = np.repeat(self.example(), count)
+        if like is None or not len(like):
+            return rows
+        for column in self.features_:
+            values = like[column.name]
+            if column.is_text:
+                names, counts = np.unique(values, return_counts=True)
+                values = values[np.isin(values, names[counts >= min(_SEEN, counts.max())])]
+            rows[column.name] = values[rng.integers(len(values), size=count)]
+        return rows
+
+    def regions(self, input: np.ndarray, most: int) -> list[tuple[int, ...]]:
+        """A column each, by its place; neighbours together if there are too many."""
+        size = -(-len(self.features_) // most)
+        return [(at, min(at + size, len(self.features_))) for at in range(0, len(self.features_), size)]
+
+    def occlude(self, input: np.ndarray, region: tuple[int, ...]) -> np.ndarray:
+        """The values are missing."""
+        occluded = input.copy()
+        for column in self.features_[slice(*region)]:
+            occluded[column.name] = column.nothing
+        return occluded
+
+    def quote(self, input: np.ndarray, region: tuple[int, ...]) -> str:
+        (row,) = self.values(input)
+        return ", ".join(f"{column.name}={row[column.name]}" for column in self.features_[slice(*region)])
+
+    def render(self, input: np.ndarray) -> str:
+        return _json(self.values(input)[0]).decode()
+
+    def example(self) -> np.ndarray:
+        return np.array([tuple(_example(column) for column in self.features_)], self.dtype)
+
+
+@lru_cache(maxsize=64)
+def _dtype(columns: tuple[Column, ...]) -> np.dtype:
+    return np.dtype([(column.name, column.dtype) for column in columns])
+
+
+@lru_cache(maxsize=8)
+def _parsed(vocabulary: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in vocabulary]
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _is_nothing(cell: Cell) -> bool:
+    return cell == "" or cell != cell  # NaN
+
+
+def _shown(column: Column, cell: Cell) -> Any:
+    """A cell as JSON has it."""
+    if isinstance(cell, str):
+        return cell or None
+    if math.isnan(cell):
+        return None
+    if column.type == "timestamp":
+        return datetime.fromtimestamp(cell, UTC).isoformat()
+    return bool(cell) if column.type == "boolean" else int(cell) if column.type == "integer" else cell
+
+
+def _clipped(column: Column, values: np.ndarray) -> np.ndarray:
+    low, high = (bound if bound is not None else -sign * np.inf for bound, sign in ((column.low, 1), (column.high, -1)))
+    return np.clip(values, low, high)
+
+
+def _example(column: Column) -> Cell:
+    if column.is_text:
+        return column.values[0] if column.values else "x"
+    bounds = [bound for bound in (column.low, column.high) if bound is not None]
+    middle = sum(bounds) / len(bounds) if bounds else 0.0
+    return middle if column.type in ("number", "timestamp") else float(min(bounds, default=0.0))
+
+
+def _learn(column: Column, values: np.ndarray) -> dict[str, Any]:
+    if column.values:
+        return {"categories": list(column.values)}
+    if column.is_text:
+        names, counts = np.unique(values[values != ""], return_counts=True)
+        order = np.lexsort((names, -counts))
+        frequent = [str(names[i]) for i in order if counts[i] >= _SEEN]
+        return {"categories": frequent[: column.most]}
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return {"median": 0.0, "mean": 0.0, "scale": 1.0}
+    scale = float(known.std())
+    return {"median": float(np.median(known)), "mean": float(known.mean()), "scale": scale if scale > 0 else 1.0}
+
+
+MISSING, UNSEEN = 0, 1
+"""The places of a category that is missing and of those that training did not see; the others follow."""
+
+
+def _features(column: Column, learnt: Mapping[str, Any], values: np.ndarray) -> list[np.ndarray]:
+    if column.is_text:
+        places = {name: place for place, name in enumerate(learnt["categories"], UNSEEN + 1)} | {"": MISSING}
+        return [np.array([places.get(value, UNSEEN) for value in values.tolist()], np.float32)]
+    missing = np.isnan(values)
+    filled = np.where(missing, learnt["median"], values)
+    parts = [(filled - learnt["mean"]) / learnt["scale"]]
+    if column.type == "timestamp":
+        parts += [filled % 86400 / 43200 - 1, (filled // 86400 + 4) % 7 / 3 - 1]  # hour of the day, day of the week
+    return [*parts, missing.astype(np.float32)] if column.missing else parts

@@ -1,0 +1,41 @@
+"""What an evaluation does with rows of a table: slices by the value of a column. Pure."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ratchet.evaluation.thirds import Masks, thirds
+from ratchet.kinds.parts import Perturbation, Slices
+from ratchet.kinds.table.column import Column
+from ratchet.kinds.table.contract import TableContract
+
+PERTURBATIONS: Mapping[str, Perturbation] = {}
+prefixed = near = None
+_MOST = 12
+"""Categories that are slices of their own; the others are one."""
+
+
+def columns(contract: TableContract, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
+    """The values [N] of each feature."""
+    return {column.name: inputs[column.name] for column in contract.features_}
+
+
+def slices(contract: TableContract) -> Mapping[str, Slices]:
+    """By the name of a feature: its most frequent categories, or thirds of its numbers, and rows without a value."""
+    return {column.name: _slices_by(column) for column in contract.features_}
+
+
+def _slices_by(column: Column) -> Slices:
+    def by_value(inputs: np.ndarray) -> Masks:
+        values = inputs[column.name]
+        if not column.is_text:
+            missing = np.isnan(values)
+            masks = thirds(np.where(missing, np.nanmedian(values), values), column.name)
+            known = {name: mask & ~missing for name, mask in masks.items()}
+            return {**known, f"no {column.name}": missing}
+        names, counts = np.unique(values, return_counts=True)
+        frequent = names[np.argsort(-counts, kind="stable")][:_MOST]
+        each = {f"{column.name} {name or 'missing'}": values == name for name in frequent.tolist()}
+        return {**each, f"other {column.name}": ~np.isin(values, frequent)}
+
+    return by_value

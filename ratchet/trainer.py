@@ -1,0 +1,111 @@
+"""A trainer of one's own: a function of the training data that ends in an ONNX file, whatever it trains with.
+
+A recipe names it as `train="package.module:function"`. It runs in a process of its own, which needs this file and NumPy
+beside its own libraries: `python -m ratchet.trainer JOB`.
+"""
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PARITY = "outputs.npy"
+
+
+@dataclass(frozen=True)
+class Side:
+    """The records of one side."""
+
+    inputs: np.ndarray
+    """Inputs [N, ...] as the contract has them: a structured array for a table, of which pandas makes a frame."""
+    features: np.ndarray
+    """The same as a network receives them, [N, ...]."""
+    targets: np.ndarray
+    """The numbers of classes [N], or values [N, width]."""
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    train: Side
+    validation: Side
+    classes: tuple[str, ...]
+    """Their names; empty if answers are numbers."""
+    categories: tuple[int, ...]
+    """Which of the columns of the features are places of categories."""
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    seed: int
+    folder: Path
+    """For files of its own, the ONNX file among them."""
+    checkpoints: Path
+    """The same folder in every try, if the training is killed and called again."""
+    deadline: float
+    """When it is stopped, in seconds after 1970."""
+    parameters: Mapping[str, int | float]
+    """Those of the recipe's `Training`, with its epochs, batch size and learning rate."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Logs metrics to MLflow and to the flow's log; `val_` begins the name of one on the validation side."""
+        print(
+            json.dumps({"step": step, "metrics": {name: float(value) for name, value in metrics.items()}}), flush=True
+        )
+
+    def expect(self, outputs: np.ndarray) -> None:
+        """Keeps the framework's own outputs [N, width] for the validation side; those of the file must equal them."""
+        np.save(self.folder / _PARITY, np.asarray(outputs, np.float32))
+
+
+def write(folder: Path, train: Side, validation: Side, job: Mapping[str, Any]) -> Path:
+    """Writes what such a process reads; returns the path of its job."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, side in (("train", train), ("validation", validation)):
+        texts = side.inputs.dtype == object
+        inputs = np.zeros(0) if texts else side.inputs
+        np.savez(folder / f"{name}.npz", inputs=inputs, features=side.features, targets=side.targets)
+        if texts:
+            (folder / f"{name}.json").write_text(json.dumps(side.inputs.tolist()), encoding="utf-8")
+    path = folder / "job.json"
+    path.write_text(json.dumps({**job, "folder": str(folder)}), encoding="utf-8")
+    return path
+
+
+def expected(folder: Path) -> np.ndarray | None:
+    """What the trainer said its outputs are, or None."""
+    path = folder / _PARITY
+    return np.load(path, allow_pickle=False) if path.exists() else None
+
+
+def _side(folder: Path, name: str) -> Side:
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+        side = Side(arrays["inputs"], arrays["features"], arrays["targets"])
+    texts = folder / f"{name}.json"
+    if not texts.exists():
+        return side
+    inputs = np.array(json.loads(texts.read_text(encoding="utf-8")), object)
+    return Side(inputs, side.features, side.targets)
+
+
+def _main(path: Path) -> None:
+    job = json.loads(path.read_text(encoding="utf-8"))
+    folder = Path(job["folder"])
+    inputs = TrainingInputs(
+        _side(folder, "train"), _side(folder, "validation"), tuple(job["classes"]), tuple(job["categories"])
+    )
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    context = TrainingContext(job["seed"], folder, checkpoints, time.time() + job["seconds"], job["parameters"])
+    module, _, name = job["train"].partition(":")
+    result = getattr(importlib.import_module(module), name)(inputs, context)
+    print(json.dumps({"onnx": str(result)}), flush=True)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
