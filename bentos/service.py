@@ -89,8 +89,10 @@ async def _docs(_: Request) -> JSONResponse:
     return JSONResponse(openapi.describe(_service.openapi_spec.asdict(), _ROUTES, RECIPE, VERSION))
 
 
-async def _predict_json(values: list[Any]) -> dict[str, Any]:
+async def _predict_json(values: list[Any] | Callable[[], list[Any]]) -> dict[str, Any]:
+    """Predictions for inputs as JSON, or for those that a function reads."""
     try:
+        values = values() if callable(values) else values
         # Checked first, since a long list of nothing takes long to read.
         if len(values) > protocol.MAX_BATCH:
             raise Refusal(f"there are {len(values)} inputs", CONTRACT.json_key, f"Send at most {protocol.MAX_BATCH}")

@@ -136,7 +136,8 @@ def _name_output(recipe: Recipe, graph: Any, path: Path) -> None:
         if value.type.tensor_type.elem_type in floats
         and ((dims := _dims(value)) == [] or dims[1:] in ([width], [None], [] if width == 1 else [width]))
     ]
-    likely = [value for value in fitting if "prob" in value.name.lower()] if len(fitting) > 1 else fitting
+    named = [value for value in fitting if "prob" in value.name.lower()]
+    likely = named if len(fitting) > 1 and named else fitting
     if len(likely) != 1:
         names = ", ".join(f"{value.name.removeprefix(_OWN)} {_dims(value)}" for value in graph.graph.output)[:300]
         what = f"{len(likely)} of its outputs ({names}) are {recipe.answers.output} [N, {width}]"

@@ -146,14 +146,15 @@ def _make(job: _Job, report: Report) -> Candidate:
     recipe, training = job.recipe, job.training
     inputs = training_inputs(recipe, training, job.snapshot, job.folder)
     with registry.open_run(recipe.name, job.key, job.name, job.parameters, job.tags) as run:
-        size = f"{training.epochs} epochs in batches of {training.batch_size}"
+        network = not zoo.trainer(recipe, training)
+        size = f"{training.epochs} epochs in batches of {training.batch_size}" if network else "in its own process"
         warm = f", starting from the weights {training.initial_weights[:16]}" if inputs.initial else ""
         report(f"training {training.family} on {len(inputs.sides['train'])} records, {size}{warm}")
         registry.log_snapshot(job.snapshot, *inputs.train, lake(recipe.name) / "records")
 
         def on_epoch(number: int, metrics: Mapping[str, float]) -> None:
             run.metrics(metrics, number)
-            report(_epoch(number, training, metrics))
+            report(_epoch(number, training, metrics, network))
 
         fitted, exported = _fit(job, inputs, on_epoch)
         candidate = _register(job, fitted, exported, inputs.sides["test"], run)
@@ -171,9 +172,9 @@ def _fit(job: _Job, inputs: NetworkInputs, on_epoch: train.Epoch) -> tuple[train
     return fitted, export.export(recipe, fitted.model, inputs.vocabulary, sample, folder, scale)
 
 
-def _epoch(number: int, training: Training, metrics: Mapping[str, float]) -> str:
+def _epoch(number: int, training: Training, metrics: Mapping[str, float], network: bool) -> str:
     values = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
-    return f"epoch {number}/{training.epochs}: {values}"
+    return f"epoch {number}/{training.epochs}: {values}" if network else f"step {number}: {values}"
 
 
 def temperature(recipe: Recipe, model: Any, features: np.ndarray, targets: np.ndarray) -> float:
@@ -289,9 +290,10 @@ def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
     sizes: dict[str, Any] = {name: value for name, value in candidate.parameters.items() if name not in names}
     own: dict[str, Any] = {name: value for name, value in candidate.parameters.items() if name in names}
     training = Training(**own, parameters=sizes)
+    network = not zoo.trainer(recipe, training)
 
     def on_epoch(number: int, metrics: Mapping[str, float]) -> None:
-        report(_epoch(number, training, metrics))
+        report(_epoch(number, training, metrics, network))
 
     with scratch_folder() as folder:
         inputs = training_inputs(recipe, training, candidate.snapshot, folder)

@@ -86,7 +86,7 @@ def _run(recipe: Recipe, job: Path, on_epoch: Epoch) -> tuple[Path, list[Mapping
                 _end(process)  # the flow run was cancelled
         code = process.wait()
         reader.join(timeout=5)
-    if code or not result:
+    if not result:  # a library may crash when the interpreter ends, after the function returned
         lines = [line.strip() for line in errors if line.strip()]
         reason = lines[-1][:300] if lines else f"it ended with {code} and returned nothing"
         raise Refusal(

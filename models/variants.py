@@ -101,9 +101,12 @@ def _to_int8(full: Exported, inputs: np.ndarray, path: Path) -> None:
 
     Source: Jacob and others, Quantization and Training of Neural Networks, 2018 (arXiv:1712.05877).
     """
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    if not any(node.op_type in _QUANTIZED for node in onnx.load(full.path).graph.node):
+        raise Refusal("it has no layer to quantize", full.path.name, "Nothing: fp32 is packaged")
     features = full.contract.features(inputs, full.vocabulary)
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]

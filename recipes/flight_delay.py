@@ -13,7 +13,7 @@ recipe = Recipe(
     batches=_flights.BATCHES,
     benchmark=_flights.BENCHMARK,
     suite=Suite(min_rows=10_000, max_age_days=36500.0),
-    training=Training(family="boosting"),
+    training=Training(family="boosting", parameters={"rounds": 200, "min_records": 200}),
     criteria=Criteria(
         accuracy=0.76, worst_class=0.02, margin=0.01, slices=("origin", "minute_of_day"), slice_margin=0.04
     ),

@@ -69,11 +69,12 @@ def test_a_users_images_go_from_a_folder_to_a_prediction_by_the_readmes_commands
     assert right >= 8
 
 
-def test_a_kind_of_input_from_outside_of_the_project_goes_from_a_file_to_a_prediction(stack: Running) -> None:
-    """docs/extending.md names its modules; they are in tests/recipes_kinds/kinds/point."""
+def test_a_kind_and_a_task_from_outside_of_the_project_go_from_a_file_to_a_prediction(stack: Running) -> None:
+    """docs/extending.md names their modules; they are in tests/recipes_kinds: kinds/point and tasks/direction."""
     home, rng = Path(stack.env["HOME"]), np.random.default_rng(0)
-    points = [(x, y, "upper" if y > x else "lower") for x, y in rng.random((1200, 2)).round(4)]
-    rows = ["point,label", *(f"{x} {y},{label}" for x, y, label in points), "far away,upper"]
+    points = rng.random((1200, 2)).round(4)
+    angles = np.degrees(np.arctan2(*(points - 0.5).T[::-1])).round(1) % 360
+    rows = ["point,label", *(f"{x} {y},{angle}°" for (x, y), angle in zip(points, angles, strict=True)), "far away,9°"]
     (home / "points.csv").write_text("\n".join(rows))
     written = stack.ratchet("new", "points", "--kind", "point", str(home / "points.csv"))
     assert "for 1200 records" in written
@@ -82,12 +83,15 @@ def test_a_kind_of_input_from_outside_of_the_project_goes_from_a_file_to_a_predi
     output = stack.ratchet("loop", "points")
     assert "is champion" in output
     answer = predicted(stack, "points", {"points": [[0.1, 0.9], [0.9, 0.1]]})
-    assert answer.json()["label"] == ["upper", "lower"]
+    upper, lower = answer.json()["degrees"]
+    assert 105 < upper < 165
+    assert 285 < lower < 345
     assert predicted(stack, "points", {"points": [[0.1, 1.9]]}).status_code == 400
     explained = httpx.post(f"{stack.gateway}/points/explain", json={"points": [[0.1, 0.9]]}, timeout=20).json()
     assert [each["text"] for each in explained["attributions"]] == ["x", "y"]
     metadata = httpx.get(f"{stack.gateway}/v2/models/points", timeout=20).json()
     assert metadata["inputs"] == [{"name": "point", "datatype": "FP32", "shape": [-1, 2]}]
+    assert metadata["outputs"] == [{"name": "direction", "datatype": "FP32", "shape": [-1, 2]}]
 
 
 def test_mails_go_from_the_corpus_to_a_prediction_for_plain_text(stack: Running) -> None:

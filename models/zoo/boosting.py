@@ -11,6 +11,8 @@ import numpy as np
 
 from ratchet.trainer import TrainingContext, TrainingInputs
 
+_PREFIX = {"training": "", "valid_1": "val_"}
+"""Of a metric, by LightGBM's name of the side."""
 _PATIENCE = 30
 """Rounds without improvement."""
 
@@ -41,16 +43,36 @@ def train(data: TrainingInputs, context: TrainingContext) -> Path:
     )
     train, validation = data.train, data.validation
     callbacks = [lightgbm.early_stopping(_PATIENCE, verbose=False), _logging(context)]
-    pair = [(validation.features, _flat(validation.targets))]
-    model.fit(train.features, _flat(train.targets), eval_set=pair, callbacks=callbacks)
+    pairs = [(side.features, _flat(side.targets)) for side in (train, validation)]
+    model.fit(*pairs[0], eval_set=pairs, callbacks=callbacks)
     initial = [("table", FloatTensorType([None, train.features.shape[1]]))]
     zipmap = {"zipmap": False} if data.classes else {}
-    graph = convert_lightgbm(model, "boosting", initial, target_opset=15, **zipmap)
+    graph = convert_lightgbm(_in_single_precision(model), "boosting", initial, target_opset=15, **zipmap)
     path = context.folder / "boosting.onnx"
     onnx.save(graph, path)
     own = model.predict_proba if data.classes else model.predict
     context.expect(own(validation.features).reshape(len(validation.targets), -1))
     return path
+
+
+def _in_single_precision(model: Any) -> Any:
+    """The model with each threshold as the next lower float32: float32 features take the same way at every split.
+
+    ONNX's trees have float32 thresholds, and the nearest one may be on the other side of a feature.
+    """
+    import lightgbm
+
+    def lower(line: str) -> str:
+        thresholds = np.array(line.removeprefix("threshold=").split(), float)
+        single = thresholds.astype(np.float32)
+        single = np.where(single > thresholds, np.nextafter(single, np.float32(-np.inf)), single)
+        return "threshold=" + " ".join(repr(float(value)) for value in single)
+
+    lines = model.booster_.model_to_string().split("\n")
+    lines = [line for line in lines if not line.startswith("tree_sizes=")]  # in bytes, which change
+    text = "\n".join(lower(line) if line.startswith("threshold=") else line for line in lines)
+    model._Booster = lightgbm.Booster(model_str=text)
+    return model
 
 
 def _flat(targets: np.ndarray) -> np.ndarray:
@@ -60,6 +82,7 @@ def _flat(targets: np.ndarray) -> np.ndarray:
 def _logging(context: TrainingContext) -> Any:
     def log(env: Any) -> None:
         if (env.iteration + 1) % 20 == 0:
-            context.log(env.iteration + 1, {f"val_{name}": value for _, name, value, _ in env.evaluation_result_list})
+            values = {f"{_PREFIX[side]}{name}": value for side, name, value, _ in env.evaluation_result_list}
+            context.log(env.iteration + 1, values)
 
     return log

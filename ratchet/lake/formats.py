@@ -3,6 +3,7 @@
 Every parser here reads untrusted bytes: `sources` runs them in a child process with limited memory and disk.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -67,6 +68,8 @@ def format_of(path: Path) -> str:
         return "arrow"
     if head[:8] == b"\x89PNG\r\n\x1a\n" or head[:3] == b"\xff\xd8\xff":
         return "image"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "csv"
     if head and not any(b < 9 or 13 < b < 32 for b in head):
         return "csv"
     return "unknown"

@@ -35,7 +35,7 @@ recipe = Recipe(
     ),
     batches=({batch},),
     benchmark={benchmark},
-    suite=Suite(min_rows={rows}{share}, max_age_days=36500.0),
+    suite=Suite(min_rows={rows}{share}{suite}, max_age_days=36500.0),
     training=Training(family="{family}"),
     criteria={criteria},
 )
@@ -70,7 +70,7 @@ def scaffold(name: str, kind: str, source: Path, target: str = "") -> Scaffold:
     outline = parts.scaffold(kind).outline(source, target)
     good = accepted(outline.rows, source)
     refused = outline.rows.filter(pc.is_valid(outline.rows["reason"]))
-    why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(outline.fields)
+    why, fields = refused["reason"][0].as_py() if refused.num_rows else "", {"suite": "", **outline.fields}
     if "task" not in fields:  # the kind of input does not imply it
         fields |= _task(good["label"].to_pylist()).fields(good, source)
     fields |= {"imports": _imports(kind, fields), "rows": str(max(20, good.num_rows // 20)), "digest": digest(source)}
@@ -86,9 +86,11 @@ def _task(labels: Sequence[str | None]) -> tasks.Scaffold:
 
 
 def _imports(kind: str, fields: Fields) -> str:
-    task = re.findall(r"task=(\w+)\(", fields["task"])
-    used = ["DataSet", "Feed", fields["criteria"].split("(")[0], "Recipe", "Suite", "Training", *task]
-    names = ", ".join(sorted(used))
+    """The import lines: a task from outside brings its own, and the project's are in `ratchet.recipe`."""
+    task = [fields["criteria"].split("(")[0], *re.findall(r"task=(\w+)\(", fields["task"])]
+    own = fields.get("imports", "").splitlines()
+    names = ", ".join(sorted(["DataSet", "Feed", "Recipe", "Suite", "Training", *([] if own else task)]))
     contract = fields["call"].split("(")[0]
-    lines = [f"from ratchet.kinds.{kind} import {contract}", f"from ratchet.recipe import {names}"]
+    from_kind = ", ".join(sorted(filter(None, (contract, fields.get("also", "")))))
+    lines = [f"from ratchet.kinds.{kind} import {from_kind}", f"from ratchet.recipe import {names}", *own]
     return "\n".join(sorted(lines))

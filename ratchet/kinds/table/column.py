@@ -70,7 +70,7 @@ class Column:
     @property
     def datatype(self) -> str:
         """The datatype of the Open Inference Protocol."""
-        return {"category": "BYTES", "boolean": "BOOL"}.get(self.type, "FP64")
+        return {"category": "BYTES", "timestamp": "BYTES", "boolean": "BOOL"}.get(self.type, "FP64")
 
     def read(self, value: Any, which: str) -> Cell:
         """A cell from a typed value. Raises Refusal."""
@@ -80,7 +80,7 @@ class Column:
             return self.nothing
         cell = _READERS[self.type](value)
         if cell is None:
-            raise Refusal(f"the column {self.name!r} has {str(value)[:40]!r}, no {self.type}", which, "Correct it")
+            raise Refusal(f"the column {self.name!r} has {repr(value)[:42]}, no {self.type}", which, "Correct it")
         if isinstance(cell, str):
             return self._category(cell, which)
         low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high

@@ -138,7 +138,13 @@ class TableContract:
         return self.read(rows, "the inputs")
 
     def to_tensors(self, inputs: np.ndarray) -> list[Tensor]:
-        return [vector_of(each.name, each.datatype, inputs[each.name]) for each in self.features_]
+        return [vector_of(each.name, each.datatype, self._sent(each, inputs[each.name])) for each in self.features_]
+
+    def _sent(self, column: Column, values: np.ndarray) -> np.ndarray:
+        """The values [N] as a tensor has them: times as texts."""
+        if column.type != "timestamp":
+            return values
+        return np.array([_shown(column, value) or "" for value in values.tolist()], object)
 
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         """For each feature, the mean, scale and median of its numbers, or its categories, as a line of JSON."""
@@ -271,7 +277,9 @@ MISSING, UNSEEN = 0, 1
 
 def _features(column: Column, learnt: Mapping[str, Any], values: np.ndarray) -> list[np.ndarray]:
     if column.is_text:
-        places = {name: place for place, name in enumerate(learnt["categories"], UNSEEN + 1)} | {"": MISSING}
+        places = {name: place for place, name in enumerate(learnt["categories"], UNSEEN + 1)}
+        # Where none may be missing, one that is hidden counts as the most frequent, as a number counts as the median.
+        places[""] = MISSING if column.missing else UNSEEN + 1
         return [np.array([places.get(value, UNSEEN) for value in values.tolist()], np.float32)]
     missing = np.isnan(values)
     filled = np.where(missing, learnt["median"], values)

@@ -1,0 +1,163 @@
+"""Outlines a recipe for a table: types, ranges, what may be missing, and the columns that are better no features."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ratchet.errors import Refusal
+from ratchet.evaluation import association
+from ratchet.kinds.table import sources
+from ratchet.kinds.table.column import Column
+from ratchet.kinds.table.contract import TableContract
+from ratchet.lake.outline import Outline, quoted, read
+
+_ROWS = 50_000
+"""Rows that are looked at."""
+_LEAK = 0.3
+_TARGETS = ("label", "target", "class", "y")
+
+
+@dataclass(frozen=True)
+class _Guess:
+    column: Column
+    note: str
+    """For people, as a comment beside it."""
+
+
+def outline(source: Path, target: str) -> Outline:
+    """The types are those that all values of a column have; `target` is the column with the label."""
+    rows, typed = _sample(source)
+    names = list(rows[0])
+    if not target:
+        target = next((name for name in _TARGETS if name in names), "")
+    if target not in names:
+        next_ = f"Name it with --target; the columns are {', '.join(names)[:300]}"
+        raise Refusal(f"it has no column {target or _TARGETS[0]!r}", source, next_)
+    labels = [row[target] for row in rows]
+    losses = _losses([None if label in (None, "") else str(label) for label in labels])
+    guesses = [_guess(name, [row[name] for row in rows], typed, losses) for name in names if name != target]
+    if not any(guess.column.feature for guess in guesses):
+        raise Refusal("none of its columns can be a feature", source, "Give a table with a column that tells something")
+    id = next((guess.column.name for guess in guesses if _is_id(guess, rows)), "")
+    contract = TableContract(tuple(guess.column for guess in guesses), target=target, id=id)
+    lines = "".join(f"            {_code(guess.column)},{_comment(guess.note)}\n" for guess in guesses)
+    named = f"        id={quoted(id)},\n" if id else ""
+    call = f"TableContract(\n        columns=(\n{lines}        ),\n        target={quoted(target)},\n{named}    )"
+    read_ = read(source, contract)
+    repeated = 0.0 if id else 1 - len(set(read_["data"].to_pylist())) / read_.num_rows
+    suite = f", max_duplicates={min(1.0, round(2 * repeated + 0.01, 2))}" if repeated > 0.005 else ""
+    return Outline(read_, {"call": call, "family": "boosting", "also": "Column", "suite": suite})
+
+
+def _is_id(guess: _Guess, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether every row has another value in that column, which is no feature."""
+    column = guess.column
+    return not column.feature and not column.missing and len({row[column.name] for row in rows}) == len(rows)
+
+
+def _sample(source: Path) -> tuple[list[Mapping[str, Any]], bool]:
+    """Rows, and whether their cells have types."""
+    first = list(islice(sources.rows_of(source, None), _ROWS))
+    rows = [cells for _, cells, _ in first if not isinstance(cells, Refusal)]
+    if not rows:
+        raise Refusal("it has no row that can be read", source, sources.HINT)
+    return rows, first[0][2]
+
+
+def _losses(labels: Sequence[str | None]) -> np.ndarray:
+    """The losses [N, K] of constant answers: wrong classes, or distances of numbers."""
+    known = [label for label in labels if label is not None]
+    try:
+        numbers = np.array([float(label) if label is not None else math.nan for label in labels])
+    except ValueError:
+        numbers = None
+    if numbers is not None and len(set(known)) > 30:
+        numbers = np.where(np.isnan(numbers), np.nanmedian(numbers), numbers)
+        return np.abs(numbers[:, None] - np.unique(np.quantile(numbers, np.linspace(0.01, 0.99, 49))))
+    classes = [name for name, _ in Counter(known).most_common(50)]
+    return np.array([[float(label != name) for name in classes] for label in labels])
+
+
+def _guess(name: str, cells: Sequence[Any], typed: bool, losses: np.ndarray) -> _Guess:
+    type_, values = _type(name, cells, typed)
+    known = [value for value in values if value is not None]
+    missing = 1 - len(known) / len(values)
+    share = 0.0 if not missing else min(1.0, round(2 * missing + 0.01, 2))
+    if not known:
+        return _Guess(Column(name, "category", missing=1.0, feature=False), "has no value")
+    column, note = _column(name, type_, share, known)
+    if column.is_text and len(set(known)) > 0.9 * len(known) and len(known) > 50:
+        return _Guess(_without(column), "differs in nearly every row, as an id does")
+    if len(set(known)) == 1 and not missing:
+        return _Guess(_without(column), "has one value only")
+    array = np.array([column.nothing if value is None else column.read(value, name) for value in values])
+    told = association.explained(association.bins(array), losses)
+    if told > _LEAK:
+        return _Guess(_without(column), f"saves {told:.0%} of the error alone: does it leak?")
+    return _Guess(column, note)
+
+
+def _without(column: Column) -> Column:
+    return Column(**{**column.__dict__, "feature": False})
+
+
+def _type(name: str, cells: Sequence[Any], typed: bool) -> tuple[str, list[Any]]:
+    """The first type that all values have, and the values."""
+    for type_ in ("boolean", "integer", "number", "timestamp", "category"):
+        column = Column(name, type_, missing=1.0, length=10_000)
+        values = list(cells) if typed else [column.parse(str(cell)) for cell in cells]
+        values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+        if type_ == "integer" and not all(_is_whole(cell) for cell in cells):
+            continue
+        if type_ == "boolean" and not any(isinstance(value, bool) for value in values):
+            continue  # 0 and 1 are numbers
+        if all(value is None or _fits(column, value) for value in values):
+            return type_, values
+    return "category", [None if cell in (None, "") else str(cell) for cell in cells]
+
+
+def _is_whole(cell: Any) -> bool:
+    """Whether a number stands without a decimal point, so that a later one will have none either."""
+    return not isinstance(cell, float) and "." not in str(cell)
+
+
+def _fits(column: Column, value: Any) -> bool:
+    try:
+        column.read(value, column.name)
+    except Refusal:
+        return False
+    return True
+
+
+def _column(name: str, type_: str, missing: float, known: Sequence[Any]) -> tuple[Column, str]:
+    if type_ == "category":
+        longest = max(map(len, known))
+        return Column(name, type_, missing, length=max(8, 2 * longest)), f"{len(set(known))} different values"
+    if type_ in ("boolean", "timestamp"):
+        return Column(name, type_, missing), ""
+    low, high = float(min(known)), float(max(known))
+    if low == high:
+        return Column(name, type_, missing), "has one value only, so there is no range"
+    room = (high - low) / 2
+    below, above = math.floor(low - room), math.ceil(high + room)
+    return Column(name, type_, missing, low=0 if low >= 0 else below, high=above), "the range is a guess"
+
+
+def _code(column: Column) -> str:
+    """The column as it stands in the recipe: what is as by default is left out."""
+    default = Column(column.name, column.type)
+    given = {key: value for key, value in column.__dict__.items() if value != getattr(default, key)}
+    arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    start = f"Column({quoted(column.name)}, {json.dumps(column.type)}"
+    return f"{start}, {arguments})" if arguments else f"{start})"
+
+
+def _comment(note: str) -> str:
+    return f"  # {note}" if note else ""

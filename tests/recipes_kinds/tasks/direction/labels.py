@@ -1,0 +1,46 @@
+"""Angles as labels, such as `37°`; the lake keeps degrees."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from ratchet.tasks.direction.answers import Direction
+
+from ratchet.errors import Refusal
+from ratchet.expectation import Expectation, between
+from ratchet.suite import Suite
+
+TYPE = pa.float64()
+
+
+def reader(answers: Direction) -> Callable[[str | None], float]:
+    def read(label: str | None) -> float:
+        try:
+            return float(str(label).removesuffix("°")) % 360
+        except ValueError as error:
+            raise Refusal("is no angle", str(label), "Write it as 37°") from error
+
+    return read
+
+
+def describe(answers: Direction, label: float | None) -> str:
+    return f"{label}°"
+
+
+def counts(answers: Direction, labels: Sequence[float | None]) -> Mapping[str, int]:
+    return {}
+
+
+def targets(labels: np.ndarray) -> np.ndarray:
+    """Unit vectors [N, 2]."""
+    angles = np.radians(labels)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def statistics(labels: Sequence[float | None]) -> dict[str, Any]:
+    return {"degrees": list(labels)}
+
+
+def expectations(answers: Direction, suite: Suite) -> tuple[Expectation, ...]:
+    return (between("degrees", 0, 360),)

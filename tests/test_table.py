@@ -1,0 +1,383 @@
+"""Tables: what a cell may be, the same at ingest and at the endpoint; files as people have them; features."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bentos import protocol
+from expectations.drift import drift, summarize
+from expectations.statistics import of_batch
+from expectations.suite import suite
+from models.checks import _one_column
+from ratchet import kinds
+from ratchet.errors import Refusal
+from ratchet.evaluation import association
+from ratchet.kinds.table import Column, TableContract, evaluation, records, sources
+from ratchet.kinds.table.endpoint import rows_of
+from ratchet.lake import ingest, quarantine, snapshot, table
+from ratchet.lake.fetch import digest
+from ratchet.lake.split import SIDES
+from ratchet.recipe import (
+    Classification,
+    Criteria,
+    DataSet,
+    Feed,
+    Recipe,
+    Regression,
+    RegressionCriteria,
+    Suite,
+    Training,
+)
+
+TABLE = TableContract(
+    columns=(
+        Column("shop", "category", feature=False),
+        Column("when", "timestamp", missing=0.5),
+        Column("price", "number", low=0, high=1000, missing=0.2),
+        Column("count", "integer", low=0),
+        Column("new", "boolean"),
+        Column("colour", "category", values=("red", "green")),
+        Column("brand", "category", length=12, missing=0.5),
+    ),
+    target="sold",
+    id="shop",
+)
+ROW: dict[str, Any] = {
+    "shop": "a1", "when": "2024-05-01T12:00:00+02:00", "price": 9.5, "count": 3, "new": True, "colour": "red",
+    "brand": "Ö & Co",
+}  # fmt: skip
+
+
+def cells(**changes: Any) -> dict[str, Any]:
+    return {**ROW, **changes}
+
+
+WRONG = [
+    ({"price": -1}, "'price' has -1, outside 0..1000"),
+    ({"price": "9"}, "'price' has '9', no number"),
+    ({"price": True}, "'price' has True, no number"),
+    ({"price": math.inf}, "outside"),
+    ({"count": 2.5}, "'count' has 2.5, no integer"),
+    ({"count": None}, "'count' has no value"),
+    ({"count": 2**60}, "no integer"),
+    ({"new": "yes"}, "'new' has 'yes', no boolean"),
+    ({"colour": "blue"}, "'colour' has 'blue', none of red, green"),
+    ({"colour": ""}, "'colour' has no value"),
+    ({"brand": "x" * 13}, "has 13 characters, more than 12"),
+    ({"brand": 7}, "no category"),
+    ({"brand": "a\ud800"}, "no category"),
+    ({"when": "2024-05-01T12:00:00"}, "no timestamp"),
+    ({"when": "5/1/2024"}, "no timestamp"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), WRONG)
+def test_a_wrong_cell_is_refused_with_its_column_at_ingest_and_at_the_endpoint(
+    change: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Refusal, match=why):
+        TABLE.encode(cells(**change), "line 7")
+    with pytest.raises(Refusal, match=why) as refusal:
+        TABLE.read([ROW, cells(**change)])
+    assert "row 1" in refusal.value.which
+
+
+def test_a_row_is_the_same_to_the_model_from_the_lake_and_from_the_endpoint() -> None:
+    rows = [ROW, cells(when=None, price=None, brand=None), cells(shop="b", new=False, brand="never seen")]
+    kept = pa.table({"row": [TABLE.encode(row, "").decode() for row in rows], "label": [0, 1, 0]})
+    from_lake, labels = records.examples(TABLE, kept)
+    from_json = TABLE.read(json.loads(json.dumps([{k: v for k, v in row.items() if k != "shop"} for row in rows])))
+    assert from_lake.tobytes() == from_json.tobytes()
+    assert labels.tolist() == [0, 1, 0]
+    vocabulary = TABLE.learn_vocabulary(np.repeat(from_lake[:2], 5))
+    assert np.array_equal(TABLE.features(from_lake, vocabulary), TABLE.features(from_json, vocabulary))
+    assert np.isfinite(TABLE.features(from_lake, vocabulary)).all()
+    assert kinds.of(json.loads(json.dumps(TABLE.to_json()))) == TABLE
+
+
+def test_only_what_training_saw_decides_the_features() -> None:
+    trained = np.repeat(TABLE.read([cells(price=10, brand="a"), cells(price=30, brand="b")]), 5)
+    vocabulary = TABLE.learn_vocabulary(trained)
+    learnt = dict(zip([column.name for column in TABLE.features_], map(json.loads, vocabulary), strict=True))
+    assert learnt["price"] == {"median": 20.0, "mean": 20.0, "scale": 10.0}
+    assert learnt["brand"]["categories"] == ["a", "b"]
+    price, brand = 3, 9  # when takes four
+    first, second = TABLE.features(TABLE.read([cells(price=40, brand="zz"), cells(price=None, brand="")]), vocabulary)
+    assert (first[price + 1], first[price + 2], first[brand]) == (2.0, 0.0, 1.0), "an unseen category has a place"
+    assert (second[price + 1], second[price + 2], second[brand]) == (0.0, 1.0, 0.0), "a missing one, too"
+
+
+def test_a_category_that_few_rows_have_is_not_learnt_and_not_in_a_synthetic_row() -> None:
+    trained = np.concatenate([np.repeat(TABLE.read([ROW]), 20), TABLE.read([cells(brand="a person")])])
+    assert "a person" not in "".join(TABLE.learn_vocabulary(trained))
+    made = TABLE.synthesize(50, np.random.default_rng(0), trained)
+    assert set(made["brand"]) == {"Ö & Co"}
+    assert TABLE.read(TABLE.values(made)).tobytes() == made.tobytes()
+
+
+@given(st.lists(st.tuples(st.floats(0, 1000), st.integers(0, 9), st.booleans(), st.sampled_from(["red", "green"]))
+                , min_size=1, max_size=5))  # fmt: skip
+def test_rows_pass_through_json_bytes_and_tensors_unchanged(rows: list[tuple[Any, ...]]) -> None:
+    names = ("price", "count", "new", "colour")
+    inputs = TABLE.read([cells(**dict(zip(names, row, strict=True))) for row in rows])
+    assert TABLE.read(json.loads(json.dumps(TABLE.values(inputs)))).tobytes() == inputs.tobytes()
+    assert TABLE.unpack(TABLE.pack(inputs), len(inputs)).tobytes() == inputs.tobytes()
+    assert TABLE.from_tensors(TABLE.to_tensors(inputs), 1024).tobytes() == inputs.tobytes()
+
+
+def request(tensors: list[dict[str, Any]], tail: bytes = b"") -> np.ndarray:
+    head = json.dumps({"inputs": tensors}).encode()
+    parsed = protocol.parse(head + tail, str(len(head)) if tail else None, TABLE, Classification(("no", "yes")))
+    return parsed.inputs
+
+
+def tensor(name: str, values: list[Any], datatype: str = "FP64", **more: Any) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [len(values), 1], "data": values, **more}
+
+
+def test_the_protocol_takes_a_tensor_a_column_in_any_order_and_number_type() -> None:
+    whole = [
+        tensor("colour", ["red"], "BYTES"), tensor("new", [True], "BOOL"), tensor("count", [3], "INT64"),
+        tensor("price", [9.5]),
+    ]  # fmt: skip
+    expected = TABLE.read([{"colour": "red", "new": True, "count": 3, "price": 9.5}])
+    assert request(whole).tobytes() == expected.tobytes()
+    sizes = np.array([3], "<i8").tobytes()
+    packed = {"name": "count", "datatype": "INT64", "shape": [1], "parameters": {"binary_data_size": 8}}
+    assert request([whole[0], whole[1], packed, whole[3]], sizes).tobytes() == expected.tobytes()
+    for wrong, why in (
+        ([*whole, tensor("other", [1])], "no column 'other'"),
+        ([*whole, tensor("price", [1])], "sent twice"),
+        ([*whole[:3], tensor("price", [1, 2])], "differ in length"),
+        (whole[:3], "'price' has no value" if not TABLE.by_name("price").missing else None),
+        ([*whole[:2], tensor("count", ["x"]), *whole[3:]], "no integer"),
+        ([{**whole[0], "shape": [1, 2]}, *whole[1:]], "the shape"),
+    ):
+        if why is None:
+            request(wrong)  # a column that may be missing may be left out
+            continue
+        with pytest.raises(Refusal, match=why):
+            request(wrong)
+    with pytest.raises(Refusal, match="bytes"):
+        request([{**packed, "parameters": {"binary_data_size": 4}}], sizes)
+
+
+def test_rows_come_as_objects_as_columns_or_as_pandas_splits_them() -> None:
+    rows = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    assert rows_of(rows, None, None) == rows
+    assert rows_of(None, {"a": [1, 2], "b": ["x", "y"]}, None) == rows
+    assert rows_of(None, None, {"index": [0, 1], "columns": ["a", "b"], "data": [[1, "x"], [2, "y"]]}) == rows
+    for wrong, why in (
+        ((None, None, None), "no rows"), ((rows, {"a": [1]}, None), "both rows and columns"),
+        ((None, {"a": [1], "b": []}, None), "one length"), ((None, {"a": 1}, None), "one length"),
+        ((None, None, {"data": [[1]]}), "no lists"), ((None, None, {"columns": ["a"], "data": [[1, 2]]}), "row 0"),
+    ):  # fmt: skip
+        with pytest.raises(Refusal, match=why):
+            rows_of(*wrong)
+
+
+# --- files
+
+SMALL = TableContract(
+    columns=(Column("n", "number", missing=0.5), Column("name", "category", missing=0.5, length=20)), target="y"
+)
+LINES = [["n", "name", "y", "more"], ["1.5", "Zoë", "a", "1"], ["NA", "NA", "b", "2"], ["", "", "a", "3"]]
+
+
+def csv_bytes(delimiter: str, encoding: str, newline: str = "\n") -> bytes:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator=newline).writerows(LINES)
+    return text.getvalue().encode(encoding)
+
+
+def values(path: Path) -> list[tuple[Any, Any]]:
+    read = list(sources.read(SMALL, path, None))
+    return [(json.loads(SMALL.encode(record.value, record.name)), record.label) for record in read]
+
+
+EXPECTED = [({"n": 1.5, "name": "Zoë"}, "a"), ({"n": None, "name": "NA"}, "b"), ({"n": None, "name": None}, "a")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_any_usual_csv_is_read(delimiter: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(csv_bytes(delimiter, encoding, "\r\n"))
+    assert values(tmp_path / "a.csv") == EXPECTED
+
+
+def parquet(path: Path) -> Path:
+    table = pa.table({"n": [1.5, None, None], "name": ["Zoë", "NA", None], "y": ["a", "b", "a"]})
+    pq.write_table(table, path)
+    return path
+
+
+def arrow(path: Path) -> Path:
+    table = pa.table({"n": [1.5, None, None], "name": ["Zoë", "NA", None], "y": ["a", "b", "a"]})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def folder(path: Path) -> Path:
+    """As Spark writes it."""
+    path.mkdir()
+    parquet(path / "part-00000-x.snappy.parquet")
+    (path / "_SUCCESS").touch()
+    return path
+
+
+@pytest.mark.parametrize("write", [parquet, arrow, folder])
+def test_parquet_arrow_and_a_folder_of_parquet_are_read(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    assert values(write(tmp_path / "table")) == EXPECTED
+
+
+def test_a_file_without_a_column_says_which_and_what_it_has(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,y\n1,a\n")
+    with pytest.raises(Refusal, match=r"no column 'name'.*Its columns are n, y"):
+        list(sources.read(SMALL, tmp_path / "a.csv", None))
+    (tmp_path / "b.csv").write_text("n,n,name,y\n1,1,a,a\n")
+    with pytest.raises(Refusal, match="'n' stands twice"):
+        list(sources.read(SMALL, tmp_path / "b.csv", None))
+    (tmp_path / "c.csv").write_text("n,name,y\n1,a\n2,b,a\n")
+    short, good = sources.read(SMALL, tmp_path / "c.csv", None)
+    assert short.problem is not None
+    assert "2 cells, not 3" in short.problem.what
+    assert good.problem is None
+
+
+# --- through the lake
+
+
+def recipe(path: Path, contract: TableContract, numbers: bool = False) -> Recipe:
+    feed = Feed(path.name, every=-6)
+    task: Any = Regression(-10, 100, close=1.0) if numbers else Classification(("no", "yes"))
+    criteria: Any = RegressionCriteria(error=5.0) if numbers else Criteria(accuracy=0.6)
+    return Recipe(
+        name="shops", version=1, purpose="test", contract=contract, task=task, criteria=criteria, batches=(feed,),
+        data=DataSet("shops_dir", (str(path.parent),), "", {path.name: digest(path)}), suite=Suite(min_rows=10),
+        benchmark=Feed(path.name, every=6), training=Training(family="mlp"), show_inputs=True,
+    )  # fmt: skip
+
+
+SHOPS = TableContract(
+    columns=(
+        Column("id", "integer", feature=False), Column("customer", "category", feature=False),
+        Column("x", "number", low=-100, high=100, missing=0.3), Column("kind", "category"),
+        Column("leak", "number"),
+    ),
+    target="y", id="id", group="customer",
+)  # fmt: skip
+
+
+def shops(path: Path, count: int = 600, shift: float = 0.0) -> Path:
+    chance = np.random.default_rng(0)
+    with path.open("w") as file:
+        file.write("id,customer,x,kind,leak,y\n")
+        for n in range(count):
+            x, y = chance.normal() + shift, chance.random() < 0.4
+            row = n, f"c{n % 40}", "" if n % 10 == 0 else round(x, 3), "ab"[n % 2], round(y + x / 100, 4)
+            file.write(",".join(map(str, (*row, "yes" if y else "no"))) + "\n")
+    return path
+
+
+def test_a_table_passes_ingest_suite_and_snapshot_and_no_customer_is_on_two_sides(home: Path, tmp_path: Path) -> None:
+    own = recipe(shops(tmp_path / "shops.csv"), SHOPS)
+    batch = ingest.land_feed(own, own.batches[0], "test")
+    assert (batch.accepted, batch.quarantined) == (500, 0)
+    frame = of_batch(own, ingest.lake(own.name), batch.id)
+    assert {"id", "customer", "x", "kind", "leak", "label"} <= set(frame.columns)
+    named = [expectation.column for expectation in suite(own)]
+    assert {"x", "kind", "customer"} <= set(named)
+    quarantine.admit_landed(ingest.lake(own.name), batch.id, "test")
+    sides = snapshot.load(own, snapshot.take(own))
+    assert sum(map(len, sides.values())) == 500
+    assert sides["train"].inputs.dtype.names == ("x", "kind", "leak")
+    rows = table.read(ingest.lake(own.name) / "records")
+    assert rows is not None
+    by_side = records.sides(SHOPS, rows)
+    customers = [{json.loads(row)["customer"] for row in by_side[side]["row"].to_pylist()} for side in SIDES]
+    assert sum(map(len, customers)) == len(set.union(*customers)) == 40
+    row = by_side["test"].slice(0, 1).to_pylist()[0]
+    assert records.side_of(SHOPS, row) == "test"
+
+
+def test_what_a_table_drifts_in_is_named_by_column(home: Path, tmp_path: Path) -> None:
+    frames = []
+    for name, shift in (("shops.csv", 0.0), ("later.csv", 3.0)):
+        own = replace(recipe(shops(tmp_path / name, 1200, shift), SHOPS), name=f"shops-{shift:.0f}")
+        batch = ingest.land_feed(own, own.batches[0], "test")
+        frames.append(summarize(of_batch(own, ingest.lake(own.name), batch.id)))
+    indices = {each.column: each.index for each in drift([frames[0]], [frames[1]])}
+    assert indices["x"] > 0.25
+    assert indices["kind"] < 0.1
+    assert indices["label"] < 0.1
+
+
+def test_a_column_that_tells_the_answer_is_found(home: Path, tmp_path: Path) -> None:
+    own = recipe(shops(tmp_path / "shops.csv"), SHOPS)
+    batch = ingest.land_feed(own, own.batches[0], "test")
+    quarantine.admit_landed(ingest.lake(own.name), batch.id, "test")
+    (check,) = _one_column(own, snapshot.load(own, snapshot.take(own))["train"])
+    assert check.outcome == "failed"
+    assert "leak alone saves" in check.detail
+    honest = replace(SHOPS, columns=(*SHOPS.columns[:-1], Column("leak", "number", feature=False)))
+    (check,) = _one_column(
+        replace(own, contract=honest), snapshot.load(replace(own, contract=honest), snapshot.take(own))["train"]
+    )
+    assert check.outcome == "passed"
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_column_of_names_or_of_noise_tells_nothing(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    losses = 1 - np.eye(2)[chance.integers(0, 2, 400)]
+    for values in (np.arange(400).astype(str), chance.normal(size=400), np.full(400, np.nan)):
+        assert association.explained(association.bins(values), losses) < 0.25
+
+
+def test_slices_of_a_table_are_its_categories_and_thirds_of_its_numbers() -> None:
+    contract = TableContract((Column("x", "number", missing=0.5), Column("k", "category")), target="y")
+    inputs = contract.read([{"x": None if n % 5 == 0 else n, "k": "ab"[n % 2]} for n in range(100)])
+    by = evaluation.slices(contract)
+    assert {name: int(mask.sum()) for name, mask in by["k"](inputs).items()} == {"k a": 50, "k b": 50, "other k": 0}
+    numbers = {name: int(mask.sum()) for name, mask in by["x"](inputs).items()}
+    assert numbers["no x"] == 20
+    assert sum(numbers.values()) == 100
+
+
+def test_a_table_that_cannot_be_is_refused_when_the_recipe_is_read() -> None:
+    for wrong, why in (
+        (lambda: Column("a", "float"), "choose from: number"),
+        (lambda: Column("", "number"), "no name of a column"),
+        (lambda: Column("a", "number", low=2, high=1), "low is above high"),
+        (lambda: TableContract((Column("a", "number"),), target="a"), "would leak it"),
+        (lambda: TableContract((Column("a", "number"),) * 2, target="b"), "stands twice"),
+        (lambda: TableContract((Column("a", "number", feature=False),), target="b"), "no column is a feature"),
+        (lambda: TableContract((Column("a", "number"),), target="b", id="c"), "the id 'c' is no column"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            wrong()
+
+
+def test_times_are_seconds_and_a_time_column_says_when_a_record_was_captured() -> None:
+    contract = replace(TABLE, time="when")
+    text = "2024-05-01T12:00:00+02:00"
+    seconds = datetime.fromisoformat(text).timestamp()
+    assert TABLE.read([cells(when=text)])["when"][0] == seconds
+    assert TABLE.read([cells(when=datetime.fromtimestamp(seconds, UTC))])["when"][0] == seconds
+    assert contract.values(contract.read([ROW]))[0]["when"] == "2024-05-01T10:00:00+00:00"

@@ -1,0 +1,125 @@
+"""Trainers that are functions: each framework's file answers as the framework does, and a wrong file is named."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from sklearn.datasets import load_wine
+
+from models import adopt, foreign
+from models.training_inputs import NetworkInputs
+from ratchet import settings as settings_module
+from ratchet.errors import Refusal
+from ratchet.kinds.table import Column, TableContract
+from ratchet.lake.snapshot import Examples
+from ratchet.recipe import Classification, Criteria, DataSet, Feed, Recipe, Training
+from tests.conftest import HERE
+
+WINE = load_wine()
+TABLE = TableContract(tuple(Column(name, "number") for name in WINE.feature_names), target="kind")
+RECIPE = Recipe(
+    name="wine", version=1, purpose="Three kinds of wine.", contract=TABLE, criteria=Criteria(),
+    task=Classification(("one", "two", "three")), training=Training(family="boosting", epochs=40),
+    data=DataSet("wine_dir", (), "", {"a": "0" * 64}), batches=(Feed("a"),), benchmark=Feed("a"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def inputs(home: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkInputs:
+    monkeypatch.setenv("RATCHET_RECIPES", str(HERE / "recipes_kinds"))
+    settings_module.settings.cache_clear()
+    rows = TABLE.read([dict(zip(WINE.feature_names, row, strict=True)) for row in WINE.data.tolist()])
+    order = np.random.default_rng(0).permutation(len(rows))
+    rows, labels = rows[order], WINE.target[order].astype(np.int32)
+    sides = {"train": Examples(rows[:120], labels[:120]), "validation": Examples(rows[120:], labels[120:])}
+    learnt = TABLE.learn_vocabulary(rows[:120])
+    pairs = [(TABLE.features(side.inputs, learnt), side.targets) for side in sides.values()]
+    return NetworkInputs({**sides, "test": sides["validation"]}, learnt, *pairs, None)
+
+
+@pytest.mark.parametrize("name", ["forest", "trees", "torch", ""])
+def test_a_file_of_each_framework_answers_as_the_framework_does(
+    name: str, inputs: NetworkInputs, tmp_path: Path
+) -> None:
+    if name == "torch" and not importlib.util.find_spec("torch"):
+        pytest.skip("PyTorch is not installed: it is in no group of the lock")
+    own = replace(RECIPE, train=f"_trainers:{name}") if name else RECIPE  # the family boosting
+    logged: list[int] = []
+    fitted, exported = foreign.fit(own, own.training, inputs, tmp_path, lambda step, metrics: logged.append(step))
+    outputs, side = exported.predict(inputs.sides["validation"].inputs), inputs.validation
+    assert (outputs.argmax(axis=1) == side[1]).mean() > 0.85
+    assert np.allclose(outputs.sum(axis=1), 1, atol=1e-4)
+    assert [value.name for value in onnx.load(exported.path).graph.input] == ["table"]
+    assert fitted.history[-1]["val_accuracy"] > 0.85
+    assert logged or name in ("forest", "trees")
+    again, _ = foreign.fit(own, own.training, inputs, tmp_path / "again", lambda step, metrics: None)
+    assert again.weights == fitted.weights, "the same data give the same file"
+
+
+@pytest.mark.parametrize(("name", "why"), [
+    ("failing", "the data are not to my taste"), ("lying", "differ by .* from those of the trainer's framework"),
+    ("nowhere", "returned no file"), ("missing", "has no attribute 'missing'"),
+])  # fmt: skip
+def test_a_trainer_that_fails_is_named_with_its_reason(
+    name: str, why: str, inputs: NetworkInputs, tmp_path: Path
+) -> None:
+    own = replace(RECIPE, train=f"_trainers:{name}")
+    with pytest.raises(Refusal, match=why):
+        foreign.fit(own, own.training, inputs, tmp_path, lambda step, metrics: None)
+
+
+def graph(
+    nodes: list[Any], width: Any = 13, output: tuple[Any, ...] = ("N", 3), dtype: int = TensorProto.FLOAT, **more: Any
+) -> onnx.ModelProto:
+    first = helper.make_tensor_value_info("x", dtype, ["N", width])
+    last = helper.make_tensor_value_info("y", TensorProto.FLOAT, list(output))
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [13, 3], np.zeros(39))
+    made = helper.make_graph(nodes, "g", [first, *more.get("inputs", ())], [last, *more.get("outputs", ())], [weights])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("mine", 1)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=9)
+
+
+SOUND = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"])]
+EXTRA = helper.make_tensor_value_info("extra", TensorProto.FLOAT, ["N", 1])
+SECOND = helper.make_tensor_value_info("h", TensorProto.FLOAT, ["N", 3])
+WRONG: list[tuple[Callable[[], onnx.ModelProto], str]] = [
+    (lambda: graph(SOUND, width=4), r"shape \[N, 4\], not \[N, 13\]"),
+    (lambda: graph([helper.make_node("Mine", ["x"], ["y"], domain="mine")]), "operator Mine is of 'mine'"),
+    (lambda: graph([*SOUND[:1], helper.make_node("RandomNormalLike", ["h"], ["y"])]), "gives other outputs each time"),
+    (lambda: graph(SOUND, inputs=[EXTRA]), "it has 2 inputs"),
+    (lambda: graph(SOUND, outputs=[SECOND]), "2 of its outputs"),
+    (lambda: graph([*SOUND[:1], helper.make_node("Relu", ["h"], ["y"])]), "they do not sum to 1"),
+    (lambda: graph([*SOUND[:1], helper.make_node("Log", ["h"], ["y"])]), "not finite"),
+    (lambda: graph(SOUND, dtype=TensorProto.STRING), "is no ONNX model|type STRING|cannot run it"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), WRONG)
+def test_a_wrong_file_is_named_before_anything_is_evaluated(
+    make: Callable[[], onnx.ModelProto], why: str, inputs: NetworkInputs, tmp_path: Path
+) -> None:
+    path = tmp_path / "theirs.onnx"
+    path.write_bytes(make().SerializeToString())
+    with pytest.raises(Refusal, match=why):
+        adopt.adopt(RECIPE, path, tmp_path, inputs.vocabulary, inputs.sides["validation"].inputs, None)
+
+
+def test_a_sound_file_of_doubles_is_taken_and_one_that_is_no_model_is_not(
+    inputs: NetworkInputs, tmp_path: Path
+) -> None:
+    path, sample = tmp_path / "theirs.onnx", inputs.sides["validation"].inputs
+    nodes = [helper.make_node("Cast", ["x"], ["single"], to=TensorProto.FLOAT),
+             helper.make_node("MatMul", ["single", "w"], ["h"]), SOUND[1]]  # fmt: skip
+    path.write_bytes(graph(nodes, dtype=TensorProto.DOUBLE).SerializeToString())
+    assert adopt.adopt(RECIPE, path, tmp_path, inputs.vocabulary, sample, None).shape == (len(sample), 3)
+    path.write_bytes(b"no model")
+    with pytest.raises(Refusal, match="no ONNX model"):
+        adopt.adopt(RECIPE, path, tmp_path, inputs.vocabulary, sample, None)
