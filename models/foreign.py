@@ -62,6 +62,7 @@ def _run(recipe: Recipe, job: Path, on_epoch: Epoch) -> tuple[Path, list[Mapping
     """The ONNX file that the function made, and the metrics that it logged."""
     folders = [*map(str, settings().recipe_folders), str(ROOT)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": str(os.cpu_count() or 1)}
+    env["PYTHONHASHSEED"] = "0"  # converters go through sets, and the same model should give the same file
     command = [*_python(recipe), "-m", "ratchet.trainer", str(job)]
     history: list[Mapping[str, float]] = []
     result, errors = "", deque[str](maxlen=200)
