@@ -132,7 +132,14 @@ def test_listing_recipes_imports_none(home: Path, tmp_path: Path, monkeypatch: p
     (tmp_path / "broken_one.py").write_text("raise SystemExit('imported')")
     monkeypatch.setenv("RATCHET_RECIPES", str(tmp_path))
     settings_module.settings.cache_clear()
-    assert recipes.names() == ["broken-one", "fashion-mnist", "sf-temperature", "spam"]
+    assert recipes.names() == [
+        "broken-one",
+        "fashion-mnist",
+        "flight-delay",
+        "flight-minutes",
+        "sf-temperature",
+        "spam",
+    ]
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(Refusal, match="holds no"):
         recipes.load("empty")
@@ -190,15 +197,21 @@ def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:
         assert awake == (deployment["name"] == "reconcile"), "a schedule that trains is off until a person turns it on"
 
 
-KINDS = frozenset(path.parent.name for path in (ROOT / "ratchet" / "kinds").glob("*/__init__.py"))
+KINDS, TASKS = (
+    frozenset(path.parent.name for path in (ROOT / "ratchet" / registry).glob("*/__init__.py"))
+    for registry in ("kinds", "tasks")
+)
 ALLOWED = {
     ("bentos/request_guard.py", "[name for name, _ in fields] != ['image']"),  # the name of a form's field
     ("bentos/service.py", "{'text': quote}"),  # a key of a response
 }
 
 
-def switches(path: Path) -> Iterator[str]:
-    """Where a file compares with, or looks up by, the name of a kind of input, or imports from one's folder."""
+MAY_IMPORT = {"ratchet/recipe.py": "recipes import from it", "ratchet/kinds/series/contract.py": "a series is forecast"}
+
+
+def switches(path: Path, registry: str, known: frozenset[str]) -> Iterator[str]:
+    """Where a file compares with, or looks up by, the name of a kind or a task, or imports from one's folder."""
     name = str(path.relative_to(ROOT))
     for node in ast.walk(ast.parse(path.read_text())):
         values: list[ast.AST] = []
@@ -208,19 +221,22 @@ def switches(path: Path) -> Iterator[str]:
             values = [key for key in node.keys if key]
         elif isinstance(node, ast.MatchValue):
             values = [node.value]
-        named = any(isinstance(value, ast.Constant) and value.value in KINDS for value in values)
-        looked_up = isinstance(node, ast.Subscript) and ast.unparse(node.slice).endswith("contract.kind")
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ratchet.kinds"):
+        named = any(isinstance(value, ast.Constant) and value.value in known for value in values)
+        by = ("contract.kind", "answers.task")
+        looked_up = isinstance(node, ast.Subscript) and ast.unparse(node.slice).endswith(by)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"ratchet.{registry}"):
             parts = {*str(node.module).split("."), *(alias.name for alias in node.names)}
-            if parts & KINDS:
+            if parts & known and name not in MAY_IMPORT:
                 yield f"{name}:{node.lineno}: {ast.unparse(node)}"
         if (named or looked_up) and (name, ast.unparse(node)) not in ALLOWED:
             yield f"{name}:{getattr(node, 'lineno', 0)}: {ast.unparse(node)[:100]}"
 
 
-def test_nothing_outside_of_a_kind_s_folder_switches_on_the_kind_of_an_input() -> None:
-    assert {"image", "series", "text"} <= KINDS
+@pytest.mark.parametrize(("registry", "known"), [("kinds", KINDS), ("tasks", TASKS)])
+def test_nothing_outside_of_its_folder_switches_on_a_kind_or_a_task(registry: str, known: frozenset[str]) -> None:
+    assert {"image", "series", "text", "table"} <= KINDS
+    assert {"classification", "regression", "forecast"} == TASKS
     rooms = ("bentos", "commands", "expectations", "flows", "models", "ratchet", "releases")
     files = (path for room in rooms for path in sorted((ROOT / room).rglob("*.py")))
-    own = ROOT / "ratchet" / "kinds"
-    assert [line for path in files if own not in path.parents for line in switches(path)] == []
+    own = ROOT / "ratchet" / registry
+    assert [line for path in files if own not in path.parents for line in switches(path, registry, known)] == []

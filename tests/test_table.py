@@ -125,9 +125,9 @@ def test_only_what_training_saw_decides_the_features() -> None:
 def test_a_category_that_few_rows_have_is_not_learnt_and_not_in_a_synthetic_row() -> None:
     trained = np.concatenate([np.repeat(TABLE.read([ROW]), 20), TABLE.read([cells(brand="a person")])])
     assert "a person" not in "".join(TABLE.learn_vocabulary(trained))
-    made = TABLE.synthesize(50, np.random.default_rng(0), trained)
-    assert set(made["brand"]) == {"Ö & Co"}
-    assert TABLE.read(TABLE.values(made)).tobytes() == made.tobytes()
+    synthetic = TABLE.synthesize(50, np.random.default_rng(0), trained)
+    assert set(synthetic["brand"]) == {"Ö & Co"}
+    assert TABLE.read(TABLE.values(synthetic)).tobytes() == synthetic.tobytes()
 
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.integers(0, 9), st.booleans(), st.sampled_from(["red", "green"]))

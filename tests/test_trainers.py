@@ -82,9 +82,9 @@ def graph(
     first = helper.make_tensor_value_info("x", dtype, ["N", width])
     last = helper.make_tensor_value_info("y", TensorProto.FLOAT, list(output))
     weights = helper.make_tensor("w", TensorProto.FLOAT, [13, 3], np.zeros(39))
-    made = helper.make_graph(nodes, "g", [first, *more.get("inputs", ())], [last, *more.get("outputs", ())], [weights])
+    whole = helper.make_graph(nodes, "g", [first, *more.get("inputs", ())], [last, *more.get("outputs", ())], [weights])
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("mine", 1)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=9)
+    return helper.make_model(whole, opset_imports=opsets, ir_version=9)
 
 
 SOUND = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"])]

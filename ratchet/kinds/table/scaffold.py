@@ -98,9 +98,9 @@ def _guess(name: str, cells: Sequence[Any], typed: bool, losses: np.ndarray) -> 
     if len(set(known)) == 1 and not missing:
         return _Guess(_without(column), "has one value only")
     array = np.array([column.nothing if value is None else column.read(value, name) for value in values])
-    told = association.explained(association.bins(array), losses)
-    if told > _LEAK:
-        return _Guess(_without(column), f"saves {told:.0%} of the error alone: does it leak?")
+    saved = association.explained(association.bins(array), losses)
+    if saved > _LEAK:
+        return _Guess(_without(column), f"saves {saved:.0%} of the error alone: does it leak?")
     return _Guess(column, note)
 
 
