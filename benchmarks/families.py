@@ -4,18 +4,29 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from models import export, train
-from models.candidate import temperature
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import HuberRegressor, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from models import candidate
 from models.latency import measure
-from models.training_inputs import TrainingInputs, training_inputs
+from models.training_inputs import NetworkInputs, training_inputs
 from ratchet import recipe as recipes
+from ratchet.evaluation.bootstrap import mean
 from ratchet.lake import ingest, quarantine, snapshot
 from ratchet.recipe import Recipe, Training, families
 from ratchet.settings import ROOT, settings
+from ratchet.tasks import parts as tasks
 
 DOC = ROOT / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- make bench-families -->\n", "<!-- end -->\n"
@@ -26,7 +37,7 @@ _HEAD = """\
 
 
 def rows(name: str, scratch: Path) -> Iterator[str]:
-    """One line of the table for each family that accepts this recipe's inputs."""
+    """One line for each family that accepts this recipe's inputs, and for a table, one for each simple model."""
     recipe = recipes.load(name)
     ingest.land_feed(recipe, recipe.batches[0], "benchmark")
     for batch in quarantine.pending(ingest.lake(name)):
@@ -37,21 +48,62 @@ def rows(name: str, scratch: Path) -> Iterator[str]:
         training = own if family == own.family else replace(own, family=family, parameters={})
         inputs = training_inputs(recipe, training, data, scratch)
         yield _row(recipe, training, inputs, benchmark, scratch / name / family)
+    if recipe.contract.categories():
+        inputs = training_inputs(recipe, own, data, scratch)
+        features = recipe.contract.features(benchmark.inputs, inputs.vocabulary)
+        for described, predict in peers(recipe, inputs):
+            started = time.monotonic()
+            outputs = predict(features)
+            figures = f"{_metric(recipe, benchmark, outputs)} | {time.monotonic() - started:.0f} | | |"
+            yield f"| `{recipe.name}` | {described} | {figures} |"
 
 
-def _row(recipe: Recipe, training: Training, inputs: TrainingInputs, benchmark: snapshot.Examples, folder: Path) -> str:
+def _row(recipe: Recipe, training: Training, inputs: NetworkInputs, benchmark: snapshot.Examples, folder: Path) -> str:
     """Trained and exported as in the loop."""
-    fitted = train.fit(recipe, training, inputs.train, inputs.validation, folder)
-    scale = temperature(recipe, fitted.model, *inputs.validation)
-    out = folder / "out"
-    out.mkdir()
-    sample = inputs.sides["test"].inputs[:256]
-    exported = export.export(recipe, fitted.model, inputs.vocabulary, sample, out, scale)
-    score = recipe.answers.score(benchmark.targets, exported.predict(benchmark.inputs))
+    folder.mkdir(parents=True)
+    fitted, exported = candidate.fit(recipe, training, inputs, folder, lambda number, metrics: None)
     latency, size = measure(exported).latency_ms, exported.path.stat().st_size / 1e6
-    metric = f"{recipe.answers.metric.replace('_', ' ')} {score:.4f}"
-    figures = f"{metric} | {fitted.seconds:.0f} | {latency:.2f} | {size:.2f} | {fitted.model.count_params():,}"
+    weights = f"{fitted.model.count_params():,}" if fitted.model else ""
+    metric = _metric(recipe, benchmark, exported.predict(benchmark.inputs))
+    figures = f"{metric} | {fitted.seconds:.0f} | {latency:.2f} | {size:.2f} | {weights}"
     return f"| `{recipe.name}` | {training.family} | {figures} |"
+
+
+def _metric(recipe: Recipe, benchmark: snapshot.Examples, outputs: np.ndarray) -> str:
+    """The metric with its 95 % interval."""
+    answers = recipe.answers
+    losses = answers.losses(benchmark.targets, outputs)
+    _, low, high = mean(losses)
+    value = answers.score(benchmark.targets, outputs)
+    ends = sorted(value - answers.sign * (end - losses.mean()) for end in (low, high))
+    return f"{answers.metric.replace('_', ' ')} {value:.4f} ({ends[0]:.4f} to {ends[1]:.4f})"
+
+
+def peers(recipe: Recipe, inputs: NetworkInputs) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
+    """Plain scikit-learn on the same side and the same columns: each is fitted when it is called."""
+    (x, y), answers = inputs.train, recipe.answers
+    categories = list(recipe.contract.categories())
+    numbers = [column for column in range(x.shape[1]) if column not in categories]
+
+    def constant(features: np.ndarray) -> np.ndarray:
+        outputs = tasks.evaluation(answers.task).constants(answers, y)
+        best = min(outputs, key=lambda output: answers.losses(y, np.tile(output, (len(y), 1))).mean())
+        return np.tile(best, (len(features), 1))
+
+    def fitted(model: Any, features: np.ndarray) -> np.ndarray:
+        model.fit(x, y.ravel())
+        return model.predict_proba(features) if answers.classes else model.predict(features)[:, None]
+
+    prepared = ColumnTransformer(
+        [("c", OneHotEncoder(handle_unknown="ignore"), categories), ("n", "passthrough", numbers)]
+    )
+    linear = LogisticRegression(max_iter=1000) if answers.classes else HuberRegressor(max_iter=1000)
+    boosting: Any = HistGradientBoostingClassifier if answers.classes else HistGradientBoostingRegressor
+    loss = {} if answers.classes else {"loss": "absolute_error"}
+    yield "the best constant", constant
+    yield "scikit-learn, linear", partial(fitted, make_pipeline(prepared, linear))
+    plain = boosting(categorical_features=categories, random_state=0, **loss)
+    yield "scikit-learn, boosting (HistGradientBoosting)", partial(fitted, plain)
 
 
 def main() -> None:

@@ -156,14 +156,16 @@ def _make(job: _Job, report: Report) -> Candidate:
             run.metrics(metrics, number)
             report(_epoch(number, training, metrics, network))
 
-        fitted, exported = _fit(job, inputs, on_epoch)
+        fitted, exported = fit(recipe, training, inputs, job.folder, on_epoch)
         candidate = _register(job, fitted, exported, inputs.sides["test"], run)
     shutil.rmtree(job.folder, ignore_errors=True)
     return candidate
 
 
-def _fit(job: _Job, inputs: NetworkInputs, on_epoch: train.Epoch) -> tuple[train.Fitted, export.Exported]:
-    recipe, training, folder = job.recipe, job.training, job.folder
+def fit(
+    recipe: Recipe, training: Training, inputs: NetworkInputs, folder: Path, on_epoch: train.Epoch
+) -> tuple[train.Fitted, export.Exported]:
+    """Trains a network in Keras, or runs the function that trains, and exports the result, calibrated."""
     if zoo.trainer(recipe, training):
         return foreign.fit(recipe, training, inputs, folder, on_epoch)
     fitted = train.fit(recipe, training, inputs.train, inputs.validation, folder, on_epoch, inputs.initial)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,13 @@ from ratchet.evaluation.baselines import LINEAR, SEASONAL_NAIVE, linear, seasona
 from ratchet.evaluation.bootstrap import difference, ratio
 from ratchet.evaluation.comparison import Margin, no_worse
 from ratchet.evaluation.report import report
+from ratchet.lake.snapshot import Examples
 from ratchet.tasks.classification import Classification
 from ratchet.tasks.forecast import Forecast
-from ratchet.types import EvaluationReport, from_json, to_json
+from ratchet.tasks.regression import Regression
+from ratchet.tasks.regression import evaluation as regression
+from ratchet.tasks.regression.criteria import RegressionCriteria
+from ratchet.types import Check, EvaluationReport, from_json, to_json
 
 N, CLASSES = 2000, 10
 labels = np.arange(N) % CLASSES
@@ -188,6 +194,58 @@ def forecast_evaluated(
         checks += champion_checks.comparisons(answers_, relative(margin), targets, candidate, old, old)
     checks += champion_checks.slices(answers_, relative(0.2), masks, targets, candidate, old)
     return report("r", "2", old and old[0], "benchmark", checks)
+
+
+NUMBER = Regression(-1000, 1000, close=5.0)
+numbers = np.random.default_rng(5).gamma(2.0, 20.0, (2000, 1))
+
+
+def predictions(error: float, seed: int, shift: float = 0.0) -> np.ndarray:
+    return numbers + shift + np.random.default_rng(seed).normal(0, error, numbers.shape)
+
+
+def number_checks(outputs: np.ndarray, criteria: RegressionCriteria) -> dict[str, Check]:
+    examples, recipe = Examples(numbers[:, 0], numbers), SimpleNamespace(answers=NUMBER, criteria=criteria)
+    own: Any = recipe
+    checks = regression.benchmark_checks(own, examples, outputs, examples)
+    checks += regression.model_checks(own, lambda inputs: inputs, examples, {}, outputs)
+    return {check.name: check for check in checks}
+
+
+def test_a_number_must_be_close_enough_and_better_than_the_best_constant() -> None:
+    good = number_checks(predictions(5, 1), RegressionCriteria(error=6.0, bias=1.0))
+    assert {check.outcome for check in good.values()} == {"passed"}
+    assert set(good) == {"mean absolute error", "better than the best constant", "bias"}
+    bad = number_checks(predictions(60, 1), RegressionCriteria(error=6.0))
+    assert bad["mean absolute error"].outcome == bad["better than the best constant"].outcome == "failed"
+    assert bad["bias"].outcome == "skipped"
+    assert (
+        number_checks(predictions(5, 1, shift=4), RegressionCriteria(error=9.0, bias=1.0))["bias"].outcome == "failed"
+    )
+    broken = number_checks(np.full_like(numbers, np.nan), RegressionCriteria(error=6.0, bias=1.0))
+    assert {check.outcome for check in broken.values()} == {"error"}
+
+
+def test_slices_by_target_and_explanations_of_numbers() -> None:
+    masks = regression.SLICES["target"](NUMBER, numbers)
+    assert sum(int(mask.sum()) for mask in masks.values()) == len(numbers)
+    outputs = predictions(5, 1)
+    outputs[7] += 500
+    chosen = regression.explained(NUMBER, numbers, outputs, 4)
+    assert chosen["worst"][0] == 7
+    assert len(chosen["typical"]) == 2
+
+
+@given(st.integers(0, 3), st.integers(0, 2**32 - 1))
+def test_no_figure_of_a_comparison_is_infinite_even_if_the_other_has_no_error(wrong: int, seed: int) -> None:
+    others = np.zeros(200)
+    others[:wrong] = 1.0
+    losses = np.random.default_rng(seed).integers(0, 2, 200).astype(float)
+    check = no_worse("c", Margin(0.1, relative=True), losses, others, "other")
+    assert None not in (check.value, check.low, check.high)
+    assert np.isfinite([check.value, check.low, check.high]).all()
+    same = no_worse("c", Margin(0.1, relative=True), np.zeros(200), np.zeros(200), "other")
+    assert same.outcome == "passed"
 
 
 def test_a_forecast_that_beats_both_baselines_is_blessed_and_one_that_does_not_is_rejected() -> None:

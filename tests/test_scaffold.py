@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from expectations.suite import suite
 from ratchet import recipe as recipes
 from ratchet import settings as settings_module
 from ratchet.errors import Refusal
+from ratchet.kinds.table import TableContract
 from ratchet.lake import ingest, quarantine, snapshot
 from ratchet.lake.scaffold import scaffold
+from ratchet.tasks.regression import Regression
 
 
 @pytest.fixture
@@ -57,7 +60,21 @@ def series(folder: Path) -> Path:
     return folder / "hours.csv.gz"
 
 
-@pytest.mark.parametrize(("kind", "write"), [("image", images), ("text", texts), ("series", series)])
+def table(folder: Path) -> Path:
+    """Houses with a price: `tax` is a part of it, which leaks it, and every `id` is another."""
+    chance = np.random.default_rng(0)
+    with (folder / "houses.csv").open("w", newline="") as file:
+        rows = csv.writer(file, delimiter=";")
+        rows.writerow(["id", "rooms", "size", "street", "sold", "new", "same", "nothing", "tax", "label"])
+        for n in range(600):
+            size, rooms = chance.uniform(40, 200), n % 6 + 1
+            price = 300 * size + 10_000 * rooms + chance.normal(0, 30_000)
+            cells = [f"h{n}", rooms, f"{size:.1f}" if n % 9 else "", "abc"[n % 3], "2024-05-01T12:00:00Z"]
+            rows.writerow([*cells, ("true", "false")[n % 2], 7, "", f"{price / 100:.2f}", f"{price:.0f}"])
+    return folder / "houses.csv"
+
+
+@pytest.mark.parametrize(("kind", "write"), [("image", images), ("text", texts), ("series", series), ("table", table)])
 def test_a_scaffolded_recipe_is_one_that_its_own_data_passes(kind: str, write: object, own: Path) -> None:
     source = write(own)  # type: ignore[operator]
     written = scaffold("my-own", kind, source)
@@ -75,6 +92,25 @@ def test_a_scaffolded_recipe_is_one_that_its_own_data_passes(kind: str, write: o
     benchmark, _ = snapshot.load_benchmark(recipe)
     assert len(benchmark)
     assert batch.accepted + ingest.benchmark(recipe).num_rows == written.records
+
+
+def test_the_scaffold_of_a_table_says_what_it_guesses_and_why(own: Path) -> None:
+    scaffold("houses", "table", table(own))
+    text, contract = recipes.source("houses").read_text(), recipes.load("houses").contract
+    assert isinstance(contract, TableContract)
+    types = {column.name: (column.type, column.feature) for column in contract.columns}
+    assert types == {
+        "id": ("category", False), "rooms": ("integer", True), "size": ("number", True), "street": ("category", True),
+        "sold": ("timestamp", False), "new": ("boolean", True), "same": ("integer", False),
+        "nothing": ("category", False), "tax": ("number", False),
+    }  # fmt: skip
+    assert (contract.id, contract.target) == ("id", "label")
+    assert 0 < contract.by_name("size").missing < 0.3
+    assert "# differs in nearly every row, as an id does" in text
+    assert re.search(r'"tax".*# saves \d\d% of the error alone: does it leak\?', text)
+    assert isinstance(recipes.load("houses").answers, Regression)
+    with pytest.raises(Refusal, match=r"no column 'prize'.*the columns are id, rooms"):
+        scaffold("mine", "table", own / "houses.csv", "prize")
 
 
 def hours(count: int, value: str = "{n}", first: int = 0) -> str:
@@ -115,7 +151,7 @@ def test_a_name_that_no_recipe_may_have_is_refused(name: str, own: Path) -> None
         scaffold(name, "text", own)
 
 
-@pytest.mark.parametrize("kind", ["image", "text", "series"])
+@pytest.mark.parametrize("kind", ["image", "text", "series", "table"])
 def test_data_that_gives_no_recipe_is_refused_with_a_sentence(kind: str, own: Path) -> None:
     (own / "empty").mkdir()
     (own / "odd").write_bytes(b"\0\1\2")

@@ -149,9 +149,7 @@ def test_a_number_is_predicted_by_a_trainer_of_ones_own_as_its_framework_does(st
     recipe = Path(stack.env["RATCHET_RECIPES"]) / "diabetes.py"
     recipe.write_text(recipe.read_text().replace("    criteria=", '    train="_trainers:ridge",\n    criteria='))
     stack.ratchet("up")
-    output = stack.ratchet("loop", "diabetes")
-    assert "is champion" in output
-    assert "for an input of the benchmark" in output
+    assert "is champion" in stack.ratchet("loop", "diabetes")
     notes = json.loads(Path(stack.env["TRAINER_NOTES"]).read_text())
     names = load_diabetes().feature_names
     rows = [dict(zip(names, row, strict=True)) for row in notes["rows"]]
