@@ -14,13 +14,13 @@ import pytest
 from onnx import TensorProto, helper
 from sklearn.datasets import load_wine
 
-from models import adopt, foreign
+from models import adopt, candidate, foreign
 from models.training_inputs import NetworkInputs
 from ratchet import settings as settings_module
 from ratchet.errors import Refusal
 from ratchet.kinds.table import Column, TableContract
 from ratchet.lake.snapshot import Examples
-from ratchet.recipe import Classification, Criteria, DataSet, Feed, Recipe, Training
+from ratchet.recipe import Classification, Criteria, DataSet, Feed, Recipe, Regression, RegressionCriteria, Training
 from tests.conftest import HERE
 
 WINE = load_wine()
@@ -123,3 +123,28 @@ def test_a_sound_file_of_doubles_is_taken_and_one_that_is_no_model_is_not(
     path.write_bytes(b"no model")
     with pytest.raises(Refusal, match="no ONNX model"):
         adopt.adopt(RECIPE, path, tmp_path, inputs.vocabulary, sample, None)
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_a_network_for_tables_learns_and_its_export_answers_as_keras_does(
+    numbers: bool, inputs: NetworkInputs, tmp_path: Path
+) -> None:
+    """The export itself refuses another answer."""
+    own = replace(RECIPE, training=Training(family="mlp", epochs=30, batch_size=16, learning_rate=0.01))
+    if numbers:  # one of the features
+        own = replace(own, task=Regression(0, 10_000, close=10.0), criteria=RegressionCriteria(error=100.0))
+        sides = {name: Examples(side.inputs, side.inputs["proline"][:, None]) for name, side in inputs.sides.items()}
+        pairs = [
+            (pair[0], sides[name].targets)
+            for name, pair in (("train", inputs.train), ("validation", inputs.validation))
+        ]
+        inputs = NetworkInputs(sides, inputs.vocabulary, *pairs, None)
+    fitted, exported = candidate.fit(own, own.training, inputs, tmp_path, lambda number, metrics: None)
+    side = inputs.sides["validation"]
+    score, outputs = own.answers.score(side.targets, exported.predict(side.inputs)), exported.predict(side.inputs)
+    if numbers:
+        assert score < 0.6 * np.abs(side.targets - np.median(inputs.train[1])).mean()
+        assert outputs.shape == (len(side), 1)
+    else:
+        assert score > 0.85
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]

@@ -15,16 +15,17 @@ def loss(answers: Regression) -> str:
 
 
 def end(answers: Regression, start: Start, x: Any) -> Any:
-    """A number [N, 1], from one of mean 0 and variance 1."""
+    """A number [N, 1], from one of mean 0 and variance 1, in a layer that is not trained."""
     import keras
 
-    return keras.layers.Normalization(axis=None, invert=True, name=_SCALE)(keras.layers.Dense(answers.width)(x))
+    return keras.layers.Dense(answers.width, trainable=False, name=_SCALE)(keras.layers.Dense(answers.width)(x))
 
 
 def adapt(model: Any, targets: np.ndarray) -> None:
     """Sets mean and variance of the targets [N, 1]."""
     if any(layer.name == _SCALE for layer in model.layers):  # a recipe's own network may have none
-        model.get_layer(_SCALE).adapt(targets)
+        scale = float(targets.std()) or 1.0
+        model.get_layer(_SCALE).set_weights([np.array([[scale]]), np.array([float(targets.mean())])])
 
 
 def temperature(targets: np.ndarray, outputs: np.ndarray) -> float:
