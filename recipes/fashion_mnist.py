@@ -12,7 +12,8 @@ recipe = Recipe(
     purpose="Predicts which of ten kinds of clothing a 28x28 grey image shows. For demonstration only.",
     contract=ImageContract(height=28, width=28),
     task=Classification(
-        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        numbered=True,
     ),
     data=DataSet(
         setting="fashion_mnist_dir",

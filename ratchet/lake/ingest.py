@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ratchet.contract import Contract, record_digest
 from ratchet.errors import Refusal
@@ -139,6 +140,8 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
     with scratch_folder() as folder:
         try:
             rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, feed)
+            distinct = set(pc.unique(rows["label"]).drop_null().to_pylist())
+            tasks.labels(recipe.answers.task).check(recipe.answers, distinct)
         except Refusal as refusal:
             quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
             raise _quarantined(id, refusal) from None

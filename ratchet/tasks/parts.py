@@ -7,7 +7,7 @@ travels in a bento.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -77,6 +77,9 @@ class Labels(Protocol):
 
     def reader(self, answers: Any) -> Callable[[str | None], Any]:
         """Reads a label as its source has it. The function raises Refusal if it is none."""
+
+    def check(self, answers: Any, labels: Collection[str]) -> None:
+        """Raises Refusal if the different labels of a batch cannot be meant as they stand together."""
 
     def describe(self, answers: Any, label: Any) -> str:
         """A label for people; empty if there is none."""

@@ -14,6 +14,8 @@ class Classification:
     """Probabilities [N, classes]; the class with the largest one is predicted. Targets are the classes' numbers [N]."""
 
     classes: tuple[str, ...]
+    numbered: bool = False
+    """Whether a label may be a class's number, counted from 0, instead of its name."""
     task: ClassVar[str] = "classification"
     output: ClassVar[str] = "probabilities"
     metric: ClassVar[str] = "accuracy"
@@ -29,7 +31,7 @@ class Classification:
         return len(self.classes)
 
     def to_json(self) -> dict[str, Any]:
-        return {"task": self.task, "classes": list(self.classes)}
+        return {"task": self.task, "classes": list(self.classes), "numbered": self.numbered}
 
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float((outputs.argmax(axis=1) == targets).mean())

@@ -64,6 +64,8 @@ def check(recipe: Recipe) -> None:
     require_names("classes", answers.classes)
     if len(answers.classes) < 2:
         raise ValueError(f"there are {len(answers.classes)} classes: name at least two")
+    if answers.numbered and (number := next((name for name in answers.classes if name.isdecimal()), "")):
+        raise ValueError(f"labels are numbers of classes, and {number!r} is a class's name: leave `numbered` out")
     if recipe.suite.min_class_share * len(answers.classes) > 1:
         what = f"{len(answers.classes)} classes cannot each have {recipe.suite.min_class_share:.0%} of the rows"
         raise ValueError(f"{what}: lower min_class_share")

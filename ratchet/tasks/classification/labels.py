@@ -1,7 +1,7 @@
 """Classes as labels: the lake keeps a class's number."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,39 @@ TYPE = pa.int32()
 
 
 def reader(answers: Classification) -> Callable[[str | None], int]:
-    """Reads a class's name, or its number."""
-    names = answers.classes
-    numbers = {str(i): i for i in range(len(names))} | {name: i for i, name in enumerate(names)}
+    """Reads a class's name exactly, or its number where the recipe says that labels may be numbers."""
+    names, numbers = answers.classes, _numbers(answers)
 
     def read(label: str | None) -> int:
         if label in numbers:
             return numbers[label]
-        # A column of numbers with a gap is read as decimals by many tools.
-        whole = str(label).removesuffix(".0")
-        decimal = whole != str(label) and whole in numbers
-        hint = ": it is a decimal number; write whole numbers, or names" if decimal else ""
-        raise Refusal(f"is not one of the {len(names)} classes{hint}", str(label), "Correct the label")
+        raise Refusal(f"is not one of the {len(names)} classes{_hint(str(label))}", str(label), "Correct the label")
+
+    def _hint(label: str) -> str:
+        whole = label.removesuffix(".0")
+        if whole != label and whole in numbers:  # a column of numbers with a gap is read so by many tools
+            return ": it is a decimal number; write whole numbers, or names"
+        near = next((name for name in names if name.strip().casefold() == label.strip().casefold()), None)
+        if near is not None:
+            return f": it differs from {near!r} in case or blanks alone"
+        number = label.isdecimal() and int(label) < len(names)
+        return ": it is a number; a recipe whose labels are numbers says `numbered=True`" if number else ""
 
     return read
+
+
+def _numbers(answers: Classification) -> dict[str, int]:
+    """The number of each class by its labels."""
+    by_number = {str(i): i for i in range(len(answers.classes))} if answers.numbered else {}
+    return by_number | {name: i for i, name in enumerate(answers.classes)}
+
+
+def check(answers: Classification, labels: Collection[str]) -> None:
+    """Raises Refusal if they are numbers of classes that are counted from 1."""
+    last = str(len(answers.classes))
+    if answers.numbered and last in labels and "0" not in labels:
+        what = f"its labels go up to {last} and none is 0: classes are counted from 0"
+        raise Refusal(what, "the labels", "Subtract 1 from each, or write the names of the classes")
 
 
 def describe(answers: Classification, label: int | None) -> str:

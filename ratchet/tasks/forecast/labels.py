@@ -1,6 +1,6 @@
 """A series has no labels: what comes next is the target."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,10 @@ TYPE = pa.int32()
 
 def reader(answers: Forecast) -> Callable[[str | None], None]:
     return lambda label: None
+
+
+def check(answers: Forecast, labels: Collection[str]) -> None:
+    """Any labels may stand together."""
 
 
 def describe(answers: Forecast, label: Any) -> str:

@@ -1,7 +1,7 @@
 """Numbers as labels."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ def reader(answers: Regression) -> Callable[[str | None], float]:
         return number
 
     return read
+
+
+def check(answers: Regression, labels: Collection[str]) -> None:
+    """Any labels may stand together."""
 
 
 def describe(answers: Regression, label: float | None) -> str:

@@ -1,6 +1,6 @@
 """Angles as labels, such as `37°`; the lake keeps degrees."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,10 @@ def reader(answers: Direction) -> Callable[[str | None], float]:
             raise Refusal("is no angle", str(label), "Write it as 37°") from error
 
     return read
+
+
+def check(answers: Direction, labels: Collection[str]) -> None:
+    """Any angles may stand together."""
 
 
 def describe(answers: Direction, label: float | None) -> str:

@@ -1,0 +1,85 @@
+"""Labels: a class's name exactly, its number only where the recipe says so; numbers within their range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet import recipe as recipes
+from ratchet.errors import Refusal
+from ratchet.lake import ingest, quarantine
+from ratchet.recipe import Recipe
+from ratchet.tasks.classification import Classification
+from ratchet.tasks.classification import labels as classes
+from ratchet.tasks.classification.scaffold import _alike
+from ratchet.tasks.regression import Regression
+from ratchet.tasks.regression import labels as numbers
+
+Pictures = tuple[np.ndarray, np.ndarray]
+ODD = Classification(("1", "3", "5"))
+
+
+@given(st.text())
+def test_a_label_is_a_class_s_name_exactly(label: str) -> None:
+    read = classes.reader(ODD)
+    if label in ODD.classes:
+        assert ODD.classes[read(label)] == label
+        return
+    with pytest.raises(Refusal, match="is not one of the 3 classes"):
+        read(label)
+
+
+@pytest.mark.parametrize(("names", "label", "hint"), [
+    (("1", "3", "5"), "3.0", "decimal number"), (("boot", "shoe"), "Boot ", "differs from 'boot' in case or blanks"),
+    (("boot", "shoe"), "1", "numbered=True"), (("boot", "shoe"), "7", "classes$"),
+])  # fmt: skip
+def test_a_label_that_is_nearly_one_says_why_it_is_none(names: tuple[str, ...], label: str, hint: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        classes.reader(Classification(names))(label)
+    assert refusal.match(hint) if hint != "classes$" else refusal.value.what.endswith("classes")
+
+
+def test_numbers_are_read_where_the_recipe_says_so_and_never_beside_names_that_are_numbers() -> None:
+    read = classes.reader(Classification(("boot", "shoe"), numbered=True))
+    assert [read(label) for label in ("boot", "1", "0")] == [0, 1, 0]
+    fashion = recipes.load("fashion-mnist")
+    assert isinstance(fashion.answers, Classification)
+    with pytest.raises(ValueError, match="leave `numbered` out"):
+        Recipe(**{**fashion.__dict__, "task": Classification(("1", "3"), numbered=True)})
+
+
+def test_labels_that_are_counted_from_one_are_refused_as_a_whole(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
+    images, labels = pictures[0][:200], pictures[1][:200].astype(int)
+    np.savez(tmp_path / "shifted.npz", x=images, y=labels + 1)
+    with pytest.raises(Refusal, match="go up to 10 and none is 0: classes are counted from 0"):
+        ingest.land(small, tmp_path / "shifted.npz", "test")
+    assert not quarantine.ever_landed(ingest.lake(small.name))
+    np.savez(tmp_path / "good.npz", x=images, y=labels)
+    assert ingest.land(small, tmp_path / "good.npz", "test").accepted == 200
+
+
+def test_names_that_differ_in_case_or_blanks_alone_are_pointed_out() -> None:
+    assert _alike(["boot", "shoe"]) == ""
+    assert '"boot" and "Boot\\u00a0"' in _alike(["boot", "shoe", "Boot\xa0"]).replace("\xa0", "\\u00a0")
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_a_number_is_read_as_it_is_or_refused(value: float) -> None:
+    read = numbers.reader(Regression(-10, 10, close=1))
+    if -10 <= value <= 10:
+        assert read(repr(value)) == value
+        return
+    with pytest.raises(Refusal, match="outside"):
+        read(repr(value))
+
+
+@pytest.mark.parametrize("label", ["", "1_000", "seven", None, "0x10"])
+def test_what_is_no_number_is_refused(label: str | None) -> None:
+    with pytest.raises(Refusal, match="not a number"):
+        numbers.reader(Regression(-10, 10_000, close=1))(label)
