@@ -14,10 +14,10 @@ import numpy as np
 
 from ratchet.answers import Answers
 from ratchet.contract import Contract
+from ratchet.endpoints import MAX_BATCH
 from ratchet.errors import Refusal
 from ratchet.tensors import Tensor, no
 
-MAX_BATCH = 1024
 _DATATYPES = {"float32": "FP32", "int64": "INT64"}
 _CONFIGURED = {"BYTES": "STRING"}
 """The names of datatypes that a model configuration spells in another way."""
@@ -113,10 +113,8 @@ def parse(body: bytes, header_length: str | None, contract: Contract, answers: A
     if not isinstance(request, dict):
         raise no("the body is not a JSON object", "the request")
     inputs = request.get("inputs")
-    if not isinstance(inputs, list) or not inputs or not all(isinstance(item, dict) for item in inputs):
-        raise no("there is not exactly one input", "inputs")
-    if len(inputs) > len(contract.tensors):
-        raise no(f"there are {len(inputs)} inputs", f"the model takes {len(contract.tensors)}")
+    if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
+        raise no("the inputs are not a list of objects", "inputs")
     names = tuple(output["name"] for output in answers.metadata())
     batch = contract.from_tensors(_tensors(inputs, tail), MAX_BATCH)
     return InferenceRequest(_id(request), batch, _outputs(request, names))

@@ -39,13 +39,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bentos import openapi, protocol
+from bentos import openapi
 from bentos.inference import Served, refusal_response, routes
 from bentos.model import Model, require_finite
 from bentos.recent_answers import RecentAnswers
 from bentos.request_guard import RequestGuard
 from ratchet import attribution, kinds, tasks
-from ratchet.endpoints import CARD, DOCS, RECENT
+from ratchet.endpoints import CARD, DOCS, MAX_BATCH, RECENT
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
@@ -94,8 +94,8 @@ async def _predict_json(values: list[Any] | Callable[[], list[Any]]) -> dict[str
     try:
         values = values() if callable(values) else values
         # Checked first, since a long list of nothing takes long to read.
-        if len(values) > protocol.MAX_BATCH:
-            raise Refusal(f"there are {len(values)} inputs", CONTRACT.json_key, f"Send at most {protocol.MAX_BATCH}")
+        if len(values) > MAX_BATCH:
+            raise Refusal(f"there are {len(values)} inputs", CONTRACT.json_key, f"Send at most {MAX_BATCH}")
         outputs = await _predict(CONTRACT.read(values, CONTRACT.json_key))
     except Refusal as refusal:
         return refusal_response(refusal)  # type: ignore[return-value]

@@ -42,6 +42,8 @@ def command(recipe: str, path: str | None, next_: bool) -> None:
     total = batch.accepted + batch.quarantined
     counts = f"{batch.accepted} landed, {batch.quarantined} went to quarantine"
     click.echo(f"batch {batch.id}: {total} records came in, {counts}")
+    for note, count in batch.notes.items():
+        click.echo(f"of {count} records: {note}")
     show = f"ratchet quarantine show {recipe} {batch.id}"
     if not batch.accepted:
         raise Refusal("no record of it could be admitted", batch.source, f"See why: {show}")

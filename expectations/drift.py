@@ -42,7 +42,9 @@ def summarize(frame: pd.DataFrame) -> Summary:
     columns = {name: frame[name].dropna() for name in frame.columns if name not in _EXCLUDED and len(frame)}
     numbers = {name: values.to_numpy(float) for name, values in columns.items() if _is_numeric(values) and len(values)}
     quantiles = {name: tuple(map(float, np.quantile(values, at))) for name, values in numbers.items()}
-    categories = {name: _counts(values) for name, values in columns.items() if name not in numbers}
+    others = {name: values for name, values in columns.items() if name not in numbers}
+    # A column of names or of ids always differs, and is nobody's business in a summary.
+    categories = {name: _counts(values) for name, values in others.items() if 0 < values.nunique() <= _MOST}
     return Summary(len(frame), quantiles, _counts(frame["label"]) if "label" in frame else {}, categories)
 
 
@@ -51,8 +53,7 @@ def _is_numeric(values: pd.Series) -> bool:
 
 
 def _counts(values: pd.Series) -> dict[str, int]:
-    """By value, of the `_MOST` most frequent ones."""
-    counts = values.value_counts().head(_MOST)
+    counts = values.value_counts()
     return {str(value): int(count) for value, count in sorted(dict(counts).items())}
 
 

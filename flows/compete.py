@@ -25,13 +25,15 @@ def compete(
 
     A family that cannot be trained is left out and reported. Raises Refusal if none can.
     """
-    if load(name).network:
-        raise Refusal("the recipe has a network of its own", name, "Run the loop without families")
+    recipe = load(name)
+    if recipe.network or recipe.train:
+        own = "a trainer" if recipe.train else "a network"
+        raise Refusal(f"the recipe has {own} of its own", name, "Run the loop without families")
     parameters = {"epochs": epochs, "batch_size": batch_size, "warm_start": warm_start}
     candidates = _train_all(families, {"name": name, "snapshot": snapshot, **parameters})
     if not candidates:
         raise Refusal("no family could be trained", f"{', '.join(families)} on {name}", "See the run's log")
-    answers = load(name).answers
+    answers = recipe.answers
     winner = best(candidates, answers)
     for candidate in candidates:
         value = candidate.metrics[f"val_{answers.metric}"]

@@ -2,7 +2,7 @@
 input and output as Ratchet's own exports are named.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def _first(error: Exception) -> str:
 
 
 def _check_nodes(graph: Any, path: Path) -> None:
-    for node in graph.graph.node:
+    for node in _nodes(graph):
         if node.domain not in _DOMAINS:
             what = f"its operator {node.op_type} is of {node.domain!r}, which ONNX Runtime does not have"
             raise Refusal(what, path.name, _NEXT)
@@ -82,6 +82,18 @@ def _check_nodes(graph: Any, path: Path) -> None:
             raise Refusal(what, path.name, "Convert it with options={'zipmap': False}, or zipmap=False")
     if any(tensor.data_location == 1 for tensor in graph.graph.initializer):
         raise Refusal("its weights are in another file", path.name, "Save them in the model")
+
+
+def _nodes(model: Any) -> Iterator[Any]:
+    """All nodes, those of branches, loops and functions included."""
+    waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for attribute in node.attribute:
+            waiting += attribute.g.node
+            for graph in attribute.graphs:
+                waiting += graph.node
 
 
 def _dims(value: Any) -> list[int | None]:
@@ -109,16 +121,14 @@ def _name_input(recipe: Recipe, graph: Any, path: Path) -> None:
     ):
         shown = ", ".join("N" if dim is None else str(dim) for dim in dims)
         raise Refusal(f"its input has the shape [{shown}], not [N, {_joined(shape)}] with any N", path.name, _NEXT)
-    export.rename(graph, value.name, recipe.contract.kind)
     own = recipe.contract.features(recipe.contract.example()).dtype
-    wanted = helper.np_dtype_to_tensor_dtype(own)
-    if type != wanted:
-        if type not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32):
-            raise Refusal(f"its input is of the type {TensorProto.DataType.Name(type)}, not {own}", path.name, _NEXT)
-        for node in graph.graph.node:
-            node.input[:] = ["converted" if name == recipe.contract.kind else name for name in node.input]
-        graph.graph.node.insert(0, helper.make_node("Cast", [recipe.contract.kind], ["converted"], to=type))
-        value.type.tensor_type.elem_type = wanted
+    if type not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32):
+        name = TensorProto.DataType.Name(type)
+        raise Refusal(f"its input is of the type {name}, not FLOAT, DOUBLE, INT64 or INT32", path.name, _NEXT)
+    # Its own name stays within the graph, since branches may read it, too.
+    graph.graph.node.insert(0, helper.make_node("Cast", [recipe.contract.kind], [value.name], to=type))
+    value.name = recipe.contract.kind
+    value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(own)
 
 
 def _joined(shape: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from models import export, foreign, plots, registry, train, zoo
 from models.training_inputs import TENSORS, NetworkInputs, training_inputs
-from ratchet import kinds, lock, memo, tasks
+from ratchet import kinds, lock, memo, tasks, trainer
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.evaluation import calibration
@@ -25,7 +25,7 @@ from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Recipe, Training
 from ratchet.scratch import scratch_folder
 from ratchet.session import VOCABULARY
-from ratchet.settings import settings
+from ratchet.settings import ROOT, settings
 from ratchet.tasks import parts
 from ratchet.types import Candidate, Snapshot, Variant, from_json, to_json
 
@@ -39,6 +39,7 @@ COLD_KEY = "ratchet.cold_key"
 FLOW_RUN = "ratchet.flow_run"
 """A tag: the URL of the flow run that trained it."""
 _LOCKED = ("keras", "tensorflow", "numpy", "mlflow", "h5py")
+_LOCKED_ONNX = ("onnx", "onnxruntime", "numpy", "mlflow")
 Report = Callable[[str], None]
 
 
@@ -85,6 +86,8 @@ def make(
     means two versions. `flow_run` is the URL of the run that trains it. If it is killed at any point and called again,
     it resumes after the last finished epoch.
     """
+    if recipe.train:  # the family says who trained it
+        training = replace(training, family=recipe.train.rpartition(":")[2])
     key_ = key(recipe, training, snapshot)
     source = _source(recipe, training)
     if version := _complete(recipe, key_, report):
@@ -190,8 +193,19 @@ def _source(recipe: Recipe, training: Training) -> str:
     files = [recipes.source(recipe.name), folder / "train.py", folder / "export.py", Path(calibration.__file__)]
     files += [Path(kinds.part(recipe.contract.kind, part).__file__) for part in ("contract", "network")]
     files += [Path(tasks.part(recipe.answers.task, part).__file__) for part in ("answers", "training")]
-    files += [] if recipe.train else [folder / "zoo" / f"{name}.py" for name in (training.family, "ends")]
+    if function := zoo.trainer(recipe, training):
+        files += [folder / "foreign.py", folder / "adopt.py", Path(trainer.__file__), *_module(function)]
+        files += [path for path in (recipes.source(recipe.name).with_name(recipe.requirements),) if path.is_file()]
+    else:
+        files += [folder / "zoo" / f"{name}.py" for name in (training.family, "ends")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _module(function: str) -> list[Path]:
+    """The file of the module with a trainer, in a recipe folder or installed; none if it cannot be seen from here."""
+    name = function.partition(":")[0].replace(".", "/")
+    folders = [*settings().recipe_folders, ROOT]
+    return [path for folder in folders if (path := folder / f"{name}.py").is_file()][:1]
 
 
 def _register(
@@ -201,8 +215,8 @@ def _register(
     metric = f"test_{recipe.answers.metric}"
     metrics = {metric: recipe.answers.score(test.targets, outputs), **dict(fitted.history[-1])}
     run.metrics({metric: metrics[metric], "fit_seconds": fitted.seconds})
-    if any(f"val_{name}" in fitted.history[0] for name in fitted.history[0]):
-        run.figure(plots.curves(fitted.history), "learning_curves.png")
+    if names := plots.drawn(fitted.history):
+        run.figure(plots.curves(fitted.history, names), "learning_curves.png")
     confusion = parts.training(recipe.answers.task).confusion(recipe.answers, test.targets, outputs)
     if confusion:
         run.figure(plots.confusion(confusion, recipe.answers.classes), "confusion_matrix.png")
@@ -240,7 +254,7 @@ def _register(
     files = [exported.path, *([folder / VOCABULARY] if candidate.vocabulary else [])]
     inputs = test.inputs[:8] if recipe.show_inputs else recipe.contract.example()
     features = recipe.contract.features(inputs, exported.vocabulary)
-    requirements = lock.pinned("train", _LOCKED)
+    requirements = lock.pinned("train", _LOCKED if fitted.model else _LOCKED_ONNX)
     description = _description(job, metrics)
     version, model_id = run.register(
         fitted.model, files, features, exported.predict(inputs), requirements, tags, description, job.after

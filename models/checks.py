@@ -14,6 +14,9 @@ from ratchet.recipe import Recipe
 from ratchet.tasks import parts as tasks
 from ratchet.types import Check
 
+_MAX_RECORDS = 20_000
+"""Records by which a column is measured."""
+
 
 def model_checks(
     recipe: Recipe, model: Exported, benchmark: Examples, sides: Mapping[Side, Examples], outputs: np.ndarray
@@ -32,14 +35,18 @@ def model_checks(
 
 def _one_column(recipe: Recipe, trained: Examples) -> list[Check]:
     """For a kind of input with columns."""
-    columns = kinds.evaluation(recipe.contract.kind).columns(recipe.contract, trained.inputs)
-    if not columns:
-        return []
-    answers, targets = recipe.answers, trained.targets
+    answers, limit = recipe.answers, recipe.criteria.one_column
+    sample = np.random.default_rng(0).permutation(len(trained))[:_MAX_RECORDS]
+    targets = trained.targets[sample]
+    columns = kinds.evaluation(recipe.contract.kind).columns(recipe.contract, trained.inputs[sample])
     outputs = tasks.evaluation(answers.task).constants(answers, targets)
+    if not columns or not len(outputs):
+        return []
+    if limit is None:
+        return [leakage.one_column({}, None)]
     losses = np.stack([answers.losses(targets, np.tile(output, (len(targets), 1))) for output in outputs], axis=1)
     shares = {name: association.explained(association.bins(values), losses) for name, values in columns.items()}
-    return [leakage.one_column(shares, recipe.criteria.one_column)]
+    return [leakage.one_column(shares, limit)]
 
 
 def _costs(recipe: Recipe, model: Exported) -> list[Check]:

@@ -27,7 +27,7 @@ from ratchet.settings import settings
 from ratchet.tasks import parts
 from ratchet.types import Candidate, Check, EvaluationReport, Package, to_json
 
-VERSION = 4
+VERSION = 5
 """Raise it when the same figures should give another report."""
 
 

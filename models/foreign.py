@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,21 +37,27 @@ def fit(
     Raises Refusal if the function fails, ends in no ONNX file, or in one that cannot be served.
     """
     started, metric = time.monotonic(), recipe.answers.metric
-    scratch = folder / "trainer"
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("try-*"):  # of a run that was killed
+        shutil.rmtree(earlier, ignore_errors=True)
+    scratch = folder / f"try-{os.getpid()}-{time.monotonic_ns()}"
     train = trainer.Side(inputs.sides["train"].inputs, *inputs.train)
     validation = trainer.Side(inputs.sides["validation"].inputs, *inputs.validation)
     sizes = {"epochs": training.epochs, "batch_size": training.batch_size, "learning_rate": training.learning_rate}
     job = {
         "train": zoo.trainer(recipe, training),
         "classes": recipe.answers.classes,
+        "loss": parts.training(recipe.answers.task).loss(recipe.answers),
         "categories": recipe.contract.categories(),
+        "checkpoints": str(checkpoints),
         "seed": training.seed,
         "seconds": _SECONDS,
-        "parameters": {**sizes, **training.parameters},
+        "parameters": dict(training.parameters),
+        **sizes,
     }
     path, history = _run(recipe, trainer.write(scratch, train, validation, job), on_epoch)
-    own = trainer.expected(scratch)
-    outputs = adopt.adopt(recipe, path, folder, inputs.vocabulary, validation.inputs, own)
+    outputs = adopt.adopt(recipe, path, folder, inputs.vocabulary, validation.inputs, trainer.expected(scratch))
     temperature = parts.training(recipe.answers.task).temperature(validation.targets, outputs)
     exported = adopt.finish(recipe, folder, temperature)
     last = {**(history[-1] if history else {}), f"val_{metric}": recipe.answers.score(validation.targets, outputs)}
@@ -59,42 +66,41 @@ def fit(
 
 
 def _run(recipe: Recipe, job: Path, on_epoch: Epoch) -> tuple[Path, list[Mapping[str, float]]]:
-    """The ONNX file that the function made, and the metrics that it logged."""
+    """The ONNX file that the function returned, and the metrics that it logged."""
     folders = [*map(str, settings().recipe_folders), str(ROOT)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": str(os.cpu_count() or 1)}
     env["PYTHONHASHSEED"] = "0"  # converters go through sets, and the same model should give the same file
-    command = [*_python(recipe), "-m", "ratchet.trainer", str(job)]
+    command, started = [*_python(recipe), "-m", "ratchet.trainer", str(job)], time.monotonic()
     history: list[Mapping[str, float]] = []
-    result, errors = "", deque[str](maxlen=200)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=job.parent,
-        start_new_session=True,
-    ) as process:  # fmt: skip
+    errors = deque[str](maxlen=200)
+    options: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    options |= {"encoding": "utf-8", "errors": "replace", "cwd": job.parent, "env": env}
+    # Its standard input stays open as long as this process lives; see `ratchet.trainer`.
+    with subprocess.Popen(command, start_new_session=True, **options) as process:
         watch = threading.Timer(_SECONDS, _end, [process])
         watch.start()
         reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
         reader.start()
         try:
             for line in process.stdout or ():
-                said = _json(line)
-                if "metrics" in said:
-                    history.append(said["metrics"])
-                    on_epoch(int(said["step"]), said["metrics"])
-                result = said.get("onnx", result)
+                if step := _step(line):
+                    history.append(step[1])
+                    on_epoch(*step)
+        except BaseException:  # the run was cancelled, or MLflow does not answer
+            _end(process)
+            raise
         finally:
             watch.cancel()
-            if process.poll() is None and not result:
-                _end(process)  # the flow run was cancelled
         code = process.wait()
         reader.join(timeout=5)
-    if not result:  # a library may crash when the interpreter ends, after the function returned
+    path = trainer.result(job.parent)
+    if path is None:  # otherwise a library may have crashed when the interpreter ended
         lines = [line.strip() for line in errors if line.strip()]
-        reason = lines[-1][:300] if lines else f"it ended with {code} and returned nothing"
-        raise Refusal(
-            f"the trainer failed ({reason})", recipe.train or recipe.name, "See the flow's log, or run it alone"
-        )
-    if not (path := job.parent / result).is_file():
-        raise Refusal("the trainer returned no file", result, "Return the path of an ONNX file")
+        late = f"it was stopped after {_SECONDS // 3600} hours" if time.monotonic() - started >= _SECONDS else ""
+        reason = late or (lines[-1][:300] if lines else f"it ended with {code} and returned nothing")
+        raise Refusal(f"the trainer failed ({reason})", recipe.train or recipe.name, "Correct it, and run it alone")
+    if not path.is_file():
+        raise Refusal("the trainer returned no file", path.name, "Return the path of an ONNX file")
     return path, history
 
 
@@ -107,7 +113,8 @@ def _python(recipe: Recipe) -> list[str]:
     if path is None:
         raise Refusal("there is no such file of requirements", recipe.requirements, "Put it beside the recipe")
     uv = str(Path(sys.executable).with_name("uv"))
-    return [uv, "run", "--no-project", "--isolated", "--quiet", "--with-requirements", str(path), "python"]
+    options = ["--no-project", "--isolated", "--quiet", "--python", sys.executable]
+    return [uv, "run", *options, "--with-requirements", str(path), "python"]
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -116,9 +123,10 @@ def _end(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _json(line: str) -> dict[str, Any]:
+def _step(line: str) -> tuple[int, Mapping[str, float]] | None:
+    """What the function logged; None for what it prints."""
     try:
-        said = json.loads(line)
-    except ValueError:  # what the function prints
-        return {}
-    return said if isinstance(said, dict) else {}
+        logged = json.loads(line)
+        return int(logged["step"]), {str(name): float(value) for name, value in logged["metrics"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -6,14 +6,18 @@ from typing import Any
 import numpy as np
 
 
-def curves(history: Sequence[Mapping[str, float]]) -> Any:
-    """Loss and metric by epoch on the training and validation sides."""
-    names = [name for name in history[0] if f"val_{name}" in history[0]]
-    if not {"mean_squared_error", "mean_absolute_error"}.isdisjoint(names):  # the loss is the same
-        names.remove("loss")
+def drawn(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """The metrics that every step has on both sides; the loss only if no metric is the same."""
+    both = [name for name in history[0] if all({name, f"val_{name}"} <= step.keys() for step in history)]
+    same = {"mean_squared_error", "mean_absolute_error"} & set(both)
+    return sorted((name for name in both if name != "loss" or not same), reverse=True)
+
+
+def curves(history: Sequence[Mapping[str, float]], names: Sequence[str]) -> Any:
+    """These metrics by epoch on the training and validation sides."""
     figure, axes = _figure(len(names), (4.5 * len(names), 3.6))
     epochs = range(1, len(history) + 1)
-    for axis, name in zip(axes, sorted(names, reverse=True), strict=True):
+    for axis, name in zip(axes, names, strict=True):
         axis.plot(epochs, [h[name] for h in history], marker="o", label="training")
         axis.plot(epochs, [h[f"val_{name}"] for h in history], marker="o", label="validation")
         axis.set(title=name.capitalize().replace("_", " "), xlabel="epoch", xticks=list(epochs))

@@ -82,8 +82,10 @@ def fit(
         _load_optimizer(model, folder / f"epoch-{len(history)}.npz")
     for epoch in range(len(history), training.epochs):
         # Every epoch has an order of its own, so that a resumed run sees the same batches as an uninterrupted one.
-        order = np.random.default_rng([training.seed, epoch]).permutation(len(x))
-        metrics = _epoch(model, x[order], y[order], validation, training.batch_size)
+        rng = np.random.default_rng([training.seed, epoch])
+        order = rng.permutation(len(x))
+        features = zoo.augment(recipe, training, x[order], rng)
+        metrics = _epoch(model, features, y[order], validation, training.batch_size)
         history.append(metrics)
         if not all(np.isfinite(v) for v in metrics.values()):
             what = f"the loss is no longer finite ({metrics['loss']}) after epoch {epoch + 1}"

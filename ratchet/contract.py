@@ -43,8 +43,14 @@ class Contract(Protocol):
     def encode(self, value: Any, which: str) -> bytes:
         """A record's value, as its source file has it, as the bytes that the lake keeps. Raises Refusal."""
 
+    def note(self, value: Any) -> str:
+        """What `encode` takes away from a record's own content, for people; empty if it is nothing."""
+
     def digest(self, data: bytes, at: datetime | None) -> str:
         """SHA-256 of a record's input alone. It decides the side and finds duplicates."""
+
+    def beside(self, data: bytes) -> str:
+        """A digest of what `digest` leaves out; empty if that is nothing, or a series' value."""
 
     def read(self, values: Any, which: str = "the input") -> np.ndarray:
         """A batch of inputs from JSON. Raises Refusal on anything that does not match the contract exactly."""

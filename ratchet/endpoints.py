@@ -7,6 +7,8 @@ MODELS, INFER, CONFIG, STATS = "/v2/models", "/infer", "/config", "/stats"
 """The Open Inference Protocol: the path above all models, and the ends of a model's paths."""
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository(index)", "statistics")
 """Triton's extensions of the protocol that are answered."""
+MAX_BATCH = 1024
+"""Inputs of one request."""
 MAX_BODY = 8 << 20
 """Bytes of the largest body that is read."""
 RECENT, CARD = "/ops/recent", "/card"

@@ -183,9 +183,10 @@ def _forest(slices: Sequence[Card]) -> str:
 
 
 def _curves(history: Sequence[Card]) -> dict[str, Any]:
-    names = sorted((name for name in (history[0] if history else ()) if f"val_{name}" in history[0]), reverse=True)
-    if not {"mean_squared_error", "mean_absolute_error"}.isdisjoint(names):  # the loss is the same
-        names.remove("loss")
+    """The metrics that every step has on both sides; the loss only if no metric is the same."""
+    both = [name for name in (history[0] if history else ()) if all({name, f"val_{name}"} <= e.keys() for e in history)]
+    same = {"mean_squared_error", "mean_absolute_error"} & set(both)
+    names = sorted((name for name in both if name != "loss" or not same), reverse=True)
     return {
         name: charts.lines(
             {"training": [epoch[name] for epoch in history], "validation": [epoch[f"val_{name}"] for epoch in history]}

@@ -76,7 +76,14 @@ class DataSet:
 RESERVED = ("v2", endpoints.STATS.removeprefix("/"))
 """Names that the gateway uses itself."""
 
-_NEEDS = {"cnn": "pixels", "rnn": "steps", "transformer": "tokens", "mlp": "columns", "boosting": "columns"}
+_NEEDS = {
+    "cnn": "pixels",
+    "resnet": "pixels",
+    "rnn": "steps",
+    "transformer": "tokens",
+    "mlp": "columns",
+    "boosting": "columns",
+}
 """The families, and how a network must begin for each."""
 FAMILIES = tuple(_NEEDS)
 _MOVED = {"ratchet.images": "ratchet.kinds.image", "ratchet.texts": "ratchet.kinds.text",

@@ -1,4 +1,4 @@
-"""Slices of a benchmark, by name: a recipe asks for them, and an evaluation compares each. Pure."""
+"""Slices of a benchmark, by name: a recipe names them, and an evaluation compares each. Pure."""
 
 from collections.abc import Sequence
 

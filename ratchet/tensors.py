@@ -38,10 +38,9 @@ class Tensor:
         if len(self.shape) not in (1, 2) or self.shape[1:] not in ((), (1,)) or not 0 < self.shape[0] <= most:
             raise no(f"the shape is {list(self.shape)}, not [1..{most}] or [1..{most}, 1]", self.name)
         if self.raw is None:
-            values = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in self.data or ()]
-            if not isinstance(self.data, list) or len(values) != self.shape[0]:
+            if not isinstance(self.data, list) or len(self.data) != self.shape[0]:
                 raise no(f"the data is not {self.shape[0]} values", self.name)
-            return values
+            return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in self.data]
         return texts(self.raw, self.shape[0], self.name) if self.datatype == "BYTES" else self._numbers(self.raw)
 
     def _numbers(self, raw: bytes) -> list[Any]:
@@ -59,9 +58,10 @@ def no(what: str, which: str) -> Refusal:
 
 def texts(data: bytes, count: int, which: str) -> list[str]:
     """Each of `count` texts after its length in four bytes. Raises Refusal if there are others."""
-    values, at = [], 0
+    values: list[str] = []
+    at = 0
     try:
-        while at < len(data):
+        while at < len(data) and len(values) <= count:
             (length,) = struct.unpack_from("<I", data, at)
             value = data[at + 4 : at + 4 + length]
             if len(value) != length:

@@ -6,7 +6,10 @@ beside its own libraries: `python -m ratchet.trainer JOB`.
 
 import importlib
 import json
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-_PARITY = "outputs.npy"
+_PARITY, _RESULT = "outputs.npy", "result.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class TrainingInputs:
     validation: Side
     classes: tuple[str, ...]
     """Their names; empty if answers are numbers."""
+    loss: str
+    """The loss that is to be small, by the name of Keras's class, such as `MeanAbsoluteError`."""
     categories: tuple[int, ...]
     """Which of the columns of the features are places of categories."""
 
@@ -50,7 +55,10 @@ class TrainingContext:
     deadline: float
     """When it is stopped, in seconds after 1970."""
     parameters: Mapping[str, int | float]
-    """Those of the recipe's `Training`, with its epochs, batch size and learning rate."""
+    """Those of the recipe's `Training`."""
+    epochs: int
+    batch_size: int
+    learning_rate: float
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Logs metrics to MLflow and to the flow's log; `val_` begins the name of one on the validation side."""
@@ -64,8 +72,8 @@ class TrainingContext:
 
 
 def write(folder: Path, train: Side, validation: Side, job: Mapping[str, Any]) -> Path:
-    """Writes what such a process reads; returns the path of its job."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes what such a process reads into an empty folder; returns the path of its job."""
+    folder.mkdir(parents=True)
     for name, side in (("train", train), ("validation", validation)):
         texts = side.inputs.dtype == object
         inputs = np.zeros(0) if texts else side.inputs
@@ -75,6 +83,12 @@ def write(folder: Path, train: Side, validation: Side, job: Mapping[str, Any]) -
     path = folder / "job.json"
     path.write_text(json.dumps({**job, "folder": str(folder)}), encoding="utf-8")
     return path
+
+
+def result(folder: Path) -> Path | None:
+    """The path that the function returned; None if it did not."""
+    path = folder / _RESULT
+    return folder / json.loads(path.read_text(encoding="utf-8"))["onnx"] if path.exists() else None
 
 
 def expected(folder: Path) -> np.ndarray | None:
@@ -93,18 +107,25 @@ def _side(folder: Path, name: str) -> Side:
     return Side(inputs, side.features, side.targets)
 
 
+def _end_with_parent() -> None:
+    """Standard input ends when the run that started this process does, however it ends: then so does all of it."""
+    while os.read(0, 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
 def _main(path: Path) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     job = json.loads(path.read_text(encoding="utf-8"))
     folder = Path(job["folder"])
-    inputs = TrainingInputs(
-        _side(folder, "train"), _side(folder, "validation"), tuple(job["classes"]), tuple(job["categories"])
-    )
-    checkpoints = folder / "checkpoints"
-    checkpoints.mkdir(exist_ok=True)
-    context = TrainingContext(job["seed"], folder, checkpoints, time.time() + job["seconds"], job["parameters"])
+    sides = _side(folder, "train"), _side(folder, "validation")
+    inputs = TrainingInputs(*sides, tuple(job["classes"]), job["loss"], tuple(job["categories"]))
+    sizes = job["epochs"], job["batch_size"], job["learning_rate"]
+    deadline = time.time() + job["seconds"]
+    context = TrainingContext(job["seed"], folder, Path(job["checkpoints"]), deadline, job["parameters"], *sizes)
     module, _, name = job["train"].partition(":")
-    result = getattr(importlib.import_module(module), name)(inputs, context)
-    print(json.dumps({"onnx": str(result)}), flush=True)
+    onnx = getattr(importlib.import_module(module), name)(inputs, context)
+    (folder / _RESULT).write_text(json.dumps({"onnx": str(onnx)}), encoding="utf-8")
 
 
 if __name__ == "__main__":

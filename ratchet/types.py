@@ -46,6 +46,8 @@ class Batch:
     quarantined: int
     new: bool
     """False if this batch had landed before and nothing was added."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What the contract took away from records, and from how many."""
 
 
 @dataclass(frozen=True)

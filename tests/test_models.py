@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from models import export, train, zoo
-from models.plots import confusion, curves
+from models.plots import confusion, curves, drawn
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.recipe import FAMILIES, Recipe, Training, families
@@ -216,7 +216,10 @@ def test_the_export_has_plain_names_and_the_same_answers(
 
 def test_the_figures_are_drawn() -> None:
     history = [{"loss": 1.0, "val_loss": 1.1, "accuracy": 0.5, "val_accuracy": 0.4}] * 2
-    assert len(curves(history).axes) == 2
+    assert len(curves(history, drawn(history)).axes) == 2
+    assert drawn([{**history[0], "mean_squared_error": 1.0, "val_mean_squared_error": 1.0}]) == [
+        "mean_squared_error", "accuracy"]  # fmt: skip
+    assert drawn([{"val_l1": 1.0}, {"l1": 1.0, "val_l1": 1.0}]) == []
     outputs = np.eye(2)[[0, 1, 0]]
     matrix = training.confusion(Classification(("a", "b")), np.array([0, 1, 1]), outputs)
     assert matrix == ((1, 0), (1, 1))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper
 from sklearn.datasets import load_wine
@@ -17,11 +22,12 @@ from sklearn.datasets import load_wine
 from models import adopt, candidate, foreign
 from models.training_inputs import NetworkInputs
 from ratchet import settings as settings_module
+from ratchet import trainer
 from ratchet.errors import Refusal
 from ratchet.kinds.table import Column, TableContract
 from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Classification, Criteria, DataSet, Feed, Recipe, Regression, RegressionCriteria, Training
-from tests.conftest import HERE
+from tests.conftest import HERE, ROOT
 
 WINE = load_wine()
 TABLE = TableContract(tuple(Column(name, "number") for name in WINE.feature_names), target="kind")
@@ -30,6 +36,13 @@ RECIPE = Recipe(
     task=Classification(("one", "two", "three")), training=Training(family="boosting", epochs=40),
     data=DataSet("wine_dir", (), "", {"a": "0" * 64}), batches=(Feed("a"),), benchmark=Feed("a"),
 )  # fmt: skip
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    until = time.monotonic() + seconds
+    while not (result := condition()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return result
 
 
 @pytest.fixture
@@ -76,6 +89,49 @@ def test_a_trainer_that_fails_is_named_with_its_reason(
         foreign.fit(own, own.training, inputs, tmp_path, lambda step, metrics: None)
 
 
+def test_a_trainer_that_is_called_again_starts_in_an_empty_folder_and_keeps_its_checkpoints(
+    inputs: NetworkInputs, tmp_path: Path
+) -> None:
+    lying, sound = (replace(RECIPE, train=f"_trainers:{name}") for name in ("lying", "forest"))
+    with pytest.raises(Refusal, match="differ by"):
+        foreign.fit(lying, lying.training, inputs, tmp_path, lambda step, metrics: None)
+    (tmp_path / "checkpoints" / "state").touch()
+    silent = replace(RECIPE, train="_trainers:silent")
+    foreign.fit(silent, silent.training, inputs, tmp_path, lambda step, metrics: None)
+    foreign.fit(sound, sound.training, inputs, tmp_path, lambda step, metrics: None)
+    assert (tmp_path / "checkpoints" / "state").exists()
+    assert len(list(tmp_path.glob("try-*"))) == 1
+
+
+def test_a_trainer_ends_with_the_run_that_started_it_and_all_it_started(inputs: NetworkInputs, tmp_path: Path) -> None:
+    side = trainer.Side(inputs.sides["train"].inputs, *inputs.train)
+    sizes = {"epochs": 1, "batch_size": 1, "learning_rate": 0.1, "seed": 0, "seconds": 60, "parameters": {}}
+    job = {"train": "_trainers:sleeping", "classes": ["a"], "loss": "", "categories": [], **sizes}
+    job["checkpoints"] = str(tmp_path)
+    path = trainer.write(tmp_path / "try", side, side, job)
+    code = f"""
+import subprocess, sys, time
+command = [sys.executable, "-m", "ratchet.trainer", {str(path)!r}]
+subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+time.sleep(60)
+"""
+    env = {**os.environ, "PYTHONPATH": f"{HERE / 'recipes_kinds'}:{ROOT}"}
+    run = subprocess.Popen([sys.executable, "-c", code], env=env)
+    pids = eventually(
+        lambda: (tmp_path / "try" / "pids").read_text().split() if (tmp_path / "try" / "pids").exists() else []
+    )
+    assert len(pids) == 2
+    run.kill()
+    run.wait()
+    assert eventually(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids))
+
+
+def test_an_unknown_parameter_of_the_trees_is_named(inputs: NetworkInputs, tmp_path: Path) -> None:
+    own = replace(RECIPE, training=Training(family="boosting", parameters={"round": 3}))
+    with pytest.raises(Refusal, match="boosting has no parameter round; it has rounds, leaves"):
+        foreign.fit(own, own.training, inputs, tmp_path, lambda step, metrics: None)
+
+
 def graph(
     nodes: list[Any], width: Any = 13, output: tuple[Any, ...] = ("N", 3), dtype: int = TensorProto.FLOAT, **more: Any
 ) -> onnx.ModelProto:
@@ -90,10 +146,23 @@ def graph(
 SOUND = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"])]
 EXTRA = helper.make_tensor_value_info("extra", TensorProto.FLOAT, ["N", 1])
 SECOND = helper.make_tensor_value_info("h", TensorProto.FLOAT, ["N", 3])
+BRANCH = helper.make_graph([helper.make_node("RandomNormalLike", ["h"], ["y"])], "b", [],
+                           [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])])  # fmt: skip
 WRONG: list[tuple[Callable[[], onnx.ModelProto], str]] = [
     (lambda: graph(SOUND, width=4), r"shape \[N, 4\], not \[N, 13\]"),
     (lambda: graph([helper.make_node("Mine", ["x"], ["y"], domain="mine")]), "operator Mine is of 'mine'"),
     (lambda: graph([*SOUND[:1], helper.make_node("RandomNormalLike", ["h"], ["y"])]), "gives other outputs each time"),
+    (
+        lambda: graph(
+            [
+                SOUND[0],
+                helper.make_node("ReduceMax", ["h"], ["m"], keepdims=0),
+                helper.make_node("Cast", ["m"], ["c"], to=TensorProto.BOOL),
+                helper.make_node("If", ["c"], ["y"], then_branch=BRANCH, else_branch=BRANCH),
+            ]
+        ),
+        "RandomNormalLike gives other outputs",
+    ),
     (lambda: graph(SOUND, inputs=[EXTRA]), "it has 2 inputs"),
     (lambda: graph(SOUND, outputs=[SECOND]), "2 of its outputs"),
     (lambda: graph([*SOUND[:1], helper.make_node("Relu", ["h"], ["y"])]), "they do not sum to 1"),

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from ratchet import kinds
 from ratchet.errors import Refusal
 from ratchet.recipe import FAMILIES, Recipe, Training, families
 
@@ -16,6 +19,18 @@ _TRAINERS = {"boosting": "models.zoo.boosting:train"}
 def trainer(recipe: Recipe, training: Training) -> str:
     """The function that trains it, as `module:function`; empty for a network in Keras."""
     return recipe.train or _TRAINERS.get(training.family, "")
+
+
+_AUGMENTED = ("resnet",)
+"""The families that see other images in every epoch."""
+
+
+def augment(recipe: Recipe, training: Training, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The features [N, ...] of one epoch, changed in ways that do not change what they show."""
+    if recipe.network or training.family not in _AUGMENTED:
+        return features
+    changed: np.ndarray = kinds.part(recipe.contract.kind, "network").augment(features, rng)
+    return changed
 
 
 def network(recipe: Recipe, training: Training) -> Any:

@@ -13,33 +13,36 @@ from ratchet.trainer import TrainingContext, TrainingInputs
 
 _PREFIX = {"training": "", "valid_1": "val_"}
 """Of a metric, by LightGBM's name of the side."""
+_DEFAULTS = {"rounds": 400, "leaves": 31, "rate": 0.05, "min_records": 20}
+_OBJECTIVES = {"MeanSquaredError": "l2", "MeanAbsoluteError": "l1"}
 _PATIENCE = 30
 """Rounds without improvement."""
 
 
 def train(data: TrainingInputs, context: TrainingContext) -> Path:
-    """Parameters: at most `rounds` trees with `leaves` leaves each and the shrinkage `rate`."""
+    """Parameters: at most `rounds` trees with `leaves` leaves of `min_records` each, and the shrinkage `rate`."""
     import lightgbm
     import onnx
     from onnxmltools.convert import convert_lightgbm
     from onnxmltools.convert.common.data_types import FloatTensorType
 
-    rounds = int(context.parameters.get("rounds", 400))
+    if unknown := set(context.parameters) - set(_DEFAULTS):
+        raise ValueError(f"boosting has no parameter {', '.join(sorted(unknown))}; it has {', '.join(_DEFAULTS)}")
+    given = {**_DEFAULTS, **context.parameters}
     options = {
-        "n_estimators": rounds,
-        "num_leaves": int(context.parameters.get("leaves", 31)),
-        "learning_rate": float(context.parameters.get("rate", 0.05)),
-        "min_child_samples": int(context.parameters.get("min_records", 20)),
+        "n_estimators": int(given["rounds"]),
+        "num_leaves": int(given["leaves"]),
+        "learning_rate": given["rate"],
+        "min_child_samples": int(given["min_records"]),
         "random_state": context.seed,
         "deterministic": True,
         "force_row_wise": True,
         "verbose": -1,
     }
-    squared = bool(context.parameters.get("squared", 0))
     model: Any = (
         lightgbm.LGBMClassifier(**options)
         if data.classes
-        else lightgbm.LGBMRegressor(objective="l2" if squared else "l1", **options)
+        else lightgbm.LGBMRegressor(objective=_OBJECTIVES[data.loss], **options)
     )
     train, validation = data.train, data.validation
     callbacks = [lightgbm.early_stopping(_PATIENCE, verbose=False), _logging(context)]

@@ -83,7 +83,7 @@ class Evaluation(Protocol):
         """The values [N] of each column of the inputs; empty for a kind without columns."""
 
     def slices(self, contract: Any) -> Mapping[str, Slices]:
-        """The same."""
+        """Slices by the name that a recipe gives."""
 
     @property
     def prefixed(self) -> Callable[[Any, str, np.ndarray], np.ndarray] | None:

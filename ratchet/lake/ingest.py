@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,7 +97,9 @@ def benchmark(recipe: Recipe) -> pa.Table:
     """
     import pyarrow.parquet as pq
 
-    meaning = json.dumps([recipe.contract.to_json(), recipe.answers.to_json(), recipe.groups]).encode()
+    # Of numbers the range decides as well; of classes the names alone, as in 0.1.0.
+    answers: Any = recipe.task.to_json() if recipe.task and not recipe.answers.classes else recipe.answers.classes
+    meaning = json.dumps([recipe.contract.to_json(), answers, recipe.groups]).encode()
     id = f"{feed_id(recipe, recipe.benchmark)}-{hashlib.sha256(meaning).hexdigest()[:8]}"
     path = lake(recipe.name) / f"benchmark-{id}.parquet"
     with locked(lake(recipe.name) / ".benchmark.lock"):
@@ -147,11 +150,12 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
             raise _quarantined(id, refusal) from None
         in_benchmark = frozenset(benchmark(recipe)["input"].to_pylist())
         accepted, refused = _accept_or_refuse(rows, recipe, id, in_benchmark)
+        notes = Counter(rows["note"].drop_null().to_pylist())
     # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
     quarantine.keep_records(home, id, refused, who, turn)
     kept, others = str(accepted.num_rows), str(refused.num_rows)
     new = table.append(path, accepted, once, turn=turn, who=who, source=source, accepted=kept, quarantined=others)
-    return Batch(id, recipe.name, source, accepted.num_rows, refused.num_rows, new=new)
+    return Batch(id, recipe.name, source, accepted.num_rows, refused.num_rows, new, notes)
 
 
 def _quarantined(batch: str, refusal: Refusal) -> Refusal:
@@ -186,7 +190,9 @@ def _accept_or_refuse(
                 bad.append({**row, "reason": why, "label": shown, "payload": row["payload"] or row["data"]})
                 continue
             cell = records.cell(row["data"])
-            record = record_digest(digest, str(cell if label is None else label))
+            beside = recipe.contract.beside(row["data"])
+            content = str(cell if label is None else label) + (f":{beside}" if beside else "")
+            record = record_digest(digest, content)
             identity = {"record": record, "input": digest, "batch": batch, "captured_at": row["captured_at"] or now}
             group = row["group"] if recipe.groups else None
             good.append({**identity, recipe.contract.column: cell, "label": label, "group": group})

@@ -18,11 +18,11 @@ from ratchet.lake import table
 
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXTS = ("batch", "kind", "name", "reason", "record", "input", "who")
-_COLUMNS = {**dict.fromkeys(_TEXTS, pa.string()), "label": pa.int32(), "payload": pa.binary()}
+_COLUMNS = {**dict.fromkeys(_TEXTS, pa.string()), "payload": pa.binary()}
 QUARANTINE = pa.schema({**_COLUMNS, "captured_at": _TIME, "at": _TIME})
 """`kind` is `file` (a whole source), `record` (one of a batch) or `batch` (valid records of a batch that failed).
 
-The records of a `batch` add the column of their input, which depends on its kind."""
+The records of a `batch` add the columns of their input and of their label, whose types depend on the recipe."""
 _OWN = ("kind", "name", "reason", "payload", "who", "at")
 
 
@@ -142,7 +142,9 @@ def entries(home: Path) -> list[Entry]:
 def show(home: Path, batch: str) -> list[dict[str, object]]:
     """The rows of one batch, without their bytes."""
     columns = ["kind", "name", "reason", "record", "label", "who", "at"]
-    return [{k: str(r[k]) for k in columns if r[k] is not None} for r in _rows(home, batch).select(columns).to_pylist()]
+    rows = _rows(home, batch)
+    rows = rows.select([column for column in columns if column in rows.column_names])
+    return [{name: str(cell) for name, cell in row.items() if cell is not None} for row in rows.to_pylist()]
 
 
 def _rows(home: Path, batch: str) -> pa.Table:

@@ -23,9 +23,11 @@ from ratchet.kinds import parts
 from ratchet.lake import formats
 from ratchet.recipe import Feed
 
-_TEXTS = dict.fromkeys(("name", "label", "group", "reason"), pa.string())
+_TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note"), pa.string())
 ROWS = pa.schema({**_TEXTS, "data": pa.binary(), "captured_at": pa.timestamp("us", tz="UTC"), "payload": pa.binary()})
-"""`data` is the input as the contract encodes it, `reason` why a record is refused, `payload` what came in."""
+"""`data` is the input as the contract encodes it, `reason` why a record is refused, `payload` what came in, and `note`
+what the contract takes away from it.
+"""
 
 _PAYLOAD_LIMIT = 1 << 20
 _SECONDS = 600
@@ -88,7 +90,8 @@ def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
             problem = refusal
     own = {"name": record.name, "label": record.label, "captured_at": record.captured_at, "group": record.group}
     payload = _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None
-    return {**own, "data": data, "reason": problem.what if problem else None, "payload": payload}
+    note = None if problem else contract.note(record.value) or None
+    return {**own, "data": data, "reason": problem.what if problem else None, "payload": payload, "note": note}
 
 
 def _payload(value: Any) -> bytes:

@@ -1,8 +1,8 @@
 """What the modules of a task hold, besides its answers. They load only where they are used.
 
-`criteria` is what a recipe asks of an evaluation; `labels` reads a record's label and says what a batch of labels must
-be; `training` is the end of a network; `evaluation` checks and explains; `scaffold` outlines a recipe. None of them
-travels in a bento.
+`criteria` is what a recipe requires of an evaluation; `labels` reads a record's label and says what a batch of labels
+must be; `training` is the end of a network; `evaluation` checks and explains; `scaffold` outlines a recipe. None of
+them travels in a bento.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ def torch(data: TrainingInputs, context: TrainingContext) -> Path:
     x, y = t.tensor(data.train.features), t.tensor(data.train.targets, dtype=t.int64)
     model = t.nn.Sequential(t.nn.Linear(x.shape[1], 16), t.nn.ReLU(), t.nn.Linear(16, len(data.classes)))
     optimizer = t.optim.Adam(model.parameters(), 0.01)
-    for epoch in range(int(context.parameters["epochs"])):
+    for epoch in range(context.epochs):
         optimizer.zero_grad()
         loss = t.nn.functional.cross_entropy(model(x), y)
         loss.backward()
@@ -85,6 +87,20 @@ def lying(data: TrainingInputs, context: TrainingContext) -> Path:
     path = forest(data, context)
     context.expect(np.full((len(data.validation.targets), len(data.classes)), 1 / len(data.classes)))
     return path
+
+
+def silent(data: TrainingInputs, context: TrainingContext) -> Path:
+    """It says nothing of what its file must answer, and prints without an end of line."""
+    os.remove(forest(data, context).with_name("outputs.npy"))
+    print('{"metrics": "none"}', end="")
+    return context.folder / "model.onnx"
+
+
+def sleeping(data: TrainingInputs, context: TrainingContext) -> Path:
+    child = subprocess.Popen(["sleep", "60"])
+    (context.folder / "pids").write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(60)
+    return context.folder
 
 
 def nowhere(data: TrainingInputs, context: TrainingContext) -> Path:

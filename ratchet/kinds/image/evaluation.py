@@ -14,8 +14,9 @@ def _shift(images: np.ndarray) -> np.ndarray:
 
 
 def _noise(images: np.ndarray) -> np.ndarray:
-    noise = np.random.default_rng(0).integers(-8, 9, size=images.shape)
-    return (images.astype(int) + noise).clip(0, 255).astype(images.dtype)
+    most = np.iinfo(images.dtype).max
+    noise = np.random.default_rng(0).integers(-8, 9, size=images.shape) * (most // 255)
+    return (images.astype(int) + noise).clip(0, most).astype(images.dtype)
 
 
 def _darker(images: np.ndarray) -> np.ndarray:
@@ -23,8 +24,8 @@ def _darker(images: np.ndarray) -> np.ndarray:
 
 
 def _blurred(images: np.ndarray) -> np.ndarray:
-    padded = np.pad(images.astype(float), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    height, width = images.shape[1:]
+    padded = np.pad(images.astype(float), ((0, 0), (1, 1), (1, 1), *[(0, 0)] * (images.ndim - 3)), mode="edge")
+    height, width = images.shape[1:3]
     total = sum(padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3))
     return np.asarray(total / 9).astype(images.dtype)
 
@@ -62,6 +63,7 @@ def near(benchmark: np.ndarray, trained: np.ndarray) -> np.ndarray:
 
 def _unit_vectors(images: np.ndarray) -> np.ndarray:
     """Each image as a centred vector of length one, [N, pixels]; a large image is averaged to about 32 a side."""
+    images = images if images.ndim == 3 else images.mean(axis=3, dtype=np.float32)
     height, width = images.shape[1:]
     y, x = max(1, height // 32), max(1, width // 32)
     cropped = images[:, : height // y * y, : width // x * x]

@@ -1,5 +1,6 @@
 """How the lake keeps images, what is measured of them, and what a batch of them must be."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,12 +31,12 @@ def examples(contract: ImageContract, rows: pa.Table) -> tuple[np.ndarray, np.nd
 
 def statistics(contract: ImageContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The columns that a suite checks, a value for each of these records."""
-    height, width = contract.shape
-    whole = b"".join(record["image"] for record in records)
-    pixels = np.frombuffer(whole, np.uint8).astype(np.float64).reshape(len(records), height * width)
     if not records:
         return {name: [] for name in ("height", "width", "minimum", "maximum", "mean", "deviation")}
-    sizes = {"height": [len(r["image"]) // width for r in records], "width": [width] * len(records)}
+    row = math.prod(contract.shape[1:]) * np.dtype(contract.dtype).itemsize
+    whole = b"".join(record["image"] for record in records)
+    pixels = np.frombuffer(whole, contract.dtype).reshape(len(records), -1)
+    sizes = {"height": [len(r["image"]) // row for r in records], "width": [contract.width] * len(records)}
     extremes = {"minimum": pixels.min(axis=1), "maximum": pixels.max(axis=1)}
     return {**sizes, **extremes, "mean": pixels.mean(axis=1), "deviation": pixels.std(axis=1)}
 

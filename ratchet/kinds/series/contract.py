@@ -83,6 +83,12 @@ class SeriesContract:
             raise Refusal(f"the value {number} is outside {self.low}..{self.high}", which, "Correct the row")
         return np.float64(number).tobytes()
 
+    def note(self, value: Any) -> str:
+        return ""
+
+    def beside(self, data: bytes) -> str:
+        return ""
+
     def digest(self, data: bytes, at: datetime | None) -> str:
         """Of the time alone: another value for it is a correction. Raises Refusal if the time is not on the grid."""
         if at is None:

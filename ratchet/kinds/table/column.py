@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +42,10 @@ class Column:
     feature: bool = True
     """Whether the model reads it. If not, the lake keeps it, and a request may leave it out."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Without what is as by default."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
     def __post_init__(self) -> None:
         if isinstance(self.values, list):  # from JSON
             object.__setattr__(self, "values", tuple(self.values))
@@ -70,33 +74,42 @@ class Column:
     @property
     def datatype(self) -> str:
         """The datatype of the Open Inference Protocol."""
-        return {"category": "BYTES", "timestamp": "BYTES", "boolean": "BOOL"}.get(self.type, "FP64")
+        if self.type == "boolean" and not self.missing:  # BOOL has no value for one that is missing
+            return "BOOL"
+        return {"category": "BYTES", "timestamp": "BYTES"}.get(self.type, "FP64")
 
-    def read(self, value: Any, which: str) -> Cell:
-        """A cell from a typed value. Raises Refusal."""
+    def read(self, value: Any, which: str, show: bool = True) -> Cell:
+        """A cell from a typed value. Raises Refusal, which shows the value to its sender alone."""
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             if not self.missing:
                 raise Refusal(f"the column {self.name!r} has no value", which, "Give one")
             return self.nothing
-        cell = _READERS[self.type](value)
+        try:
+            cell = _READERS[self.type](value)
+        except OverflowError:
+            cell = None
+        shown = f" {repr(value)[:42]}" if show else " a value"
         if cell is None:
-            raise Refusal(f"the column {self.name!r} has {repr(value)[:42]}, no {self.type}", which, "Correct it")
+            raise Refusal(f"the column {self.name!r} has{shown}, no {self.type}", which, "Correct it")
         if isinstance(cell, str):
-            return self._category(cell, which)
-        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
-        if not low <= cell <= high or not math.isfinite(cell):
-            what = f"the column {self.name!r} has {value!r}, outside {low:g}..{high:g}"
-            raise Refusal(what, which, "Correct it, or the recipe's range")
+            self._check_category(cell, shown, which)
+        else:
+            self._check_number(cell, shown, which)
         return cell
 
-    def _category(self, cell: str, which: str) -> str:
+    def _check_number(self, cell: float, shown: str, which: str) -> None:
+        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+        if not low <= cell <= high or not math.isfinite(cell):
+            what = f"the column {self.name!r} has{shown}, outside {low:g}..{high:g}"
+            raise Refusal(what, which, "Correct it, or the recipe's range")
+
+    def _check_category(self, cell: str, shown: str, which: str) -> None:
         if self.values and cell not in self.values:
             among = ", ".join(self.values)[:120]
-            raise Refusal(f"the column {self.name!r} has {cell[:40]!r}, none of {among}", which, "Correct it")
+            raise Refusal(f"the column {self.name!r} has{shown}, none of {among}", which, "Correct it")
         if len(cell) > self.length and not self.values:
-            what = f"the column {self.name!r} has {len(cell)} characters, more than {self.length}"
+            what = f"the column {self.name!r} has more than {self.length} characters"
             raise Refusal(what, which, "Shorten it, or raise the column's `length`")
-        return cell
 
     def parse(self, text: str) -> Any:
         """A typed value from a cell of a CSV file; the text itself if it is none, so that `read` names it.
@@ -124,7 +137,8 @@ def _number(value: Any) -> float | None:
 
 def _integer(value: Any) -> float | None:
     number = _number(value)
-    return number if number is not None and number == int(number) and abs(number) <= _EXACT else None
+    exact = number is not None and math.isfinite(number) and number == int(number) and abs(number) <= _EXACT
+    return number if exact else None
 
 
 def _boolean(value: Any) -> float | None:

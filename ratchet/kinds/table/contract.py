@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from ratchet.kinds.table.column import Cell, Column
 from ratchet.tensors import Spec, Tensor, no, vector_of
 
 _SEEN = 5
-"""Rows that a category needs to be told apart, and to be in a synthetic row: a rarer one may name somebody."""
+"""Rows that a category needs to have a place, and to be in a synthetic row: a rarer one may name somebody."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,10 @@ class TableContract:
     """The column with the label."""
     id: str = ""
     """The column that says whether two rows are the same record; if empty, their features do."""
-    group: str = ""
+    split_by: str = ""
     """The column whose rows with the same value are all on one side, as those of a customer; if empty, the id."""
+    people: str = ""
+    """The column with the group of people that a record belongs to, of the recipe's `groups`."""
     time: str = ""
     """The column with the time of a record; if empty, that of its ingest."""
     kind: ClassVar[str] = "table"
@@ -50,7 +52,7 @@ class TableContract:
             raise ValueError("no column is a feature")
         if self.target in names:
             raise ValueError(f"the target {self.target!r} is a column of the input, which would leak it")
-        for role, name in (("id", self.id), ("group", self.group), ("time", self.time)):
+        for role, name in (("id", self.id), ("split_by", self.split_by), ("people", self.people), ("time", self.time)):
             if name and name not in names:
                 raise ValueError(f"the {role} {name!r} is no column: give it with feature=False")
 
@@ -66,7 +68,9 @@ class TableContract:
         """A recipe says."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
+        roles = {"target": self.target, "id": self.id, "split_by": self.split_by, "people": self.people}
+        given = {name: column for name, column in {**roles, "time": self.time}.items() if column}
+        return {"kind": self.kind, "columns": [column.to_json() for column in self.columns], **given}
 
     def describe(self) -> str:
         names = ", ".join(column.name for column in self.features_[:8])
@@ -75,8 +79,15 @@ class TableContract:
 
     def encode(self, value: Any, which: str) -> bytes:
         """A mapping of typed values by column, as JSON."""
-        cells = {column.name: column.read(value.get(column.name), which) for column in self.columns}
+        cells = {column.name: column.read(value.get(column.name), which, show=False) for column in self.columns}
         return _json({name: None if _is_nothing(cell) else cell for name, cell in cells.items()})
+
+    def note(self, value: Any) -> str:
+        return ""
+
+    def beside(self, data: bytes) -> str:
+        """With an id, the digest is not of the other columns."""
+        return hashlib.sha256(data).hexdigest() if self.id else ""
 
     def digest(self, data: bytes, at: datetime | None) -> str:
         """Of the id, or of the features."""
@@ -130,10 +141,10 @@ class TableContract:
         if len(by_name) != len(tensors):
             raise no("a column is sent twice", "inputs")
         columns = {name: tensor.vector(most) for name, tensor in by_name.items()}
+        if not columns:
+            raise no("there is no input", "inputs")
         if len({len(column) for column in columns.values()}) != 1:
             raise no("the columns differ in length", "inputs")
-        for name in columns.keys() & {column.name for column in self.columns if column.type == "boolean"}:
-            columns[name] = [bool(value) for value in columns[name]]
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return self.read(rows, "the inputs")
 
@@ -179,16 +190,12 @@ class TableContract:
         return varied
 
     def synthesize(self, count: int, rng: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
-        """Each cell from its column alone, and no category that is rare there."""
+        """Each cell from its column alone: a number between quantiles, and no category that is rare there."""
         rows = np.repeat(self.example(), count)
         if like is None or not len(like):
             return rows
         for column in self.features_:
-            values = like[column.name]
-            if column.is_text:
-                names, counts = np.unique(values, return_counts=True)
-                values = values[np.isin(values, names[counts >= min(_SEEN, counts.max())])]
-            rows[column.name] = values[rng.integers(len(values), size=count)]
+            rows[column.name] = _synthetic(column, count, rng, like[column.name], rows[column.name])
         return rows
 
     def regions(self, input: np.ndarray, most: int) -> list[tuple[int, ...]]:
@@ -254,6 +261,27 @@ def _example(column: Column) -> Cell:
     bounds = [bound for bound in (column.low, column.high) if bound is not None]
     middle = sum(bounds) / len(bounds) if bounds else 0.0
     return middle if column.type in ("number", "timestamp") else float(min(bounds, default=0.0))
+
+
+def _synthetic(
+    column: Column, count: int, rng: np.random.Generator, values: np.ndarray, default: np.ndarray
+) -> np.ndarray:
+    missing = (values == "") if column.is_text else np.isnan(values)
+    if column.values:
+        synthetic = rng.choice(np.array(column.values, column.dtype), size=count)
+    elif column.is_text:
+        names, counts = np.unique(values[~missing], return_counts=True)
+        frequent = np.repeat(names, counts * (counts >= _SEEN))
+        synthetic = rng.choice(frequent, size=count) if len(frequent) else default
+    elif missing.all():
+        synthetic = default
+    elif column.type == "boolean":
+        synthetic = (rng.random(count) < values[~missing].mean()).astype(float)
+    else:
+        at = np.linspace(0.05, 0.95, 10)
+        synthetic = np.interp(rng.uniform(0.05, 0.95, count), at, np.quantile(values[~missing], at))
+        synthetic = synthetic.round() if column.type in ("integer", "timestamp") else synthetic
+    return np.where(rng.random(count) < missing.mean(), column.nothing, synthetic)
 
 
 def _learn(column: Column, values: np.ndarray) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ratchet.endpoints import MAX_BATCH
 from ratchet.errors import Refusal
 from ratchet.kinds.table.contract import TableContract
 
@@ -37,6 +38,11 @@ def rows_of(rows: Any, columns: Any, split: Any) -> list[Any]:
     if len(given) != 1:
         what = f"there are both {' and '.join(given)}" if given else "there are no rows"
         raise Refusal(what, "the body", "Send one of `rows`, `columns` and `dataframe_split`")
+    sizes = [
+        len(part) for part in (rows, *(columns or {}).values(), (split or {}).get("data")) if isinstance(part, list)
+    ]
+    if max(sizes, default=0) > MAX_BATCH:  # checked first, since rows take memory
+        raise Refusal(f"there are {max(sizes)} rows", given[0], f"Send at most {MAX_BATCH}")
     if rows:
         return list(rows)
     return _from_columns(columns) if columns else _from_split(split)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ratchet.errors import Refusal
 from ratchet.expectation import Expectation, complete, values
 from ratchet.kinds.table.column import Column
 from ratchet.kinds.table.contract import TableContract
@@ -17,6 +19,7 @@ from ratchet.lake.split import Side
 from ratchet.suite import Suite
 
 TYPE = pa.string()
+_RESERVED = ("record", "label", "class_share", "target", "duplicate", "age_days")
 
 
 def cell(data: bytes) -> str:
@@ -25,19 +28,22 @@ def cell(data: bytes) -> str:
 
 
 def sides(contract: TableContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
-    """By the digest of the input, or of the group: then all rows of a group are on one side."""
-    if not contract.group or not rows.num_rows:
+    """By the digest of the input, or of `split_by`: then all rows with the same value are on one side."""
+    if not contract.split_by or not rows.num_rows:
         return split.by_digest(contract, rows)
-    return split.by_digest(contract, rows, [_group_digest(contract, row) for row in rows["row"].to_pylist()])
+    cells = zip(rows["row"].to_pylist(), rows["input"].to_pylist(), strict=True)
+    return split.by_digest(contract, rows, [_split_digest(contract, row, digest) for row, digest in cells])
 
 
 def side_of(contract: TableContract, row: Mapping[str, Any]) -> str:
     """The side of one record, for people."""
-    return split.side(_group_digest(contract, row["row"]) if contract.group else row["input"])
+    return split.side(_split_digest(contract, row["row"], row["input"]) if contract.split_by else row["input"])
 
 
-def _group_digest(contract: TableContract, row: str) -> str:
-    return hashlib.sha256(json.dumps(json.loads(row)[contract.group]).encode()).hexdigest()
+def _split_digest(contract: TableContract, row: str, digest: str) -> str:
+    """Of the value that decides the side; a row without one is alone."""
+    value = json.loads(row).get(contract.split_by)
+    return digest if value is None else hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def examples(contract: TableContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -57,33 +63,52 @@ def _columns(contract: TableContract, rows: pa.Table) -> Mapping[str, np.ndarray
     schema = pa.schema([(column.name, pa.string() if column.is_text else pa.float64()) for column in contract.columns])
     options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     lines = io.BytesIO("\n".join(rows["row"].to_pylist()).encode())
-    table = arrow_json.read_json(lines, arrow_json.ReadOptions(use_threads=False), options)
+    try:
+        table = arrow_json.read_json(lines, arrow_json.ReadOptions(use_threads=False), options)
+    except pa.ArrowInvalid as error:
+        raise _changed(str(error).splitlines()[0][:120]) from error
     return {column.name: _values(column, table[column.name]) for column in contract.columns}
 
 
 def _values(column: Column, cells: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(cells.fill_null(column.nothing).to_numpy(zero_copy_only=False), column.dtype)
+    dtype = np.dtype(column.dtype)
+    if column.is_text and len(cells) and (pc.max(pc.utf8_length(cells)).as_py() or 0) > dtype.itemsize // 4:
+        raise _changed(f"the column {column.name!r} has longer values")
+    return np.asarray(cells.fill_null(column.nothing).to_numpy(zero_copy_only=False), dtype)
+
+
+def _changed(why: str) -> Refusal:
+    what = f"older rows do not fit the recipe's columns ({why})"
+    return Refusal(what, "the lake", "Change the columns back, or give the recipe another name")
 
 
 def statistics(contract: TableContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The value of each column, those that are no features included; None where it is missing."""
+    """The value of each column; None where it is missing. What names a record or its time always changes."""
     rows = [json.loads(record["row"]) for record in records]
-    return {_named(column): [row.get(column.name) for row in rows] for column in contract.columns}
+    return {_named(column): [row.get(column.name) for row in rows] for column in _measured(contract)}
+
+
+def _measured(contract: TableContract) -> list[Column]:
+    apart = (contract.id, contract.split_by, contract.time)
+    return [column for column in contract.columns if column.name not in apart]
 
 
 def _named(column: Column) -> str:
     """Its name in the table of statistics, which has columns of its own."""
-    return f"{column.name} (column)" if column.name in ("record", "label", "duplicate", "age_days") else column.name
+    return f"{column.name} (column)" if column.name in _RESERVED else column.name
 
 
 def expectations(contract: TableContract, suite: Suite) -> tuple[Expectation, ...]:
     """For each column how many values may be missing, and its range; ingest has refused the rows that break it."""
     result = []
-    for column in contract.columns:
+    for column in _measured(contract):
         name = _named(column)
         result.append(complete(name, column.missing))
         bounds = {"min_value": column.low, "max_value": column.high}
         limits = {key: bound for key, bound in bounds.items() if bound is not None}
         if limits:
-            result.append(values(name, f"{column.low}..{column.high}", **limits))
+            says = " and ".join(
+                f"at {'least' if key == 'min_value' else 'most'} {bound:g}" for key, bound in limits.items()
+            )
+            result.append(values(name, says, **limits))
     return tuple(result)

@@ -64,8 +64,12 @@ def _is_id(guess: _Guess, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 def _sample(source: Path) -> tuple[list[Mapping[str, Any]], bool]:
     """Rows, and whether their cells have types."""
-    first = list(islice(sources.rows_of(source, None), _ROWS))
-    rows = [cells for _, cells, _ in first if not isinstance(cells, Refusal)]
+    try:
+        first = list(islice(sources.rows_of(source, None), _ROWS))
+    except (OSError, EOFError, ValueError) as error:  # pyarrow's and gzip's are of these types
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise Refusal(f"the file cannot be read ({reason})", source, "Give an intact file") from error
+    rows: list[Mapping[str, Any]] = [cells for _, cells, _ in first if isinstance(cells, dict)]
     if not rows:
         raise Refusal("it has no row that can be read", source, sources.HINT)
     return rows, first[0][2]
@@ -93,6 +97,8 @@ def _guess(name: str, cells: Sequence[Any], typed: bool, losses: np.ndarray) -> 
     if not known:
         return _Guess(Column(name, "category", missing=1.0, feature=False), "has no value")
     column, note = _column(name, type_, share, known)
+    if not all(_fits(column, value) for value in known):
+        return _Guess(Column(name, "category", missing=1.0, feature=False), "has values that cannot be printed")
     if column.is_text and len(set(known)) > 0.9 * len(known) and len(known) > 50:
         return _Guess(_without(column), "differs in nearly every row, as an id does")
     if len(set(known)) == 1 and not missing:
@@ -112,7 +118,7 @@ def _type(name: str, cells: Sequence[Any], typed: bool) -> tuple[str, list[Any]]
     """The first type that all values have, and the values."""
     for type_ in ("boolean", "integer", "number", "timestamp", "category"):
         column = Column(name, type_, missing=1.0, length=10_000)
-        values = list(cells) if typed else [column.parse(str(cell)) for cell in cells]
+        values = [sources.plain(cell) for cell in cells] if typed else [column.parse(str(cell)) for cell in cells]
         values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
         if type_ == "integer" and not all(_is_whole(cell) for cell in cells):
             continue

@@ -4,6 +4,8 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +20,38 @@ DELIMITERS = ",;\t|"
 def read(contract: TableContract, inputs: Path, labels: Path | None) -> Iterator[Record]:
     """A record for each row. Raises Refusal if the source is of another format, or lacks a column."""
     for name, cells, typed in rows_of(inputs, [contract.target, *(column.name for column in contract.columns)]):
-        if isinstance(cells, Refusal):
-            yield refused(name, b"", cells.what, cells.next)
+        if isinstance(cells, list):
+            what = f"the row has {len(cells)} cells, not one a column"
+            yield refused(name, ",".join(cells).encode(), what, "Correct the row")
             continue
         if not typed:
             parsed = {column.name: column.parse(cells.get(column.name, "")) for column in contract.columns}
         else:
-            parsed = {column.name: cells.get(column.name) for column in contract.columns}
+            parsed = {column.name: plain(cells.get(column.name)) for column in contract.columns}
         label = cells.get(contract.target)
         yield _record(contract, name, parsed, None if label in (None, "") else str(label))
 
 
 def _record(contract: TableContract, name: str, cells: Mapping[str, Any], label: str | None) -> Record:
     value: Any = cells
+    group = str(cells[contract.people]) if contract.people and cells[contract.people] else None
     if contract.time and cells[contract.time]:
         at = timed(name, value, cells[contract.time])
-        return Record(name, value, label, at.captured_at, at.problem)
-    return Record(name, value, label)
+        return Record(name, value, label, at.captured_at, at.problem, group)
+    return Record(name, value, label, group=group)
+
+
+def plain(cell: Any) -> Any:
+    """A typed cell as a contract reads it: a decimal as a number; a date, and a time without a zone, as its text."""
+    if isinstance(cell, Decimal):
+        return float(cell)
+    if isinstance(cell, date) and not (isinstance(cell, datetime) and cell.tzinfo):
+        return cell.isoformat()
+    return cell
 
 
 def rows_of(path: Path, columns: list[str] | None) -> Iterator[tuple[str, Any, bool]]:
-    """The name of each row, its cells by column, and whether these are typed; or a Refusal in place of the cells.
+    """The name of each row, its cells by column, and whether these are typed; or a list of cells that does not fit.
 
     Only `columns` are read; all if there are none. Raises Refusal if the file lacks one of them.
     """
@@ -97,10 +110,11 @@ def _csv(path: Path, columns: list[str] | None) -> Iterator[tuple[str, Any, bool
     csv.field_size_limit(1 << 24)
     encoding = encoding_of(path)
     with open_file(path) as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as text:
-        delimiter = delimiter_of(text.readline())
-        text.seek(0)
-        rows = csv.reader(text, strict=True, delimiter=delimiter)
+        rows = csv.reader(text, strict=True)
         try:
+            delimiter = delimiter_of(text.readline())
+            text.seek(0)
+            rows = csv.reader(text, strict=True, delimiter=delimiter)
             head = [name.strip() for name in next(rows, [])]
             _lacks(head, columns, path)
             if len(set(head)) != len(head):
@@ -109,8 +123,7 @@ def _csv(path: Path, columns: list[str] | None) -> Iterator[tuple[str, Any, bool
             for row in filter(None, rows):
                 name = f"line {rows.line_num}"
                 if len(row) != len(head):
-                    what = f"the row has {len(row)} cells, not {len(head)}"
-                    yield name, Refusal(what, name, "Correct the row"), False
+                    yield name, row, False
                 else:
                     yield name, dict(zip(head, row, strict=True)), False
         except UnicodeDecodeError as error:
@@ -121,7 +134,10 @@ def _csv(path: Path, columns: list[str] | None) -> Iterator[tuple[str, Any, bool
 
 
 def encoding_of(path: Path) -> str:
-    """UTF-8 or what a byte order mark says; Windows-1252 if the first megabyte is no UTF-8."""
+    """UTF-8 or what a byte order mark says; Windows-1252 if the first megabyte has no character in UTF-8 above ASCII.
+
+    One damaged character does not make a file in UTF-8 another one.
+    """
     with open_file(path) as file:
         head = file.read(1 << 20)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -129,7 +145,8 @@ def encoding_of(path: Path) -> str:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
-        return "cp1252"
+        readable = head.decode("utf-8", "replace").replace("\ufffd", "")
+        return "cp1252" if readable.isascii() else "utf-8-sig"
     return "utf-8-sig"
 
 

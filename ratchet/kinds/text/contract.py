@@ -65,6 +65,12 @@ class TextContract:
                 raise Refusal("the bytes are not UTF-8", which, _NEXT) from error
         return self._checked(value, which).encode()
 
+    def note(self, value: Any) -> str:
+        return ""
+
+    def beside(self, data: bytes) -> str:
+        return ""
+
     def digest(self, data: bytes, at: datetime | None) -> str:
         """Of the tokens that the model reads: two texts that differ in upper case alone are the same input."""
         read = "\x1f".join(tokens(data.decode(), self.max_tokens))

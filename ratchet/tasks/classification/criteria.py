@@ -1,4 +1,4 @@
-"""What a recipe asks of an evaluation of classes."""
+"""What a recipe requires of an evaluation of classes."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ class Criteria:
     """Maximum share of the benchmark that nearly duplicates a training record."""
     label_errors: Share | None = None
     """Maximum share of the benchmark whose label the model contradicts with confidence."""
+    better_than_constant: bool = True
+    """Whether a model must be better than always predicting the most frequent class. For rare events none may be."""
     one_column: Share | None = 0.3
     """Maximum share of the best constant's error that one column of a table saves alone; more is suspected to leak."""
     latency_ms: Positive | None = None

@@ -45,13 +45,16 @@ def benchmark_checks(recipe: Recipe, benchmark: Examples, outputs: np.ndarray, t
     assert isinstance(answers, Classification)
     assert isinstance(criteria, Criteria)
     limits, labels = (criteria.accuracy, criteria.worst_class), benchmark.targets
+    checks = thresholds.classes(*limits, answers, labels, outputs, answers.classes)
+    if not criteria.better_than_constant:
+        return [*checks, Check(f"better than {CONSTANT}", None, None, "skipped", "the recipe does not require it")]
     frequent = np.bincount(trained.targets, minlength=answers.width).argmax()
     constant = np.tile(np.eye(answers.width)[frequent], (len(labels), 1))
     losses, others = (losses_of(answers, labels, each) for each in (outputs, constant))
     baseline = comparison.no_worse(
         f"better than {CONSTANT}", Margin(0.0, must_be_smaller=True), losses, others, CONSTANT
     )
-    return [*thresholds.classes(*limits, answers, labels, outputs, answers.classes), baseline]
+    return [*checks, baseline]
 
 
 def model_checks(

@@ -1,4 +1,4 @@
-"""What a recipe asks of an evaluation of forecasts."""
+"""What a recipe requires of an evaluation of forecasts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """One number. Needs only NumPy."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ class Regression:
     low: float
     high: float
     close: float
-    """Two answers agree if they differ by at most this; so does a label that comes back later."""
+    """Two answers agree if they differ by at most this."""
     unit: str = ""
     squared: bool = False
     """Whether the loss of a record is its squared error, for the mean; if not, its absolute error, for the median."""
@@ -86,7 +87,8 @@ class Regression:
         return self._in_units(target[0])
 
     def _in_units(self, value: float) -> str:
-        return f"{value:.4g} {self.unit}" if self.unit else f"{value:.4g}"
+        digits = max(0, 1 - math.floor(math.log10(self.close)))
+        return f"{value:,.{digits}f} {self.unit}" if self.unit else f"{value:,.{digits}f}"
 
     def attribution(self, output: np.ndarray, occluded: np.ndarray) -> np.ndarray:
         """How much lower the answer is without it."""

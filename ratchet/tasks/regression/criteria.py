@@ -1,4 +1,4 @@
-"""What a recipe asks of an evaluation of numbers."""
+"""What a recipe requires of an evaluation of numbers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class RegressionCriteria:
     """Share of the champion's error on that slice."""
     bias: NotNegative | None = None
     """Maximum of the mean error, in either direction."""
+    better_than_constant: bool = True
+    """Whether a model must be better than the constant that fits the training side best."""
     one_column: Share | None = 0.3
     """Maximum share of the best constant's error that one column of a table saves alone; more is suspected to leak."""
     latency_ms: Positive | None = None

@@ -43,7 +43,7 @@ def benchmark_checks(recipe: Recipe, benchmark: Examples, outputs: np.ndarray, t
     assert isinstance(answers, Regression)
     assert isinstance(criteria, RegressionCriteria)
     best = trained.targets.mean() if answers.squared else np.median(trained.targets)
-    constant = {CONSTANT: np.full((len(benchmark), 1), best)}
+    constant = {CONSTANT: np.full((len(benchmark), 1), best)} if criteria.better_than_constant else {}
     margins = {CONSTANT: replace(margin(answers, 0.0), must_be_smaller=True)}
     name = answers.metric.replace("_", " ")
     return thresholds.numbers(name, criteria.error, answers, benchmark.targets, outputs, constant, margins)

@@ -15,20 +15,24 @@ _MANY = 30
 
 def fit(labels: Sequence[str | None]) -> float:
     """1 for many different numbers."""
-    known = [label for label in labels if label is not None]
+    known = [label for label in labels if not _is_missing(label)]
     return 1.0 if len(set(known)) > _MANY and all(_is_number(label) for label in known) else 0.0
 
 
-def _is_number(label: str) -> bool:
+def _is_missing(label: str | None) -> bool:
+    return label is None or label.strip().lower() in ("", "na", "nan", "null", "none")
+
+
+def _is_number(label: str | None) -> bool:
     try:
-        return math.isfinite(float(label))
+        return math.isfinite(float(str(label)))
     except ValueError:
         return False
 
 
 def fields(rows: pa.Table, source: Path) -> Fields:
     """The range with room at both ends, and the error of the best constant; every sixth record is benchmark."""
-    values = np.array([float(label) for label in rows["label"].to_pylist() if label is not None])
+    values = np.array([float(label) for label in rows["label"].to_pylist() if not _is_missing(label)])
     room = (values.max() - values.min()) / 4
     low, high = math.floor(values.min() - room), math.ceil(values.max() + room)
     error = float(np.abs(values - np.median(values)).mean())

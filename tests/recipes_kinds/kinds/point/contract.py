@@ -39,6 +39,12 @@ class PointContract:
             raise Refusal(f"{str(value)[:40]!r} is not a point", which, "Give two numbers") from error
         return self.pack(self.read(numbers, which))
 
+    def note(self, value: Any) -> str:
+        return ""
+
+    def beside(self, data: bytes) -> str:
+        return ""
+
     def digest(self, data: bytes, at: datetime | None) -> str:
         return input_digest(np.frombuffer(data, np.float32))
 

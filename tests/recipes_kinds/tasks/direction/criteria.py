@@ -1,4 +1,4 @@
-"""What a recipe asks of an evaluation of directions."""
+"""What a recipe requires of an evaluation of directions."""
 
 from __future__ import annotations
 
