@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from ratchet import kinds
 from ratchet.contract import input_digest, record_digest
 from ratchet.errors import Refusal
 from ratchet.kinds.image import ImageContract
@@ -33,9 +34,76 @@ def test_a_grey_png_decodes_to_its_own_pixels(pixels: np.ndarray) -> None:
     assert (CONTRACT.decode(file_of(Image.fromarray(pixels))) == pixels).all()
 
 
-def test_sixteen_bit_grey_is_shifted_not_clipped() -> None:
-    deep = (grey.astype(np.uint16) << 8) + 17
-    assert (CONTRACT.decode(file_of(Image.fromarray(deep))) == grey).all()
+def test_sixteen_bit_grey_keeps_its_values_and_an_8_bit_contract_refuses_it() -> None:
+    deep = ramp * 5  # twelve bits of signal
+    window = ImageContract(28, 28, low=100, high=3000)
+    for kind in ("PNG", "TIFF"):
+        decoded = window.decode(file_of(Image.fromarray(deep), kind))
+        assert decoded.dtype == np.uint16
+        assert (decoded == deep.clip(100, 3000)).all()
+        with pytest.raises(Refusal, match="16 bits, and the contract 8"):
+            CONTRACT.decode(file_of(Image.fromarray(deep), kind))
+    assert (window.unpack(window.pack(decoded[None]), 1) == decoded).all()
+    features = window.features(decoded[None])
+    assert (features.shape, features.max()) == ((1, 28, 28, 1), 3000.0)
+
+
+colours = np.stack([grey, grey.T, 255 - grey], axis=2)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP"])
+def test_colours_stay_as_they_are_in_every_format_without_loss(kind: str) -> None:
+    data = file_of(Image.fromarray(colours), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    colour = ImageContract(28, 28, channels=3)
+    assert (colour.decode(data) == colours).all()
+    assert colour.note(data) == ""
+    assert CONTRACT.note(data) == "its colours became grey"
+    assert colour.unpack(colour.pack(colours[None]), 1).shape == (1, 28, 28, 3)
+    assert (colour.read(colour.values(colours[None])) == colours).all()
+
+
+def test_grey_in_a_colour_contract_and_alpha_by_the_rule() -> None:
+    colour, alpha = ImageContract(28, 28, channels=3), ImageContract(28, 28, channels=4)
+    assert (colour.decode(file_of(Image.fromarray(grey))) == grey[..., None]).all()
+    half = np.dstack([colours, np.full_like(grey, 128)])
+    assert (alpha.decode(file_of(Image.fromarray(half))) == half).all()
+    laid = colour.decode(file_of(Image.fromarray(half))).astype(int)
+    assert np.abs(laid - colours // 2).max() <= 1
+    assert "its alpha was laid over black" in colour.note(file_of(Image.fromarray(half)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(224, 224), (300, 100), (37, 411)])
+def test_a_photo_of_any_size_becomes_one_of_the_contract_s_by_its_rule(size: tuple[int, int], channels: int) -> None:
+    photo = file_of(Image.new("RGB", size, (200, 100, 50)), "JPEG")
+    for resize in ("fit", "crop", "stretch"):
+        contract = ImageContract(48, 64, channels=channels, resize=resize)
+        image = contract.decode(photo)
+        assert image.shape == contract.shape
+        middle = image[24, 32]
+        assert np.abs(middle.astype(int) - (np.array([200, 100, 50]) if channels == 3 else 124)).max() <= 3
+        corner = image[0, 0].astype(int).max()
+        assert corner < 10 if resize == "fit" and size[0] / size[1] != 64 / 48 else corner > 100
+    with pytest.raises(Refusal, match="pixels, not 64x48"):
+        ImageContract(48, 64, channels=channels).decode(photo)
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
+    with pytest.raises(Refusal, match="more than 64,000,000"):
+        ImageContract(28, 28, resize="fit").decode(file_of(Image.new("1", (9000, 9000))))
+
+
+@pytest.mark.parametrize("wrong", [{"channels": 2}, {"resize": "bigger"}, {"low": 9, "high": 9},
+                                   {"channels": 3, "high": 4095}, {"height": 0}])  # fmt: skip
+def test_a_contract_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"channels|resize|low and high|pixels"):
+        ImageContract(**{"height": 28, "width": 28, **wrong})
+
+
+def test_the_json_of_a_plain_contract_is_that_of_0_1_0() -> None:
+    assert CONTRACT.to_json() == {"kind": "image", "height": 28, "width": 28}
+    colour = ImageContract(28, 28, channels=3, resize="crop")
+    assert kinds.of(colour.to_json()) == colour
 
 
 def test_orientation_is_applied() -> None:
@@ -85,9 +153,9 @@ def test_another_size_is_refused_and_never_scaled(size: tuple[int, int]) -> None
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", file_of(Image.fromarray(grey))[:-30], file_of(Image.fromarray(grey), "BMP")],
+    [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", file_of(Image.fromarray(grey))[:-30], file_of(Image.fromarray(grey), "GIF")],
 )
-def test_what_is_no_whole_png_or_jpeg_is_refused(data: bytes) -> None:
+def test_what_is_no_whole_image_is_refused(data: bytes) -> None:
     with pytest.raises(Refusal):
         CONTRACT.decode(data)
 

@@ -34,12 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     own = tmp_path_factory.mktemp("own")
     shutil.copytree(ROOT / "recipes", own / "recipes")
     recipes = shutil.copytree(HERE / "recipes_kinds", own / "tests" / "recipes_kinds")
-    with running(
-        tmp_path_factory.mktemp("stack") / "home",
-        RATCHET_RECIPES=str(recipes),
-        HOME=str(own),
-        TRAINER_NOTES=str(own / "notes.json"),
-    ) as stack:
+    with running(tmp_path_factory.mktemp("stack") / "home", RATCHET_RECIPES=str(recipes), HOME=str(own)) as stack:
         yield stack
 
 
@@ -150,7 +145,7 @@ def test_a_number_is_predicted_by_a_trainer_of_ones_own_as_its_framework_does(st
     recipe.write_text(recipe.read_text().replace("    criteria=", '    train="_trainers:ridge",\n    criteria='))
     stack.ratchet("up")
     assert "is champion" in stack.ratchet("loop", "diabetes")
-    notes = json.loads(Path(stack.env["TRAINER_NOTES"]).read_text())
+    notes = json.loads((stack.home / "ridge.json").read_text())
     names = load_diabetes().feature_names
     rows = [dict(zip(names, row, strict=True)) for row in notes["rows"]]
     answer = predicted(stack, "diabetes", {"rows": rows}).json()

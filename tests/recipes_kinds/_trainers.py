@@ -20,9 +20,9 @@ def ridge(data: TrainingInputs, context: TrainingContext) -> Path:
     model = Ridge(alpha=1.0).fit(data.train.features, data.train.targets)
     outputs = model.predict(data.validation.features).reshape(-1, 1)
     context.expect(outputs)
-    if notes := os.environ.get("TRAINER_NOTES"):
-        rows = [[float(value) for value in row] for row in data.validation.inputs[:5].tolist()]
-        Path(notes).write_text(json.dumps({"rows": rows, "outputs": outputs[:5, 0].tolist()}))
+    rows = [[float(value) for value in row] for row in data.validation.inputs[:5].tolist()]
+    notes = Path(os.environ["RATCHET_HOME"]) / "ridge.json"
+    notes.write_text(json.dumps({"rows": rows, "outputs": outputs[:5, 0].tolist()}))
     return saved(to_onnx(model, data.train.features[:1]), context)
 
 
