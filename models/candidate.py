@@ -195,7 +195,8 @@ def _source(recipe: Recipe, training: Training) -> str:
     files += [Path(tasks.part(recipe.answers.task, part).__file__) for part in ("answers", "training")]
     if function := zoo.trainer(recipe, training):
         files += [folder / "foreign.py", folder / "adopt.py", Path(trainer.__file__), *_module(function)]
-        files += [path for path in (recipes.source(recipe.name).with_name(recipe.requirements),) if path.is_file()]
+        if recipe.requirements:
+            files.append(foreign.requirements(recipe))
     else:
         files += [folder / "zoo" / f"{name}.py" for name in (training.family, "ends")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -67,7 +67,8 @@ def fit(
 
 def _run(recipe: Recipe, job: Path, on_epoch: Epoch) -> tuple[Path, list[Mapping[str, float]]]:
     """The ONNX file that the function returned, and the metrics that it logged."""
-    folders = [*map(str, settings().recipe_folders), str(ROOT)]
+    own = os.environ.get("PYTHONPATH")
+    folders = [*map(str, settings().recipe_folders), str(ROOT), *([own] if own else [])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": str(os.cpu_count() or 1)}
     env["PYTHONHASHSEED"] = "0"  # converters go through sets, and the same model should give the same file
     command, started = [*_python(recipe), "-m", "ratchet.trainer", str(job)], time.monotonic()
@@ -104,17 +105,21 @@ def _run(recipe: Recipe, job: Path, on_epoch: Epoch) -> tuple[Path, list[Mapping
     return path, history
 
 
+def requirements(recipe: Recipe) -> Path:
+    """The recipe's file of requirements. Raises Refusal if it is in no recipe folder."""
+    paths = (folder / recipe.requirements for folder in settings().recipe_folders)
+    if path := next((path for path in paths if path.is_file()), None):
+        return path
+    raise Refusal("there is no such file of requirements", recipe.requirements, "Put it beside the recipe")
+
+
 def _python(recipe: Recipe) -> list[str]:
     """This interpreter, or one with the recipe's own requirements."""
     if not recipe.requirements:
         return [sys.executable]
-    path = next((folder / recipe.requirements for folder in settings().recipe_folders
-                 if (folder / recipe.requirements).is_file()), None)  # fmt: skip
-    if path is None:
-        raise Refusal("there is no such file of requirements", recipe.requirements, "Put it beside the recipe")
     uv = str(Path(sys.executable).with_name("uv"))
     options = ["--no-project", "--isolated", "--quiet", "--python", sys.executable]
-    return [uv, "run", *options, "--with-requirements", str(path), "python"]
+    return [uv, "run", *options, "--with-requirements", str(requirements(recipe)), "python"]
 
 
 def _end(process: subprocess.Popen[str]) -> None:

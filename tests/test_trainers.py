@@ -63,7 +63,7 @@ def test_a_file_of_each_framework_answers_as_the_framework_does(
     name: str, inputs: NetworkInputs, tmp_path: Path
 ) -> None:
     if name == "torch" and not importlib.util.find_spec("torch"):
-        pytest.skip("PyTorch is not installed: it is in no group of the lock")
+        pytest.skip("PyTorch is not installed: it is in the group torch")
     own = replace(RECIPE, train=f"_trainers:{name}") if name else RECIPE  # the family boosting
     logged: list[int] = []
     fitted, exported = foreign.fit(own, own.training, inputs, tmp_path, lambda step, metrics: logged.append(step))
