@@ -1,7 +1,7 @@
 """Clip art in colour and of any size: what a picture shows, out of seven subjects.
 
-From Debian's package openclipart-png 0.18 (public domain), whose folders are the subjects. A person does not always agree
-with them: a cook is among the people or the food, and a sign may show an animal. So no model is right about all.
+From Debian's package openclipart-png 0.18 (public domain), whose folders are the subjects. A person does not always
+agree with them: a cook is among the people or the food, and a sign may show an animal. So no model is right about all.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def _pictures(path: Path) -> Iterable[Mapping[str, Any]]:
 
     A few posters, which take seconds each, and a blank picture are left out.
     """
-    records = []
+    records: list[dict[str, Any]] = []
     with tarfile.open(fileobj=io.BytesIO(lzma.decompress(_member(path, b"data.tar.xz")))) as archive:
         for member in archive:
             subject = member.name.removeprefix(_FOLDER).partition("/")[0]
@@ -61,7 +61,7 @@ def _member(path: Path, name: bytes) -> bytes:
 recipe = Recipe(
     name="clipart",
     version=1,
-    purpose="Tells what a picture of clip art shows. It shows how images in colour are taken; it is no use beside that.",
+    purpose="Tells what a picture of clip art shows, as an example of images in colour. It is no use beside that.",
     contract=ImageContract(height=64, width=64, channels=4, resize="fit"),
     task=Classification(_SUBJECTS),
     data=DataSet(
