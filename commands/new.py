@@ -15,7 +15,7 @@ from ratchet import kinds
 def command(name: str, kind: str, target: str, path: Path) -> None:
     """Write the recipe NAME for the data at PATH: a file of two dozen lines to read and change.
 
-    PATH is a folder with one folder of PNG or JPEG per class, a CSV or Parquet file with the columns `text` and
+    PATH is a folder with one folder of image files per class, a CSV or Parquet file with the columns `text` and
     `label`, one with `time` (ISO 8601; without a zone it is UTC) and `value`, or any table, of which --target names
     the column to predict. The recipe is written into the last
     folder of RATCHET_RECIPES, or into `recipes/`.

@@ -18,7 +18,7 @@ from ratchet.errors import Refusal
 from ratchet.tensors import Spec, Tensor, single, whole
 
 DECODING = """\
-PNG, JPEG, WebP, TIFF or BMP, by their bytes. One frame, at most 64 million pixels.
+PNG, JPEG, WebP, TIFF or BMP, by their bytes. One frame, at most 25 million pixels.
 1. EXIF orientation is applied.
 2. A palette becomes its colours. Alpha is laid over black, unless the contract has four channels.
 3. Embedded colour profiles are ignored: values are taken as sRGB.
@@ -31,7 +31,7 @@ PNG, JPEG, WebP, TIFF or BMP, by their bytes. One frame, at most 64 million pixe
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L"}
-_MAX_PIXELS = 64_000_000
+_MAX_PIXELS = 25_000_000
 _COLOURS = {1: "grey", 3: "colour", 4: "colour and alpha"}
 
 

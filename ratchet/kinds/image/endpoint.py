@@ -16,7 +16,7 @@ def apis(
     """The methods of the service, by name."""
 
     async def classify(self: Any, image: Path) -> dict[str, Any]:
-        """One PNG or JPEG of exactly the model's size, in the form field `image`."""
+        """One image file in the form field `image`; what another size than the model's means is the recipe's to say."""
         return await predict_one(lambda: contract.unpack(contract.encode(image.read_bytes(), "the image"), 1))
 
     async def predict(self: Any, images: list[Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What ingest reads as images: IDX, .npz, Parquet, CSV of pixels, or a folder of PNG and JPEG files by class."""
+"""What ingest reads as images: IDX, .npz, Parquet, CSV of pixels, or a folder of image files by class."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from ratchet.kinds.image.contract import ImageContract
 from ratchet.lake import formats
 from ratchet.lake.formats import IDX_TYPES, Record, format_of, labelled, of_group, open_file, refused, text_of
 
-HINT = "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG/JPEG by class"
+HINT = "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG, JPEG, WebP, TIFF or BMP by class"
 
 
 def read(contract: ImageContract, inputs: Path, labels: Path | None) -> Iterator[Record]:
