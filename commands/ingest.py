@@ -14,9 +14,10 @@ from ratchet.errors import Refusal
 def command(recipe: str, path: str | None, next_: bool) -> None:
     """Land the records of PATH as one batch of RECIPE. The same file again adds nothing.
 
-    Images: IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of image files per class. Texts and series:
-    CSV or Parquet with `text` and `label`, or `time` and `value`. Records that violate the recipe's contract go to
-    quarantine with their reason. The next run of the loop validates the batch before it is admitted.
+    Images: IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of image files per class. Texts and
+    series: CSV or Parquet with `text` and `label`, or `time` and `value`. Tables: CSV, Parquet or Arrow with the
+    recipe's columns. Records that violate the recipe's contract go to quarantine with their reason. The next run of the
+    loop validates the batch before it is admitted.
     """
     from ratchet.lake import ingest
     from ratchet.recipe import load
