@@ -18,6 +18,6 @@ def mlp(contract: Contract, answers: Answers, units: int = 128, layers: int = 3,
     x = start.hidden
     for _ in range(layers):
         x = keras.layers.Dense(units, use_bias=False)(x)
-        x = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
+        x = keras.layers.Activation("relu")(keras.layers.BatchNormalization(momentum=0.9)(x))
         x = keras.layers.Dropout(dropout)(x)
     return ends.model(start, x, answers, "mlp")

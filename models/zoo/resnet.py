@@ -13,6 +13,10 @@ from ratchet.answers import Answers
 from ratchet.contract import Contract
 
 
+_MOMENTUM = 0.9
+"""Of the means that an export uses: an epoch of few pictures has few steps."""
+
+
 def resnet(contract: Contract, answers: Answers, filters: int = 32, stages: int = 4, blocks: int = 1) -> keras.Model:
     """Stages of residual blocks, each half as large and with twice the filters, and the mean over the places.
 
@@ -26,17 +30,17 @@ def resnet(contract: Contract, answers: Answers, filters: int = 32, stages: int 
     for stage in range(stages):
         for block in range(blocks):
             x = _block(x, filters * 2**stage, 2 if stage and not block else 1)
-    x = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Activation("relu")(keras.layers.BatchNormalization(momentum=_MOMENTUM)(x))
     return ends.model(start, keras.layers.GlobalAveragePooling2D()(x), answers, "resnet")
 
 
 def _block(x: Any, filters: int, stride: int) -> Any:
     """[N, height, width, any] becomes [N, height / stride, width / stride, filters]."""
-    y = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
+    y = keras.layers.Activation("relu")(keras.layers.BatchNormalization(momentum=_MOMENTUM)(x))
     shortcut = x
     if stride > 1 or x.shape[-1] != filters:
         shortcut = keras.layers.Conv2D(filters, 1, strides=stride, padding="same", use_bias=False)(y)
     y = keras.layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(y)
-    y = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(y))
+    y = keras.layers.Activation("relu")(keras.layers.BatchNormalization(momentum=_MOMENTUM)(y))
     y = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)
     return keras.layers.Add()([shortcut, y])
