@@ -12,7 +12,6 @@ from ratchet import kinds
 from ratchet.answers import Answers
 from ratchet.contract import Contract
 
-
 _MOMENTUM = 0.9
 """Of the means that an export uses: an epoch of few pictures has few steps."""
 
