@@ -9,6 +9,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -181,6 +182,23 @@ def test_a_stray_quote_takes_no_other_record_with_it(pictures: Pictures, tmp_pat
     lines[2] = lines[2].replace(",", ',"', 1)
     path.write_text("\ufeff" + "\n".join(lines))  # as Excel writes it, with a mark at the beginning
     assert [bool(r["reason"]) for r in read(path, tmp_path)] == [False, True, False, False, False]
+
+
+def test_pixels_are_taken_in_the_order_of_their_heading(pictures: Pictures, tmp_path: Path) -> None:
+    backwards = [",".join(["label", *(f"pixel{i}" for i in range(784, 0, -1))])]
+    for image, label in zip(*(p[:3] for p in pictures), strict=True):
+        backwards.append(",".join(map(str, [label, *image.ravel()[::-1]])))
+    (tmp_path / "a.csv").write_text("\n".join(backwards))
+    assert [row["data"] for row in read(tmp_path / "a.csv", tmp_path)] == [image.tobytes() for image in pictures[0][:3]]
+
+
+def test_an_npz_with_two_members_of_one_name_is_refused(pictures: Pictures, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=pictures[0][:3], y=pictures[1][:3])
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("y.npy", archive.read("y.npy"))
+    with pytest.raises(Refusal, match=r"two members named y\.npy"):
+        read(tmp_path / "a.npz", tmp_path)
 
 
 def test_a_line_that_ends_before_its_label_is_refused_alone(pictures: Pictures, tmp_path: Path) -> None:

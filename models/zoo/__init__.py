@@ -12,13 +12,13 @@ from ratchet import kinds
 from ratchet.errors import Refusal
 from ratchet.recipe import FAMILIES, Recipe, Training, families
 
-_TRAINERS = {"boosting": "models.zoo.boosting:train"}
+TRAINERS = {"boosting": "models.zoo.boosting:train"}
 """The families that a function trains, which ends in an ONNX file; the others are networks in Keras."""
 
 
 def trainer(recipe: Recipe, training: Training) -> str:
     """The function that trains it, as `module:function`; empty for a network in Keras."""
-    return recipe.train or _TRAINERS.get(training.family, "")
+    return recipe.train or TRAINERS.get(training.family, "")
 
 
 _AUGMENTED = ("resnet",)
@@ -72,7 +72,8 @@ def _seeds_from(seed: int) -> Iterator[None]:
 
 def family(name: str) -> Callable[..., Any]:
     """Its function of the contract, the answers and a few parameters. Raises Refusal on an unknown name."""
-    if name not in FAMILIES:
-        raise Refusal("there is no such family", name, f"Choose one of: {', '.join(FAMILIES)}")
+    if name not in FAMILIES or name in TRAINERS:
+        networks = [family for family in FAMILIES if family not in TRAINERS]
+        raise Refusal("there is no such network", name, f"Choose one of: {', '.join(networks)}")
     function: Callable[..., Any] = getattr(importlib.import_module(f"models.zoo.{name}"), name)
     return function

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -101,6 +102,8 @@ def _npz(path: Path) -> Iterator[Record]:
     arrays = {}
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            if member.filename.removesuffix(".npy") in arrays:
+                raise Refusal(f"it has two members named {member.filename}", path, "Give each array once")
             with archive.open(member) as file:
                 if file.read(6) != b"\x93NUMPY":
                     raise Refusal(f"its member {member.filename} is not a NumPy array", path, HINT)
@@ -112,6 +115,7 @@ def _npz(path: Path) -> Iterator[Record]:
 def _csv(path: Path) -> Iterator[Record]:
     with open_file(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as text:
         label_at, group_at = 0, -1
+        order: list[int] = []
         for number, line in enumerate(text, 1):
             try:
                 # Line by line: a stray quote must not swallow the records after it.
@@ -126,13 +130,25 @@ def _csv(path: Path) -> Iterator[Record]:
                     raise Refusal("its header has no `label`", path, HINT)
                 label_at = row.index("label")
                 group_at = row.index("group") if "group" in row else -1
+                order = _order(row, {label_at, group_at})
                 continue
             if row and len(row) <= label_at:
                 yield refused(f"line {number}", line.encode(), "the line ends before its label", "Correct the line")
             elif row:
                 pixels = [cell for at, cell in enumerate(row) if at not in (label_at, group_at)]
+                pixels = [pixels[at] for at in order] if len(order) == len(pixels) else pixels
                 group = row[group_at] if 0 <= group_at < len(row) else None
                 yield of_group(_pixels(f"line {number}", pixels, row[label_at]), group)
+
+
+def _order(header: list[str], others: set[int]) -> list[int]:
+    """The places of the pixels in the order of the numbers that their names end in; empty if they have none."""
+    names = [name for at, name in enumerate(header) if at not in others]
+    ends = [re.search(r"\d+$", name.strip()) for name in names]
+    numbers = [int(end.group()) for end in ends if end]
+    if len(numbers) < len(names) or len(set(numbers)) < len(numbers):
+        return []
+    return sorted(range(len(numbers)), key=numbers.__getitem__)
 
 
 def _is_number(cell: str) -> bool:
