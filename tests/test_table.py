@@ -27,7 +27,7 @@ from models.checks import _one_column
 from ratchet import kinds
 from ratchet.errors import Refusal
 from ratchet.evaluation import association
-from ratchet.kinds.table import Column, TableContract, evaluation, records, sources
+from ratchet.kinds.table import Column, TableContract, evaluation, records, show, sources
 from ratchet.kinds.table.endpoint import rows_of
 from ratchet.lake import ingest, quarantine, snapshot, table
 from ratchet.lake.fetch import digest
@@ -229,6 +229,15 @@ def test_rows_come_as_objects_as_columns_or_as_pandas_splits_them() -> None:
     ):  # fmt: skip
         with pytest.raises(Refusal, match=why):
             rows_of(*wrong)
+
+
+def test_a_row_in_the_model_card_shows_its_columns_the_heaviest_first() -> None:
+    inputs = TABLE.read([cells(brand="<b>")])
+    weighted = [(region, float(region[0])) for region in TABLE.regions(inputs, 64)]
+    shown = str(show.attribution(TABLE.to_json(), TABLE.render(inputs), weighted))
+    assert shown.index("brand = &lt;b&gt;") < shown.index("colour = red") < shown.index("price = 9.5")
+    assert "shop" not in shown
+    assert len(TABLE.regions(inputs, 2)) == 2
 
 
 # --- files

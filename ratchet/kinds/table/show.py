@@ -18,7 +18,7 @@ __all__ = ["attribution", "curl"]
 def attribution(contract: Mapping[str, Any], rendered: str, weighted: Sequence[charts.Weighted]) -> Markup:
     """The columns with their values, those that move the prediction most first, each with a bar."""
     row, most = json.loads(rendered), charts.largest(weighted)
-    names = [column["name"] for column in contract["columns"] if column["feature"]]
+    names = [column["name"] for column in contract["columns"] if column.get("feature", True)]
     lines = []
     for (start, stop), weight in sorted(weighted, key=lambda each: -abs(each[1])):
         named = ", ".join(f"{name} = {row[name]}" for name in names[start:stop])
