@@ -69,7 +69,7 @@ def test_a_batch_of_which_every_record_was_refused_lands_again_when_its_cause_is
         assert not quarantine.ever_landed(home)
     with pytest.raises(Refusal, match=r"is in quarantine .*decimal number.*ingest it again"):
         snapshot.take(small)
-    corrected = replace(small, task=Classification(("0.0", *(f"{i}.0" for i in range(1, 10)))))
+    corrected = replace(small, task=Classification(tuple(f"{i}.0" for i in range(10)), numbered=True))
     assert ingest.land(corrected, path, "test").accepted == 20
     assert quarantine.entries(home) == []
     assert (ingest.land(corrected, path, "test").new, rows(small, "landing")) == (False, 20)
