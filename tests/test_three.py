@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -43,12 +44,17 @@ def predicted(stack: Running, recipe: str, body: object) -> httpx.Response:
 
 
 def written_digits(folder: Path) -> None:
-    """Scikit-learn's, of 8x8, as PNG of 28x28 in a folder for each class."""
+    """Scikit-learn's, of 8x8, in colour in a folder for each class: PNG of 28x28, and every ninth a larger JPEG."""
     digits = load_digits()
     for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         big = np.pad(np.kron((image * 15.9).astype(np.uint8), np.ones((3, 3), np.uint8)), 2)
-        (folder / str(label)).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(big).save(folder / str(label) / f"{number:04}.png")
+        picture = Image.fromarray(np.stack([big, big // 2, 255 - big], axis=2))
+        at = folder / str(label) / f"{number:04}.png"
+        at.parent.mkdir(parents=True, exist_ok=True)
+        if number % 9:
+            picture.save(at)
+        else:
+            picture.resize((60, 56)).save(at.with_suffix(".jpeg"))
 
 
 def test_a_users_images_go_from_a_folder_to_a_prediction_by_the_readmes_commands(stack: Running) -> None:
@@ -64,10 +70,14 @@ def test_a_users_images_go_from_a_folder_to_a_prediction_by_the_readmes_commands
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
     assert "version 1 is champion" in done.stdout
     assert set(recipes.glob("*.py")) - before == {recipes / "digits.py"}
+    recipe = (recipes / "digits.py").read_text()
+    assert 'ImageContract(height=28, width=28, channels=3, resize="crop")' in recipe
     right = 0
     for label in range(10):
-        file = max((home / "digits" / str(label)).iterdir())
-        sent = {"image": (file.name, file.read_bytes(), "image/png")}
+        photo = io.BytesIO()
+        picture = Image.open(max((home / "digits" / str(label)).glob("*.png")))
+        picture.resize((224, 224)).save(photo, "JPEG")
+        sent = {"image": ("photo.jpg", photo.getvalue(), "image/jpeg")}
         right += httpx.post(f"{stack.gateway}/digits/classify", files=sent, timeout=20).json()["label"] == str(label)
     assert right >= 8
 
