@@ -50,7 +50,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: replace(FASHION, criteria=Criteria(invariance={"shift": 80})), r"invariance\['shift'\] must be"),
     (lambda: replace(FASHION, training=Training(learning_rate=-1.0)), "learning_rate must be above 0"),
     (lambda: replace(FASHION, training=Training(epochs=0)), "epochs must be at least 1, not 0"),
-    (lambda: replace(FASHION, training=Training(family="resnet")), "no family 'resnet'"),
+    (lambda: replace(FASHION, training=Training(family="vgg")), "no family 'vgg'"),
     (lambda: replace(SPAM, training=Training()), "there is no family 'cnn'"),
     (lambda: replace(FASHION, benchmark=Feed("a", "b", 5, 5)), "a feed stops at 5, before its first record 5"),
     (lambda: replace(FASHION, batches=()), "batches are empty"),

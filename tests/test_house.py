@@ -133,13 +133,8 @@ def test_listing_recipes_imports_none(home: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("RATCHET_RECIPES", str(tmp_path))
     settings_module.settings.cache_clear()
     assert recipes.names() == [
-        "broken-one",
-        "fashion-mnist",
-        "flight-delay",
-        "flight-minutes",
-        "sf-temperature",
-        "spam",
-    ]
+        "broken-one", "clipart", "fashion-mnist", "flight-delay", "flight-minutes", "sf-temperature", "spam"
+    ]  # fmt: skip
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(Refusal, match="holds no"):
         recipes.load("empty")

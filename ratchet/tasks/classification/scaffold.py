@@ -45,10 +45,10 @@ def fields(rows: pa.Table, source: Path) -> Fields:
 
 def _alike(names: Sequence[str]) -> str:
     """Names of classes that differ in case or blanks alone, as a comment: they are probably one class."""
-    by_form: dict[str, list[str]] = {}
+    by_spelling: dict[str, list[str]] = {}
     for name in names:
-        by_form.setdefault(" ".join(name.split()).casefold(), []).append(name)
-    groups = (" and ".join(map(quoted, alike)) for alike in by_form.values() if len(alike) > 1)
+        by_spelling.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    groups = (" and ".join(map(quoted, alike)) for alike in by_spelling.values() if len(alike) > 1)
     return "".join(f"    # {alike} differ in case or blanks alone: are they one class?\n" for alike in groups)
 
 
