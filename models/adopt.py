@@ -106,7 +106,8 @@ def _name_input(recipe: Recipe, graph: Any, path: Path) -> None:
 
     constants = {tensor.name for tensor in graph.graph.initializer}
     inputs = [value for value in graph.graph.input if value.name not in constants]
-    shape = recipe.contract.features(recipe.contract.example()).shape[1:]
+    example = recipe.contract.features(recipe.contract.example())
+    shape = example.shape[1:]
     if len(inputs) != 1:
         names = ", ".join(value.name.removeprefix(_OWN) for value in inputs)[:200]
         raise Refusal(
@@ -121,14 +122,13 @@ def _name_input(recipe: Recipe, graph: Any, path: Path) -> None:
     ):
         shown = ", ".join("N" if dim is None else str(dim) for dim in dims)
         raise Refusal(f"its input has the shape [{shown}], not [N, {_joined(shape)}] with any N", path.name, _NEXT)
-    own = recipe.contract.features(recipe.contract.example()).dtype
     if type not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32):
         name = TensorProto.DataType.Name(type)
         raise Refusal(f"its input is of the type {name}, not FLOAT, DOUBLE, INT64 or INT32", path.name, _NEXT)
     # Its own name stays within the graph, since branches may read it, too.
     graph.graph.node.insert(0, helper.make_node("Cast", [recipe.contract.kind], [value.name], to=type))
     value.name = recipe.contract.kind
-    value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(own)
+    value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(example.dtype)
 
 
 def _joined(shape: Sequence[int]) -> str:

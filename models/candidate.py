@@ -15,7 +15,7 @@ import numpy as np
 
 from models import export, foreign, plots, registry, train, zoo
 from models.training_inputs import TENSORS, NetworkInputs, training_inputs
-from ratchet import kinds, lock, memo, tasks, trainer
+from ratchet import charts, kinds, lock, memo, tasks, trainer
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.evaluation import calibration
@@ -216,7 +216,7 @@ def _register(
     metric = f"test_{recipe.answers.metric}"
     metrics = {metric: recipe.answers.score(test.targets, outputs), **dict(fitted.history[-1])}
     run.metrics({metric: metrics[metric], "fit_seconds": fitted.seconds})
-    if names := plots.drawn(fitted.history):
+    if names := charts.curve_names(fitted.history):
         run.figure(plots.curves(fitted.history, names), "learning_curves.png")
     confusion = parts.training(recipe.answers.task).confusion(recipe.answers, test.targets, outputs)
     if confusion:

@@ -6,13 +6,6 @@ from typing import Any
 import numpy as np
 
 
-def drawn(history: Sequence[Mapping[str, float]]) -> list[str]:
-    """The metrics that every step has on both sides; the loss only if no metric is the same."""
-    both = [name for name in history[0] if all({name, f"val_{name}"} <= step.keys() for step in history)]
-    same = {"mean_squared_error", "mean_absolute_error"} & set(both)
-    return sorted((name for name in both if name != "loss" or not same), reverse=True)
-
-
 def curves(history: Sequence[Mapping[str, float]], names: Sequence[str]) -> Any:
     """These metrics by epoch on the training and validation sides."""
     figure, axes = _figure(len(names), (4.5 * len(names), 3.6))

@@ -127,6 +127,14 @@ def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
     return svg(LEFT + side + 10, _H, "Accuracy over confidence", parts)
 
 
+def curve_names(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """The metrics that every step has on both sides; the loss only if no metric is the same."""
+    first = history[0] if history else {}
+    both = [name for name in first if all({name, f"val_{name}"} <= step.keys() for step in history)]
+    same = {"mean_squared_error", "mean_absolute_error"} & set(both)
+    return sorted((name for name in both if name != "loss" or not same), reverse=True)
+
+
 def largest(weighted: Sequence[Weighted]) -> float:
     """The largest weight, for a scale; 1 if every weight is 0."""
     return max((abs(weight) for _, weight in weighted), default=0.0) or 1.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -103,6 +104,11 @@ class Contract(Protocol):
 
     def example(self) -> np.ndarray:
         """A batch of one input that satisfies the contract and is nobody's."""
+
+
+def given_fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not as by default, by name: what it was before a field was added stays so."""
+    return {each.name: given for each in fields(value) if (given := getattr(value, each.name)) != each.default}
 
 
 def input_digest(array: np.ndarray) -> str:

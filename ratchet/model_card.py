@@ -183,15 +183,11 @@ def _forest(slices: Sequence[Card]) -> str:
 
 
 def _curves(history: Sequence[Card]) -> dict[str, Any]:
-    """The metrics that every step has on both sides; the loss only if no metric is the same."""
-    both = [name for name in (history[0] if history else ()) if all({name, f"val_{name}"} <= e.keys() for e in history)]
-    same = {"mean_squared_error", "mean_absolute_error"} & set(both)
-    names = sorted((name for name in both if name != "loss" or not same), reverse=True)
     return {
         name: charts.lines(
             {"training": [epoch[name] for epoch in history], "validation": [epoch[f"val_{name}"] for epoch in history]}
         )
-        for name in names
+        for name in charts.curve_names(history)
     }
 
 

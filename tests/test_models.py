@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from models import export, train, zoo
-from models.plots import confusion, curves, drawn
+from models.plots import confusion, curves
 from ratchet import recipe as recipes
+from ratchet.charts import curve_names
 from ratchet.errors import Refusal
 from ratchet.recipe import Recipe, Training, families
 from ratchet.tasks.classification import Classification, training
@@ -214,12 +215,12 @@ def test_the_export_has_plain_names_and_the_same_answers(
     assert train.weights_digest(fitted.model) == fitted.weights
 
 
-def test_the_figures_are_drawn() -> None:
+def test_the_figures_are_curve_names() -> None:
     history = [{"loss": 1.0, "val_loss": 1.1, "accuracy": 0.5, "val_accuracy": 0.4}] * 2
-    assert len(curves(history, drawn(history)).axes) == 2
-    assert drawn([{**history[0], "mean_squared_error": 1.0, "val_mean_squared_error": 1.0}]) == [
+    assert len(curves(history, curve_names(history)).axes) == 2
+    assert curve_names([{**history[0], "mean_squared_error": 1.0, "val_mean_squared_error": 1.0}]) == [
         "mean_squared_error", "accuracy"]  # fmt: skip
-    assert drawn([{"val_l1": 1.0}, {"l1": 1.0, "val_l1": 1.0}]) == []
+    assert curve_names([{"val_l1": 1.0}, {"l1": 1.0, "val_l1": 1.0}]) == []
     outputs = np.eye(2)[[0, 1, 0]]
     matrix = training.confusion(Classification(("a", "b")), np.array([0, 1, 1]), outputs)
     assert matrix == ((1, 0), (1, 1))

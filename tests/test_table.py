@@ -119,7 +119,7 @@ def test_a_row_is_the_same_to_the_model_from_the_lake_and_from_the_endpoint() ->
 def test_only_what_training_saw_decides_the_features() -> None:
     trained = np.repeat(TABLE.read([cells(price=10, brand="a"), cells(price=30, brand="b")]), 5)
     vocabulary = TABLE.learn_vocabulary(trained)
-    learnt = dict(zip([column.name for column in TABLE.features_], map(json.loads, vocabulary), strict=True))
+    learnt = dict(zip([column.name for column in TABLE.feature_columns], map(json.loads, vocabulary), strict=True))
     assert learnt["price"] == {"median": 20.0, "mean": 20.0, "scale": 10.0}
     assert learnt["brand"]["categories"] == ["a", "b"]
     price, brand = 3, 9  # when takes four

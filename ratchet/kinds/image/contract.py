@@ -5,7 +5,7 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ratchet.contract import as_array, input_digest, require_range
+from ratchet.contract import as_array, given_fields, input_digest, require_range
 from ratchet.errors import Refusal
 from ratchet.tensors import Spec, Tensor, single, whole
 
@@ -78,11 +78,7 @@ class ImageContract:
         """A recipe says."""
 
     def to_json(self) -> dict[str, Any]:
-        given = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {
-            "kind": self.kind,
-            **{each.name: given[each.name] for each in fields(self) if given[each.name] != each.default},
-        }
+        return {"kind": self.kind, **given_fields(self)}
 
     def describe(self) -> str:
         size = f"{self.height}x{self.width} pixels"

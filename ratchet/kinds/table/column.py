@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,10 +41,6 @@ class Column:
     about: str = ""
     feature: bool = True
     """Whether the model reads it. If not, the lake keeps it, and a request may leave it out."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Without what is as by default."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
 
     def __post_init__(self) -> None:
         if isinstance(self.values, list):  # from JSON

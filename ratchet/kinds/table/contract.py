@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ratchet.contract import given_fields
 from ratchet.errors import Refusal
 from ratchet.kinds.table.column import Cell, Column
 from ratchet.tensors import Spec, Tensor, no, vector_of
@@ -48,7 +49,7 @@ class TableContract:
         names = [column.name for column in columns]
         if len(set(names)) != len(names):
             raise ValueError(f"a column stands twice: {names}")
-        if not self.features_:
+        if not self.feature_columns:
             raise ValueError("no column is a feature")
         if self.target in names:
             raise ValueError(f"the target {self.target!r} is a column of the input, which would leak it")
@@ -57,24 +58,22 @@ class TableContract:
                 raise ValueError(f"the {role} {name!r} is no column: give it with feature=False")
 
     @property
-    def features_(self) -> tuple[Column, ...]:
+    def feature_columns(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.feature)
 
     @property
     def dtype(self) -> np.dtype:
-        return _dtype(self.features_)
+        return _dtype(self.feature_columns)
 
     def answers(self) -> None:
         """A recipe says."""
 
     def to_json(self) -> dict[str, Any]:
-        roles = {"target": self.target, "id": self.id, "split_by": self.split_by, "people": self.people}
-        given = {name: column for name, column in {**roles, "time": self.time}.items() if column}
-        return {"kind": self.kind, "columns": [column.to_json() for column in self.columns], **given}
+        return {"kind": self.kind, **given_fields(self), "columns": [given_fields(column) for column in self.columns]}
 
     def describe(self) -> str:
-        names = ", ".join(column.name for column in self.features_[:8])
-        more = f" and {len(self.features_) - 8} more" if len(self.features_) > 8 else ""
+        names = ", ".join(column.name for column in self.feature_columns[:8])
+        more = f" and {len(self.feature_columns) - 8} more" if len(self.feature_columns) > 8 else ""
         return f"a row with the columns {names}{more}"
 
     def encode(self, value: Any, which: str) -> bytes:
@@ -92,7 +91,7 @@ class TableContract:
     def digest(self, data: bytes, at: datetime | None) -> str:
         """Of the id, or of the features."""
         row = json.loads(data)
-        identity = [self.id, row[self.id]] if self.id else [row[column.name] for column in self.features_]
+        identity = [self.id, row[self.id]] if self.id else [row[column.name] for column in self.feature_columns]
         if self.id and row[self.id] is None:
             raise Refusal(f"the id {self.id!r} is missing", "the row", "Give every row one")
         return hashlib.sha256(_json(identity)).hexdigest()
@@ -110,14 +109,16 @@ class TableContract:
                 more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
                 what = f"there is no column {', '.join(map(repr, unknown[:3]))[:120]}{more}"
                 raise Refusal(what, at, f"The columns are {', '.join(sorted(names))[:300]}")
-            rows.append(tuple(column.read(row.get(column.name), at) for column in self.features_))
+            rows.append(tuple(column.read(row.get(column.name), at) for column in self.feature_columns))
         return np.array(rows, self.dtype)
 
     def values(self, inputs: np.ndarray) -> list[Any]:
         """Rows as `read` takes them."""
-        names = [column.name for column in self.features_]
-        rows = (dict(zip(names, row, strict=True)) for row in inputs.tolist())
-        return [{name: _shown(self.by_name(name), cell) for name, cell in row.items()} for row in rows]
+        columns = self.feature_columns
+        return [
+            {column.name: _shown(column, cell) for column, cell in zip(columns, row, strict=True)}
+            for row in inputs.tolist()
+        ]
 
     def by_name(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -133,7 +134,7 @@ class TableContract:
 
     @property
     def tensors(self) -> tuple[Spec, ...]:
-        return tuple((each.name, each.datatype, ()) for each in self.features_)
+        return tuple((each.name, each.datatype, ()) for each in self.feature_columns)
 
     def from_tensors(self, tensors: Sequence[Tensor], most: int) -> np.ndarray:
         """One tensor [N] or [N, 1] a column, in any order."""
@@ -149,7 +150,9 @@ class TableContract:
         return self.read(rows, "the inputs")
 
     def to_tensors(self, inputs: np.ndarray) -> list[Tensor]:
-        return [vector_of(each.name, each.datatype, self._sent(each, inputs[each.name])) for each in self.features_]
+        return [
+            vector_of(each.name, each.datatype, self._sent(each, inputs[each.name])) for each in self.feature_columns
+        ]
 
     def _sent(self, column: Column, values: np.ndarray) -> np.ndarray:
         """The values [N] as a tensor has them: times as texts."""
@@ -159,14 +162,16 @@ class TableContract:
 
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         """For each feature, the mean, scale and median of its numbers, or its categories, as a line of JSON."""
-        return tuple(json.dumps(_learn(column, inputs[column.name])) for column in self.features_)
+        return tuple(json.dumps(_learn(column, inputs[column.name])) for column in self.feature_columns)
 
     def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
         """float32 [N, F]: scaled numbers, a flag for each that may be missing, and the places of categories."""
-        learnt = _parsed(tuple(vocabulary)) or [_learn(column, inputs[column.name][:0]) for column in self.features_]
+        learnt = _parsed(tuple(vocabulary)) or [
+            _learn(column, inputs[column.name][:0]) for column in self.feature_columns
+        ]
         parts = [
             part
-            for column, known in zip(self.features_, learnt, strict=True)
+            for column, known in zip(self.feature_columns, learnt, strict=True)
             for part in _features(column, known, inputs[column.name])
         ]
         return np.stack(parts, axis=1).astype(np.float32)
@@ -177,13 +182,13 @@ class TableContract:
         return len(_features(column, _learn(column, nothing), nothing))
 
     def categories(self) -> tuple[int, ...]:
-        starts = np.cumsum([0, *(self.width_of(column) for column in self.features_)])
-        return tuple(int(at) for column, at in zip(self.features_, starts, strict=False) if column.is_text)
+        starts = np.cumsum([0, *(self.width_of(column) for column in self.feature_columns)])
+        return tuple(int(at) for column, at in zip(self.feature_columns, starts, strict=False) if column.is_text)
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """With noise of a hundredth on numbers that are no integers."""
         varied = inputs.copy()
-        for column in self.features_:
+        for column in self.feature_columns:
             if column.type == "number":
                 noisy = inputs[column.name] * (1 + rng.standard_normal(len(inputs)) / 100)
                 varied[column.name] = _clipped(column, noisy)
@@ -194,31 +199,31 @@ class TableContract:
         rows = np.repeat(self.example(), count)
         if like is None or not len(like):
             return rows
-        for column in self.features_:
+        for column in self.feature_columns:
             rows[column.name] = _synthetic(column, count, rng, like[column.name], rows[column.name])
         return rows
 
     def regions(self, input: np.ndarray, most: int) -> list[tuple[int, ...]]:
         """A column each, by its place; neighbours together if there are too many."""
-        size = -(-len(self.features_) // most)
-        return [(at, min(at + size, len(self.features_))) for at in range(0, len(self.features_), size)]
+        size = -(-len(self.feature_columns) // most)
+        return [(at, min(at + size, len(self.feature_columns))) for at in range(0, len(self.feature_columns), size)]
 
     def occlude(self, input: np.ndarray, region: tuple[int, ...]) -> np.ndarray:
         """The values are missing."""
         occluded = input.copy()
-        for column in self.features_[slice(*region)]:
+        for column in self.feature_columns[slice(*region)]:
             occluded[column.name] = column.nothing
         return occluded
 
     def quote(self, input: np.ndarray, region: tuple[int, ...]) -> str:
         (row,) = self.values(input)
-        return ", ".join(f"{column.name}={row[column.name]}" for column in self.features_[slice(*region)])
+        return ", ".join(f"{column.name}={row[column.name]}" for column in self.feature_columns[slice(*region)])
 
     def render(self, input: np.ndarray) -> str:
         return _json(self.values(input)[0]).decode()
 
     def example(self) -> np.ndarray:
-        return np.array([tuple(_example(column) for column in self.features_)], self.dtype)
+        return np.array([tuple(_example(column) for column in self.feature_columns)], self.dtype)
 
 
 @lru_cache(maxsize=64)

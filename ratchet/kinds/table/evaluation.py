@@ -17,12 +17,12 @@ _MOST = 12
 
 def columns(contract: TableContract, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
     """The values [N] of each feature."""
-    return {column.name: inputs[column.name] for column in contract.features_}
+    return {column.name: inputs[column.name] for column in contract.feature_columns}
 
 
 def slices(contract: TableContract) -> Mapping[str, Slices]:
     """By the name of a feature: its most frequent categories, or thirds of its numbers, and rows without a value."""
-    return {column.name: _slices_by(column) for column in contract.features_}
+    return {column.name: _slices_by(column) for column in contract.feature_columns}
 
 
 def _slices_by(column: Column) -> Slices:

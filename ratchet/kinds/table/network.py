@@ -15,7 +15,7 @@ def columns(contract: TableContract) -> Start:
     width = contract.features(contract.example()).shape[1]
     entry = keras.Input((width,), name="table")
     parts, at = [], 0
-    for column in contract.features_:
+    for column in contract.feature_columns:
         size = contract.width_of(column)
         values = entry[:, at : at + size]
         at += size

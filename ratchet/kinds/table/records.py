@@ -51,7 +51,7 @@ def examples(contract: TableContract, rows: pa.Table) -> tuple[np.ndarray, np.nd
     inputs = np.empty(rows.num_rows, contract.dtype)
     if rows.num_rows:
         columns = _columns(contract, rows)
-        for column in contract.features_:
+        for column in contract.feature_columns:
             inputs[column.name] = columns[column.name]
     return inputs, rows["label"].to_numpy()
 

@@ -4,13 +4,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ratchet.contract import given_fields
 from ratchet.errors import Refusal
 from ratchet.evaluation import association
 from ratchet.kinds.table import sources
@@ -111,7 +112,7 @@ def _guess(name: str, cells: Sequence[Any], typed: bool, losses: np.ndarray) -> 
 
 
 def _without(column: Column) -> Column:
-    return Column(**{**column.__dict__, "feature": False})
+    return replace(column, feature=False)
 
 
 def _type(name: str, cells: Sequence[Any], typed: bool) -> tuple[str, list[Any]]:
@@ -158,9 +159,8 @@ def _column(name: str, type_: str, missing: float, known: Sequence[Any]) -> tupl
 
 def _code(column: Column) -> str:
     """The column as it stands in the recipe: what is as by default is left out."""
-    default = Column(column.name, column.type)
-    given = {key: value for key, value in column.__dict__.items() if value != getattr(default, key)}
-    arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    given = {name: value for name, value in given_fields(column).items() if name not in ("name", "type")}
+    arguments = ", ".join(f"{name}={value!r}" for name, value in given.items())
     start = f"Column({quoted(column.name)}, {json.dumps(column.type)}"
     return f"{start}, {arguments})" if arguments else f"{start})"
 

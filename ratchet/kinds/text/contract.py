@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ratchet.errors import Refusal
-from ratchet.tensors import Spec, Tensor, single, whole
+from ratchet.tensors import Spec, Tensor, from_texts, single, whole
 
 _TOKEN = re.compile(
     r"(?P<url>(?:https?://|www\.)\S{1,2000})|(?P<mail>[^\s<>@]{1,64}@[^\s<>@]{1,255})|[^\W_]+|[^\w\s]|_"
@@ -110,8 +110,7 @@ class TextContract:
         return inputs.tolist()
 
     def pack(self, inputs: np.ndarray) -> bytes:
-        encoded = [str(text).encode() for text in inputs]
-        return b"".join(struct.pack("<I", len(part)) + part for part in encoded)
+        return from_texts([str(text) for text in inputs])
 
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         """The most frequent words of these texts; words of equal frequency are in alphabetical order."""
