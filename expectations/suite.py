@@ -19,6 +19,10 @@ def suite(recipe: Recipe) -> tuple[Expectation, ...]:
         Expectation("ExpectTableRowCountToBeBetween", {"min_value": rows}, f"at least {rows} rows"),
         *own,
         *labels,
-        mean("duplicate", limits.max_duplicates, f"at most {limits.max_duplicates:.0%} duplicates"),
+        mean(
+            "duplicate",
+            limits.max_duplicates,
+            f"at most {limits.max_duplicates:.0%} duplicates; {recipe.contract.same}",
+        ),
         values("age_days", f"captured in the last {age:g} days, and not in the future", min_value=-1, max_value=age),
     )

@@ -15,22 +15,30 @@ from ratchet.tasks import parts as tasks
 from ratchet.types import Check
 
 _MAX_RECORDS = 20_000
-"""Records by which a column is measured."""
+"""Records by which a column, and what training has not seen, are measured."""
 
 
 def model_checks(
     recipe: Recipe, model: Exported, benchmark: Examples, sides: Mapping[Side, Examples], outputs: np.ndarray
 ) -> list[Check]:
-    """The checks of the recipe's task, leakage by one column, and cost.
+    """The checks of the recipe's task, what training has not seen, leakage by one column, and cost.
 
     `outputs` [N, width] are those for the benchmark, and `sides` those of the candidate's snapshot.
     """
     task = tasks.evaluation(recipe.answers.task)
     return [
         *task.model_checks(recipe, model.predict, benchmark, sides, outputs),
+        *_unseen(recipe, model, benchmark),
         *_one_column(recipe, sides["train"]),
         *_costs(recipe, model),
     ]
+
+
+def _unseen(recipe: Recipe, model: Exported, benchmark: Examples) -> list[Check]:
+    """For a kind of input with a vocabulary."""
+    features = recipe.contract.features(benchmark.inputs[:_MAX_RECORDS], model.vocabulary)
+    share = kinds.evaluation(recipe.contract.kind).unseen(recipe.contract, features)
+    return [leakage.unseen(*share, recipe.criteria.unseen)] if share else []
 
 
 def _one_column(recipe: Recipe, trained: Examples) -> list[Check]:

@@ -41,6 +41,10 @@ class Contract(Protocol):
     def describe(self) -> str:
         """An input in words, for people who send one."""
 
+    @property
+    def same(self) -> str:
+        """A clause that says which inputs are one and the same."""
+
     def encode(self, value: Any, which: str) -> bytes:
         """A record's value, as its source file has it, as the bytes that the lake keeps. Raises Refusal."""
 

@@ -145,6 +145,25 @@ def test_the_release_of_a_deleted_run_is_withdrawn_by_reconcile(stack: Running) 
     assert (stack.state().phase, stack.champion()) == ("idle", "1")
 
 
+def test_a_run_cancelled_while_its_version_gets_the_traffic_withdraws_it(stack: Running) -> None:
+    """The controller is stopped for as long as it takes, since that phase passes within a second."""
+    loop = started_loop(stack)
+    reaches(stack, loop, "trial")
+    run, controller = own_run(stack), stack.process("controller")
+    controller.send_signal(signal.SIGSTOP)
+    try:
+        stack.ratchet("release", "promote", NAME)
+        assert stack.state().phase == "shifting"
+        set_state(stack, run, "CANCELLING")
+        output, _ = loop.communicate(timeout=60)
+        assert "Its release was withdrawn. The champion still serves" in output
+        until(lambda: "withdrawn" in message(stack, run), 30)
+    finally:
+        controller.send_signal(signal.SIGCONT)
+    until(lambda: stack.state().phase == "idle")
+    assert (stack.champion(), stack.predict().headers["x-model-version"]) == ("1", "1")
+
+
 def test_the_same_release_may_be_requested_again_and_a_run_cancelled_too_late_says_so(stack: Running) -> None:
     loop = started_loop(stack)
     reaches(stack, loop, "trial")

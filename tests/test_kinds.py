@@ -23,7 +23,7 @@ from ratchet.errors import Refusal
 from ratchet.kinds.image import ImageContract
 from ratchet.kinds.series import SeriesContract, records
 from ratchet.kinds.series.windows import windows
-from ratchet.kinds.text.contract import FIRST, MAIL, NUMBER, PADDING, UNKNOWN, URL, TextContract, tokens
+from ratchet.kinds.text.contract import FIRST, PADDING, UNKNOWN, TextContract
 from ratchet.lake import sources
 from ratchet.lake.split import SIDES
 from ratchet.tasks.classification import Classification
@@ -144,11 +144,6 @@ def test_words_are_learnt_from_many_texts_and_a_rare_one_is_unknown() -> None:
     assert ids == [PADDING] * 5 + [FIRST + words.index("buy"), UNKNOWN, FIRST + words.index("now")]
 
 
-@given(st.text(max_size=80))
-def test_no_token_holds_white_space_so_one_a_line_is_a_vocabulary(text: str) -> None:
-    assert not any(token.split() != [token] for token in tokens(text))
-
-
 @given(st.lists(st.sampled_from(["a b", "b c", "c", "a c d"]), min_size=1, max_size=9), st.randoms())
 def test_the_vocabulary_does_not_depend_on_the_order_of_the_texts(given: list[str], random: object) -> None:
     mixed = list(given)
@@ -197,11 +192,6 @@ def test_a_window_never_reaches_over_a_gap(count: int, gaps: frozenset[int]) -> 
 def test_a_value_that_came_twice_is_no_gap() -> None:
     once = rows([float(i) for i in range(20)], START)
     assert len(windows(SERIES, pa.concat_tables([once, once]))[0]) == len(windows(SERIES, once)[0]) == 12
-
-
-def test_addresses_and_numbers_have_a_token_in_common() -> None:
-    result = tokens("Mail Tom.Smith@corp.example or see http://x.y/tom?id=7, room 12b (www.tom.org) by 2002")
-    assert result == ["mail", MAIL, "or", "see", URL, "room", NUMBER, "(", URL, "by", NUMBER]
 
 
 @pytest.mark.parametrize("offset", [0, 1800])

@@ -20,6 +20,16 @@ def near_duplicates(near: np.ndarray, right: np.ndarray, maximum: float | None) 
     return Check(name, value, maximum, outcome, f"{detail}; limit {maximum:.0%}", *interval(value, len(near)))
 
 
+def unseen(what: str, share: float, maximum: float | None) -> Check:
+    """Passes if at most that share of what the benchmark consists of is new to the model."""
+    name, detail = f"unseen {what}", f"{share:.1%} of the benchmark's {what} are new to the model"
+    if maximum is None:
+        return Check(name, share, None, "skipped", f"{detail}; the recipe sets no limit")
+    outcome: Outcome = "passed" if share <= maximum else "failed"
+    why = "" if outcome == "passed" else ": training has too few records, or the benchmark is of another kind"
+    return Check(name, share, maximum, outcome, f"{detail}, limit {maximum:.0%}{why}")
+
+
 def one_column(shares: Mapping[str, float], maximum: float | None) -> Check:
     """Passes if no column alone saves more than that share of the best constant's error."""
     name = "one column alone"

@@ -82,6 +82,9 @@ class Evaluation(Protocol):
     def columns(self, contract: Any, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
         """The values [N] of each column of the inputs; empty for a kind without columns."""
 
+    def unseen(self, contract: Any, features: np.ndarray) -> tuple[str, float] | None:
+        """What an input consists of, and the share of it that training has not seen; None without a vocabulary."""
+
     def slices(self, contract: Any) -> Mapping[str, Slices]:
         """Slices by the name that a recipe gives."""
 

@@ -222,5 +222,6 @@ def _digest_or_reason(row: dict[str, Any], recipe: Recipe, in_benchmark: frozens
     except Refusal as refusal:
         return "", refusal.what
     if digest in in_benchmark:
-        return "", f"the {recipe.contract.column} is in the benchmark set, which is never trained on"
+        what = f"the {recipe.contract.column} is an input of the benchmark set, which is never trained on"
+        return "", f"{what}: {recipe.contract.same}"
     return digest, ""

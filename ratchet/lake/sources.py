@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
             data = contract.encode(record.value, record.name)
         except Refusal as refusal:
             problem = refusal
-    own = {"name": record.name, "label": record.label, "captured_at": record.captured_at, "group": record.group}
+    # On some systems the name of a folder, which may be a label, has accents as characters of their own.
+    label = unicodedata.normalize("NFC", record.label) if record.label else record.label
+    own = {"name": record.name, "label": label, "captured_at": record.captured_at, "group": record.group}
     payload = _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None
     note = None if problem else contract.note(record.value) or None
     return {**own, "data": data, "reason": problem.what if problem else None, "payload": payload, "note": note}

@@ -53,6 +53,10 @@ class Criteria(Protocol):
         """The largest share of the best constant's error that one column of a table may save."""
 
     @property
+    def unseen(self) -> float | None:
+        """The largest share of the benchmark's tokens or categories that may be new to the model."""
+
+    @property
     def latency_ms(self) -> float | None: ...
 
     @property

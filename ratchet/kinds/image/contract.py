@@ -177,6 +177,10 @@ class ImageContract:
             raise Refusal(f"the values are not integers ({array.dtype})", which, f"Send {expected}")
         return self._checked(array, which)
 
+    @property
+    def same(self) -> str:
+        return "images with the same pixels, after resizing, are one input"
+
     def encode(self, value: Any, which: str) -> bytes:
         """The pixels of a record's value: an image file's bytes, an array, or a flat list of pixels."""
         if isinstance(value, bytes):

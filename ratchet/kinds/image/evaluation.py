@@ -44,6 +44,10 @@ def columns(contract: ImageContract, inputs: np.ndarray) -> Mapping[str, np.ndar
     return {}
 
 
+def unseen(contract: ImageContract, features: np.ndarray) -> None:
+    """Pixels have no vocabulary."""
+
+
 def slices(contract: ImageContract) -> Mapping[str, Slices]:
     return {"brightness": lambda inputs: thirds(_brightness(inputs), "brightness")}
 

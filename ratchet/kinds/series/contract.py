@@ -71,6 +71,10 @@ class SeriesContract:
         unit = f" {self.unit}" if self.unit else ""
         return f"the last {self.window} values of a series, one every {self.step} s, {self.low}..{self.high}{unit}"
 
+    @property
+    def same(self) -> str:
+        return "values of the same time are one record"
+
     def encode(self, value: Any, which: str) -> bytes:
         """One value, a number or a text that is one, as a float64."""
         try:

@@ -20,6 +20,10 @@ def columns(contract: SeriesContract, inputs: np.ndarray) -> Mapping[str, np.nda
     return {}
 
 
+def unseen(contract: SeriesContract, features: np.ndarray) -> None:
+    """Values have no vocabulary."""
+
+
 def slices(contract: SeriesContract) -> Mapping[str, Slices]:
     return {"level": lambda inputs: thirds(_level(inputs), "level")}
 

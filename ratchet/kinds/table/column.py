@@ -1,7 +1,7 @@
 """A column of a table: its type, and which values it takes. Needs only NumPy."""
 
 import math
-import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ Cell = float | str
 """A value as a model receives it: NaN or an empty text where it is missing."""
 _EXACT = 2**53
 """Above it, a float64 does not hold every integer."""
+_CONTROL = ("Cc", "Cs", "Co", "Zl", "Zp")
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
@@ -151,9 +152,12 @@ def _timestamp(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str | None:
-    return (
-        value if isinstance(value, str) and value.isprintable() and not re.search(r"[\ud800-\udfff]", value) else None
-    )
+    """In Unicode's form NFC. Joiners and no-break spaces belong to names, control characters do not."""
+    if not isinstance(value, str):
+        return None
+    if not value.isprintable() and any(unicodedata.category(character) in _CONTROL for character in value):
+        return None
+    return unicodedata.normalize("NFC", value)
 
 
 _READERS: Mapping[str, Callable[[Any], Cell | None]] = {

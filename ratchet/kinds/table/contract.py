@@ -76,6 +76,12 @@ class TableContract:
         more = f" and {len(self.feature_columns) - 8} more" if len(self.feature_columns) > 8 else ""
         return f"a row with the columns {names}{more}"
 
+    @property
+    def same(self) -> str:
+        return (
+            f"rows with the same {self.id} are one record" if self.id else "rows with the same features are one input"
+        )
+
     def encode(self, value: Any, which: str) -> bytes:
         """A mapping of typed values by column, as JSON."""
         cells = {column.name: column.read(value.get(column.name), which, show=False) for column in self.columns}

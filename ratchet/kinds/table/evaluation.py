@@ -7,7 +7,7 @@ import numpy as np
 from ratchet.evaluation.thirds import Masks, thirds
 from ratchet.kinds.parts import Perturbation, Slices
 from ratchet.kinds.table.column import Column
-from ratchet.kinds.table.contract import TableContract
+from ratchet.kinds.table.contract import UNSEEN, TableContract
 
 PERTURBATIONS: Mapping[str, Perturbation] = {}
 prefixed = near = None
@@ -18,6 +18,12 @@ _MOST = 12
 def columns(contract: TableContract, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
     """The values [N] of each feature."""
     return {column.name: inputs[column.name] for column in contract.feature_columns}
+
+
+def unseen(contract: TableContract, features: np.ndarray) -> tuple[str, float] | None:
+    """The share of the categories that have no place of their own."""
+    categories = contract.categories()
+    return ("categories", float((features[:, categories] == UNSEEN).mean())) if categories else None
 
 
 def slices(contract: TableContract) -> Mapping[str, Slices]:

@@ -1,6 +1,7 @@
 """Plain texts."""
 
-from ratchet.kinds.text.contract import TextContract
+from ratchet.kinds.text.contract import TextContract, from_json
 
 __all__ = ["TextContract"]
-CONTRACT = TextContract
+CONTRACT = from_json
+ALSO_IN_BENTO = ("tokenizer",)

@@ -1,4 +1,4 @@
-"""Plain text, tokenized by plain Python, the same code for training and in the bento. Needs only NumPy."""
+"""Plain text. Ingest and endpoint read it by the same rules. Needs only NumPy."""
 
 import hashlib
 import re
@@ -13,13 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ratchet.errors import Refusal
+from ratchet.kinds.text import tokenizer
+from ratchet.kinds.text.tokenizer import MAIL, URL, normalized
 from ratchet.tensors import Spec, Tensor, from_texts, single, whole
 
-_TOKEN = re.compile(
-    r"(?P<url>(?:https?://|www\.)\S{1,2000})|(?P<mail>[^\s<>@]{1,64}@[^\s<>@]{1,255})|[^\W_]+|[^\w\s]|_"
-)
-MAIL, URL, NUMBER = "@mail", "@url", "0"
-"""The tokens of every e-mail address, every web address and every word with a digit, which identify people."""
 _SHOWN = {MAIL: "someone@example.org", URL: "http://example.org"}
 _NEXT = "Send plain text in UTF-8"
 PADDING, UNKNOWN, FIRST = 0, 1, 2
@@ -35,6 +32,8 @@ class TextContract:
     vocabulary_size: int = 8000
     min_texts: int = 5
     """A word in fewer texts than this is not in the vocabulary: it identifies a person rather than a class."""
+    tokenizer: int = tokenizer.VERSION
+    """1 is that of 0.1.0, which splits words of many scripts at their marks."""
     kind: ClassVar[str] = "text"
     column: ClassVar[str] = "text"
     datatype: ClassVar[str] = "BYTES"
@@ -43,6 +42,8 @@ class TextContract:
     def __post_init__(self) -> None:
         if min(self.max_characters, self.max_tokens, self.min_texts) < 1 or self.vocabulary_size <= FIRST:
             raise ValueError(f"a text contract has sizes of at least 1 and a vocabulary of more than {FIRST}")
+        if self.tokenizer not in tokenizer.TOKENIZERS:
+            raise ValueError(f"there is no tokenizer {self.tokenizer}; this one is {tokenizer.VERSION}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,6 +54,14 @@ class TextContract:
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
+
+    def tokens(self, text: str, most: int | None = None) -> list[str]:
+        """Words and symbols, case-folded, with placeholders for addresses and numbers; at most `most`."""
+        return tokenizer.TOKENIZERS[self.tokenizer](text, most)
+
+    @property
+    def same(self) -> str:
+        return f"texts whose first {self.max_tokens} tokens are equal but for case, numbers and addresses are one input"
 
     def describe(self) -> str:
         return f"a plain text of at most {self.max_characters} characters; the first {self.max_tokens} tokens are read"
@@ -73,7 +82,7 @@ class TextContract:
 
     def digest(self, data: bytes, at: datetime | None) -> str:
         """Of the tokens that the model reads: two texts that differ in upper case alone are the same input."""
-        read = "\x1f".join(tokens(data.decode(), self.max_tokens))
+        read = "\x1f".join(self.tokens(data.decode(), self.max_tokens))
         return hashlib.sha256(f"text:{read}".encode()).hexdigest()
 
     def read(self, values: Any, which: str = "the input") -> np.ndarray:
@@ -116,7 +125,7 @@ class TextContract:
         """The most frequent words of these texts; words of equal frequency are in alphabetical order."""
         counts: Counter[str] = Counter()
         for text in inputs:
-            counts.update(set(tokens(str(text))))
+            counts.update(set(self.tokens(str(text))))
         common = [(-n, word) for word, n in counts.items() if n >= self.min_texts]
         return tuple(word for _, word in sorted(common)[: self.vocabulary_size - FIRST])
 
@@ -125,7 +134,7 @@ class TextContract:
         index = _index(tuple(vocabulary))
         ids = np.full((len(inputs), self.max_tokens), PADDING, np.int32)
         for row, text in zip(ids, inputs, strict=True):
-            known = [index.get(token, UNKNOWN) for token in tokens(str(text), self.max_tokens)]
+            known = [index.get(token, UNKNOWN) for token in self.tokens(str(text), self.max_tokens)]
             row[self.max_tokens - len(known) :] = known
         return ids
 
@@ -148,7 +157,7 @@ class TextContract:
         texts share is a phrase or a footer.
         """
         sources = self.example() if like is None else like
-        trigrams = _trigrams(sources, 1 if like is None else max(self.min_texts, len(sources) // 100))
+        trigrams = self._trigrams(sources, 1 if like is None else max(self.min_texts, len(sources) // 100))
         if not trigrams:  # short texts share words, but no phrase
             common = list(self.learn_vocabulary(sources)) or ["hello", "world"]
             trigrams = {(one, two): common for one in common[:40] for two in common[:40]}
@@ -162,12 +171,24 @@ class TextContract:
             texts.append(" ".join(_SHOWN.get(word, word) for word in words)[: self.max_characters])
         return _array(texts)
 
+    def _trigrams(self, texts: np.ndarray, min_texts: int) -> dict[tuple[str, str], list[str]]:
+        """The words that follow each pair of words, once per text; trigrams of fewer than `min_texts` are left out."""
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for text in texts:
+            words = self.tokens(str(text))
+            counts.update(set(zip(words, words[1:], words[2:], strict=False)))
+        trigrams: dict[tuple[str, str], list[str]] = {}
+        for (one, two, three), n in sorted(counts.items()):
+            if n >= min_texts:
+                trigrams.setdefault((one, two), []).extend([three] * n)
+        return trigrams
+
     def regions(self, input: np.ndarray, most: int) -> list[tuple[int, ...]]:
         """Runs of the words that the model reads, as start and stop in characters."""
         count, words = 0, []
         for match in re.finditer(r"\S+", str(input[0])):
             words.append(match.span())
-            count += len(tokens(match.group()))
+            count += len(self.tokens(match.group()))
             if count >= self.max_tokens:
                 break
         size = max(1, -(-len(words) // most))
@@ -191,6 +212,7 @@ class TextContract:
     def _checked(self, value: Any, which: str) -> str:
         if not isinstance(value, str):
             raise Refusal(f"the value is not a text ({type(value).__name__})", which, _NEXT)
+        value = normalized(value)
         if len(value) > self.max_characters:
             what = f"the text has {len(value)} characters, more than {self.max_characters}"
             raise Refusal(what, which, "Shorten the text")
@@ -200,36 +222,7 @@ class TextContract:
             raise Refusal("the text holds a NUL", which, _NEXT)
         if any("\ud800" <= c <= "\udfff" for c in value):
             raise Refusal("the text holds half of a surrogate pair", which, _NEXT)
-        return str(value)
-
-
-def tokens(text: str, most: int | None = None) -> list[str]:
-    """Words and punctuation marks, case-folded, with placeholders for addresses and numbers; at most `most`."""
-    result = []
-    for match in _TOKEN.finditer(text.casefold()):
-        if match["mail"]:
-            token = MAIL
-        elif match["url"]:
-            token = URL
-        else:
-            token = NUMBER if any(map(str.isdigit, match.group())) else match.group()
-        result.append(token)
-        if len(result) == most:
-            break
-    return result
-
-
-def _trigrams(texts: np.ndarray, min_texts: int) -> dict[tuple[str, str], list[str]]:
-    """The words that follow each pair of words, once per text; trigrams of fewer than `min_texts` are left out."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for text in texts:
-        words = tokens(str(text))
-        counts.update(set(zip(words, words[1:], words[2:], strict=False)))
-    trigrams: dict[tuple[str, str], list[str]] = {}
-    for (one, two, three), n in sorted(counts.items()):
-        if n >= min_texts:
-            trigrams.setdefault((one, two), []).extend([three] * n)
-    return trigrams
+        return value
 
 
 @lru_cache(maxsize=8)
@@ -241,3 +234,8 @@ def _array(texts: Sequence[str]) -> np.ndarray:
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
+
+
+def from_json(**fields: Any) -> TextContract:
+    """The contract from its JSON; one without a tokenizer is of 0.1.0."""
+    return TextContract(**{"tokenizer": 1, **fields})

@@ -9,7 +9,8 @@ import numpy as np
 
 from ratchet.evaluation.thirds import thirds
 from ratchet.kinds.parts import Perturbation, Slices
-from ratchet.kinds.text.contract import TextContract, tokens
+from ratchet.kinds.text.contract import PADDING, UNKNOWN, TextContract
+from ratchet.kinds.text.tokenizer import tokens
 
 _SAME, _SKETCH, _SHINGLE = 0.8, 64, 4
 
@@ -41,6 +42,11 @@ def _length(texts: np.ndarray) -> np.ndarray:
 
 def columns(contract: TextContract, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
     return {}
+
+
+def unseen(contract: TextContract, features: np.ndarray) -> tuple[str, float]:
+    """The share of the tokens that are outside the vocabulary."""
+    return "tokens", float((features == UNKNOWN).sum() / max(1, (features != PADDING).sum()))
 
 
 def slices(contract: TextContract) -> Mapping[str, Slices]:

@@ -1,13 +1,15 @@
 """How the lake keeps texts, what is measured of them, and what a batch of them must be."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ratchet.expectation import Expectation, between, mean, values
-from ratchet.kinds.text.contract import TextContract, tokens
+from ratchet.kinds.text.contract import TextContract
 from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
@@ -32,9 +34,17 @@ def statistics(contract: TextContract, records: Sequence[Mapping[str, Any]]) -> 
     texts = [record["text"] for record in records]
     return {
         "characters": [len(text) for text in texts],
-        "words": [len(tokens(text)) for text in texts],
-        "unprintable": [sum(not (c.isprintable() or c.isspace()) for c in text) / len(text) for text in texts],
+        "words": [len(contract.tokens(text)) for text in texts],
+        "unprintable": [sum(map(_is_unprintable, text)) / len(text) for text in texts],
     }
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_unprintable(character: str) -> bool:
+    """Control characters, and the mark of what could not be decoded. Joiners and soft hyphens are part of words."""
+    if character.isspace():
+        return False
+    return character == "\ufffd" or unicodedata.category(character) in ("Cc", "Co", "Cs")
 
 
 def expectations(contract: TextContract, suite: Suite) -> tuple[Expectation, ...]:

@@ -49,6 +49,8 @@ class Criteria:
     """Whether a model must be better than always predicting the most frequent class. For rare events none may be."""
     one_column: Share | None = 0.3
     """Maximum share of the best constant's error that one column of a table saves alone; more is suspected to leak."""
+    unseen: Share | None = 0.5
+    """Maximum share of the benchmark's tokens or categories that are new to the model."""
     latency_ms: Positive | None = None
     """Maximum median latency of one prediction on one core."""
     size_mb: Positive | None = None

@@ -1,5 +1,6 @@
 """Classes as labels: the lake keeps a class's number."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -40,7 +41,7 @@ def reader(answers: Classification) -> Callable[[str | None], int]:
 def _numbers(answers: Classification) -> dict[str, int]:
     """The number of each class by its labels."""
     by_number = {str(i): i for i in range(len(answers.classes))} if answers.numbered else {}
-    return by_number | {name: i for i, name in enumerate(answers.classes)}
+    return by_number | {unicodedata.normalize("NFC", name): i for i, name in enumerate(answers.classes)}
 
 
 def check(answers: Classification, labels: Collection[str]) -> None:

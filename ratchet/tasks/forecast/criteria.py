@@ -31,6 +31,8 @@ class ForecastCriteria:
     """Minimum share of forecasts that rise if the whole window is raised."""
     one_column: None = None
     """A series has no columns."""
+    unseen: None = None
+    """A series has no vocabulary."""
     latency_ms: Positive | None = None
     size_mb: Positive | None = None
 

@@ -33,6 +33,8 @@ class RegressionCriteria:
     """Whether a model must be better than the constant that fits the training side best."""
     one_column: Share | None = 0.3
     """Maximum share of the best constant's error that one column of a table saves alone; more is suspected to leak."""
+    unseen: Share | None = 0.5
+    """Maximum share of the benchmark's tokens or categories that are new to the model."""
     latency_ms: Positive | None = None
     """Maximum median latency of one prediction on one core."""
     size_mb: Positive | None = None

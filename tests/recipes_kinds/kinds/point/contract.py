@@ -32,6 +32,10 @@ class PointContract:
     def describe(self) -> str:
         return "a point: two numbers from 0 to 1"
 
+    @property
+    def same(self) -> str:
+        return "points with the same coordinates are one input"
+
     def encode(self, value: Any, which: str) -> bytes:
         try:
             numbers = [[float(part) for part in str(value).split()]]

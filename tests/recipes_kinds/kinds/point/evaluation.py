@@ -15,6 +15,10 @@ def columns(contract: PointContract, inputs: np.ndarray) -> Mapping[str, np.ndar
     return {}
 
 
+def unseen(contract: PointContract, features: np.ndarray) -> None:
+    """Points have no vocabulary."""
+
+
 def slices(contract: PointContract) -> Mapping[str, Slices]:
     return {"sum": lambda points: thirds(points.sum(axis=1), "sum")}
 

@@ -19,6 +19,7 @@ class DirectionCriteria:
     slices: tuple[str, ...] = ()
     slice_margin: Share = 0.1
     one_column: None = None
+    unseen: None = None
     latency_ms: Positive | None = None
     size_mb: Positive | None = None
 
