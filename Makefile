@@ -61,10 +61,13 @@ bench-release: setup ## Run twenty releases and rollbacks on three hosts under l
 bench-families: setup ## Train every family on every recipe; write the table in docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks.families --write
 
+bench-callers: setup ## Measure what forty slow callers cost the others, at the gateway of the stack that runs
+	@$(VENV)/bin/python -m benchmarks.callers $(ARGS)
+
 test-chaos: setup ## Kill one process at one stage of a release, for every pair (ARGS="--sample 5")
 	@$(VENV)/bin/python -m benchmarks.chaos $(ARGS)
 
 down: ## Stop everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check browser test bench-release bench-families test-chaos down
+.PHONY: help setup data loop check browser test bench-release bench-families bench-callers test-chaos down

@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     )
     ingest_memory_mb: int = Field(1024, ge=64, description="Memory limit for reading one source file.")
     ingest_disk_mb: int = Field(1024, ge=1, description="Disk limit for reading one source, and its size limit.")
+    links: str = Field(
+        "",
+        description="Folders, separated by colons, to which links in a folder of images may point, beside that folder; "
+        "`.dvc/cache`, for example.",
+    )
     tick_seconds: float = Field(
         0.5, gt=0, description="Seconds between two ticks of the controller, and of each agent."
     )
@@ -162,6 +167,10 @@ class Settings(BaseSettings):
     def marker(self) -> str:
         """The private marker in the environment of every process that this home's supervisor starts."""
         return hashlib.sha256(str(self.home.resolve()).encode()).hexdigest()[:16]
+
+    @property
+    def linked_folders(self) -> tuple[Path, ...]:
+        return tuple(Path(p).expanduser() for p in self.links.split(os.pathsep) if p)
 
     @property
     def recipe_folders(self) -> tuple[Path, ...]:

@@ -60,13 +60,13 @@ SLOW = {
 
 
 @contextlib.contextmanager
-def slow_callers(port: int, number: int) -> Iterator[None]:
+def slow_callers(port: int, number: int, path: str = "/r/predict") -> Iterator[None]:
     """As many sockets whose requests do not end, of each kind in turn."""
     over, sockets = threading.Event(), []
     for index in range(number):
         first, again = list(SLOW.values())[index % len(SLOW)]
         sockets.append((socket.create_connection(("127.0.0.1", port)), again))
-        sockets[-1][0].sendall(first)
+        sockets[-1][0].sendall(first.replace(b"/r/predict", path.encode()))
 
     def drip() -> None:
         while not over.wait(1):

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,7 @@ from ratchet.errors import Refusal
 from ratchet.files import locked, sha256, sha256_of_folder
 from ratchet.kinds import parts
 from ratchet.lake import fetch, quarantine, sources, table
+from ratchet.lake.rows import PART, Spool, digest_bytes
 from ratchet.recipe import Feed, Recipe
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
@@ -107,7 +109,7 @@ def benchmark(recipe: Recipe) -> pa.Table:
             inputs, labels = fetch.fetch_feed(recipe, recipe.benchmark)
             with scratch_folder() as folder:
                 rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, recipe.benchmark)
-                accepted, refused = _accept_or_refuse(rows, recipe, "benchmark", frozenset())
+                accepted, refused = _collected(accepted_or_refused(rows, recipe, "benchmark", frozenset()))
             if refused.num_rows > rows.num_rows // 100:
                 what = f"{refused.num_rows} of {rows.num_rows} records of the benchmark are refused"
                 first = refused["reason"][0].as_py()
@@ -118,9 +120,15 @@ def benchmark(recipe: Recipe) -> pa.Table:
     return pq.read_table(path)
 
 
-def fingerprint(records: list[str]) -> str:
+def fingerprint(records: Iterable[pa.Array]) -> str:
     """SHA-256 over every record's digest in sorted order: the same records are the same data."""
-    return hashlib.sha256("\n".join(sorted(records)).encode()).hexdigest()
+    ordered = np.sort(digest_bytes(records))
+    digest = hashlib.sha256()
+    for start in range(0, len(ordered), PART):
+        text = ordered[start : start + PART].tobytes().hex()
+        lines = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
+        digest.update(("\n" if start else "").encode() + lines.encode())
+    return digest.hexdigest()
 
 
 def _limits() -> sources.Limits:
@@ -149,13 +157,17 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
             quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
             raise _quarantined(id, refusal) from None
         in_benchmark = frozenset(benchmark(recipe)["input"].to_pylist())
-        accepted, refused = _accept_or_refuse(rows, recipe, id, in_benchmark)
+        accepted = Spool(folder / "accepted.arrow", schema(recipe.contract, recipe.answers.task))
+        refused = Spool(folder / "refused.arrow", sources.ROWS)
+        for good, bad in accepted_or_refused(rows, recipe, id, in_benchmark):
+            accepted.write(good)
+            refused.write(bad)
         notes = Counter(rows["note"].drop_null().to_pylist())
-    # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
-    quarantine.keep_records(home, id, refused, who, turn)
-    kept, others = str(accepted.num_rows), str(refused.num_rows)
-    new = table.append(path, accepted, once, turn=turn, who=who, source=source, accepted=kept, quarantined=others)
-    return Batch(id, recipe.name, source, accepted.num_rows, refused.num_rows, new, notes)
+        counts = {"accepted": str(accepted.count), "quarantined": str(refused.count)}
+        # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
+        quarantine.keep_records(home, id, refused, who, turn)
+        new = table.append(path, accepted.rows(), once, turn=turn, who=who, source=source, **counts)
+    return Batch(id, recipe.name, source, accepted.count, refused.count, new, notes)
 
 
 def _quarantined(batch: str, refusal: Refusal) -> Refusal:
@@ -170,14 +182,13 @@ def _check_size(path: Path) -> None:
         raise Refusal(what, path, "Split it, or raise RATCHET_INGEST_DISK_MB")
 
 
-def _accept_or_refuse(
+def accepted_or_refused(
     rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[str]
-) -> tuple[pa.Table, pa.Table]:
+) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The accepted rows as records, and the refused rows with their reasons; a few thousand rows at a time."""
     read = tasks.labels(recipe.answers.task).reader(recipe.answers)
     now, records = datetime.now(UTC), parts.records(recipe.contract.kind)
     record_schema = schema(recipe.contract, recipe.answers.task)
-    accepted, refused = [record_schema.empty_table()], [sources.ROWS.empty_table()]
     for part in rows.to_batches(max_chunksize=4096):
         good, bad = [], []
         for row in part.to_pylist():
@@ -196,8 +207,11 @@ def _accept_or_refuse(
             identity = {"record": record, "input": digest, "batch": batch, "captured_at": row["captured_at"] or now}
             group = row["group"] if recipe.groups else None
             good.append({**identity, recipe.contract.column: cell, "label": label, "group": group})
-        accepted.append(pa.Table.from_pylist(good, schema=record_schema))
-        refused.append(pa.Table.from_pylist(bad, schema=sources.ROWS))
+        yield pa.Table.from_pylist(good, schema=record_schema), pa.Table.from_pylist(bad, schema=sources.ROWS)
+
+
+def _collected(parts: Iterable[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
+    accepted, refused = zip(*parts, strict=True)
     return pa.concat_tables(accepted), pa.concat_tables(refused)
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.lake import table
+from ratchet.lake.rows import Rows, Spool
 
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXTS = ("batch", "kind", "name", "reason", "record", "input", "who")
@@ -54,49 +55,51 @@ def keep_file(home: Path, batch: str, path: Path, reason: str, who: str, limit: 
         table.append(home / "quarantine", rows, once=f"file:{batch}", turn=turn, who=who)
 
 
-def keep_records(home: Path, batch: str, bad: pa.Table, who: str, turn: int = 1) -> None:
+def keep_records(home: Path, batch: str, bad: Spool, who: str, turn: int = 1) -> None:
     """Keeps the refused records of a batch: rows of `sources.ROWS` with reasons. A later turn replaces an earlier."""
     once = f"records:{batch}"
     if 1 < turn > table.turn_of(home / "quarantine", once):
         table.delete(home / "quarantine", {"batch": batch, "kind": "record"}, who=who, why="it was ingested again")
-    if bad.num_rows:
+    if bad.count:
         now = datetime.now(UTC)
-        rows = [
-            {"batch": batch, "kind": "record", "name": f"{r['name']} (label {r['label']})", "reason": r["reason"],
-             "payload": r["payload"], "captured_at": r["captured_at"], "who": who, "at": now}
-            for r in bad.to_pylist()
-        ]  # fmt: skip
-        table.append(home / "quarantine", pa.Table.from_pylist(rows, schema=QUARANTINE), once, turn=turn, who=who)
+
+        def kept(part: pa.Table) -> pa.Table:
+            rows = [
+                {"batch": batch, "kind": "record", "name": f"{r['name']} (label {r['label']})", "reason": r["reason"],
+                 "payload": r["payload"], "captured_at": r["captured_at"], "who": who, "at": now}
+                for r in part.to_pylist()
+            ]  # fmt: skip
+            return pa.Table.from_pylist(rows, schema=QUARANTINE)
+
+        table.append(home / "quarantine", bad.rows().map(kept), once, turn=turn, who=who)
 
 
 def pending(home: Path) -> list[str]:
     """Batches that landed and are neither admitted nor refused yet, in the order in which they landed."""
     rows = table.read(home / "landing", ["batch"])
-    waiting = set(rows["batch"].to_pylist()) if rows is not None else set()
+    waiting = set(pc.unique(rows["batch"]).to_pylist()) if rows is not None else set()
     order = [c["ratchet"].removeprefix("land:") for c in reversed(table.history(home / "landing")) if "ratchet" in c]
     return [b for b in order if b in waiting]
 
 
 def admit_landed(home: Path, batch: str, who: str) -> None:
     """Moves a batch whose suite passed to the records that snapshots are taken from."""
-    rows = table.read(home / "landing", where=("batch", batch))
-    if rows is not None and rows.num_rows:
+    if rows := _batch(home / "landing", batch):
         _admit(home, batch, rows, who, "its suite passed")
         table.delete(home / "landing", {"batch": batch}, who=who, why="admitted")
 
 
 def refuse_landed(home: Path, batch: str, reason: str, who: str) -> None:
     """Moves a batch whose suite failed to quarantine as a whole."""
-    rows = table.read(home / "landing", where=("batch", batch))
-    if rows is not None and rows.num_rows:
+    if rows := _batch(home / "landing", batch):
         _set_aside(home, batch, rows, reason, who)
         table.delete(home / "landing", {"batch": batch}, who=who, why=reason)
 
 
 def withdraw(home: Path, batch: str, reason: str, who: str) -> int:
     """Moves an admitted batch from the records to quarantine, as a new version; old snapshots stay readable."""
-    rows = table.read(home / "records", where=("batch", batch))
-    if rows is None or not rows.num_rows:
+    rows = _batch(home / "records", batch)
+    if rows is None:
         admitted = ", ".join(_batches(home)) or "none"
         raise Refusal("no such batch is admitted", batch, f"Admitted batches: {admitted}")
     _set_aside(home, batch, rows, f"withdrawn: {reason}", who)
@@ -154,9 +157,14 @@ def _rows(home: Path, batch: str) -> pa.Table:
     return rows
 
 
-def _admit(home: Path, batch: str, rows: pa.Table, who: str, why: str) -> None:
-    present = table.read(home / "records", ["batch"], where=("batch", batch))
-    if present is None or not present.num_rows:
+def _batch(path: Path, batch: str) -> Rows | None:
+    """The rows of a batch; None if the table has none."""
+    present = table.read(path, ["batch"], where=("batch", batch))
+    return table.rows(path, where=("batch", batch)) if present is not None and present.num_rows else None
+
+
+def _admit(home: Path, batch: str, rows: pa.Table | Rows, who: str, why: str) -> None:
+    if _batch(home / "records", batch) is None:
         turn = table.turn_of(home / "records", f"admit:{batch}") + 1
         table.append(home / "records", rows, once=f"admit:{batch}", turn=turn, who=who, why=why)
 
@@ -166,13 +174,16 @@ def _contains(home: Path, batch: str, kind: str) -> bool:
     return rows is not None and kind in rows["kind"].to_pylist()
 
 
-def _set_aside(home: Path, batch: str, rows: pa.Table, reason: str, who: str) -> None:
+def _set_aside(home: Path, batch: str, rows: Rows, reason: str, who: str) -> None:
     if not _contains(home, batch, "batch"):
-        now = datetime.now(UTC)
-        kept = [{**r, "kind": "batch", "reason": reason, "who": who, "at": now} for r in rows.to_pylist()]
+        now, schema = datetime.now(UTC), pa.unify_schemas([QUARANTINE, rows.schema])
+
+        def kept(part: pa.Table) -> pa.Table:
+            own = [{**row, "kind": "batch", "reason": reason, "who": who, "at": now} for row in part.to_pylist()]
+            return pa.Table.from_pylist(own, schema=schema)
+
         turn = table.turn_of(home / "quarantine", f"batch:{batch}") + 1
-        table_ = pa.Table.from_pylist(kept, schema=pa.unify_schemas([QUARANTINE, rows.schema]))
-        table.append(home / "quarantine", table_, once=f"batch:{batch}", turn=turn, who=who)
+        table.append(home / "quarantine", rows.map(kept), once=f"batch:{batch}", turn=turn, who=who)
 
 
 def ever_landed(home: Path) -> bool:

@@ -1,9 +1,11 @@
 """A snapshot is one version of the admitted records with a fingerprint; here it is taken, and loaded by side."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.kinds import parts as kinds
@@ -37,12 +39,19 @@ def take(recipe: Recipe) -> Snapshot:
     """The newest version of the admitted records. Raises Refusal if there are none."""
     path = lake(recipe.name) / "records"
     version = table.version(path)
-    rows = table.read(path, ["record", "label", "batch"], version=version) if version >= 0 else None
-    if rows is None or not rows.num_rows:
+    rows = table.rows(path, ["label", "batch"], version=version) if version >= 0 else None
+    labels, batches, task = Counter[str](), set[str](), tasks.labels(recipe.answers.task)
+    count = 0
+    for part in rows.parts() if rows else ():
+        count += part.num_rows
+        labels.update(task.counts(recipe.answers, part["label"].to_pylist()))
+        batches.update(pc.unique(part["batch"]).to_pylist())
+    if not count:
         raise _nothing_admitted(recipe)
-    labels = tasks.labels(recipe.answers.task).counts(recipe.answers, rows["label"].to_pylist())
-    digest, batches = fingerprint(rows["record"].to_pylist()), tuple(sorted(set(rows["batch"].to_pylist())))
-    return Snapshot(recipe.name, version, digest, rows.num_rows, batches, dict(sorted(labels.items())))
+    records = table.rows(path, ["record"], version=version)
+    assert records, "there are rows"
+    digest = fingerprint(part["record"] for part in records.parts())
+    return Snapshot(recipe.name, version, digest, count, tuple(sorted(batches)), dict(sorted(labels.items())))
 
 
 def _nothing_admitted(recipe: Recipe) -> Refusal:
@@ -62,7 +71,7 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
     """The snapshot's examples by side. Raises Refusal if the table no longer has the same fingerprint."""
     columns = ["record", "input", recipe.contract.column, "label", "captured_at"]
     rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
-    if rows is None or fingerprint(rows["record"].to_pylist()) != snapshot.fingerprint:
+    if rows is None or fingerprint(rows["record"].chunks) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
     sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
     return {side: _examples(recipe, sides[side]) for side in SIDES}
@@ -84,4 +93,4 @@ def load_benchmark(recipe: Recipe) -> tuple[Examples, str]:
     if not len(examples):
         what = f"the benchmark's {rows.num_rows} records yield no example"
         raise Refusal(what, recipe.name, "Give more records, without gaps")
-    return examples, fingerprint(rows["record"].to_pylist())
+    return examples, fingerprint(rows["record"].chunks)

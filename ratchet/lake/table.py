@@ -3,20 +3,21 @@
 import random
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from ratchet.errors import Refusal
+from ratchet.lake.rows import PART, Rows
 
 _TRIES = 40
 _KEEP = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
 """Delta drops commits after 30 days by default, and with them the versions that snapshots name."""
 
 
-def append(path: Path, rows: pa.Table, once: str, *, turn: int = 1, **meta: str) -> bool:
+def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, **meta: str) -> bool:
     """Appends `rows` in one commit, once per (`once`, `turn`) whoever else tries; False if it was done before.
 
     `meta` (who, why, ...) is kept in the table's history. Raises Refusal if the table stays contended.
@@ -38,7 +39,7 @@ def append(path: Path, rows: pa.Table, once: str, *, turn: int = 1, **meta: str)
             current = DeltaTable(str(path))
             if (current.transaction_version(once) or 0) >= turn:
                 return False
-            write_deltalake(current, rows, mode="append", schema_mode="merge", commit_properties=commit)
+            write_deltalake(current, rows.to_reader(), mode="append", schema_mode="merge", commit_properties=commit)
             return True
         except (DeltaError, OSError) as error:
             last = error
@@ -85,33 +86,50 @@ def turn_of(path: Path, once: str) -> int:
 def read(
     path: Path, columns: list[str] | None = None, where: tuple[str, str] | None = None, version: int | None = None
 ) -> pa.Table | None:
-    """The rows of one version, filtered by the value of a column, or None if there is no table.
+    """The rows of one version, filtered by the value of a column, or None if there is no table."""
+    rows_ = rows(path, columns, where, version)
+    return pa.Table.from_batches(list(rows_.parts()), rows_.schema) if rows_ else None
+
+
+def rows(
+    path: Path, columns: list[str] | None = None, where: tuple[str, str] | None = None, version: int | None = None
+) -> Rows | None:
+    """What `read` reads, part by part.
 
     It reads file by file and without threads: with the scanner's threads, one process in three that ended soon
     afterwards aborted on a busy machine.
     """
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
     from deltalake import DeltaTable
 
     if not exists(path):
         return None
     table = DeltaTable(str(path), version=version)
-    schema = pa.schema(table.schema().to_arrow())
-    wanted = columns or schema.names
-    parts = []
-    for file in table.file_uris():
-        try:
-            with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:
-                present = set(opened.schema_arrow.names)  # a file may be older than a column
-                names = dict.fromkeys([*wanted, *([where[0]] if where else [])])
-                part = opened.read([n for n in names if n in present], use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
-            reason = str(error).splitlines()[0][:120]
-            raise Refusal(f"a file of the table cannot be read ({reason})", file, "Restore it from a copy") from error
-        parts.append(part.filter(pc.field(where[0]) == where[1]) if where else part)
-    target = pa.schema([schema.field(name) for name in wanted])
-    return pa.concat_tables([_cast(p, target) for p in parts]) if parts else target.empty_table()
+    files, schema = table.file_uris(), pa.schema(table.schema().to_arrow())
+    target = pa.schema([schema.field(name) for name in columns or schema.names])
+
+    def parts() -> Iterator[pa.RecordBatch]:
+        for file in files:
+            try:
+                yield from _parts(file, target, where)
+            except (pa.ArrowInvalid, OSError) as error:
+                reason = str(error).splitlines()[0][:120]
+                what = f"a file of the table cannot be read ({reason})"
+                raise Refusal(what, file, "Restore it from a copy") from error
+
+    return Rows(target, parts)
+
+
+def _parts(file: str, target: pa.Schema, where: tuple[str, str] | None) -> Iterator[pa.RecordBatch]:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:
+        present = set(opened.schema_arrow.names)  # a file may be older than a column
+        names = dict.fromkeys([*target.names, *([where[0]] if where else [])])
+        for batch in opened.iter_batches(PART, columns=[n for n in names if n in present], use_threads=False):
+            part = pa.Table.from_batches([batch])
+            part = part.filter(pc.field(where[0]) == where[1]) if where else part
+            yield from _cast(part, target).to_batches()
 
 
 def _cast(part: pa.Table, target: pa.Schema) -> pa.Table:

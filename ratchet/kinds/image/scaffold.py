@@ -8,6 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import FORMATS, ImageContract
+from ratchet.kinds.image.sources import unreadable
 from ratchet.lake.outline import Outline, read
 
 _LOOKED_AT = 2000
@@ -17,7 +18,7 @@ _LOOKED_AT = 2000
 def outline(source: Path, target: str = "") -> Outline:
     """The size is the most frequent one; if there are others, they are cropped and scaled. Colour stays colour."""
     folders = (p for p in sorted(source.iterdir()) if p.is_dir() and p.name[0] != ".") if source.is_dir() else ()
-    files = (p for folder in folders for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] != ".")
+    files = (p for folder in folders for p in sorted(folder.rglob("*")) if not unreadable(p, source))
     looks = [look for file in islice(files, _LOOKED_AT) if (look := _look(file))]
     if not looks:
         raise Refusal("it holds no folder of images", source, "Give a folder with one folder per class")

@@ -14,6 +14,7 @@ from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import ImageContract
 from ratchet.lake import formats
 from ratchet.lake.formats import IDX_TYPES, Record, format_of, labelled, of_group, open_file, refused, text_of
+from ratchet.settings import settings
 
 HINT = "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG, JPEG, WebP, TIFF or BMP by class"
 
@@ -173,11 +174,30 @@ def _folder(path: Path) -> Iterator[Record]:
         return
     classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     for folder in classes:
-        for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
-            yield Record(_shown(f"{folder.name}/{file.name}"), file.read_bytes(), _shown(folder.name))
+        for file in sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
+            name, problem = _shown(f"{folder.name}/{file.name}"), unreadable(file, path)
+            if problem:
+                yield refused(name, b"", *problem, label=_shown(folder.name))
+            else:
+                yield Record(name, file.read_bytes(), _shown(folder.name))
     for file in files:
         what = "the file is not in the folder of a class"
         yield refused(_shown(file.name), file.read_bytes(), what, "Move it into one")
+
+
+def unreadable(file: Path, folder: Path) -> tuple[str, str] | None:
+    """Why a file in that folder is not read, and what to do; None if it is.
+
+    Links as DVC and git-annex make them are followed to the folder itself and to those that a setting names: who may
+    send a folder could read any file of this machine otherwise.
+    """
+    if not file.is_file():
+        kind = "a link to nothing" if file.is_symlink() and not file.exists() else "no file"
+        return f"it is {kind}", "Give the file itself; `dvc pull` or `git annex get` fetches it"
+    target, roots = file.resolve(), [folder, *settings().linked_folders]
+    if any(target.is_relative_to(root.resolve()) for root in roots):
+        return None
+    return f"it is a link into {target.parent}, outside the folder", "Name that folder in RATCHET_LINKS"
 
 
 def _shown(name: str) -> str:

@@ -1,0 +1,53 @@
+"""`make bench-callers`: what forty slow callers cost the others, at the gateway of the stack that runs.
+
+Four kinds of sockets are held open: headers alone, half a body, a byte a second, and chunks without an end. Another
+caller sends good requests before, meanwhile and afterwards.
+"""
+
+import argparse
+import contextlib
+import time
+from collections import Counter
+
+import httpx
+import numpy as np
+
+from ratchet import recipe as recipes
+from ratchet.endpoints import PREDICT
+from ratchet.settings import settings
+from tests.test_callers import slow_callers
+
+_HEAD = """| slow callers | good requests | answers | p50, ms | p99, ms | longest, ms |
+| --- | --- | --- | --- | --- | --- |"""
+
+
+def measure(name: str, seconds: float) -> str:
+    """The cells of one row: good requests, one after another, for so long."""
+    contract = recipes.load(name).contract
+    body = {contract.json_key: contract.values(contract.example())}
+    latencies, codes, stop = [], Counter[int](), time.monotonic() + seconds
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        while time.monotonic() < stop:
+            start = time.monotonic()
+            codes[client.post(f"{settings().gateway_url}/{name}{PREDICT}", json=body).status_code] += 1
+            latencies.append(1000 * (time.monotonic() - start))
+            time.sleep(0.02)
+    p50, p99, longest = np.quantile(latencies, [0.5, 0.99, 1])
+    answers = ", ".join(f"{count} × {code}" for code, count in sorted(codes.items()))
+    return f"{len(latencies)} | {answers} | {p50:.1f} | {p99:.1f} | {longest:.1f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="fashion-mnist", help="one that serves")
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args()
+    print(_HEAD, flush=True)
+    for number in (0, 40, 0):
+        held = slow_callers(settings().gateway_port, number, f"/{options.recipe}{PREDICT}")
+        with held if number else contextlib.nullcontext():
+            print(f"| {number} | {measure(options.recipe, options.seconds)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Rows that may be more than fit into memory: they are read part by part, anew each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+PART = 65_536
+"""Rows of a part, at most."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Parts of one schema. Whoever reads them holds one part at a time."""
+
+    schema: pa.Schema
+    parts: Callable[[], Iterator[pa.RecordBatch]]
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """As Arrow and Delta Lake take a stream."""
+        return pa.RecordBatchReader.from_batches(self.schema, self.parts())
+
+    def map(self, change: Callable[[pa.Table], pa.Table]) -> Rows:
+        """The rows with each part changed in the same way."""
+        schema = change(self.schema.empty_table()).schema
+
+        def parts() -> Iterator[pa.RecordBatch]:
+            for part in self.parts():
+                yield from change(pa.Table.from_batches([part])).cast(schema).to_batches()
+
+        return Rows(schema, parts)
+
+
+class Spool:
+    """Writes rows to a file in a scratch folder, and reads them from there."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.schema, self.count = path, schema, 0
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._file, schema)
+
+    def write(self, rows: pa.Table) -> None:
+        if rows.num_rows:
+            self._writer.write_table(rows)
+            self.count += rows.num_rows
+
+    def rows(self) -> Rows:
+        """What was written. Nothing can be written afterwards."""
+        self._writer.close()
+        self._file.close()
+
+        def parts() -> Iterator[pa.RecordBatch]:
+            with pa.OSFile(str(self.path)) as file, pa.ipc.open_file(file) as reader:
+                for number in range(reader.num_record_batches):
+                    yield reader.get_batch(number)
+
+        return Rows(self.schema, parts)
+
+
+def digest_bytes(digests: Iterable[pa.Array]) -> np.ndarray:
+    """SHA-256 digests in hexadecimal as an array [N] of 32 bytes each, a sixth of what the texts take."""
+    parts = [np.frombuffer(bytes.fromhex("".join(each.to_pylist())), "S32") for each in digests if len(each)]
+    return np.concatenate(parts) if parts else np.empty(0, "S32")
