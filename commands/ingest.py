@@ -14,10 +14,10 @@ from ratchet.errors import Refusal
 def command(recipe: str, path: str | None, next_: bool) -> None:
     """Land the records of PATH as one batch of RECIPE. The same file again adds nothing.
 
-    Images: IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of image files per class. Texts and
-    series: CSV or Parquet with `text` and `label`, or `time` and `value`. Tables: CSV, Parquet or Arrow with the
-    recipe's columns. Records that violate the recipe's contract go to quarantine with their reason. The next run of the
-    loop validates the batch before it is admitted.
+    Images: IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of image files per class. Texts, series
+    and tables: CSV, JSON lines, Parquet or Arrow with `text` and `label`, with `time` and `value`, or with the recipe's
+    columns; the recipe's `layout` names them where a file has other names. Records that violate the recipe's contract
+    go to quarantine with their reason. The next run of the loop validates the batch before it is admitted.
     """
     from ratchet.lake import ingest
     from ratchet.recipe import load
@@ -43,6 +43,8 @@ def command(recipe: str, path: str | None, next_: bool) -> None:
     total = batch.accepted + batch.quarantined
     counts = f"{batch.accepted} landed, {batch.quarantined} went to quarantine"
     click.echo(f"batch {batch.id}: {total} records came in, {counts}")
+    for fact in batch.facts:
+        click.echo(fact)
     for note, count in batch.notes.items():
         click.echo(f"of {count} records: {note}")
     show = f"ratchet quarantine show {recipe} {batch.id}"

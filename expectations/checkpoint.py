@@ -39,7 +39,8 @@ def check(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation
         return SuiteResult(batch, False, len(frame), (), str(docs()), f"the suite raised: {error}"[:500])
     results = tuple(_result(e, r, frame) for e, r in zip(suite, result, strict=True))
     failed = [e for e in results if not e.passed]
-    why = "; ".join(f"{e.name} on {e.column or 'the table'}: {e.observed}, expected {e.limit}" for e in failed)
+    settings_ = {(e.type, e.column): e.setting for e in suite}
+    why = "; ".join(_sentence(e, settings_[e.name, e.column]) for e in failed)
     return SuiteResult(batch, not failed, len(frame), results, str(docs()), why)
 
 
@@ -72,6 +73,11 @@ def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation,
     return sorted(results, key=lambda r: r.expectation_config.meta["number"])
 
 
+def _sentence(result: ExpectationResult, setting: str) -> str:
+    change = f" (the suite's `{setting}`)" if setting else ""
+    return f"{result.name} on {result.column or 'the table'}: {result.observed}, expected {result.limit}{change}"
+
+
 def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> ExpectationResult:
     raised = (result.exception_info or {}).get("exception_message") if result.exception_info else None
     values = result.result or {}
@@ -85,9 +91,17 @@ def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> Expec
         observed = f"{values['unexpected_count']} of {values['element_count']} are not"
         observed += f" (such as {worst[0]})" if worst else ""
     else:
-        observed = f"observed {values.get('observed_value')}"
+        observed = f"observed {values.get('observed_value')}{_missing(expectation, frame)}"
     passed = bool(result.success)
     return ExpectationResult(expectation.type, expectation.column, passed, observed[:300], expectation.says, records)
+
+
+def _missing(expectation: Expectation, frame: pd.DataFrame) -> str:
+    """The names of what the column has no value for."""
+    present = set(frame[expectation.column]) if expectation.names else set()
+    missing = [name for number, name in enumerate(expectation.names) if number not in present]
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    return f", without {', '.join(missing[:5])}{more}" if missing else ""
 
 
 def _prune() -> None:

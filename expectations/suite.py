@@ -13,16 +13,14 @@ def suite(recipe: Recipe) -> tuple[Expectation, ...]:
     own = kinds.records(recipe.contract.kind).expectations(recipe.contract, limits)
     labels = tasks.labels(recipe.answers.task).expectations(recipe.answers, limits)
     rows, age = limits.min_rows, limits.max_age_days
+    duplicates = f"at most {limits.max_duplicates:.0%} duplicates; {recipe.contract.same}"
+    recent = f"captured in the last {age:g} days, and not in the future"
     schema = {"column_set": known, "exact_match": True}
     return (
         Expectation("ExpectTableColumnsToMatchSet", schema, "the columns are known"),
         Expectation("ExpectTableRowCountToBeBetween", {"min_value": rows}, f"at least {rows} rows"),
         *own,
         *labels,
-        mean(
-            "duplicate",
-            limits.max_duplicates,
-            f"at most {limits.max_duplicates:.0%} duplicates; {recipe.contract.same}",
-        ),
-        values("age_days", f"captured in the last {age:g} days, and not in the future", min_value=-1, max_value=age),
+        mean("duplicate", limits.max_duplicates, duplicates, "max_duplicates"),
+        values("age_days", recent, "max_age_days", min_value=-1, max_value=age),
     )

@@ -44,6 +44,8 @@ def ingest(name: str) -> None:
     batch = lake.land_feed(recipe, recipe.batches[0], WHO)
     counts = batch.id, batch.accepted, batch.quarantined, batch.source
     log.info("batch %s: %d records landed, %d in quarantine, from %s", *counts)
+    for fact in batch.facts:
+        log.info("%s", fact)
     for note, count in batch.notes.items():
         log.info("of %d records: %s", count, note)
 

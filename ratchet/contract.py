@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -112,7 +112,11 @@ class Contract(Protocol):
 
 def given_fields(value: Any) -> dict[str, Any]:
     """The fields of a dataclass that are not as by default, by name: what it was before a field was added stays so."""
-    return {each.name: given for each in fields(value) if (given := getattr(value, each.name)) != each.default}
+    return {each.name: given for each in fields(value) if (given := getattr(value, each.name)) != _default(each)}
+
+
+def _default(each: Field[Any]) -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()
 
 
 def input_digest(array: np.ndarray) -> str:

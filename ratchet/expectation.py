@@ -13,6 +13,10 @@ class Expectation:
     arguments: Mapping[str, Any]
     says: str
     column: str = ""
+    setting: str = ""
+    """The field of the recipe's suite that decides, which a person may change."""
+    names: tuple[str, ...] = ()
+    """What the numbers in the column stand for: a message names those that are missing."""
 
 
 def between(column: str, low: float, high: float) -> Expectation:
@@ -20,9 +24,9 @@ def between(column: str, low: float, high: float) -> Expectation:
     return values(column, f"{low}..{high}", min_value=low, max_value=high)
 
 
-def values(column: str, says: str, **limits: float) -> Expectation:
+def values(column: str, says: str, setting: str = "", **limits: float) -> Expectation:
     """Every value of the column, or a share `mostly` of them, keeps these limits."""
-    return Expectation("ExpectColumnValuesToBeBetween", {"column": column, **limits}, says, column)
+    return Expectation("ExpectColumnValuesToBeBetween", {"column": column, **limits}, says, column, setting)
 
 
 def complete(column: str, missing: float) -> Expectation:
@@ -32,6 +36,6 @@ def complete(column: str, missing: float) -> Expectation:
     return Expectation("ExpectColumnValuesToNotBeNull", arguments, says, column)
 
 
-def mean(column: str, maximum: float, says: str) -> Expectation:
+def mean(column: str, maximum: float, says: str, setting: str = "") -> Expectation:
     """The column's mean is at most that."""
-    return Expectation("ExpectColumnMeanToBeBetween", {"column": column, "max_value": maximum}, says, column)
+    return Expectation("ExpectColumnMeanToBeBetween", {"column": column, "max_value": maximum}, says, column, setting)

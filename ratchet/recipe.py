@@ -12,6 +12,7 @@ from ratchet.answers import Answers
 from ratchet.bounds import Count, Index, Positive
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.layout import FOUND, Layout
 from ratchet.release_plan import STRATEGIES, Bound, ReleasePlan, Step
 from ratchet.settings import is_printable, settings
 from ratchet.suite import Suite
@@ -23,8 +24,25 @@ from ratchet.tasks.regression.answers import Regression
 from ratchet.tasks.regression.criteria import RegressionCriteria
 
 __all__ = [
-    "STRATEGIES", "Bound", "Classification", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Range", "Recipe",
-    "Regression", "RegressionCriteria", "ReleasePlan", "Step", "Suite", "Training", "families", "load", "names",
+    "STRATEGIES",
+    "Bound",
+    "Classification",
+    "Criteria",
+    "DataSet",
+    "Feed",
+    "ForecastCriteria",
+    "Layout",
+    "Range",
+    "Recipe",
+    "Regression",
+    "RegressionCriteria",
+    "ReleasePlan",
+    "Step",
+    "Suite",
+    "Training",
+    "families",
+    "load",
+    "names",
     "source",
 ]  # fmt: skip
 """A recipe imports from here, from the module of its kind of input and that of its task, and from nowhere else."""
@@ -56,6 +74,8 @@ class DataSet:
     files: Mapping[str, str]
     debian: str = ""
     """A Debian package that installs the files into one of `folders`."""
+    layout: Layout = FOUND
+    """How these files, and other batches of the recipe, are written."""
     prepare: Callable[[Path], Iterable[Mapping[str, Any]]] | None = None
     """Reads the records of a file whose format Ratchet does not know, as rows of a Parquet file in `Feed`'s order."""
 

@@ -11,7 +11,9 @@ class Suite:
 
     min_rows: Index = 100
     min_class_share: Share = 0.02
-    """Minimum share of the batch for every class."""
+    """Minimum share of the batch for every class that it has."""
+    missing_classes: Index = 0
+    """Classes that a batch may lack, as a small batch of many classes does."""
     max_duplicates: Share = 0.01
     """Maximum share of records whose input is already in the batch or in an admitted one."""
     max_age_days: Positive = 365.0

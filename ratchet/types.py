@@ -48,6 +48,8 @@ class Batch:
     """False if this batch had landed before and nothing was added."""
     notes: Mapping[str, int] = field(default_factory=dict)
     """What the contract took away from records, and from how many."""
+    facts: tuple[str, ...] = ()
+    """How the source was read."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Requirements on the benchmark that do not depend on the champion: thresholds, and simple baselines. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -39,6 +39,42 @@ def classes(
         return [metric, Check("worst class", None, worst_class, "error", detail)]
     worst = min(recalls, key=lambda number: recalls[number])
     return [metric, at_least("worst class", recalls[worst], worst_class, f"recall of class {names[worst]} ")]
+
+
+def rare_classes(
+    balanced_accuracy: float | None, average_precision: float | None, labels: np.ndarray, outputs: np.ndarray
+) -> list[Check]:
+    """Minimum balanced accuracy and average precision, from labels [N] and probabilities [N, classes].
+
+    Source of both: scikit-learn, `balanced_accuracy_score` and `average_precision_score` with `average="macro"`.
+    """
+    predicted, present = outputs.argmax(axis=1), np.unique(labels)
+    usable = len(labels) > 0 and bool(np.isfinite(outputs).all())
+    checks = []
+    measures: Sequence[tuple[str, float | None, Callable[[int], float]]] = (
+        ("balanced accuracy", balanced_accuracy, lambda number: float((predicted[labels == number] == number).mean())),
+        ("average precision", average_precision, lambda number: precision_of(labels == number, outputs[:, number])),
+    )
+    for name, limit, measure in measures:
+        if limit is None:
+            checks.append(Check(name, None, None, "skipped", "the recipe sets no limit"))
+        elif not usable:
+            checks.append(Check(name, None, limit, "error", "some outputs are missing or not finite"))
+        else:
+            checks.append(at_least(name, float(np.mean([measure(number) for number in present])), limit))
+    return checks
+
+
+def precision_of(positive: np.ndarray, scores: np.ndarray) -> float:
+    """The average precision of scores [N] for the records that are `positive` [N], of which there is at least one.
+
+    The mean, over the positive records, of the precision among all records with at least their score.
+    """
+    order = np.argsort(-scores, kind="stable")
+    hits, ranked = np.cumsum(positive[order]), scores[order]
+    last = np.searchsorted(-ranked, -ranked, side="right") - 1  # records with equal scores are taken together
+    precision = hits[last] / (last + 1)
+    return float(precision[positive[order]].mean())
 
 
 def numbers(

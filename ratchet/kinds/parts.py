@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ratchet.lake.formats import Record
     from ratchet.lake.outline import Outline
     from ratchet.lake.split import Side
+    from ratchet.lake.tabular import Tell
+    from ratchet.layout import Layout
     from ratchet.suite import Suite
 
 Perturbation = Callable[[np.ndarray], np.ndarray]
@@ -42,8 +44,11 @@ class Sources(Protocol):
     def HINT(self) -> str:
         """What to give instead of a file that cannot be read."""
 
-    def read(self, contract: Any, inputs: Path, labels: Path | None) -> Iterator[Record]:
-        """The records of a file or folder. Raises Refusal if it is of another format."""
+    def read(self, contract: Any, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
+        """The records of a file or folder; `tell` takes what is found out about it, for people.
+
+        Raises Refusal if it is of another format.
+        """
 
 
 class Records(Protocol):
@@ -120,7 +125,7 @@ class Show(Protocol):
 class Scaffold(Protocol):
     """Outlines a recipe."""
 
-    def outline(self, source: Path, target: str) -> Outline:
+    def outline(self, source: Path, target: str, layout: Layout) -> Outline:
         """For the data in `source`; `target` is the column with the label, where a person has named one.
 
         Raises Refusal if no recipe can be made for them.

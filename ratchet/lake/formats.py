@@ -1,15 +1,9 @@
-"""Detects the format of a source file by its bytes, and reads the records of CSV and Parquet.
-
-Every parser here reads untrusted bytes: `sources` runs them in a child process with limited memory and disk.
-"""
+"""Detects the format of a source file by its bytes; and a record as a source has it."""
 
 import codecs
-import csv
 import gzip
-import io
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,12 +50,15 @@ def _head(path: Path, size: int = 16) -> bytes:
 
 
 def format_of(path: Path) -> str:
-    """`idx`, `npz`, `parquet`, `arrow`, `image`, `csv` or `unknown`, by the bytes. Raises OSError, EOFError."""
+    """`idx`, `npz`, `parquet`, `arrow`, `image`, `csv`, `json lines`, or what else it is, by the bytes.
+
+    Raises OSError, EOFError.
+    """
     head = _head(path)
     if head[:2] == b"\0\0" and len(head) >= 4 and head[2] in IDX_TYPES and head[3] in (1, 2, 3, 4):
         return "idx"
     if head[:4] == b"PK\3\4":
-        return "npz"
+        return _archive(path)
     if head[:4] == b"PAR1":
         return "parquet"
     if head[:6] == b"ARROW1":
@@ -71,104 +68,22 @@ def format_of(path: Path) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "csv"
     if head and not any(b < 9 or 13 < b < 32 for b in head):
-        return "csv"
+        return "json lines" if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{") else "csv"
     return "unknown"
 
 
-@dataclass(frozen=True)
-class Columns:
-    """How the rows of a CSV or Parquet file become records."""
-
-    input: str
-    required: str
-    """A column that must be there as well."""
-    record: Callable[[str, Any, Mapping[str, Any]], Record]
-    """From the row's name, its input, and all of its cells."""
-    hint: str
-
-
-def tabular(path: Path, columns: Columns) -> Iterator[Record]:
-    """The records of a CSV or Parquet file. Raises Refusal if it is neither, or lacks these columns."""
-    format = format_of(path) if path.is_file() else "folder" if path.is_dir() else "no file"
-    if format == "parquet":
-        return parquet(path, columns)
-    if format == "csv":
-        return _csv(path, columns)
-    empty = path.is_file() and not path.stat().st_size
-    what = "the file is empty" if empty else f"it is neither CSV nor Parquet ({format})"
-    raise Refusal(what, path, columns.hint)
-
-
-def parquet(path: Path, columns: Columns) -> Iterator[Record]:
-    """The records of a Parquet file."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        if columns.input not in names or columns.required not in names:
-            what = f"its columns are {names}, without `{columns.input}` and `{columns.required}`"
-            raise Refusal(what, path, "Rename its columns")
-        read = [name for name in (columns.input, columns.required, "captured_at", "group") if name in names]
-        row = 0
-        for part in file.iter_batches(batch_size=256, columns=read, use_threads=False):
-            for cells in part.to_pylist():
-                yield of_group(columns.record(f"row {row}", cells[columns.input], cells), cells.get("group"))
-                row += 1
-
-
-def _csv(path: Path, columns: Columns) -> Iterator[Record]:
-    """A CSV with a header row; a quoted text may hold line breaks."""
-    csv.field_size_limit(1 << 24)
-    with open_file(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
-        rows = csv.reader(text, strict=True)
-        try:
-            head = next(rows, [])
-            if columns.input not in head or columns.required not in head:
-                what = f"its header is {head[:8]}, without `{columns.input}` and `{columns.required}`"
-                raise Refusal(what, path, columns.hint)
-            for row in filter(None, rows):
-                name = f"line {rows.line_num}"
-                if len(row) != len(head):
-                    what = f"the row has {len(row)} cells, not {len(head)}"
-                    yield refused(name, ",".join(row).encode(), what, "Correct the row")
-                    continue
-                cells = dict(zip(head, row, strict=True))
-                yield of_group(columns.record(name, cells[columns.input], cells), cells.get("group"))
-        except UnicodeDecodeError as error:
-            raise Refusal("the file is not UTF-8", path, "Give it in UTF-8") from error
-        except csv.Error as error:
-            # An unclosed quote swallows what follows: no row after it can be trusted.
-            raise Refusal(f"line {rows.line_num} is not CSV ({error})", path, "Correct its quotes") from error
-
-
-def labelled(name: str, value: Any, cells: Mapping[str, Any]) -> Record:
-    """A record with the label, and the time if there is one, that stand in its row."""
-    return dated(name, value, text_of(cells["label"]), cells.get("captured_at"))
+def _archive(path: Path) -> str:
+    """What a ZIP archive holds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return "npz"  # a broken one, which its reader refuses
+    if any(name.startswith("xl/") for name in names):
+        return "an Excel workbook; save it as CSV"
+    return "npz" if any(name.endswith(".npy") for name in names) else "a ZIP archive; unpack it"
 
 
 def of_group(record: Record, group: Any) -> Record:
     """The record with the group of people that its row names."""
     return record if group is None or str(group) == "" else replace(record, group=str(group)[:100])
-
-
-def dated(name: str, value: Any, label: str | None, at: Any) -> Record:
-    """A record with the time at which it was captured, if there is one."""
-    if not at:
-        return Record(name, value, label)
-    record = timed(name, value, at)
-    return Record(name, value, label, record.captured_at, record.problem)
-
-
-def timed(name: str, value: Any, at: Any) -> Record:
-    """A value with its time; a time without a zone is UTC."""
-    try:
-        moment = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return refused(name, str(value).encode(), f"the time {str(at)[:40]!r} is not ISO 8601", "Correct the row")
-    return Record(name, value, None, moment)
-
-
-def text_of(label: Any) -> str | None:
-    """A label as text, whatever its type in the file is."""
-    return None if label is None else str(label)

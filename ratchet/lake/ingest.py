@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ratchet.files import locked, sha256, sha256_of_folder
 from ratchet.kinds import parts
 from ratchet.lake import fetch, quarantine, sources, table
 from ratchet.lake.rows import PART, Spool, digest_bytes
+from ratchet.layout import FOUND, Layout
 from ratchet.recipe import Feed, Recipe
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
@@ -55,7 +57,7 @@ def land(recipe: Recipe, path: Path, who: str) -> Batch:
         batch = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
         quarantine.keep_file(lake(recipe.name), batch, path, refusal.what, who, limit=0)
         raise _quarantined(batch, refusal) from None
-    return _land(recipe, _content_id(path), path, None, Feed(""), who)
+    return _land(recipe, _content_id(path), path, None, Feed(""), who, recipe.data.layout)
 
 
 def feed_id(recipe: Recipe, feed: Feed) -> str:
@@ -71,7 +73,7 @@ def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
     id = feed_id(recipe, feed)
     if landed_before := landed(recipe, id):
         return landed_before
-    return _land(recipe, id, *fetch.fetch_feed(recipe, feed), feed, who)
+    return _land(recipe, id, *fetch.fetch_feed(recipe, feed), feed, who, _layout(recipe))
 
 
 def landed(recipe: Recipe, id: str) -> Batch | None:
@@ -108,7 +110,9 @@ def benchmark(recipe: Recipe) -> pa.Table:
         if not path.exists():
             inputs, labels = fetch.fetch_feed(recipe, recipe.benchmark)
             with scratch_folder() as folder:
-                rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, recipe.benchmark)
+                rows = sources.read(
+                    inputs, recipe.contract, _limits(), folder, labels, recipe.benchmark, _layout(recipe)
+                )
                 accepted, refused = _collected(accepted_or_refused(rows, recipe, "benchmark", frozenset()))
             if refused.num_rows > rows.num_rows // 100:
                 what = f"{refused.num_rows} of {rows.num_rows} records of the benchmark are refused"
@@ -118,6 +122,29 @@ def benchmark(recipe: Recipe) -> pa.Table:
             pq.write_table(accepted, part)
             part.replace(path)
     return pq.read_table(path)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would land, and how many records would be refused for each reason."""
+
+    accepted: pa.Table
+    reasons: Mapping[str, int]
+
+
+def preview(recipe: Recipe, feed: Feed, benchmark_rows: pa.Table) -> Preview:
+    """Reads a batch of the recipe's own without landing it. Raises Refusal like `land_feed`."""
+    inputs, labels = fetch.fetch_feed(recipe, feed)
+    with scratch_folder() as folder:
+        rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, feed, _layout(recipe))
+        tasks.labels(recipe.answers.task).check(recipe.answers, _distinct(rows))
+        in_benchmark = frozenset(benchmark_rows["input"].to_pylist())
+        accepted, refused = _collected(accepted_or_refused(rows, recipe, "preview", in_benchmark))
+    return Preview(accepted, dict(Counter(refused["reason"].to_pylist()).most_common(5)))
+
+
+def _distinct(rows: pa.Table) -> set[str]:
+    return set(pc.unique(rows["label"]).drop_null().to_pylist())
 
 
 def fingerprint(records: Iterable[pa.Array]) -> str:
@@ -142,7 +169,12 @@ def _content_id(path: Path) -> str:
     return hashlib.sha256(bytes.fromhex(sha256(path))).hexdigest()[:16]
 
 
-def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed, who: str) -> Batch:
+def _layout(recipe: Recipe) -> Layout:
+    """Of the recipe's own files: what `prepare` makes of them has the usual names."""
+    return FOUND if recipe.data.prepare else recipe.data.layout
+
+
+def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed, who: str, layout: Layout) -> Batch:
     path, once = lake(recipe.name) / "landing", f"land:{id}"
     turn = table.turn_of(path, once) + 1  # read first: of several at the same moment, one lands it
     if landed_before := landed(recipe, id):
@@ -150,9 +182,8 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
     home, source = lake(recipe.name), f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
     with scratch_folder() as folder:
         try:
-            rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, feed)
-            distinct = set(pc.unique(rows["label"]).drop_null().to_pylist())
-            tasks.labels(recipe.answers.task).check(recipe.answers, distinct)
+            rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, feed, layout)
+            tasks.labels(recipe.answers.task).check(recipe.answers, _distinct(rows))
         except Refusal as refusal:
             quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
             raise _quarantined(id, refusal) from None
@@ -162,12 +193,12 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
         for good, bad in accepted_or_refused(rows, recipe, id, in_benchmark):
             accepted.write(good)
             refused.write(bad)
-        notes = Counter(rows["note"].drop_null().to_pylist())
+        notes, found_out = Counter(rows["note"].drop_null().to_pylist()), sources.facts(rows)
         counts = {"accepted": str(accepted.count), "quarantined": str(refused.count)}
         # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
         quarantine.keep_records(home, id, refused, who, turn)
         new = table.append(path, accepted.rows(), once, turn=turn, who=who, source=source, **counts)
-    return Batch(id, recipe.name, source, accepted.count, refused.count, new, notes)
+    return Batch(id, recipe.name, source, accepted.count, refused.count, new, notes, found_out)
 
 
 def _quarantined(batch: str, refusal: Refusal) -> Refusal:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.lake import sources
+from ratchet.layout import Layout
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 
@@ -26,11 +27,11 @@ class Outline:
     fields: Fields
 
 
-def read(source: Path, contract: Contract) -> pa.Table:
+def read(source: Path, contract: Contract, layout: Layout) -> pa.Table:
     """The rows of a source. Raises Refusal if it cannot be read."""
     limits = sources.Limits(settings().ingest_memory_mb << 20, settings().ingest_disk_mb << 20)
     with scratch_folder() as folder:
-        return sources.read(source, contract, limits, folder)
+        return sources.read(source, contract, limits, folder, layout=layout)
 
 
 def accepted(rows: pa.Table, source: Path) -> pa.Table:

@@ -8,11 +8,14 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ratchet import recipe as recipes
+from ratchet.contract import given_fields
 from ratchet.errors import Refusal
 from ratchet.files import replace
 from ratchet.kinds import parts
+from ratchet.lake import sources
 from ratchet.lake.fetch import digest
 from ratchet.lake.outline import Fields, accepted, quoted
+from ratchet.layout import FOUND, Layout
 from ratchet.settings import settings
 from ratchet.tasks import names as task_names
 from ratchet.tasks import parts as tasks
@@ -31,7 +34,7 @@ recipe = Recipe(
         setting="{stem}_dir",
         folders=({folder},),
         url="",
-        files={{{file}: "{digest}"}},
+        files={{{file}: "{digest}"}},{layout}
     ),
     batches=({batch},),
     benchmark={benchmark},
@@ -49,9 +52,11 @@ class Scaffold:
     refused: int
     why: str
     """Why the first refused record was refused."""
+    facts: tuple[str, ...]
+    """How the source was read."""
 
 
-def scaffold(name: str, kind: str, source: Path, target: str = "") -> Scaffold:
+def scaffold(name: str, kind: str, source: Path, target: str = "", layout: Layout = FOUND) -> Scaffold:
     """Writes the recipe `name` for the data in `source` into the last of the recipe folders.
 
     Raises Refusal if the recipe exists already, or no recipe can be made for the data.
@@ -67,17 +72,22 @@ def scaffold(name: str, kind: str, source: Path, target: str = "") -> Scaffold:
     source = source.expanduser().resolve()
     if not source.exists():
         raise Refusal("there is no such file or folder", source, "Give the path of one")
-    outline = parts.scaffold(kind).outline(source, target)
+    outline = parts.scaffold(kind).outline(source, target, layout)
     good = accepted(outline.rows, source)
     refused = outline.rows.filter(pc.is_valid(outline.rows["reason"]))
     why, fields = refused["reason"][0].as_py() if refused.num_rows else "", {"suite": "", **outline.fields}
     if "task" not in fields:  # the kind of input does not imply it
         fields |= _task(good["label"].to_pylist()).fields(good, source)
+    fields |= {"layout": f"\n        layout={_code(layout)}," if layout != FOUND else ""}
     fields |= {"imports": _imports(kind, fields), "rows": str(max(20, good.num_rows // 20)), "digest": digest(source)}
     places = {"path": str(source), "folder": str(source.parent), "file": source.name}
     fields |= {field: quoted(place) for field, place in places.items()}
     replace(path, _TEMPLATE.format(name=name, stem=stem, **fields))
-    return Scaffold(path, good.num_rows, refused.num_rows, why)
+    return Scaffold(path, good.num_rows, refused.num_rows, why, sources.facts(outline.rows))
+
+
+def _code(layout: Layout) -> str:
+    return f"Layout({', '.join(f'{name}={value!r}' for name, value in given_fields(layout).items())})"
 
 
 def _task(labels: Sequence[str | None]) -> tasks.Scaffold:
@@ -89,7 +99,8 @@ def _imports(kind: str, fields: Fields) -> str:
     """The import lines: a task from outside brings its own, and the project's are in `ratchet.recipe`."""
     task = [fields["criteria"].split("(")[0], *re.findall(r"task=(\w+)\(", fields["task"])]
     own = fields.get("imports", "").splitlines()
-    names = ", ".join(sorted(["DataSet", "Feed", "Recipe", "Suite", "Training", *([] if own else task)]))
+    also = [*([] if own else task), *(["Layout"] if fields["layout"] else [])]
+    names = ", ".join(sorted(["DataSet", "Feed", "Recipe", "Suite", "Training", *also]))
     contract = fields["call"].split("(")[0]
     from_kind = ", ".join(sorted(filter(None, (contract, fields.get("also", "")))))
     lines = [f"from ratchet.kinds.{kind} import {from_kind}", f"from ratchet.recipe import {names}", *own]

@@ -74,10 +74,11 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
     if rows is None or fingerprint(rows["record"].chunks) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
     sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
-    return {side: _examples(recipe, sides[side]) for side in SIDES}
+    return {side: examples(recipe, sides[side]) for side in SIDES}
 
 
-def _examples(recipe: Recipe, rows: pa.Table) -> Examples:
+def examples(recipe: Recipe, rows: pa.Table) -> Examples:
+    """The examples that records make. Of a series there are fewer: windows without gaps."""
     inputs, targets = kinds.records(recipe.contract.kind).examples(recipe.contract, rows)
     return Examples(inputs, tasks.labels(recipe.answers.task).targets(targets))
 
@@ -85,12 +86,12 @@ def _examples(recipe: Recipe, rows: pa.Table) -> Examples:
 def load_benchmark(recipe: Recipe) -> tuple[Examples, str]:
     """The benchmark set and its fingerprint. Raises Refusal if it yields no example."""
     rows = benchmark(recipe)
-    examples = _examples(recipe, rows)
-    if len(examples) == rows.num_rows:  # of a series, there are fewer windows than values
+    own = examples(recipe, rows)
+    if len(own) == rows.num_rows:  # of a series, there are fewer windows than values
         groups = np.array([group or "" for group in rows["group"].to_pylist()])
         digests = tuple(rows["record"].to_pylist())
-        examples = replace(examples, records=digests, groups=groups if groups.any() else None)
-    if not len(examples):
+        own = replace(own, records=digests, groups=groups if groups.any() else None)
+    if not len(own):
         what = f"the benchmark's {rows.num_rows} records yield no example"
         raise Refusal(what, recipe.name, "Give more records, without gaps")
-    return examples, fingerprint(rows["record"].chunks)
+    return own, fingerprint(rows["record"].chunks)

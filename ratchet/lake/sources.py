@@ -4,13 +4,14 @@ The bytes of a file decide its format. The kernel enforces the limits (`RLIMIT_A
 whatever size the file claims, so no parser has to be trusted. Nothing in a file is ever executed.
 """
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.kinds import parts
 from ratchet.lake import formats
+from ratchet.layout import FOUND, Layout
 from ratchet.recipe import Feed
 
 _TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note"), pa.string())
@@ -30,6 +32,7 @@ ROWS = pa.schema({**_TEXTS, "data": pa.binary(), "captured_at": pa.timestamp("us
 what the contract takes away from it.
 """
 
+_FACTS = "facts"
 _PAYLOAD_LIMIT = 1 << 20
 _SECONDS = 600
 
@@ -48,8 +51,11 @@ def read(
     scratch: Path,
     labels: Path | None = None,
     part: Feed | None = None,
+    layout: Layout = FOUND,
 ) -> pa.Table:
     """The rows of a source, or a part of them, as `ROWS`; refused records are rows with a reason.
+
+    The table's metadata has what was found out about the source, for people; see `facts`.
 
     Raises Refusal if the source as a whole has an unknown format, or is broken, empty or too large.
     """
@@ -57,7 +63,7 @@ def read(
     start, stop, every = (part.start, part.stop, part.every) if part else (0, None, 0)
     files = {"inputs": str(inputs), "labels": str(labels) if labels else None, "out": str(out)}
     bounds = {"start": start, "stop": stop, "every": every, "memory": limits.memory, "disk": limits.disk}
-    job = {**files, **bounds, "contract": contract.to_json()}
+    job = {**files, **bounds, "contract": contract.to_json(), "layout": asdict(layout)}
     env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2",
            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
     try:
@@ -69,7 +75,8 @@ def read(
         raise Refusal(f"reading it takes longer than {_SECONDS} s", inputs, "Split it into smaller files") from None
     if process.returncode == 0:
         # Mapped, not read: the caller iterates over it batch by batch.
-        return pa.ipc.open_file(pa.memory_map(str(out))).read_all()
+        rows = pa.ipc.open_file(pa.memory_map(str(out))).read_all()
+        return rows.replace_schema_metadata({_FACTS: process.stdout})
     out.unlink(missing_ok=True)
     try:
         raise Refusal(**json.loads(process.stdout))
@@ -77,6 +84,11 @@ def read(
         message = (process.stderr.strip().splitlines() or ["no output"])[-1]
         what = f"the reader stopped (exit {process.returncode}: {message[:200]})"
         raise Refusal(what, inputs, "The file is broken, or needs more than RATCHET_INGEST_MEMORY_MB") from None
+
+
+def facts(rows: pa.Table) -> tuple[str, ...]:
+    """What was found out about a source that was read, such as its encoding, in sentences."""
+    return tuple(json.loads((rows.schema.metadata or {}).get(_FACTS.encode(), b"[]")))
 
 
 def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
@@ -90,7 +102,7 @@ def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
         except Refusal as refusal:
             problem = refusal
     # On some systems the name of a folder, which may be a label, has accents as characters of their own.
-    label = unicodedata.normalize("NFC", record.label) if record.label else record.label
+    label = unicodedata.normalize("NFC", record.label) if record.label and record.label.strip() else None
     own = {"name": record.name, "label": label, "captured_at": record.captured_at, "group": record.group}
     payload = _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None
     note = None if problem else contract.note(record.value) or None
@@ -128,8 +140,9 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        source = parts.sources(contract.kind)
-        whole = itertools.islice(source.read(contract, inputs, labels), job["start"], job["stop"])
+        source, found_out = parts.sources(contract.kind), dict[str, None]()
+        read = source.read(contract, inputs, labels, Layout(**job["layout"]), found_out.setdefault)
+        whole = itertools.islice(read, job["start"], job["stop"])
         records = _part(whole, job["every"])
         count = 0
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
@@ -144,8 +157,12 @@ def _main() -> int:
         what = f"reading it takes more than {job['memory'] >> 20} MB of memory"
         return _refuse(Refusal(what, inputs, "Give smaller files, or raise RATCHET_INGEST_MEMORY_MB"))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            what = f"its records take more than {job['disk'] >> 20} MB on disk"
+            return _refuse(Refusal(what, inputs, "Give smaller files, or raise RATCHET_INGEST_DISK_MB"))
         message = (str(error).splitlines() or [type(error).__name__])[0][:200]
         return _refuse(Refusal(f"the file cannot be read ({message})", inputs, "Give an intact file"))
+    print(json.dumps(list(found_out)))
     return 0
 
 

@@ -1,10 +1,12 @@
 """What ingest reads as images: IDX, .npz, Parquet, CSV of pixels, or a folder of image files by class."""
 
+import contextlib
 import csv
 import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,17 +14,22 @@ import numpy as np
 
 from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import ImageContract
-from ratchet.lake import formats
-from ratchet.lake.formats import IDX_TYPES, Record, format_of, labelled, of_group, open_file, refused, text_of
+from ratchet.lake import tabular
+from ratchet.lake.formats import IDX_TYPES, Record, format_of, of_group, open_file, refused
+from ratchet.lake.tabular import Columns, Tell, text_of
+from ratchet.layout import Layout
 from ratchet.settings import settings
 
-HINT = "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG, JPEG, WebP, TIFF or BMP by class"
+HINT = (
+    "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG, JPEG, WebP, TIFF or BMP by class, "
+    "or with a table of `path` and `label`"
+)
 
 
-def read(contract: ImageContract, inputs: Path, labels: Path | None) -> Iterator[Record]:
+def read(contract: ImageContract, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
     """The records of a file or folder. Raises Refusal if it is of another format."""
     if inputs.is_dir():
-        return _folder(inputs)
+        return _folder(inputs, layout, tell)
     format = format_of(inputs) if inputs.is_file() else "no file"
     if format == "idx":
         beside = labels or inputs.with_name(inputs.name.replace("images-idx3", "labels-idx1"))
@@ -31,14 +38,14 @@ def read(contract: ImageContract, inputs: Path, labels: Path | None) -> Iterator
         return _pairs({inputs.name: idx(inputs), beside.name: idx(beside)}, inputs)
     if format == "npz":
         return _npz(inputs)
-    if format == "parquet":
-        return formats.parquet(inputs, formats.Columns("image", "label", _record, HINT))
+    if format in ("parquet", "arrow"):
+        return tabular.records(inputs, Columns("image", "label", HINT, record=_record), layout, tell)
     if format == "csv":
         return _csv(inputs)
     if format == "image":
         raise Refusal("a single image has no label", inputs, "Put it into a folder named after its class")
     empty = inputs.is_file() and inputs.stat().st_size == 0
-    raise Refusal("the file is empty" if empty else "the file has an unknown format", inputs, HINT)
+    raise Refusal("the file is empty" if empty else f"the format of the file is {format}", inputs, HINT)
 
 
 def _record(name: str, value: Any, cells: Mapping[str, Any]) -> Record:
@@ -46,8 +53,8 @@ def _record(name: str, value: Any, cells: Mapping[str, Any]) -> Record:
     if isinstance(value, dict):
         value = value.get("bytes")
     if isinstance(value, list):
-        return _pixels(name, value, cells["label"], cells.get("captured_at"))
-    return labelled(name, value, cells)
+        return _pixels(name, value, cells["label"])
+    return Record(name, value, text_of(cells["label"]))
 
 
 def idx(path: Path) -> np.ndarray:
@@ -156,33 +163,79 @@ def _is_number(cell: str) -> bool:
     return cell.strip().lstrip("-").isdigit()
 
 
-def _pixels(name: str, cells: list[Any], label: Any, captured_at: Any = None) -> Record:
+def _pixels(name: str, cells: list[Any], label: Any) -> Record:
     """A flat list of pixels; the contract knows its shape, since a CSV has none."""
     try:
         values = [int(str(c)) for c in cells]
         np.array(values)
     except (ValueError, OverflowError):
         payload = ",".join(map(str, cells)).encode()
-        return refused(name, payload, "a pixel is not an integer", "Give integers", text_of(label), captured_at)
-    return Record(name, values, text_of(label), captured_at)
+        return refused(name, payload, "a pixel is not an integer", "Give integers", text_of(label))
+    return Record(name, values, text_of(label))
 
 
-def _folder(path: Path) -> Iterator[Record]:
+def _folder(path: Path, layout: Layout, tell: Tell) -> Iterator[Record]:
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     if pairs := [f for f in files if _format_or_unknown(f) == "idx"]:
         yield from _pairs({f.name: idx(f) for f in pairs}, path)
         return
-    classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    for folder in classes:
+    if listed := _list_of_paths(files, layout):
+        yield from _listed(path, listed, layout, tell)
+        return
+    for label, folder in classes(path, tell):
         for file in sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
-            name, problem = _shown(f"{folder.name}/{file.name}"), unreadable(file, path)
-            if problem:
-                yield refused(name, b"", *problem, label=_shown(folder.name))
-            else:
-                yield Record(name, file.read_bytes(), _shown(folder.name))
+            yield _image_file(_shown(str(file.relative_to(path))), file, path, _shown(label))
     for file in files:
         what = "the file is not in the folder of a class"
         yield refused(_shown(file.name), file.read_bytes(), what, "Move it into one")
+
+
+_SIDES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
+
+
+def classes(path: Path, tell: Tell = lambda fact: None) -> list[tuple[str, Path]]:
+    """The folders of images with the class of each.
+
+    Where the folders are sides (`train`, `val`, `test`) that hold the classes, all sides are read as one: Ratchet
+    splits by digest itself.
+    """
+    folders = _folders(path)
+    if not (len(folders) > 1 and all(folder.name.lower() in _SIDES for folder in folders)):
+        return [(folder.name, folder) for folder in folders]
+    tell(f"its folders {', '.join(folder.name for folder in folders)} are read as one, and split by digest")
+    return [(inner.name, inner) for folder in folders for inner in _folders(folder)]
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _list_of_paths(files: list[Path], layout: Layout) -> Path | None:
+    """A file in the folder that names images and their labels."""
+    for file in files:
+        if _format_or_unknown(file) in ("csv", "json lines", "parquet", "arrow"):
+            with contextlib.suppress(Refusal, UnicodeDecodeError):
+                next(tabular.rows(file, ["path", "label"], layout, lambda fact: None, HINT), None)
+                return file
+    return None
+
+
+def _listed(path: Path, listed: Path, layout: Layout, tell: Tell) -> Iterator[Record]:
+    """The images that a table names by their path below the folder."""
+    tell(f"{listed.name} names the images and their labels")
+    for record in tabular.records(listed, Columns("path", "label", HINT), layout, tell):
+        if record.problem:
+            yield record
+            continue
+        file = path / str(record.value)
+        image = _image_file(_shown(str(record.value)), file, path, record.label)
+        yield replace(image, captured_at=record.captured_at, group=record.group)
+
+
+def _image_file(name: str, file: Path, folder: Path, label: str | None) -> Record:
+    if problem := unreadable(file, folder):
+        return refused(name, b"", *problem, label=label)
+    return Record(name, file.read_bytes(), label)
 
 
 def unreadable(file: Path, folder: Path) -> tuple[str, str] | None:

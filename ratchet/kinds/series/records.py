@@ -60,5 +60,5 @@ def expectations(contract: SeriesContract, suite: Suite) -> tuple[Expectation, .
     says = f"one value every {contract.step} s, with at most {suite.max_gaps:.0%} exceptions"
     return (
         between("value", contract.low, contract.high),
-        values("steps_after", says, min_value=1, max_value=1, mostly=1 - suite.max_gaps),
+        values("steps_after", says, "max_gaps", min_value=1, max_value=1, mostly=1 - suite.max_gaps),
     )

@@ -10,13 +10,14 @@ import pyarrow.compute as pc
 from ratchet.errors import Refusal
 from ratchet.kinds.series.contract import SeriesContract
 from ratchet.lake.outline import Fields, Outline, accepted, quoted, read
+from ratchet.layout import Layout
 
 _UNBOUNDED = 1e300
 
 
-def outline(source: Path, target: str = "") -> Outline:
+def outline(source: Path, target: str, layout: Layout) -> Outline:
     """The step is the most frequent time between neighbours, the horizon one day, the window one week."""
-    rows = read(source, SeriesContract(-_UNBOUNDED, _UNBOUNDED))
+    rows = read(source, SeriesContract(-_UNBOUNDED, _UNBOUNDED), layout)
     good = rows.filter(pc.is_null(rows["reason"]))
     times = good["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000
     seconds = np.unique(times)

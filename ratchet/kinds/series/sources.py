@@ -1,14 +1,18 @@
-"""What ingest reads as a series: CSV or Parquet with a column for the value and one for its time."""
+"""What ingest reads as a series: rows with a column for the value and one for its time."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from ratchet.kinds.series.contract import SeriesContract
-from ratchet.lake.formats import Columns, Record, tabular, timed
+from ratchet.lake import tabular
+from ratchet.lake.formats import Record
+from ratchet.lake.tabular import Columns, Tell
+from ratchet.layout import Layout
 
-HINT = "Give CSV or Parquet with the columns `time` and `value`"
+HINT = f"Give {tabular.FORMATS} with the columns `time` and `value`"
 
 
-def read(contract: SeriesContract, inputs: Path, labels: Path | None) -> Iterator[Record]:
+def read(contract: SeriesContract, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
     """The records of a file. Raises Refusal if it is of another format."""
-    return tabular(inputs, Columns("value", "time", lambda name, value, cells: timed(name, value, cells["time"]), HINT))
+    columns = Columns("value", "time", HINT, time="time", record=lambda name, value, cells: Record(name, value, None))
+    return tabular.records(inputs, columns, layout, tell)

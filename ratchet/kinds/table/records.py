@@ -110,5 +110,5 @@ def expectations(contract: TableContract, suite: Suite) -> tuple[Expectation, ..
             says = " and ".join(
                 f"at {'least' if key == 'min_value' else 'most'} {bound:g}" for key, bound in limits.items()
             )
-            result.append(values(name, says, **limits))
+            result.append(values(name, says, "", **limits))
     return tuple(result)

@@ -17,7 +17,9 @@ from ratchet.evaluation import association
 from ratchet.kinds.table import sources
 from ratchet.kinds.table.column import Column
 from ratchet.kinds.table.contract import TableContract
+from ratchet.lake import tabular
 from ratchet.lake.outline import Outline, quoted, read
+from ratchet.layout import Layout
 
 _ROWS = 50_000
 """Rows that are looked at."""
@@ -32,9 +34,9 @@ class _Guess:
     """For people, as a comment beside it."""
 
 
-def outline(source: Path, target: str) -> Outline:
+def outline(source: Path, target: str, layout: Layout) -> Outline:
     """The types are those that all values of a column have; `target` is the column with the label."""
-    rows, typed = _sample(source)
+    rows, typed = _sample(source, layout)
     names = list(rows[0])
     if not target:
         target = next((name for name in _TARGETS if name in names), "")
@@ -51,7 +53,7 @@ def outline(source: Path, target: str) -> Outline:
     lines = "".join(f"            {_code(guess.column)},{_comment(guess.note)}\n" for guess in guesses)
     named = f"        id={quoted(id)},\n" if id else ""
     call = f"TableContract(\n        columns=(\n{lines}        ),\n        target={quoted(target)},\n{named}    )"
-    read_ = read(source, contract)
+    read_ = read(source, contract, layout)
     repeated = 0.0 if id else 1 - len(set(read_["data"].to_pylist())) / read_.num_rows
     suite = f", max_duplicates={min(1.0, round(2 * repeated + 0.01, 2))}" if repeated > 0.005 else ""
     return Outline(read_, {"call": call, "family": "boosting", "also": "Column", "suite": suite})
@@ -63,17 +65,17 @@ def _is_id(guess: _Guess, rows: Sequence[Mapping[str, Any]]) -> bool:
     return not column.feature and not column.missing and len({row[column.name] for row in rows}) == len(rows)
 
 
-def _sample(source: Path) -> tuple[list[Mapping[str, Any]], bool]:
+def _sample(source: Path, layout: Layout) -> tuple[list[Mapping[str, Any]], bool]:
     """Rows, and whether their cells have types."""
     try:
-        first = list(islice(sources.rows_of(source, None), _ROWS))
+        first = list(islice(tabular.rows(source, None, layout, lambda fact: None, sources.HINT), _ROWS))
     except (OSError, EOFError, ValueError) as error:  # pyarrow's and gzip's are of these types
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise Refusal(f"the file cannot be read ({reason})", source, "Give an intact file") from error
-    rows: list[Mapping[str, Any]] = [cells for _, cells, _ in first if isinstance(cells, dict)]
+    rows = [row.cells for row in first if not row.problem]
     if not rows:
         raise Refusal("it has no row that can be read", source, sources.HINT)
-    return rows, first[0][2]
+    return rows, first[0].typed
 
 
 def _losses(labels: Sequence[str | None]) -> np.ndarray:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ratchet.kinds.text.contract import TextContract
 from ratchet.lake.outline import Outline, read
+from ratchet.layout import Layout
 
 
-def outline(source: Path, target: str = "") -> Outline:
+def outline(source: Path, target: str, layout: Layout) -> Outline:
     """The sizes are the contract's own."""
-    return Outline(read(source, TextContract()), {"call": "TextContract()", "family": "transformer"})
+    return Outline(read(source, TextContract(), layout), {"call": "TextContract()", "family": "transformer"})

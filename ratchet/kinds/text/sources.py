@@ -1,14 +1,17 @@
-"""What ingest reads as texts: CSV or Parquet with a column for the text and one for its label."""
+"""What ingest reads as texts: rows with a column for the text and one for its label."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from ratchet.kinds.text.contract import TextContract
-from ratchet.lake.formats import Columns, Record, labelled, tabular
+from ratchet.lake import tabular
+from ratchet.lake.formats import Record
+from ratchet.lake.tabular import Columns, Tell
+from ratchet.layout import Layout
 
-HINT = "Give CSV or Parquet with the columns `text` and `label`"
+HINT = f"Give {tabular.FORMATS} with the columns `text` and `label`"
 
 
-def read(contract: TextContract, inputs: Path, labels: Path | None) -> Iterator[Record]:
+def read(contract: TextContract, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
     """The records of a file. Raises Refusal if it is of another format."""
-    return tabular(inputs, Columns("text", "label", labelled, HINT))
+    return tabular.records(inputs, Columns("text", "label", HINT), layout, tell)

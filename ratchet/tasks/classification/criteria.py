@@ -27,6 +27,10 @@ class Criteria:
     slices: tuple[str, ...] = ()
     """Slices that are compared one by one: `class`, and thirds by `brightness` (images) or `length` (texts)."""
     slice_margin: Share = 0.1
+    balanced_accuracy: Share | None = None
+    """Minimum mean of the recalls of the classes, which a rare class moves as much as a frequent one."""
+    average_precision: Share | None = None
+    """Minimum mean of the classes' average precisions: how well probabilities rank each class before the others."""
     calibration: Share | None = None
     """Maximum expected calibration error."""
     invariance: Mapping[str, Share] = field(default_factory=dict)

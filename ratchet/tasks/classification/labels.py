@@ -72,13 +72,17 @@ def statistics(labels: Sequence[int | None]) -> dict[str, Any]:
 
 
 def expectations(answers: Classification, suite: Suite) -> tuple[Expectation, ...]:
-    count, share = len(answers.classes), suite.min_class_share
+    count, share, names = len(answers.classes), suite.min_class_share, answers.classes
+    least = max(1, count - suite.missing_classes)
     known = {"column": "label", "value_set": list(range(count))}
-    complete = {"column": "label", "min_value": count, "max_value": count}
+    complete = {"column": "label", "min_value": least, "max_value": count}
     balanced = {"column": "class_share", "min_value": share}
+    present = f"all {count} classes are present" if least == count else f"{least} of the {count} classes are present"
     rarest = f"the rarest class has at least {share:.0%} of the rows"
     return (
         Expectation("ExpectColumnValuesToBeInSet", known, f"one of {count} labels", "label"),
-        Expectation("ExpectColumnUniqueValueCountToBeBetween", complete, f"all {count} classes are present", "label"),
-        Expectation("ExpectColumnMinToBeBetween", balanced, rarest, "class_share"),
+        Expectation(
+            "ExpectColumnUniqueValueCountToBeBetween", complete, present, "label", "missing_classes", names=names
+        ),
+        Expectation("ExpectColumnMinToBeBetween", balanced, rarest, "class_share", "min_class_share"),
     )

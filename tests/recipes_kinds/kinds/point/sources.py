@@ -1,14 +1,17 @@
-"""CSV or Parquet with a column for the point and one for its label."""
+"""Rows with a column for the point and one for its label."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from ratchet.kinds.point.contract import PointContract
 
-from ratchet.lake.formats import Columns, Record, labelled, tabular
+from ratchet.lake import tabular
+from ratchet.lake.formats import Record
+from ratchet.lake.tabular import Columns, Tell
+from ratchet.layout import Layout
 
-HINT = "Give CSV or Parquet with the columns `point` and `label`"
+HINT = f"Give {tabular.FORMATS} with the columns `point` and `label`"
 
 
-def read(contract: PointContract, inputs: Path, labels: Path | None) -> Iterator[Record]:
-    return tabular(inputs, Columns("point", "label", labelled, HINT))
+def read(contract: PointContract, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
+    return tabular.records(inputs, Columns("point", "label", HINT), layout, tell)

@@ -1,0 +1,100 @@
+"""Reads a column of times, which are all of one form: that of most of the first ones, or one that a recipe gives."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ratchet.errors import Refusal
+from ratchet.layout import Layout
+
+ISO, ISO_ZONE = "ISO 8601 without a zone", "ISO 8601 with a zone"
+_UNITS = (("seconds", 1e11, 1), ("milliseconds", 1e14, 1e3), ("microseconds", 1e17, 1e6), ("nanoseconds", 1e20, 1e9))
+_YEARS = (1900, 2200)
+_EARLIEST = 1e8
+"""Seconds after 1970 below which a number is no time: it may be a year, or a count."""
+_MIDNIGHT = re.compile(r"([T ])24:00(:00(?:\.0+)?)?")
+
+
+class Times:
+    """The form of a column's times, and how one is read.
+
+    Local times go back by an hour when summer time ends: an hour that comes twice is read as summer time first, and as
+    winter time from the first time on that is not later than the one before. An hour that does not exist is refused.
+    """
+
+    def __init__(self, first: Iterable[Any], layout: Layout) -> None:
+        """Raises Refusal if none of the first times has a form that is known."""
+        self._pattern, self._zone = layout.time, ZoneInfo(layout.zone) if layout.zone else UTC
+        self._doubled: datetime | None = None
+        self._again = False
+        known = [value for value in first if value not in (None, "")]
+        forms = Counter(form for value in known if (form := self._form(value)[0]))
+        if known and not forms:
+            what = f"the times, such as {str(known[0])[:40]!r}, have no known form"
+            raise Refusal(what, "the file", _hint(str(known[0])))
+        self.form = forms.most_common(1)[0][0] if forms else ISO
+
+    def describe(self) -> str:
+        return f"{self.form}, taken as {self._zone}" if self.form == ISO or self._pattern else self.form
+
+    def read(self, value: Any, which: str) -> datetime:
+        """The time in UTC. Raises Refusal if it is of another form, of another century, or does not exist."""
+        form, moment = self._form(value)
+        shown = repr(str(value)[:40])
+        if moment is None:
+            raise Refusal(f"the time {shown} is not {self.form}", which, _hint(str(value)))
+        if form != self.form:
+            raise Refusal(f"the time {shown} is {form}, and the others are {self.form}", which, "Correct the row")
+        if not _YEARS[0] <= moment.year <= _YEARS[1]:
+            raise Refusal(f"the time {shown} is of the year {moment.year}", which, "Correct the row")
+        return moment.astimezone(UTC) if moment.tzinfo else self._local(moment, which)
+
+    def _form(self, value: Any) -> tuple[str, datetime | None]:
+        try:
+            if self._pattern:
+                return f"of the form {self._pattern}", datetime.strptime(str(value).strip(), self._pattern)
+            if isinstance(value, date) and not isinstance(value, datetime):
+                return ISO, datetime(value.year, value.month, value.day)
+            if isinstance(value, int | float) or re.fullmatch(r"\d{9,20}(\.\d*)?", str(value).strip()):
+                return _number(float(value))
+            moment = value if isinstance(value, datetime) else _iso(str(value).strip())
+            return (ISO_ZONE if moment.tzinfo else ISO), moment
+        except (ValueError, OverflowError, TypeError):
+            return "", None
+
+    def _local(self, moment: datetime, which: str) -> datetime:
+        early, late = (moment.replace(tzinfo=self._zone, fold=fold) for fold in (0, 1))
+        if early.utcoffset() == late.utcoffset():
+            self._doubled, self._again = None, False
+            return early.astimezone(UTC)
+        if early.astimezone(UTC).astimezone(self._zone).replace(tzinfo=None) != moment:
+            what = f"the time {moment.isoformat(' ')} does not exist in {self._zone}, where clocks went forward"
+            raise Refusal(what, which, "Correct the row")
+        self._again = self._again or (self._doubled is not None and moment <= self._doubled)
+        self._doubled = moment
+        return (late if self._again else early).astimezone(UTC)
+
+
+def _iso(text: str) -> datetime:
+    whole = _MIDNIGHT.sub(lambda match: f"{match[1]}00:00{match[2] or ''}", text)
+    return datetime.fromisoformat(whole) + timedelta(days=int(whole != text))
+
+
+def _number(value: float) -> tuple[str, datetime | None]:
+    for unit, limit, scale in _UNITS:
+        if value < limit:
+            moment = datetime.fromtimestamp(value / scale, UTC) if value / scale >= _EARLIEST else None
+            return (f"{unit} after 1970" if moment else ""), moment
+    return "", None
+
+
+def _hint(value: str) -> str:
+    if re.match(r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}", value):
+        order = "%d.%m.%Y" if "." in value else "%m/%d/%Y"
+        return f'It is not ISO 8601: give its pattern, such as `Layout(time="{order}")` or `ratchet new --time`'
+    return "Give ISO 8601, or seconds after 1970, or a pattern: `Layout(time=...)` or `ratchet new --time`"
