@@ -12,6 +12,10 @@ from ratchet.errors import Refusal
 @click.argument("name")
 @click.option("--kind", type=click.Choice(kinds.names()), required=True, help="What an input is.")
 @click.option("--target", default="", help="Of a table: the column with the label.")
+@click.option("--horizon", type=click.IntRange(0), default=0, help="Of a series: how many values are forecast; a day.")
+@click.option(
+    "--window", type=click.IntRange(0), default=0, help="Of a series: from how many values; seven times that."
+)
 @click.option("--column", "columns", multiple=True, metavar="NAME=THEIRS", help="A column that has another name there.")
 @click.option("--delimiter", default="", help="Of CSV; it is found otherwise.")
 @click.option("--encoding", default="", help="Of CSV and JSON lines; it is found otherwise.")
@@ -22,6 +26,8 @@ def command(
     name: str,
     kind: str,
     target: str,
+    horizon: int,
+    window: int,
     columns: tuple[str, ...],
     delimiter: str,
     encoding: str,
@@ -38,6 +44,7 @@ def command(
     holds, and what simple models reach.
     """
     from flows.preview import preview
+    from ratchet.lake.outline import Given
     from ratchet.lake.scaffold import scaffold
     from ratchet.layout import Layout
     from ratchet.recipe import load
@@ -49,7 +56,7 @@ def command(
         layout = Layout(named, delimiter, encoding, time, zone)
     except ValueError as error:
         raise Refusal(str(error), name, "See `ratchet new --help`") from error
-    written = scaffold(name, kind, path, target, layout)
+    written = scaffold(name, kind, path, Given(layout, target, horizon, window))
     click.echo(f"wrote {written.path} for {written.records} records")
     for fact in written.facts:
         click.echo(fact)

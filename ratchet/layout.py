@@ -40,5 +40,5 @@ class Layout:
         return self.columns.get(column, column)
 
 
-FOUND = Layout()
+DETECTED = Layout()
 """Everything is found in each file."""

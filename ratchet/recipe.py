@@ -12,7 +12,7 @@ from ratchet.answers import Answers
 from ratchet.bounds import Count, Index, Positive
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
-from ratchet.layout import FOUND, Layout
+from ratchet.layout import DETECTED, Layout
 from ratchet.release_plan import STRATEGIES, Bound, ReleasePlan, Step
 from ratchet.settings import is_printable, settings
 from ratchet.suite import Suite
@@ -74,7 +74,7 @@ class DataSet:
     files: Mapping[str, str]
     debian: str = ""
     """A Debian package that installs the files into one of `folders`."""
-    layout: Layout = FOUND
+    layout: Layout = DETECTED
     """How these files, and other batches of the recipe, are written."""
     prepare: Callable[[Path], Iterable[Mapping[str, Any]]] | None = None
     """Reads the records of a file whose format Ratchet does not know, as rows of a Parquet file in `Feed`'s order."""

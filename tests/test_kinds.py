@@ -189,6 +189,41 @@ def test_a_window_never_reaches_over_a_gap(count: int, gaps: frozenset[int]) -> 
     assert inputs[:, 0].tolist() == whole if whole else not len(inputs)
 
 
+FILLED = dataclasses.replace(SERIES, fill=2)
+
+
+@given(st.integers(9, 40), st.frozensets(st.integers(0, 39), max_size=6))
+def test_short_gaps_are_filled_as_the_endpoint_fills_them_and_never_from_what_came_next(
+    count: int, gaps: frozenset[int]
+) -> None:
+    inputs, targets = windows(FILLED, rows([float(i % 7) for i in range(count)], START, gaps))
+    expected = []
+    for first in range(count - 8):
+        window = [None if i in gaps else float(i % 7) for i in range(first, first + 6)]
+        if gaps & set(range(first + 6, first + 9)) or not any(value is not None for value in window):
+            continue
+        try:
+            (filled,) = FILLED.read([window])
+        except Refusal:
+            continue
+        expected.append((first, filled.tolist()))
+    ends = [i for i in range(count) if i not in gaps]
+    expected = [each for each in expected if each[0] >= min(ends) and each[0] + 8 <= max(ends)]
+    assert inputs.tolist() == [filled for _, filled in expected]
+    assert [target.tolist() for target in targets] == [
+        [float(i % 7) for i in range(first + 6, first + 9)] for first, _ in expected
+    ]
+
+
+def test_a_window_with_too_many_missing_values_in_a_row_is_refused_with_its_place() -> None:
+    assert FILLED.read([[1, None, None, 4, 5, None]])[0].tolist() == [1, 2, 3, 4, 5, 5]
+    with pytest.raises(Refusal, match="3 values in a row are missing in row 1, more than 2"):
+        FILLED.read([[1] * 6, [1, None, None, None, 5, 6]])
+    with pytest.raises(Refusal, match="not every element is a number"):
+        SERIES.read([[1, None, 3, 4, 5, 6]])
+    assert "fill" not in SERIES.to_json(), "the contract of an older model is the same one"
+
+
 def test_a_value_that_came_twice_is_no_gap() -> None:
     once = rows([float(i) for i in range(20)], START)
     assert len(windows(SERIES, pa.concat_tables([once, once]))[0]) == len(windows(SERIES, once)[0]) == 12
@@ -337,7 +372,7 @@ def test_a_series_comes_from_csv_and_parquet_alike_and_only_bad_rows_are_refused
 BAD = {
     "empty": b"", "no heading": b"1,2\n3,4\n", "a heading alone": b"text,label\n", "binary": bytes(range(60)),
     "an open quote": b'text,label\n"no end,ham\n', "an image": b"\x89PNG\r\n\x1a\n" + bytes(40), "PAR1": b"PAR1PAR1",
-    "no UTF-8": b"text,label\n\xff\xfe,ham\n",
+    "damaged UTF-8": b"text,label\n\xc3\xa9\xff\xfe,ham\n",
 }  # fmt: skip
 
 
@@ -354,5 +389,5 @@ def test_a_file_that_holds_no_table_is_refused_with_a_sentence(name: str, kind: 
 
 def test_a_folder_of_images_is_not_a_table_of_texts(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(Refusal, match="neither CSV nor Parquet"):
+    with pytest.raises(Refusal, match="the folder holds no Parquet file"):
         read(tmp_path / "in", TEXT, tmp_path)

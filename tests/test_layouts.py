@@ -1,4 +1,4 @@
-"""What people have is read as it is meant: times of one form, other separators and names, links, folders of sides."""
+"""What people have is read as it is meant: notations of times, other separators and names, links, folders of sides."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ratchet.kinds.series import SeriesContract
 from ratchet.kinds.text import TextContract
 from ratchet.lake import sources
 from ratchet.lake.times import Times
-from ratchet.layout import FOUND, Layout
+from ratchet.layout import DETECTED, Layout
 
 LIMITS = sources.Limits(memory=256 << 20, disk=64 << 20)
 SERIES = SeriesContract(-1e9, 1e9, close=1.0, step=3600, window=6, horizon=3, block=9)
 BERLIN = Layout(zone="Europe/Berlin")
 
 
-def read(path: Path, contract: Contract, layout: Layout = FOUND) -> tuple[list[dict], tuple[str, ...]]:
+def read(path: Path, contract: Contract, layout: Layout = DETECTED) -> tuple[list[dict], tuple[str, ...]]:
     scratch = path.parent / "scratch"
     scratch.mkdir(exist_ok=True)
     rows = sources.read(path, contract, LIMITS, scratch, layout=layout)
@@ -40,7 +40,7 @@ def read(path: Path, contract: Contract, layout: Layout = FOUND) -> tuple[list[d
 
 
 MOMENTS = st.datetimes(datetime(1975, 1, 1), datetime(2190, 1, 1)).map(lambda each: each.replace(microsecond=0))
-FORMS: dict[str, Callable[[datetime], object]] = {
+NOTATIONS: dict[str, Callable[[datetime], object]] = {
     "ISO 8601 without a zone": lambda each: each.isoformat(" "),
     "ISO 8601 with a zone": lambda each: each.replace(tzinfo=UTC).isoformat(),
     "seconds after 1970": lambda each: str(int(each.replace(tzinfo=UTC).timestamp())),
@@ -49,11 +49,11 @@ FORMS: dict[str, Callable[[datetime], object]] = {
 }
 
 
-@given(st.sampled_from(sorted(FORMS)), st.lists(MOMENTS, min_size=1, max_size=5))
-def test_the_form_of_a_column_of_times_is_found_and_each_is_read(form: str, moments: list[datetime]) -> None:
-    written = [FORMS[form](each) for each in moments]
-    times = Times(written, FOUND)
-    assert times.form == form
+@given(st.sampled_from(sorted(NOTATIONS)), st.lists(MOMENTS, min_size=1, max_size=5))
+def test_the_form_of_a_column_of_times_is_found_and_each_is_read(notation: str, moments: list[datetime]) -> None:
+    written = [NOTATIONS[notation](each) for each in moments]
+    times = Times(written, DETECTED)
+    assert times.notation == notation
     assert [times.read(each, "it") for each in written] == [each.replace(tzinfo=UTC) for each in moments]
 
 
@@ -63,22 +63,22 @@ def test_the_form_of_a_column_of_times_is_found_and_each_is_read(form: str, mome
      ("yesterday", "is not ISO 8601"), ("2013", "is not ISO 8601"), ("03/04/2024", r"%m/%d/%Y")],
 )  # fmt: skip
 def test_a_time_of_another_form_or_century_is_refused_alone(value: str, words: str) -> None:
-    times = Times(["2024-01-01 00:00", "2024-01-01 01:00", value], FOUND)
+    times = Times(["2024-01-01 00:00", "2024-01-01 01:00", value], DETECTED)
     with pytest.raises(Refusal) as caught:
         times.read(value, "row 3")
     assert words in f"{caught.value}"
 
 
 def test_a_file_without_a_readable_time_is_refused_with_the_way_to_give_the_pattern() -> None:
-    with pytest.raises(Refusal, match=r"have no known form") as caught:
-        Times(["03/04/2024", "03/05/2024"], FOUND)
+    with pytest.raises(Refusal, match=r"have no known notation") as caught:
+        Times(["03/04/2024", "03/05/2024"], DETECTED)
     assert 'Layout(time="%m/%d/%Y")' in caught.value.next
     times = Times(["03/04/2024"], Layout(time="%m/%d/%Y"))
     assert times.read("03/04/2024", "it") == datetime(2024, 3, 4, tzinfo=UTC)
 
 
 def test_the_end_of_a_day_may_be_written_as_24_00() -> None:
-    times = Times(["2024-12-31 23:00", "2024-12-31 24:00"], FOUND)
+    times = Times(["2024-12-31 23:00", "2024-12-31 24:00"], DETECTED)
     assert times.read("2024-12-31 24:00", "it") == datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -115,12 +115,12 @@ def test_milliseconds_are_no_dates_of_the_1700s(tmp_path: Path) -> None:
 TEXTS = [("Grüße, an alle", "ja"), ("nein; danke", "nein")] * 40
 
 
-def written_text(form: str, path: Path) -> None:
-    if form == "semicolons in windows-1252":
+def written_text(notation: str, path: Path) -> None:
+    if notation == "semicolons in windows-1252":
         path.write_bytes("\n".join(["text;label", *(f'"{t}";{label}' for t, label in TEXTS)]).encode("cp1252"))
-    elif form == "JSON lines":
+    elif notation == "JSON lines":
         path.write_text("\n".join(json.dumps({"text": t, "label": label}) for t, label in TEXTS))
-    elif form == "a folder of Spark's":
+    elif notation == "a folder of Spark's":
         path.mkdir()
         for part in range(2):
             half = TEXTS[40 * part : 40 * part + 40]
@@ -133,12 +133,12 @@ def written_text(form: str, path: Path) -> None:
             writer.write_table(rows)
 
 
-@pytest.mark.parametrize("form", ["semicolons in windows-1252", "JSON lines", "a folder of Spark's", "Arrow"])
-def test_texts_are_read_in_every_form_that_tables_are(form: str, tmp_path: Path) -> None:
-    written_text(form, tmp_path / "mails")
+@pytest.mark.parametrize("notation", ["semicolons in windows-1252", "JSON lines", "a folder of Spark's", "Arrow"])
+def test_texts_are_read_in_every_form_that_tables_are(notation: str, tmp_path: Path) -> None:
+    written_text(notation, tmp_path / "mails")
     rows, facts = read(tmp_path / "mails", TextContract())
     assert [(row["data"].decode(), row["label"]) for row in rows] == TEXTS
-    if form.startswith("semi"):
+    if notation.startswith("semi"):
         assert facts == ("it is read as CSV in cp1252 with the delimiter ';'",)
 
 
@@ -169,7 +169,9 @@ def test_an_archive_is_named_as_what_it_is(name: str, words: str, tmp_path: Path
 
 
 def test_records_that_take_more_than_the_disk_setting_name_it(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"text": [f"{n} " + "x" * 900 for n in range(4000)], "label": ["a"] * 4000}), tmp_path / "m")
+    pq.write_table(
+        pa.table({"text": [f"{n} " + "x" * 900 for n in range(4000)], "label": ["a"] * 4000}), tmp_path / "m"
+    )
     with pytest.raises(Refusal, match="more than 1 MB on disk") as caught:
         sources.read(tmp_path / "m", TextContract(), sources.Limits(256 << 20, 1 << 20), tmp_path)
     assert "RATCHET_INGEST_DISK_MB" in caught.value.next
@@ -218,17 +220,17 @@ def test_every_link_is_followed_or_refused_and_none_is_left_out(
     assert rows["cat/3.png"] == "it is a link to nothing"
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_a_folder_may_have_a_table_of_paths_and_labels(form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("notation", ["csv", "jsonl"])
+def test_a_folder_may_have_a_table_of_paths_and_labels(notation: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for seed in range(3):
         picture(data / "files" / f"{seed}.png", seed)
     listed = [(f"files/{seed}.png", "ab"[seed % 2]) for seed in range(3)] + [("../scratch/x", "a")]
-    if form == "csv":
+    if notation == "csv":
         text = "path,label\n" + "\n".join(map(",".join, listed))
     else:
         text = "\n".join(json.dumps({"path": path, "label": label}) for path, label in listed)
-    (data / f"labels.{form}").write_text(text)
+    (data / f"labels.{notation}").write_text(text)
     rows, _ = read(data, IMAGE)
     assert [(row["label"], row["reason"]) for row in rows] == [
         ("a", None), ("b", None), ("a", None), ("a", "it is no file"),
@@ -236,7 +238,9 @@ def test_a_folder_may_have_a_table_of_paths_and_labels(form: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "given_", [{"zone": "Mars/Base"}, {"encoding": "utf-99"}, {"delimiter": "::"}], ids=["zone", "encoding", "delimiter"]
+    "given_",
+    [{"zone": "Mars/Base"}, {"encoding": "utf-99"}, {"delimiter": "::"}],
+    ids=["zone", "encoding", "delimiter"],
 )
 def test_a_layout_that_no_file_can_have_is_refused(given_: dict) -> None:
     with pytest.raises(ValueError, match=r"there is no|is not one"):

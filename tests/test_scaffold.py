@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,12 +15,16 @@ from PIL import Image
 
 from expectations import checkpoint, statistics
 from expectations.suite import suite
+from flows.preview import Preview, preview
 from ratchet import recipe as recipes
 from ratchet import settings as settings_module
 from ratchet.errors import Refusal
+from ratchet.kinds.series import SeriesContract
 from ratchet.kinds.table import TableContract
 from ratchet.lake import ingest, quarantine, snapshot
+from ratchet.lake.outline import NOTHING, Given
 from ratchet.lake.scaffold import scaffold
+from ratchet.layout import Layout
 from ratchet.tasks.regression import Regression
 
 
@@ -110,7 +115,7 @@ def test_the_scaffold_of_a_table_says_what_it_guesses_and_why(own: Path) -> None
     assert re.search(r'"tax".*# saves \d\d% of the error alone: does it leak\?', text)
     assert isinstance(recipes.load("houses").answers, Regression)
     with pytest.raises(Refusal, match=r"no column 'prize'.*the columns are id, rooms"):
-        scaffold("mine", "table", own / "houses.csv", "prize")
+        scaffold("mine", "table", own / "houses.csv", Given(target="prize"))
 
 
 def hours(count: int, value: str = "{n}", first: int = 0) -> str:
@@ -170,3 +175,96 @@ def test_data_that_changed_since_is_noticed(own: Path) -> None:
     recipe = recipes.load("mine")
     with pytest.raises(Refusal, match="ratchet ingest"):
         ingest.land_feed(recipe, recipe.batches[0], "test")
+
+
+def tried(kind: str, source: Path, given: Given = NOTHING) -> Preview:
+    return preview(recipes.load(scaffold("mine", kind, source, given).path.stem), lambda line: None)
+
+
+def csv_of(path: Path, header: str, lines: Iterable[str]) -> Path:
+    path.write_text(header + "\n" + "\n".join(lines))
+    return path
+
+
+def test_a_new_recipe_is_tried_as_the_loop_would(own: Path) -> None:
+    result = tried("text", texts(own))
+    assert [problem.partition(", ")[2] for problem in result.problems] == [
+        "by which hardly any difference can be shown"
+    ]
+    figures = "\n".join(result.figures)
+    assert re.search(r"examples: \d+ train, \d+ validation, \d+ test, \d+ benchmark", figures)
+    assert "the best constant answer has accuracy 0.5" in figures
+    assert "a linear model has accuracy" in figures
+
+
+def test_texts_that_are_few_inputs_to_a_model_are_named_as_that(own: Path) -> None:
+    """They differ in numbers alone, which a model does not see."""
+    source = csv_of(
+        own / "orders.csv",
+        "text,label",
+        (f"order {n} is {'late' if n % 2 else 'here'},{'ab'[n % 2]}" for n in range(300)),
+    )
+    result = tried("text", source)
+    assert result.problems == ("no record of the first batch can be read",)
+    (reason,) = [figure for figure in result.figures if "quarantine" in figure]
+    assert "is an input of the benchmark set" in reason
+    assert "equal but for case, numbers and addresses are one input" in reason
+
+
+def test_labels_in_rotation_are_all_in_the_benchmark_and_in_training(own: Path) -> None:
+    """Every sixth of six classes in turn would be one class."""
+    source = csv_of(own / "turns.csv", "text,label", (f"{_word(n)} {_word(7 * n)},class {n % 6}" for n in range(900)))
+    assert not [problem for problem in tried("text", source).problems if "no record of the class" in problem]
+    assert "every=-6" not in recipes.source("mine").read_text()
+
+
+def test_a_class_without_a_record_in_the_benchmark_is_named(own: Path) -> None:
+    labels = ["common"] * 597 + ["rare"] * 3
+    source = csv_of(own / "few.csv", "text,label", (f"{_word(n)} w,{label}" for n, label in enumerate(labels)))
+    problems = tried("text", source).problems
+    assert any("has no record of the class rare" in problem for problem in problems)
+
+
+def test_a_rare_class_is_asked_for_by_balanced_accuracy(own: Path) -> None:
+    source = csv_of(
+        own / "rare.csv", "text,label", (f"{_word(n)} w,{'yes' if n % 100 == 0 else 'no'}" for n in range(2000))
+    )
+    result = tried("text", source)
+    text = recipes.source("mine").read_text()
+    assert "balanced_accuracy=0.625" in text
+    assert "accuracy=0.98," in text, "and not 1.0"
+    assert any("balanced accuracy: 0.5000 is below 0.625" in figure for figure in result.figures)
+
+
+def test_hours_with_gaps_make_a_recipe_that_fills_them(own: Path) -> None:
+    lines = hours(9000).splitlines()
+    kept = [line for n, line in enumerate(lines[1:]) if n % 37]
+    result = tried("series", csv_of(own / "gaps.csv", lines[0], kept))
+    contract = recipes.load("mine").contract
+    assert isinstance(contract, SeriesContract)
+    assert contract.fill == 1
+    assert result.problems == ()
+
+
+def test_a_short_series_makes_a_recipe_with_a_shorter_horizon(own: Path) -> None:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    source = csv_of(
+        own / "days.csv", "time,value", (f"{(start + timedelta(days=n)).isoformat()},{n % 7}" for n in range(700))
+    )
+    with pytest.raises(Refusal, match="do not suffice") as caught:
+        scaffold("mine", "series", source)
+    assert "--horizon" in caught.value.next
+    assert tried("series", source, Given(horizon=1)).problems == ()
+
+
+def test_local_times_of_a_table_are_named_or_read_by_their_zone(own: Path) -> None:
+    lines = (f"{n % 7},2024-05-{n % 28 + 1:02} 12:{n % 60:02},{'ab'[n * 7919 % 13 > 6]}" for n in range(300))
+    source = csv_of(own / "local.csv", "size,at,label", lines)
+    scaffold("mine", "table", source)
+    assert "has times without a zone: `--zone` reads them" in recipes.source("mine").read_text()
+    scaffold("other", "table", source, Given(Layout(zone="Europe/Berlin")))
+    contract = recipes.load("other").contract
+    assert isinstance(contract, TableContract)
+    assert contract.by_name("at").type == "timestamp"
+    recipe = recipes.load("other")
+    assert ingest.land_feed(recipe, recipe.batches[0], "test").accepted

@@ -57,7 +57,7 @@ def test_ascii_is_split_as_in_0_1_0_so_that_its_records_stay_the_same(text: str)
 @given(st.text(min_size=1, max_size=60))
 def test_the_form_of_an_accent_in_a_file_makes_no_other_input(text: str) -> None:
     """Files from a Mac have letters and accents apart."""
-    apart, together = (unicodedata.normalize(form, text) for form in ("NFD", "NFC"))
+    apart, together = (unicodedata.normalize(each, text) for each in ("NFD", "NFC"))
     if not together.strip() or any("\ud800" <= c <= "\udfff" or c == "\0" for c in text):
         return
     assert TEXT.encode(apart, "a file") == TEXT.encode(together, "a file")

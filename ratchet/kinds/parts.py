@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from ratchet.charts import Weighted
     from ratchet.expectation import Expectation
     from ratchet.lake.formats import Record
-    from ratchet.lake.outline import Outline
+    from ratchet.lake.outline import Given, Outline
     from ratchet.lake.split import Side
-    from ratchet.lake.tabular import Tell
+    from ratchet.lake.tabular import Report
     from ratchet.layout import Layout
     from ratchet.suite import Suite
 
@@ -44,8 +44,10 @@ class Sources(Protocol):
     def HINT(self) -> str:
         """What to give instead of a file that cannot be read."""
 
-    def read(self, contract: Any, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
-        """The records of a file or folder; `tell` takes what is found out about it, for people.
+    def read(
+        self, contract: Any, inputs: Path, labels: Path | None, layout: Layout, report: Report
+    ) -> Iterator[Record]:
+        """The records of a file or folder; `report` takes what is found out about it, for people.
 
         Raises Refusal if it is of another format.
         """
@@ -99,7 +101,7 @@ class Evaluation(Protocol):
 
     @property
     def near(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-        """Which of the inputs [N, ...] nearly duplicate one of the others [M, ...]; None if nobody can tell."""
+        """Which of the inputs [N, ...] nearly duplicate one of the others [M, ...]; None if nobody can report."""
 
 
 class Forecasting(Protocol):
@@ -125,8 +127,8 @@ class Show(Protocol):
 class Scaffold(Protocol):
     """Outlines a recipe."""
 
-    def outline(self, source: Path, target: str, layout: Layout) -> Outline:
-        """For the data in `source`; `target` is the column with the label, where a person has named one.
+    def outline(self, source: Path, given: Given) -> Outline:
+        """For the data in `source`.
 
         Raises Refusal if no recipe can be made for them.
         """

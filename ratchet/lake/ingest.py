@@ -19,7 +19,7 @@ from ratchet.files import locked, sha256, sha256_of_folder
 from ratchet.kinds import parts
 from ratchet.lake import fetch, quarantine, sources, table
 from ratchet.lake.rows import PART, Spool, digest_bytes
-from ratchet.layout import FOUND, Layout
+from ratchet.layout import DETECTED, Layout
 from ratchet.recipe import Feed, Recipe
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
@@ -171,7 +171,7 @@ def _content_id(path: Path) -> str:
 
 def _layout(recipe: Recipe) -> Layout:
     """Of the recipe's own files: what `prepare` makes of them has the usual names."""
-    return FOUND if recipe.data.prepare else recipe.data.layout
+    return DETECTED if recipe.data.prepare else recipe.data.layout
 
 
 def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed, who: str, layout: Layout) -> Batch:
@@ -193,12 +193,12 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
         for good, bad in accepted_or_refused(rows, recipe, id, in_benchmark):
             accepted.write(good)
             refused.write(bad)
-        notes, found_out = Counter(rows["note"].drop_null().to_pylist()), sources.facts(rows)
+        notes = Counter(rows["note"].drop_null().to_pylist())
         counts = {"accepted": str(accepted.count), "quarantined": str(refused.count)}
         # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
         quarantine.keep_records(home, id, refused, who, turn)
         new = table.append(path, accepted.rows(), once, turn=turn, who=who, source=source, **counts)
-    return Batch(id, recipe.name, source, accepted.count, refused.count, new, notes, found_out)
+    return Batch(id, recipe.name, source, accepted.count, refused.count, new, notes, sources.facts(rows))
 
 
 def _quarantined(batch: str, refusal: Refusal) -> Refusal:

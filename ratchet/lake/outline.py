@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.lake import sources
-from ratchet.layout import Layout
+from ratchet.layout import DETECTED, Layout
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 
@@ -21,9 +21,26 @@ _MIN_RECORDS = 60
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a person says of the data; the rest is found."""
+
+    layout: Layout = DETECTED
+    target: str = ""
+    """Of a table: the column with the label."""
+    horizon: int = 0
+    """Of a series: how many values are forecast."""
+    window: int = 0
+    """Of a series: from how many values."""
+
+
+NOTHING = Given()
+
+
+@dataclass(frozen=True)
 class Outline:
     rows: pa.Table
     """What ingest would read; a row with a `reason` would go to quarantine."""
+    contract: Contract
     fields: Fields
 
 

@@ -1,10 +1,12 @@
 """Scaffolds a recipe for somebody's own data: reads the data as ingest would, and writes down what it is."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet import recipe as recipes
@@ -14,8 +16,8 @@ from ratchet.files import replace
 from ratchet.kinds import parts
 from ratchet.lake import sources
 from ratchet.lake.fetch import digest
-from ratchet.lake.outline import Fields, accepted, quoted
-from ratchet.layout import FOUND, Layout
+from ratchet.lake.outline import NOTHING, Fields, Given, Outline, accepted, quoted
+from ratchet.layout import DETECTED, Layout
 from ratchet.settings import settings
 from ratchet.tasks import names as task_names
 from ratchet.tasks import parts as tasks
@@ -56,7 +58,7 @@ class Scaffold:
     """How the source was read."""
 
 
-def scaffold(name: str, kind: str, source: Path, target: str = "", layout: Layout = FOUND) -> Scaffold:
+def scaffold(name: str, kind: str, source: Path, given: Given = NOTHING) -> Scaffold:
     """Writes the recipe `name` for the data in `source` into the last of the recipe folders.
 
     Raises Refusal if the recipe exists already, or no recipe can be made for the data.
@@ -72,18 +74,30 @@ def scaffold(name: str, kind: str, source: Path, target: str = "", layout: Layou
     source = source.expanduser().resolve()
     if not source.exists():
         raise Refusal("there is no such file or folder", source, "Give the path of one")
-    outline = parts.scaffold(kind).outline(source, target, layout)
+    outline = parts.scaffold(kind).outline(source, given)
     good = accepted(outline.rows, source)
     refused = outline.rows.filter(pc.is_valid(outline.rows["reason"]))
-    why, fields = refused["reason"][0].as_py() if refused.num_rows else "", {"suite": "", **outline.fields}
+    why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(outline.fields)
+    fields["suite"] = fields.get("suite", "") + _repeated(outline, good)
     if "task" not in fields:  # the kind of input does not imply it
         fields |= _task(good["label"].to_pylist()).fields(good, source)
-    fields |= {"layout": f"\n        layout={_code(layout)}," if layout != FOUND else ""}
+    fields |= {"layout": f"\n        layout={_code(given.layout)}," if given.layout != DETECTED else ""}
     fields |= {"imports": _imports(kind, fields), "rows": str(max(20, good.num_rows // 20)), "digest": digest(source)}
     places = {"path": str(source), "folder": str(source.parent), "file": source.name}
     fields |= {field: quoted(place) for field, place in places.items()}
     replace(path, _TEMPLATE.format(name=name, stem=stem, **fields))
     return Scaffold(path, good.num_rows, refused.num_rows, why, sources.facts(outline.rows))
+
+
+def _repeated(outline: Outline, good: pa.Table) -> str:
+    """The suite's limit of duplicates, where the data have many."""
+    cells = zip(good["data"].to_pylist(), good["captured_at"].to_pylist(), strict=True)
+    digests = set()
+    for data, at in cells:
+        with contextlib.suppress(Refusal):  # ingest will say so
+            digests.add(outline.contract.digest(data, at))
+    share = 1 - len(digests) / good.num_rows
+    return f", max_duplicates={min(1.0, round(2 * share + 0.01, 2))}" if share > 0.005 else ""
 
 
 def _code(layout: Layout) -> str:

@@ -23,7 +23,7 @@ from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.kinds import parts
 from ratchet.lake import formats
-from ratchet.layout import FOUND, Layout
+from ratchet.layout import DETECTED, Layout
 from ratchet.recipe import Feed
 
 _TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note"), pa.string())
@@ -51,7 +51,7 @@ def read(
     scratch: Path,
     labels: Path | None = None,
     part: Feed | None = None,
-    layout: Layout = FOUND,
+    layout: Layout = DETECTED,
 ) -> pa.Table:
     """The rows of a source, or a part of them, as `ROWS`; refused records are rows with a reason.
 
@@ -140,8 +140,8 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        source, found_out = parts.sources(contract.kind), dict[str, None]()
-        read = source.read(contract, inputs, labels, Layout(**job["layout"]), found_out.setdefault)
+        source, facts = parts.sources(contract.kind), dict[str, None]()
+        read = source.read(contract, inputs, labels, Layout(**job["layout"]), facts.setdefault)
         whole = itertools.islice(read, job["start"], job["stop"])
         records = _part(whole, job["every"])
         count = 0
@@ -162,7 +162,7 @@ def _main() -> int:
             return _refuse(Refusal(what, inputs, "Give smaller files, or raise RATCHET_INGEST_DISK_MB"))
         message = (str(error).splitlines() or [type(error).__name__])[0][:200]
         return _refuse(Refusal(f"the file cannot be read ({message})", inputs, "Give an intact file"))
-    print(json.dumps(list(found_out)))
+    print(json.dumps(list(facts)))
     return 0
 
 

@@ -23,9 +23,9 @@ from ratchet.layout import Layout
 FORMATS = "CSV, JSON lines, Parquet or Arrow"
 DELIMITERS = ",;\t|"
 _FIRST = 1000
-"""Rows by which the form of times is found."""
+"""Rows by which the notation of times is found."""
 _BATCH = 4096
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 """Takes what was found out about a file, for people."""
 
 
@@ -53,13 +53,13 @@ class Columns:
     """From the row's name, its input, and all of its cells; a record with that value and label if there is none."""
 
 
-def records(path: Path, columns: Columns, layout: Layout, tell: Tell) -> Iterator[Record]:
+def records(path: Path, columns: Columns, layout: Layout, report: Report) -> Iterator[Record]:
     """The records of a file. Raises Refusal if it has another format, or lacks these columns."""
     optional = {"captured_at", "group", columns.time}
     required = [columns.input, columns.required]
-    all_rows = rows(path, required, layout, tell, columns.hint, tuple(optional - set(required)))
+    all_rows = rows(path, required, layout, report, columns.hint, tuple(optional - set(required)))
     first = list(islice(all_rows, _FIRST))
-    times = times_of([row.cells.get(columns.time) for row in first], columns.time, layout, tell)
+    times = times_of([row.cells.get(columns.time) for row in first], columns.time, layout, report)
     for row in chain(first, all_rows):
         if row.problem:
             yield refused(row.name, row.payload, row.problem.what, row.problem.next)
@@ -74,10 +74,10 @@ def _labelled(name: str, value: Any, cells: Mapping[str, Any]) -> Record:
     return Record(name, value, text_of(cells["label"]))
 
 
-def times_of(first: Sequence[Any], column: str, layout: Layout, tell: Tell) -> Times:
+def times_of(first: Sequence[Any], column: str, layout: Layout, report: Report) -> Times:
     times = Times(first, layout)
     if any(value not in (None, "") for value in first):
-        tell(f"the times in {layout.name(column)!r} are {times.describe()}")
+        report(f"the times in {layout.name(column)!r} are {times.describe()}")
     return times
 
 
@@ -99,7 +99,7 @@ def text_of(label: Any) -> str | None:
 
 
 def rows(
-    path: Path, required: Sequence[str] | None, layout: Layout, tell: Tell, hint: str, optional: Sequence[str] = ()
+    path: Path, required: Sequence[str] | None, layout: Layout, report: Report, hint: str, optional: Sequence[str] = ()
 ) -> Iterator[Row]:
     """The rows of a file or folder with these columns and the optional ones it has; all columns if none is required.
 
@@ -118,9 +118,9 @@ def rows(
     elif format == "arrow":
         yield from _arrow(path, wanted)
     elif format == "json lines":
-        yield from _json_lines(path, wanted, tell)
+        yield from _json_lines(path, wanted, report)
     elif format == "csv":
-        yield from _csv(path, wanted, tell)
+        yield from _csv(path, wanted, report)
     else:
         empty = not path.stat().st_size
         raise Refusal("the file is empty" if empty else f"it is none of {FORMATS} ({format})", path, hint)
@@ -177,10 +177,10 @@ def _arrow(path: Path, wanted: _Wanted) -> Iterator[Row]:
                 row += 1
 
 
-def _json_lines(path: Path, wanted: _Wanted, tell: Tell) -> Iterator[Row]:
+def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
     """An object a line. The columns are those of the first one; a later one may leave some out."""
     encoding, names = wanted.layout.encoding or encoding_of(path), dict[str, str]()
-    tell(f"it is read as JSON lines in {encoding}")
+    report(f"it is read as JSON lines in {encoding}")
     with open_file(path) as raw, io.TextIOWrapper(raw, encoding=encoding) as text:
         for number, line in _decoded(text, path, encoding):
             if not line.strip():
@@ -204,7 +204,7 @@ def _decoded(text: io.TextIOWrapper, path: Path, encoding: str) -> Iterator[tupl
         raise Refusal(f"the file is not {encoding}", path, "Give it in UTF-8") from error
 
 
-def _csv(path: Path, wanted: _Wanted, tell: Tell) -> Iterator[Row]:
+def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
     """A CSV with a header row; a quoted text may hold line breaks."""
     csv.field_size_limit(1 << 24)
     encoding = wanted.layout.encoding or encoding_of(path)
@@ -212,7 +212,7 @@ def _csv(path: Path, wanted: _Wanted, tell: Tell) -> Iterator[Row]:
         parsed = csv.reader(text, strict=True)
         try:
             delimiter = wanted.layout.delimiter or delimiter_of(text.readline())
-            tell(f"it is read as CSV in {encoding} with the delimiter {delimiter!r}")
+            report(f"it is read as CSV in {encoding} with the delimiter {delimiter!r}")
             text.seek(0)
             parsed = csv.reader(text, strict=True, delimiter=delimiter)
             head = [name.strip() for name in next(parsed, [])]

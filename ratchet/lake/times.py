@@ -1,4 +1,4 @@
-"""Reads a column of times, which are all of one form: that of most of the first ones, or one that a recipe gives."""
+"""Reads a column of times in one notation: that of most of the first ones, or one that a recipe gives."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,58 +14,65 @@ from ratchet.errors import Refusal
 from ratchet.layout import Layout
 
 ISO, ISO_ZONE = "ISO 8601 without a zone", "ISO 8601 with a zone"
-_UNITS = (("seconds", 1e11, 1), ("milliseconds", 1e14, 1e3), ("microseconds", 1e17, 1e6), ("nanoseconds", 1e20, 1e9))
+_UNITS = (("seconds", 11, 1), ("milliseconds", 14, 10**3), ("microseconds", 17, 10**6), ("nanoseconds", 20, 10**9))
+"""Each with the digits that a number of it has at most, and how many are a second."""
 _YEARS = (1900, 2200)
-_EARLIEST = 1e8
+_EARLIEST = 10**8
 """Seconds after 1970 below which a number is no time: it may be a year, or a count."""
 _MIDNIGHT = re.compile(r"([T ])24:00(:00(?:\.0+)?)?")
 
 
 class Times:
-    """The form of a column's times, and how one is read.
+    """The notation of a column's times, and how one is read.
 
     Local times go back by an hour when summer time ends: an hour that comes twice is read as summer time first, and as
     winter time from the first time on that is not later than the one before. An hour that does not exist is refused.
     """
 
     def __init__(self, first: Iterable[Any], layout: Layout) -> None:
-        """Raises Refusal if none of the first times has a form that is known."""
+        """Raises Refusal if none of the first times has a notation that is known."""
         self._pattern, self._zone = layout.time, ZoneInfo(layout.zone) if layout.zone else UTC
         self._doubled: datetime | None = None
         self._again = False
         known = [value for value in first if value not in (None, "")]
-        forms = Counter(form for value in known if (form := self._form(value)[0]))
-        if known and not forms:
-            what = f"the times, such as {str(known[0])[:40]!r}, have no known form"
+        notations = Counter(notation for value in known if (notation := self._notation(value)[0]))
+        if known and not notations:
+            what = f"the times, such as {str(known[0])[:40]!r}, have no known notation"
             raise Refusal(what, "the file", _hint(str(known[0])))
-        self.form = forms.most_common(1)[0][0] if forms else ISO
+        self.notation = notations.most_common(1)[0][0] if notations else ISO
+
+    def notation_of(self, value: Any) -> str:
+        """The notation of a time, which need not be that of the column; empty if it is none."""
+        return self._notation(value)[0]
 
     def describe(self) -> str:
-        return f"{self.form}, taken as {self._zone}" if self.form == ISO or self._pattern else self.form
+        return f"{self.notation}, taken as {self._zone}" if self.notation == ISO or self._pattern else self.notation
 
     def read(self, value: Any, which: str) -> datetime:
-        """The time in UTC. Raises Refusal if it is of another form, of another century, or does not exist."""
-        form, moment = self._form(value)
+        """The time in UTC. Raises Refusal if it is of another notation, of another century, or does not exist."""
+        notation, moment = self._notation(value)
         shown = repr(str(value)[:40])
         if moment is None:
-            raise Refusal(f"the time {shown} is not {self.form}", which, _hint(str(value)))
-        if form != self.form:
-            raise Refusal(f"the time {shown} is {form}, and the others are {self.form}", which, "Correct the row")
+            raise Refusal(f"the time {shown} is not {self.notation}", which, _hint(str(value)))
+        if notation != self.notation:
+            raise Refusal(
+                f"the time {shown} is {notation}, and the others are {self.notation}", which, "Correct the row"
+            )
         if not _YEARS[0] <= moment.year <= _YEARS[1]:
             raise Refusal(f"the time {shown} is of the year {moment.year}", which, "Correct the row")
         return moment.astimezone(UTC) if moment.tzinfo else self._local(moment, which)
 
-    def _form(self, value: Any) -> tuple[str, datetime | None]:
+    def _notation(self, value: Any) -> tuple[str, datetime | None]:
         try:
             if self._pattern:
-                return f"of the form {self._pattern}", datetime.strptime(str(value).strip(), self._pattern)
+                return f"of the notation {self._pattern}", datetime.strptime(str(value).strip(), self._pattern)
             if isinstance(value, date) and not isinstance(value, datetime):
                 return ISO, datetime(value.year, value.month, value.day)
             if isinstance(value, int | float) or re.fullmatch(r"\d{9,20}(\.\d*)?", str(value).strip()):
-                return _number(float(value))
+                return _number(Decimal(str(value).strip()))
             moment = value if isinstance(value, datetime) else _iso(str(value).strip())
             return (ISO_ZONE if moment.tzinfo else ISO), moment
-        except (ValueError, OverflowError, TypeError):
+        except (ArithmeticError, ValueError, TypeError):
             return "", None
 
     def _local(self, moment: datetime, which: str) -> datetime:
@@ -85,11 +93,11 @@ def _iso(text: str) -> datetime:
     return datetime.fromisoformat(whole) + timedelta(days=int(whole != text))
 
 
-def _number(value: float) -> tuple[str, datetime | None]:
-    for unit, limit, scale in _UNITS:
-        if value < limit:
-            moment = datetime.fromtimestamp(value / scale, UTC) if value / scale >= _EARLIEST else None
-            return (f"{unit} after 1970" if moment else ""), moment
+def _number(value: Decimal) -> tuple[str, datetime | None]:
+    for unit, digits, scale in _UNITS:
+        if value < 10**digits and value >= _EARLIEST * scale:
+            microseconds = int(value * 1_000_000 / scale)
+            return f"{unit} after 1970", datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     return "", None
 
 

@@ -9,14 +9,13 @@ from PIL import Image, UnidentifiedImageError
 from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import FORMATS, ImageContract
 from ratchet.kinds.image.sources import classes, unreadable
-from ratchet.lake.outline import Outline, read
-from ratchet.layout import Layout
+from ratchet.lake.outline import Given, Outline, read
 
 _LOOKED_AT = 2000
 """Images whose size and colours are looked at."""
 
 
-def outline(source: Path, target: str, layout: Layout) -> Outline:
+def outline(source: Path, given: Given) -> Outline:
     """The size is the most frequent one; if there are others, they are cropped and scaled. Colour stays colour."""
     folders = [folder for _, folder in classes(source)] or [source] if source.is_dir() else []
     files = (p for folder in folders for p in sorted(folder.rglob("*")) if not unreadable(p, source))
@@ -30,9 +29,10 @@ def outline(source: Path, target: str, layout: Layout) -> Outline:
     arguments += ["channels=3"] * (channels == 3)
     resize = "exact" if most == len(looks) else "crop"
     arguments += [f'resize="{resize}"'] * (resize != "exact")
-    rows = read(source, ImageContract(height, width, channels, resize), layout)
+    contract = ImageContract(height, width, channels, resize)
+    rows = read(source, contract, given.layout)
     family = "resnet" if channels == 3 and min(width, height) >= 32 else "cnn" if min(width, height) >= 16 else "rnn"
-    return Outline(rows, {"call": f"ImageContract({', '.join(arguments)})", "family": family})
+    return Outline(rows, contract, {"call": f"ImageContract({', '.join(arguments)})", "family": family})
 
 
 def _look(file: Path) -> tuple[int, int, bool] | None:

@@ -16,7 +16,7 @@ from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import ImageContract
 from ratchet.lake import tabular
 from ratchet.lake.formats import IDX_TYPES, Record, format_of, of_group, open_file, refused
-from ratchet.lake.tabular import Columns, Tell, text_of
+from ratchet.lake.tabular import Columns, Report, text_of
 from ratchet.layout import Layout
 from ratchet.settings import settings
 
@@ -26,10 +26,12 @@ HINT = (
 )
 
 
-def read(contract: ImageContract, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
+def read(
+    contract: ImageContract, inputs: Path, labels: Path | None, layout: Layout, report: Report
+) -> Iterator[Record]:
     """The records of a file or folder. Raises Refusal if it is of another format."""
     if inputs.is_dir():
-        return _folder(inputs, layout, tell)
+        return _folder(inputs, layout, report)
     format = format_of(inputs) if inputs.is_file() else "no file"
     if format == "idx":
         beside = labels or inputs.with_name(inputs.name.replace("images-idx3", "labels-idx1"))
@@ -39,7 +41,7 @@ def read(contract: ImageContract, inputs: Path, labels: Path | None, layout: Lay
     if format == "npz":
         return _npz(inputs)
     if format in ("parquet", "arrow"):
-        return tabular.records(inputs, Columns("image", "label", HINT, record=_record), layout, tell)
+        return tabular.records(inputs, Columns("image", "label", HINT, record=_record), layout, report)
     if format == "csv":
         return _csv(inputs)
     if format == "image":
@@ -174,15 +176,15 @@ def _pixels(name: str, cells: list[Any], label: Any) -> Record:
     return Record(name, values, text_of(label))
 
 
-def _folder(path: Path, layout: Layout, tell: Tell) -> Iterator[Record]:
+def _folder(path: Path, layout: Layout, report: Report) -> Iterator[Record]:
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     if pairs := [f for f in files if _format_or_unknown(f) == "idx"]:
         yield from _pairs({f.name: idx(f) for f in pairs}, path)
         return
     if listed := _list_of_paths(files, layout):
-        yield from _listed(path, listed, layout, tell)
+        yield from _listed(path, listed, layout, report)
         return
-    for label, folder in classes(path, tell):
+    for label, folder in classes(path, report):
         for file in sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
             yield _image_file(_shown(str(file.relative_to(path))), file, path, _shown(label))
     for file in files:
@@ -193,7 +195,7 @@ def _folder(path: Path, layout: Layout, tell: Tell) -> Iterator[Record]:
 _SIDES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 
 
-def classes(path: Path, tell: Tell = lambda fact: None) -> list[tuple[str, Path]]:
+def classes(path: Path, report: Report = lambda fact: None) -> list[tuple[str, Path]]:
     """The folders of images with the class of each.
 
     Where the folders are sides (`train`, `val`, `test`) that hold the classes, all sides are read as one: Ratchet
@@ -202,7 +204,7 @@ def classes(path: Path, tell: Tell = lambda fact: None) -> list[tuple[str, Path]
     folders = _folders(path)
     if not (len(folders) > 1 and all(folder.name.lower() in _SIDES for folder in folders)):
         return [(folder.name, folder) for folder in folders]
-    tell(f"its folders {', '.join(folder.name for folder in folders)} are read as one, and split by digest")
+    report(f"its folders {', '.join(folder.name for folder in folders)} are read as one, and split by digest")
     return [(inner.name, inner) for folder in folders for inner in _folders(folder)]
 
 
@@ -220,10 +222,10 @@ def _list_of_paths(files: list[Path], layout: Layout) -> Path | None:
     return None
 
 
-def _listed(path: Path, listed: Path, layout: Layout, tell: Tell) -> Iterator[Record]:
+def _listed(path: Path, listed: Path, layout: Layout, report: Report) -> Iterator[Record]:
     """The images that a table names by their path below the folder."""
-    tell(f"{listed.name} names the images and their labels")
-    for record in tabular.records(listed, Columns("path", "label", HINT), layout, tell):
+    report(f"{listed.name} names the images and their labels")
+    for record in tabular.records(listed, Columns("path", "label", HINT), layout, report):
         if record.problem:
             yield record
             continue

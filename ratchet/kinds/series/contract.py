@@ -36,6 +36,8 @@ class SeriesContract:
     """Two forecasts agree if they differ by at most this on average, in units of the series."""
     block: int = 336
     """Steps of a block of time. Whole blocks belong to one side, permanently."""
+    fill: int = 0
+    """Missing values in a row, at most, that a straight line replaces within a window; it has none after more."""
     kind: ClassVar[str] = "series"
     column: ClassVar[str] = "value"
     datatype: ClassVar[str] = "FP32"
@@ -45,6 +47,8 @@ class SeriesContract:
     def __post_init__(self) -> None:
         if min(self.window, self.horizon, self.step) < 1 or not self.low < self.high or self.close <= 0:
             raise ValueError("window, horizon and step must be at least 1, low below high, and close above 0")
+        if not 0 <= self.fill < self.window:
+            raise ValueError(f"{self.fill} missing values in a row cannot be filled in a window of {self.window}")
         if self.window % self.horizon:
             raise ValueError(f"the window of {self.window} is not a multiple of the horizon of {self.horizon}")
         if self.block < self.window + self.horizon:
@@ -65,7 +69,8 @@ class SeriesContract:
         return Forecast(self.horizon, self.close, self.unit)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
+        fields = asdict(self)
+        return {"kind": self.kind, **{name: fields[name] for name in fields if name != "fill" or self.fill}}
 
     def describe(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
@@ -104,8 +109,10 @@ class SeriesContract:
         return hashlib.sha256(f"time:{int(seconds)}".encode()).hexdigest()
 
     def read(self, values: Any, which: str = "the input") -> np.ndarray:
-        """Windows [N, window] of finite numbers."""
+        """Windows [N, window] of finite numbers, and null for a value that is missing."""
         expected = f"[N, {self.window}] numbers"
+        if self.fill and isinstance(values, list):
+            values = [[math.nan if v is None else v for v in row] if isinstance(row, list) else row for row in values]
         array = as_array(values, which, expected)
         if array.dtype == bool or not np.issubdtype(array.dtype, np.number):
             raise Refusal(f"the values are not numbers ({array.dtype})", which, f"Send {expected}")
@@ -182,5 +189,29 @@ class SeriesContract:
     def _checked(self, array: np.ndarray, which: str) -> np.ndarray:
         if array.ndim != 2 or array.shape[1] != self.window or not len(array):
             raise Refusal(f"the shape is {list(array.shape)}, not [N, {self.window}]", which, "Send exactly that shape")
+        array = self.filled(array, which) if self.fill else array
         require_range(array, self.low, self.high, which)
         return array.astype(self.dtype, copy=False)
+
+    def filled(self, windows: np.ndarray, which: str) -> np.ndarray:
+        """Windows [N, window] with a straight line where values are missing; at an end, the nearest one again.
+
+        Raises Refusal if more than `fill` in a row are missing.
+        """
+        missing = np.isnan(windows)
+        rows = np.flatnonzero(missing.any(axis=1))
+        result = windows.astype(np.float64) if len(rows) else windows
+        for row in rows:
+            longest = longest_run(missing[row])
+            if longest > self.fill:
+                what = f"{longest} values in a row are missing in row {row}, more than {self.fill}"
+                raise Refusal(what, which, "Send windows with shorter gaps")
+            known = np.flatnonzero(~missing[row])
+            result[row] = np.interp(np.arange(self.window), known, windows[row, known])
+        return result
+
+
+def longest_run(mask: np.ndarray) -> int:
+    """The length of the longest run of true values in a mask [N]."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))

@@ -1,7 +1,9 @@
 """Outlines a recipe for the values of a series."""
 
+import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,15 +11,17 @@ import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.kinds.series.contract import SeriesContract
-from ratchet.lake.outline import Fields, Outline, accepted, quoted, read
-from ratchet.layout import Layout
+from ratchet.lake.outline import Fields, Given, Outline, accepted, quoted, read
 
 _UNBOUNDED = 1e300
 
 
-def outline(source: Path, target: str, layout: Layout) -> Outline:
-    """The step is the most frequent time between neighbours, the horizon one day, the window one week."""
-    rows = read(source, SeriesContract(-_UNBOUNDED, _UNBOUNDED), layout)
+def outline(source: Path, given: Given) -> Outline:
+    """The step is the most frequent time between neighbours, the horizon one day, the window one week.
+
+    Gaps of up to a quarter of the horizon are filled.
+    """
+    rows = read(source, SeriesContract(-_UNBOUNDED, _UNBOUNDED), given.layout)
     good = rows.filter(pc.is_null(rows["reason"]))
     times = good["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000
     seconds = np.unique(times)
@@ -27,24 +31,41 @@ def outline(source: Path, target: str, layout: Layout) -> Outline:
         raise Refusal("its rows are not in the order of time", source, "Sort them: the last fifth is the benchmark")
     step = Counter(np.diff(seconds).tolist()).most_common(1)[0][0]
     offset = Counter((seconds % step).tolist()).most_common(1)[0][0]
-    horizon = max(1, round(86400 / step)) if step < 86400 else 7
+    horizon = given.horizon or (max(1, round(86400 / step)) if step < 86400 else 7)
+    window = given.window or 7 * horizon
+    if window % horizon:
+        what = f"the window of {window} is not a multiple of the horizon of {horizon}"
+        raise Refusal(what, source, f"Give --window {window // horizon * horizon or horizon}")
     values = np.frombuffer(b"".join(good["data"].to_pylist()))
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise Refusal(f"every value is {low}", source, "Give a series that changes")
-    room, needed = (high - low) / 2, 10 * horizon
+    room, needed = (high - low) / 2, window + 3 * horizon
     # Each of the twelve blocks of a cycle needs a few windows with their horizon.
-    block = min(max(len(seconds) // 24, needed), 14 * horizon)
+    block = min(max(len(seconds) // 24, needed), 2 * window)
     if len(seconds) * 4 // 5 < 12 * block:
         what = f"{len(seconds)} values do not suffice for twelve blocks of {block} and a benchmark"
-        raise Refusal(what, source, f"Give at least {15 * needed} values, one every {step} s")
-    arguments = {"low": low - room, "high": high + room, "close": (high - low) / 50, "step": step, "offset": offset}
-    arguments |= {"window": 7 * horizon, "horizon": horizon, "block": block}
-    lines = "".join(f"        {field}={value!r},\n" for field, value in arguments.items())
+        next = f"Give at least {15 * block} values, one every {step} s, or a smaller --horizon and --window"
+        raise Refusal(what, source, next)
+    gaps = np.diff(seconds) // step - 1
+    arguments: dict[str, Any] = {"low": _short(low - room, room), "high": _short(high + room, room)}
+    arguments |= {"close": _short((high - low) / 50, room / 50), "step": step, "offset": offset}
+    arguments |= {"window": window, "horizon": horizon, "block": block}
+    if gaps.any():
+        arguments["fill"] = int(min(gaps.max(), max(1, horizon // 4)))
+    notes = {"low": "  # the range is a guess", "fill": "  # values are missing, at most so many in a row are filled"}
+    lines = "".join(f"        {field}={value!r},{notes.get(field, '')}\n" for field, value in arguments.items())
     criteria = f"ForecastCriteria(squared_error={float(np.var(values)) or 1.0:.4g})"
     call = f"SeriesContract(\n{lines}    )"
-    fields = {"call": call, "family": "rnn", "criteria": criteria}
-    return Outline(rows, {**fields, **_feeds(source, accepted(rows, source).num_rows)})
+    share = float((gaps > 0).mean())
+    suite = f", max_gaps={min(1.0, round(2 * share + 0.01, 2))}" if share > 0.005 else ""
+    fields = {"call": call, "family": "rnn", "criteria": criteria, "suite": suite}
+    return Outline(rows, SeriesContract(**arguments), {**fields, **_feeds(source, accepted(rows, source).num_rows)})
+
+
+def _short(value: float, scale: float) -> float:
+    """With as many digits as a value of that scale needs to be told from others."""
+    return round(value, 4 - math.floor(math.log10(scale)))
 
 
 def _feeds(source: Path, count: int) -> Fields:

@@ -18,8 +18,9 @@ from ratchet.kinds.table import sources
 from ratchet.kinds.table.column import Column
 from ratchet.kinds.table.contract import TableContract
 from ratchet.lake import tabular
-from ratchet.lake.outline import Outline, quoted, read
-from ratchet.layout import Layout
+from ratchet.lake.outline import Given, Outline, quoted, read
+from ratchet.lake.times import ISO, Times
+from ratchet.layout import DETECTED, Layout
 
 _ROWS = 50_000
 """Rows that are looked at."""
@@ -34,10 +35,10 @@ class _Guess:
     """For people, as a comment beside it."""
 
 
-def outline(source: Path, target: str, layout: Layout) -> Outline:
+def outline(source: Path, given: Given) -> Outline:
     """The types are those that all values of a column have; `target` is the column with the label."""
-    rows, typed = _sample(source, layout)
-    names = list(rows[0])
+    rows, typed = _sample(source, given.layout)
+    names, target = list(rows[0]), given.target
     if not target:
         target = next((name for name in _TARGETS if name in names), "")
     if target not in names:
@@ -53,10 +54,8 @@ def outline(source: Path, target: str, layout: Layout) -> Outline:
     lines = "".join(f"            {_code(guess.column)},{_comment(guess.note)}\n" for guess in guesses)
     named = f"        id={quoted(id)},\n" if id else ""
     call = f"TableContract(\n        columns=(\n{lines}        ),\n        target={quoted(target)},\n{named}    )"
-    read_ = read(source, contract, layout)
-    repeated = 0.0 if id else 1 - len(set(read_["data"].to_pylist())) / read_.num_rows
-    suite = f", max_duplicates={min(1.0, round(2 * repeated + 0.01, 2))}" if repeated > 0.005 else ""
-    return Outline(read_, {"call": call, "family": "boosting", "also": "Column", "suite": suite})
+    read_ = read(source, contract, given.layout)
+    return Outline(read_, contract, {"call": call, "family": "boosting", "also": "Column"})
 
 
 def _is_id(guess: _Guess, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -65,17 +64,38 @@ def _is_id(guess: _Guess, rows: Sequence[Mapping[str, Any]]) -> bool:
     return not column.feature and not column.missing and len({row[column.name] for row in rows}) == len(rows)
 
 
-def _sample(source: Path, layout: Layout) -> tuple[list[Mapping[str, Any]], bool]:
+def _sample(source: Path, layout: Layout) -> tuple[list[dict[str, Any]], bool]:
     """Rows, and whether their cells have types."""
     try:
         first = list(islice(tabular.rows(source, None, layout, lambda fact: None, sources.HINT), _ROWS))
     except (OSError, EOFError, ValueError) as error:  # pyarrow's and gzip's are of these types
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise Refusal(f"the file cannot be read ({reason})", source, "Give an intact file") from error
-    rows = [row.cells for row in first if not row.problem]
+    rows = [dict(row.cells) for row in first if not row.problem]
     if not rows:
         raise Refusal("it has no row that can be read", source, sources.HINT)
+    if layout.time or layout.zone:
+        for name in rows[0]:
+            _read_times(rows, name, layout)
     return rows, first[0].typed
+
+
+def _read_times(rows: Sequence[dict[str, Any]], name: str, layout: Layout) -> None:
+    """Gives the times of a column their zone, if all of its values are times of the layout's form."""
+    cells = [row.get(name) for row in rows]
+    try:
+        times = Times(cells, layout)
+        moments = [times.read(cell, name) if cell not in (None, "") else None for cell in cells]
+    except Refusal:
+        return
+    if layout.time or times.notation == ISO:
+        for row, moment in zip(rows, moments, strict=True):
+            row[name] = moment
+
+
+def _is_local_time(value: Any) -> bool:
+    """Whether a text is a time that names no zone."""
+    return isinstance(value, str) and len(value) > 10 and Times([], DETECTED).notation_of(value) == ISO
 
 
 def _losses(labels: Sequence[str | None]) -> np.ndarray:
@@ -99,6 +119,8 @@ def _guess(name: str, cells: Sequence[Any], typed: bool, losses: np.ndarray) -> 
     share = 0.0 if not missing else min(1.0, round(2 * missing + 0.01, 2))
     if not known:
         return _Guess(Column(name, "category", missing=1.0, feature=False), "has no value")
+    if type_ == "category" and all(map(_is_local_time, known)):
+        return _Guess(Column(name, "category", share, feature=False), "has times without a zone: `--zone` reads them")
     column, note = _column(name, type_, share, known)
     if not all(_fits(column, value) for value in known):
         return _Guess(Column(name, "category", missing=1.0, feature=False), "has values that cannot be printed")

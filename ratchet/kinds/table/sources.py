@@ -12,21 +12,23 @@ from ratchet.errors import Refusal
 from ratchet.kinds.table.contract import TableContract
 from ratchet.lake import tabular
 from ratchet.lake.formats import Record, refused
-from ratchet.lake.tabular import Row, Tell
+from ratchet.lake.tabular import Report, Row
 from ratchet.lake.times import Times
 from ratchet.layout import Layout
 
 HINT = f"Give {tabular.FORMATS} with a column for each of the recipe's, and the target"
 _FIRST = 1000
-"""Rows by which the form of times is found."""
+"""Rows by which the notation of times is found."""
 
 
-def read(contract: TableContract, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
+def read(
+    contract: TableContract, inputs: Path, labels: Path | None, layout: Layout, report: Report
+) -> Iterator[Record]:
     """A record for each row. Raises Refusal if the source is of another format, or lacks a column."""
     names = [contract.target, *(column.name for column in contract.columns)]
-    rows = tabular.rows(inputs, names, layout, tell, HINT)
+    rows = tabular.rows(inputs, names, layout, report, HINT)
     first = list(islice(rows, _FIRST))
-    times = _times(contract, first, layout, tell)
+    times = _times(contract, first, layout, report)
     for row in chain(first, rows):
         if row.problem:
             yield refused(row.name, row.payload, row.problem.what, row.problem.next)
@@ -34,12 +36,12 @@ def read(contract: TableContract, inputs: Path, labels: Path | None, layout: Lay
             yield _record(contract, row, times)
 
 
-def _times(contract: TableContract, first: list[Row], layout: Layout, tell: Tell) -> Mapping[str, Times]:
+def _times(contract: TableContract, first: list[Row], layout: Layout, report: Report) -> Mapping[str, Times]:
     """How the times of a column are read; the layout must say so, since a time without a zone is refused otherwise."""
     if not (layout.time or layout.zone):
         return {}
     names = [column.name for column in contract.columns if column.type == "timestamp"]
-    return {name: tabular.times_of([row.cells.get(name) for row in first], name, layout, tell) for name in names}
+    return {name: tabular.times_of([row.cells.get(name) for row in first], name, layout, report) for name in names}
 
 
 def _record(contract: TableContract, row: Row, times: Mapping[str, Times]) -> Record:
@@ -50,9 +52,9 @@ def _record(contract: TableContract, row: Row, times: Mapping[str, Times]) -> Re
     group = str(cells[contract.people]) if contract.people and cells[contract.people] else None
     record = Record(row.name, cells, tabular.text_of(row.cells.get(contract.target)), group=group)
     try:
-        for name, form in times.items():
+        for name, notation in times.items():
             if row.cells.get(name) not in (None, ""):
-                cells[name] = form.read(row.cells[name], row.name)
+                cells[name] = notation.read(row.cells[name], row.name)
         if contract.time and cells[contract.time]:
             at = contract.by_name(contract.time).read(cells[contract.time], row.name, show=False)
             return replace(record, captured_at=datetime.fromtimestamp(float(at), UTC))

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from ratchet.kinds.text.contract import TextContract
-from ratchet.lake.outline import Outline, read
-from ratchet.layout import Layout
+from ratchet.lake.outline import Given, Outline, read
 
 
-def outline(source: Path, target: str, layout: Layout) -> Outline:
+def outline(source: Path, given: Given) -> Outline:
     """The sizes are the contract's own."""
-    return Outline(read(source, TextContract(), layout), {"call": "TextContract()", "family": "transformer"})
+    contract = TextContract()
+    return Outline(read(source, contract, given.layout), contract, {"call": "TextContract()", "family": "transformer"})

@@ -6,12 +6,12 @@ from pathlib import Path
 from ratchet.kinds.text.contract import TextContract
 from ratchet.lake import tabular
 from ratchet.lake.formats import Record
-from ratchet.lake.tabular import Columns, Tell
+from ratchet.lake.tabular import Columns, Report
 from ratchet.layout import Layout
 
 HINT = f"Give {tabular.FORMATS} with the columns `text` and `label`"
 
 
-def read(contract: TextContract, inputs: Path, labels: Path | None, layout: Layout, tell: Tell) -> Iterator[Record]:
+def read(contract: TextContract, inputs: Path, labels: Path | None, layout: Layout, report: Report) -> Iterator[Record]:
     """The records of a file. Raises Refusal if it is of another format."""
-    return tabular.records(inputs, Columns("text", "label", HINT), layout, tell)
+    return tabular.records(inputs, Columns("text", "label", HINT), layout, report)
