@@ -11,7 +11,8 @@ from ratchet.errors import Refusal
 @click.argument("recipe")
 @click.argument("path", required=False, type=click.Path())
 @click.option("--next", "next_", is_flag=True, help="The recipe's own next batch instead of a PATH.")
-def command(recipe: str, path: str | None, next_: bool) -> None:
+@click.option("--sql", is_flag=True, help="The new rows of the recipe's database instead of a PATH.")
+def command(recipe: str, path: str | None, next_: bool, sql: bool) -> None:
     """Land the records of PATH as one batch of RECIPE. The same file again adds nothing.
 
     Images: IDX (gzipped or not), .npz, Parquet, a CSV of pixels, or a folder of image files per class. Texts, series
@@ -19,16 +20,21 @@ def command(recipe: str, path: str | None, next_: bool) -> None:
     columns; the recipe's `layout` names them where a file has other names. Records that violate the recipe's contract
     go to quarantine with their reason. The next run of the loop validates the batch before it is admitted.
     """
-    from ratchet.lake import ingest
+    from ratchet.lake import database, ingest
     from ratchet.recipe import load
     from releases.api import person
 
     loaded = load(recipe)
-    both, neither = path is not None and next_, path is None and not next_
-    if path == "" or both or neither:
-        raise Refusal("give either a PATH or --next", recipe, "See `ratchet ingest --help`")
+    if path == "" or (path is not None) + next_ + sql != 1:
+        raise Refusal("give one of PATH, --next and --sql", recipe, "See `ratchet ingest --help`")
     if path is not None:
         batch = ingest.land(loaded, Path(path), person())
+    elif sql:
+        new = database.land(loaded, person())
+        if new is None:
+            click.echo("the database has no new row; nothing was added")
+            return
+        batch = new
     else:
         ids = {feed: ingest.feed_id(loaded, feed) for feed in loaded.batches}
         feeds = [feed for feed, id in ids.items() if not ingest.landed(loaded, id)]

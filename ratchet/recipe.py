@@ -13,6 +13,7 @@ from ratchet.bounds import Count, Index, Positive
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.layout import DETECTED, Layout
+from ratchet.query import Query
 from ratchet.release_plan import STRATEGIES, Bound, ReleasePlan, Step
 from ratchet.settings import is_printable, settings
 from ratchet.suite import Suite
@@ -24,26 +25,9 @@ from ratchet.tasks.regression.answers import Regression
 from ratchet.tasks.regression.criteria import RegressionCriteria
 
 __all__ = [
-    "STRATEGIES",
-    "Bound",
-    "Classification",
-    "Criteria",
-    "DataSet",
-    "Feed",
-    "ForecastCriteria",
-    "Layout",
-    "Range",
-    "Recipe",
-    "Regression",
-    "RegressionCriteria",
-    "ReleasePlan",
-    "Step",
-    "Suite",
-    "Training",
-    "families",
-    "load",
-    "names",
-    "source",
+    "STRATEGIES", "Bound", "Classification", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Layout", "Query",
+    "Range", "Recipe", "Regression", "RegressionCriteria", "ReleasePlan", "Step", "Suite", "Training", "families",
+    "load", "names", "source",
 ]  # fmt: skip
 """A recipe imports from here, from the module of its kind of input and that of its task, and from nowhere else."""
 
@@ -76,6 +60,8 @@ class DataSet:
     """A Debian package that installs the files into one of `folders`."""
     layout: Layout = DETECTED
     """How these files, and other batches of the recipe, are written."""
+    query: Query | None = None
+    """Where later batches are rows of a database."""
     prepare: Callable[[Path], Iterable[Mapping[str, Any]]] | None = None
     """Reads the records of a file whose format Ratchet does not know, as rows of a Parquet file in `Feed`'s order."""
 

@@ -78,7 +78,7 @@ def test_what_runs_often_imports_nothing_heavy(module: str) -> None:
     [
         (("loop", "nobody"), "there is no such recipe: nobody"),
         (("ingest", "fashion-mnist", "/nowhere"), "there is no such file or folder: /nowhere"),
-        (("ingest", "fashion-mnist"), "give either a PATH or --next"),
+        (("ingest", "fashion-mnist"), "give one of PATH, --next and --sql"),
         (("ingest", "../x", "/nowhere"), "there is no such recipe"),
         (("quarantine", "show", "small-fashion", "x"), "no such batch is in quarantine: x"),
         (("withdraw", "small-fashion", "x", "--why", "y"), "no such batch is admitted: x"),

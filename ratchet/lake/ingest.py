@@ -41,8 +41,10 @@ def lake(recipe: str) -> Path:
     return settings().home / "lake" / recipe
 
 
-def land(recipe: Recipe, path: Path, who: str) -> Batch:
+def land(recipe: Recipe, path: Path, who: str, source: str = "", watermark: str = "") -> Batch:
     """Lands a file or folder as one batch; the same content again adds nothing.
+
+    `source` is its name for people, if it is not the path; a `watermark` is kept with the commit.
 
     Builds the benchmark if the lake has none, which may download it. Raises Refusal if the path does not exist,
     or the source as a whole cannot be used; quarantine then has a row for it, and its bytes if it is one small file.
@@ -57,7 +59,9 @@ def land(recipe: Recipe, path: Path, who: str) -> Batch:
         batch = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
         quarantine.keep_file(lake(recipe.name), batch, path, refusal.what, who, limit=0)
         raise _quarantined(batch, refusal) from None
-    return _land(recipe, _content_id(path), path, None, Feed(""), who, recipe.data.layout)
+    meta = {"watermark": watermark} if watermark else {}
+    layout = recipe.data.layout
+    return _land(recipe, _content_id(path), path, None, Feed(""), who, layout, source or str(path), **meta)
 
 
 def feed_id(recipe: Recipe, feed: Feed) -> str:
@@ -73,7 +77,9 @@ def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
     id = feed_id(recipe, feed)
     if landed_before := landed(recipe, id):
         return landed_before
-    return _land(recipe, id, *fetch.fetch_feed(recipe, feed), feed, who, _layout(recipe))
+    inputs, labels = fetch.fetch_feed(recipe, feed)
+    source = f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
+    return _land(recipe, id, inputs, labels, feed, who, _layout(recipe), source)
 
 
 def landed(recipe: Recipe, id: str) -> Batch | None:
@@ -174,12 +180,22 @@ def _layout(recipe: Recipe) -> Layout:
     return DETECTED if recipe.data.prepare else recipe.data.layout
 
 
-def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed, who: str, layout: Layout) -> Batch:
+def _land(
+    recipe: Recipe,
+    id: str,
+    inputs: Path,
+    labels: Path | None,
+    feed: Feed,
+    who: str,
+    layout: Layout,
+    source: str,
+    **meta: str,
+) -> Batch:
     path, once = lake(recipe.name) / "landing", f"land:{id}"
     turn = table.turn_of(path, once) + 1  # read first: of several at the same moment, one lands it
     if landed_before := landed(recipe, id):
         return landed_before
-    home, source = lake(recipe.name), f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
+    home = lake(recipe.name)
     with scratch_folder() as folder:
         try:
             rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, feed, layout)
@@ -197,7 +213,7 @@ def _land(recipe: Recipe, id: str, inputs: Path, labels: Path | None, feed: Feed
         counts = {"accepted": str(accepted.count), "quarantined": str(refused.count)}
         # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
         quarantine.keep_records(home, id, refused, who, turn)
-        new = table.append(path, accepted.rows(), once, turn=turn, who=who, source=source, **counts)
+        new = table.append(path, accepted.rows(), once, turn=turn, who=who, source=source, **counts, **meta)
     return Batch(id, recipe.name, source, accepted.count, refused.count, new, notes, sources.facts(rows))
 
 
