@@ -21,6 +21,7 @@ from ratchet.evaluation.report import report
 from ratchet.evaluation.variants import FULL, NO_WORSE
 from ratchet.files import FORMAT
 from ratchet.fleet.package_cache import MODEL, PackageCache
+from ratchet.kinds import parts as kind_parts
 from ratchet.lake.snapshot import Examples, load, load_benchmark
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
@@ -53,6 +54,7 @@ def evaluate(recipe: Recipe, candidate: Candidate, champions: Sequence[Package],
         explanations.save(candidate, explanations.explain(recipe, model, benchmark, own, sides["train"]))
         results = [
             *benchmark_checks(recipe, benchmark, own, sides["train"], rivals[0], rivals[1], replaceable),
+            *_newest(recipe, model, sides["test"], packages.get(champion or "")),
             *checks.model_checks(recipe, model, benchmark, sides, own),
         ]
         bins = parts.evaluation(recipe.answers.task).reliability(recipe.answers, benchmark.targets, own)
@@ -91,6 +93,15 @@ def benchmark_checks(
     masks = slices.masks(recipe.contract, answers, criteria.slices, benchmark.inputs, targets)
     margin = task.margin(answers, criteria.slice_margin, champion_checks.MIN_RECORDS)
     return results + champion_checks.slices(answers, margin, masks, targets, outputs, champion)
+
+
+def _newest(recipe: Recipe, model: Exported, test: Examples, champion: Package | None) -> list[Check]:
+    """For a split by time: the champion's package is scored on the newest records as well."""
+    if champion is None or not kind_parts.records(recipe.contract.kind).is_in_order(recipe.contract):
+        return []
+    margin = parts.evaluation(recipe.answers.task).margin(recipe.answers, recipe.criteria.margin)
+    rival = champion.version, _outputs(champion, test.inputs)
+    return [champion_checks.newest(recipe.answers, margin, test.targets, model.predict(test.inputs), rival)]
 
 
 def compare_variant(recipe: Recipe, targets: np.ndarray, outputs: np.ndarray, full: np.ndarray) -> Check:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from models import zoo
+from ratchet import backbone as backbones
 from ratchet.errors import Refusal
 from ratchet.files import load, save
 from ratchet.recipe import Recipe, Training
@@ -68,19 +69,17 @@ def fit(
     task = parts.training(recipe.answers.task)
     if not initial:
         task.adapt(model, train[1])
-    loss, metric = getattr(keras.losses, task.loss(recipe.answers))(), recipe.answers.metric
-    optimizer = keras.optimizers.Adam(training.learning_rate)
-    # Sixteen steps per execution take a seventh less time and give the same weights.
-    model.compile(optimizer=optimizer, loss=loss, metrics=[metric], steps_per_execution=16)
+    _compile(model, recipe, training, frozen=max(len(history) - 1, 0) < training.frozen_epochs)
     started = time.monotonic()
     x, y = train
-    model.optimizer.build(model.trainable_variables)
     for number, earlier in enumerate(history, 1):
         on_epoch(number, earlier)
     if history:
         model.load_weights(folder / f"epoch-{len(history)}.weights.h5")
-        _load_optimizer(model, folder / f"epoch-{len(history)}.npz")
+        _load_state(model, folder / f"epoch-{len(history)}.npz")
     for epoch in range(len(history), training.epochs):
+        if epoch and epoch == training.frozen_epochs:
+            _compile(model, recipe, training, frozen=False)
         # Every epoch has an order of its own, so that a resumed run sees the same batches as an uninterrupted one.
         rng = np.random.default_rng([training.seed, epoch])
         order = rng.permutation(len(x))
@@ -94,6 +93,28 @@ def fit(
         on_epoch(epoch + 1, metrics)
     seconds = (load(folder / "history.json") or {}).get("seconds", time.monotonic() - started)
     return Fitted(model, tuple(history), seconds, weights_digest(model), tensors_digest(model))
+
+
+def _compile(model: Any, recipe: Recipe, training: Training, frozen: bool) -> None:
+    """Makes the model trainable: all of it, or while it is frozen all but its backbone."""
+    import keras
+
+    task = parts.training(recipe.answers.task)
+    loss, metric = getattr(keras.losses, task.loss(recipe.answers))(), recipe.answers.metric
+    rate = training.learning_rate
+    if training.frozen_epochs:
+        backbone = next((layer for layer in model.layers if layer.name == backbones.NAME), None)
+        if backbone is None:
+            what = "the network has no backbone that could be frozen"
+            raise Refusal(what, recipe.name, "Leave `frozen_epochs` out, or give `network=Backbone(...)`")
+        backbone.trainable = not frozen
+        for layer in backbones.normalizations(backbone):
+            layer.trainable = False
+        rate = rate if frozen else rate / 10
+    # Sixteen steps per execution take a seventh less time and give the same weights.
+    optimizer = keras.optimizers.Adam(rate)
+    model.compile(optimizer=optimizer, loss=loss, metrics=[metric], steps_per_execution=16)
+    model.optimizer.build(model.trainable_variables)
 
 
 def _take_over(model: Any, initial: InitialWeights, recipe: str) -> None:
@@ -130,16 +151,25 @@ def _save(model: Any, folder: Path, history: list[Mapping[str, float]], seconds:
     n = len(history)
     model.save_weights(folder / f"epoch-{n}.weights.h5")
     part = folder / f".epoch-{n}.npz"
-    np.savez(part, *[np.asarray(v) for v in model.optimizer.variables])
+    np.savez(part, *[np.asarray(v) for v in _state(model)])
     part.replace(folder / f"epoch-{n}.npz")
     save(folder / "history.json", {"epochs": history, "seconds": seconds})
     for old in (folder / f"epoch-{n - 1}.weights.h5", folder / f"epoch-{n - 1}.npz"):
         old.unlink(missing_ok=True)
 
 
-def _load_optimizer(model: Any, path: Path) -> None:
+def _state(model: Any) -> list[Any]:
+    """What a resumed training needs beside the weights: the optimizer's variables, and the seeds of dropout.
+
+    Keras does not write the latter into a file of weights.
+    """
+    seeds = [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+    return [*model.optimizer.variables, *seeds]
+
+
+def _load_state(model: Any, path: Path) -> None:
     with np.load(path, allow_pickle=False) as saved:
-        for variable, name in zip(model.optimizer.variables, saved.files, strict=True):
+        for variable, name in zip(_state(model), saved.files, strict=False):  # 0.1.0 kept no seeds
             variable.assign(saved[name])
 
 

@@ -114,6 +114,8 @@ class Training:
     seed: Index = 20240229
     initial_weights: str = ""
     """SHA-256 of the weights of the version that training starts from; empty for a cold start."""
+    frozen_epochs: Index = 0
+    """Epochs in which a `Backbone` is frozen; then it is open, at a tenth of the learning rate."""
 
 
 @dataclass(frozen=True)

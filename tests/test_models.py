@@ -20,8 +20,10 @@ import pytest
 from models import export, train, zoo
 from models.plots import confusion, curves
 from ratchet import recipe as recipes
+from ratchet.backbone import NAME, Backbone
 from ratchet.charts import curve_names
 from ratchet.errors import Refusal
+from ratchet.files import sha256
 from ratchet.recipe import Recipe, Training, families
 from ratchet.tasks.classification import Classification, training
 from tests.conftest import ROOT
@@ -191,6 +193,58 @@ def test_a_killed_training_resumes_and_ends_with_the_same_weights(
     resumed = start("killed").communicate()[0]
     assert resumed.count("an epoch is fitted") == 4 - done, "it went on from the last finished epoch"
     assert resumed.strip().splitlines()[-1] == f"weights {whole.weights}"
+
+
+@pytest.fixture
+def backbone(small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path) -> Backbone:
+    """Weights in a file, as a team has them: a network of three channels without its last layers."""
+    import keras
+
+    entry = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, strides=2)(keras.layers.Rescaling(1 / 255)(entry))
+    x = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
+    keras.Model(entry, keras.layers.Conv2D(12, 3, activation="relu")(x)).save(tmp_path / "team.keras")
+    return Backbone(str(tmp_path / "team.keras"), sha256(tmp_path / "team.keras"))
+
+
+def test_weights_of_a_file_are_frozen_first_and_then_open_and_the_export_answers_alike(
+    small: Recipe, backbone: Backbone, sides: tuple[Pictures, Pictures], tmp_path: Path
+) -> None:
+    recipe = replace(small, network=backbone)
+    training = replace(small.training, frozen_epochs=1, epochs=1, batch_size=32)
+    start = [np.asarray(weight) for weight in zoo.network(recipe, training).get_layer(NAME).weights]
+    frozen = train.fit(recipe, training, *sides, tmp_path / "frozen").model
+    assert all((a == b).all() for a, b in zip(start, frozen.get_layer(NAME).weights, strict=True))
+    whole = train.fit(recipe, replace(training, epochs=3), *sides, tmp_path / "whole")
+    means = [w for w in whole.model.get_layer(NAME).weights if "moving_mean" in w.path]
+    assert all(not np.asarray(mean).any() for mean in means), "the means of batch normalization stay"
+    assert not all((a == b).all() for a, b in zip(start, whole.model.get_layer(NAME).weights, strict=True))
+    # A run that was killed after its frozen epoch goes on as if it had not been.
+    resumed = train.fit(recipe, replace(training, epochs=3), *sides, tmp_path / "frozen")
+    assert resumed.weights == whole.weights
+    inputs = recipe.contract.read(sides[1][0][:20, ..., 0].astype(np.uint8))
+    folder = tmp_path / "export"
+    folder.mkdir()
+    exported = export.export(recipe, whole.model, (), inputs, folder)
+    expected = whole.model.predict(recipe.contract.features(inputs), verbose=0)
+    assert np.abs(exported.predict(inputs) - expected).max() < 1e-5
+
+
+def test_weights_that_cannot_be_used_are_refused_with_the_reason(
+    small: Recipe, backbone: Backbone, tmp_path: Path
+) -> None:
+    training = small.training
+    (tmp_path / "other.keras").write_bytes(b"no model")
+    broken = Backbone(str(tmp_path / "other.keras"), sha256(tmp_path / "other.keras"))
+    for wrong, words in (
+        (replace(backbone, file="/nowhere.keras"), "there is no such file"),
+        (replace(backbone, sha256="0" * 64), "its SHA-256 is"),
+        (broken, "Keras cannot read the file"),
+    ):
+        with pytest.raises(Refusal, match=words):
+            zoo.network(replace(small, network=wrong), training)
+    with pytest.raises(Refusal, match="no backbone that could be frozen"):
+        train.fit(small, replace(training, frozen_epochs=1), *[(np.zeros((4, 28, 28, 1)), np.zeros(4))] * 2, tmp_path)
 
 
 def test_a_loss_that_is_not_finite_ends_in_a_sentence(

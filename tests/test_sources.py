@@ -21,6 +21,7 @@ from PIL import Image
 
 from ratchet.errors import Refusal
 from ratchet.kinds.image import ImageContract
+from ratchet.kinds.text import TextContract
 from ratchet.lake import sources
 
 CONTRACT = ImageContract(height=28, width=28)
@@ -134,6 +135,7 @@ import resource, sys
 from pathlib import Path
 from ratchet.errors import Refusal
 from ratchet.kinds.image import ImageContract
+from ratchet.kinds.text import TextContract
 from ratchet.lake import sources
 try:
     sources.read(Path(sys.argv[1]), ImageContract(28, 28), sources.Limits(256 << 20, 64 << 20), Path(sys.argv[2]))
@@ -247,3 +249,17 @@ def test_a_killed_reader_is_reported_in_a_sentence(
     monkeypatch.setattr(sys, "executable", str(dying))
     with pytest.raises(Refusal, match="the reader stopped"):
         read(write("npz", tmp_path / "in", pictures[0][:3], pictures[1][:3]), tmp_path)
+
+
+def test_a_source_that_gives_nothing_any_more_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_SECONDS", 2)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Refusal, match="nothing of it was read for 2 s"):
+        sources.read(tmp_path / "pipe", TextContract(), LIMITS, tmp_path)
+
+
+def test_a_source_may_take_as_long_as_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_SECONDS", 1.5)
+    rows = "\n".join(f"word {'xyz ' * 20}{n},a" for n in range(150_000))
+    (tmp_path / "long.csv").write_text("text,label\n" + rows)
+    assert sources.read(tmp_path / "long.csv", TextContract(), LIMITS, tmp_path).num_rows == 150_000

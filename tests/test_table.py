@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ from ratchet.errors import Refusal
 from ratchet.evaluation import association
 from ratchet.kinds.table import Column, TableContract, evaluation, records, show, sources
 from ratchet.kinds.table.endpoint import rows_of
-from ratchet.lake import ingest, quarantine, snapshot, table
+from ratchet.kinds.table.scaffold import outline
+from ratchet.lake import ingest, quarantine, snapshot, split, table
 from ratchet.lake.fetch import digest
+from ratchet.lake.outline import Given
 from ratchet.lake.split import SIDES
+from ratchet.layout import DETECTED
 from ratchet.recipe import (
     Classification,
     Criteria,
@@ -255,7 +259,7 @@ def csv_bytes(delimiter: str, encoding: str, newline: str = "\n") -> bytes:
 
 
 def values(path: Path) -> list[tuple[Any, Any]]:
-    read = list(sources.read(SMALL, path, None))
+    read = list(sources.read(SMALL, path, None, DETECTED, lambda fact: None))
     return [(json.loads(SMALL.encode(record.value, record.name)), record.label) for record in read]
 
 
@@ -298,14 +302,14 @@ def test_parquet_arrow_and_a_folder_of_parquet_are_read(write: Callable[[Path], 
 def test_a_file_without_a_column_says_which_and_what_it_has(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("n,y\n1,a\n")
     with pytest.raises(Refusal, match=r"no column 'name'.*Its columns are n, y"):
-        list(sources.read(SMALL, tmp_path / "a.csv", None))
+        list(sources.read(SMALL, tmp_path / "a.csv", None, DETECTED, lambda fact: None))
     (tmp_path / "b.csv").write_text("n,n,name,y\n1,1,a,a\n")
     with pytest.raises(Refusal, match="'n' stands twice"):
-        list(sources.read(SMALL, tmp_path / "b.csv", None))
+        list(sources.read(SMALL, tmp_path / "b.csv", None, DETECTED, lambda fact: None))
     (tmp_path / "c.csv").write_text("n,name,y\n1,a\n2,b,a\n")
-    short, good = sources.read(SMALL, tmp_path / "c.csv", None)
+    short, good = sources.read(SMALL, tmp_path / "c.csv", None, DETECTED, lambda fact: None)
     assert short.problem is not None
-    assert "2 cells, not one a column" in short.problem.what
+    assert "2 cells, not 3" in short.problem.what
     assert short.value == b"1,a", "what came in is kept"
     assert good.problem is None
 
@@ -313,7 +317,7 @@ def test_a_file_without_a_column_says_which_and_what_it_has(tmp_path: Path) -> N
 def test_one_damaged_character_does_not_make_a_file_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("n,name,y\n1,Zoë,a\n2,".encode() + b"\xff,a\n")
     with pytest.raises(Refusal, match="is not utf-8"):
-        list(sources.read(SMALL, tmp_path / "a.csv", None))
+        list(sources.read(SMALL, tmp_path / "a.csv", None, DETECTED, lambda fact: None))
 
 
 # --- through the lake
@@ -417,6 +421,38 @@ def test_older_rows_that_do_not_fit_changed_columns_are_named(home: Path, tmp_pa
     assert np.isnan(snapshot.load(replace(own, contract=added), snapshot.take(own))["train"].inputs["later"]).all()
 
 
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=200))
+def test_a_split_by_time_trains_on_what_came_before_and_tests_on_the_newest(minutes: list[int]) -> None:
+    at = pa.array([datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=each) for each in minutes])
+    rows = pa.table({"captured_at": at.cast(pa.timestamp("us", "UTC")), "record": [f"{n:04}" for n in range(len(at))]})
+    by_side = split.by_time(rows)
+    records_ = [record for side in by_side.values() for record in side["record"].to_pylist()]
+    assert sorted(records_) == rows["record"].to_pylist()
+    moments = [by_side[name]["captured_at"].to_pylist() for name in SIDES]
+    for before, after in itertools.combinations([each for each in moments if each], 2):
+        assert max(before) < min(after)
+    assert moments[2], "the newest are always tested on"
+    assert len(moments[0]) <= 0.9 * len(minutes)
+
+
+def test_a_split_by_time_needs_a_time_and_says_where_a_record_is(home: Path, tmp_path: Path) -> None:
+    columns = (
+        Column("id", "integer", feature=False), Column("x", "number"), Column("at", "timestamp", feature=False)
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="the split 'time' is not"):
+        TableContract(columns, "y", split="time")
+    contract = TableContract(columns, "y", id="id", time="at", split="time")
+    assert records.is_in_order(contract)
+    assert records.side_of(contract, {}) == "by time"
+    lines = [f"{n},{n % 9},2024-01-01T{n // 60:02}:{n % 60:02}:00Z,{('no', 'yes')[n % 2]}" for n in range(600)]
+    (tmp_path / "events.csv").write_text("id,x,at,y\n" + "\n".join(lines))
+    own = recipe(tmp_path / "events.csv", contract)
+    batch = ingest.land_feed(own, own.batches[0], "test")
+    quarantine.admit_landed(ingest.lake(own.name), batch.id, "test")
+    sides = snapshot.load(own, snapshot.take(own))
+    assert [len(sides[side]) for side in SIDES] == [450, 25, 25]
+
+
 def test_rows_without_a_value_to_split_by_are_on_any_side(home: Path) -> None:
     contract = TableContract(
         (Column("x", "number"), Column("c", "category", missing=1.0, feature=False)), "y", split_by="c"
@@ -429,7 +465,7 @@ def test_rows_without_a_value_to_split_by_are_on_any_side(home: Path) -> None:
 
 def test_groups_of_people_are_a_column_of_the_table(tmp_path: Path) -> None:
     contract = replace(SHOPS, people="kind")
-    first, second = list(sources.read(contract, shops(tmp_path / "shops.csv", 2), None))
+    first, second = list(sources.read(contract, shops(tmp_path / "shops.csv", 2), None, DETECTED, lambda fact: None))
     assert (first.group, second.group) == ("a", "b")
 
 
@@ -498,3 +534,42 @@ def test_times_are_seconds_and_a_time_column_says_when_a_record_was_captured() -
     assert TABLE.read([cells(when=text)])["when"][0] == seconds
     assert TABLE.read([cells(when=datetime.fromtimestamp(seconds, UTC))])["when"][0] == seconds
     assert contract.values(contract.read([ROW]))[0]["when"] == "2024-05-01T10:00:00+00:00"
+
+
+REVIEWS = TableContract(
+    columns=(Column("stars", "integer", low=1, high=5), Column("said", "text", missing=0.5, most=20, length=200)),
+    target="y",
+)
+
+
+def test_a_text_in_a_table_is_read_by_its_words_and_no_rare_word_is_learned() -> None:
+    texts = ["good, Really good", "bad", "good bad", "नमस्ते good", "", "secretname bad"] * 5
+    inputs = REVIEWS.read([{"stars": 3, "said": text or None} for text in texts])
+    inputs = np.concatenate([inputs, REVIEWS.read([{"stars": 3, "said": "only once"}])])
+    vocabulary = REVIEWS.learn_vocabulary(inputs)
+    words = json.loads(vocabulary[1])["words"]
+    assert {"good", "bad", "नमस्ते"} <= set(words)
+    assert not {"only", "once"} & set(words)
+    features = REVIEWS.features(REVIEWS.read([{"stars": 1, "said": "GOOD unknown\nbad"}, {"stars": 5}]), vocabulary)
+    assert features.shape == (2, 21)
+    assert {words[at] for at in np.flatnonzero(features[0, 1:])} == {"good", "bad"}
+    assert not features[1, 1:].any()
+    assert REVIEWS.categories() == ()
+
+
+def test_synthetic_texts_hold_frequent_words_alone() -> None:
+    said = ["good day"] * 9 + ["my name is Somebody"]
+    like = REVIEWS.read([{"stars": 3, "said": text} for text in said])
+    synthetic = REVIEWS.synthesize(50, np.random.default_rng(0), like)
+    assert set(" ".join(synthetic["said"].tolist()).split()) == {"good", "day"}
+
+
+def test_prose_in_a_table_is_outlined_as_text(home: Path, tmp_path: Path) -> None:
+    lines = [
+        f"{n % 5},{'fine' if n % 3 else 'poor'} item number x{n} here,{'yes' if n % 3 else 'no'}" for n in range(300)
+    ]
+    (tmp_path / "reviews.csv").write_text("stars,said,label\n" + "\n".join(lines))
+    contract = outline(tmp_path / "reviews.csv", Given()).contract
+    assert contract.by_name("said").type == "text"  # type: ignore[attr-defined]
+    frame = records.statistics(contract, [{"row": json.dumps({"stars": 1, "said": "two words"})}])  # type: ignore[arg-type]
+    assert frame["said"] == [2]

@@ -13,9 +13,9 @@ from ratchet import kinds
 from ratchet.evaluation import leakage
 from ratchet.kinds.text import evaluation, records
 from ratchet.kinds.text.contract import TextContract
-from ratchet.kinds.text.tokenizer import MAIL, NUMBER, TOKENIZERS, URL, tokens
 from ratchet.tasks.classification import labels
 from ratchet.tasks.classification.answers import Classification
+from ratchet.tokenizer import MAIL, NUMBER, TOKENIZERS, URL, tokens
 
 TEXT = TextContract(max_characters=400, max_tokens=16)
 

@@ -41,6 +41,12 @@ def comparisons(
     return checks
 
 
+def newest(answers: Answers, margin: Margin, targets: np.ndarray, outputs: np.ndarray, champion: Rival) -> Check:
+    """The candidate is no worse than the champion on the newest records, which neither was trained on."""
+    losses, others = (losses_of(answers, targets, each) for each in (outputs, champion[1]))
+    return no_worse("no worse than the champion on the newest", margin, losses, others, f"version {champion[0]}")
+
+
 def _differs(answers: Answers, outputs: np.ndarray, champion: Rival) -> Check:
     """A candidate that answers every input like the champion is not worth a release."""
     name, (version, others) = "differs from the champion", champion

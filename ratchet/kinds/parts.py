@@ -69,6 +69,9 @@ class Records(Protocol):
     def side_of(self, contract: Any, row: Mapping[str, Any]) -> str:
         """The side of one record, for people."""
 
+    def is_in_order(self, contract: Any) -> bool:
+        """Whether the test side is newer than what any earlier champion was trained on."""
+
     def examples(self, contract: Any, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [N, ...] and targets: labels [N], or values [N, horizon]."""
 

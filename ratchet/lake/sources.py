@@ -34,7 +34,8 @@ what the contract takes away from it.
 
 _FACTS = "facts"
 _PAYLOAD_LIMIT = 1 << 20
-_SECONDS = 600
+_SECONDS = 300
+"""In which the child must have written something."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,40 @@ def read(
     job = {**files, **bounds, "contract": contract.to_json(), "layout": asdict(layout)}
     env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2",
            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
-    try:
-        process = subprocess.run(
-            [sys.executable, "-m", "ratchet.lake.sources"],
-            input=json.dumps(job), capture_output=True, text=True, env=env, timeout=_SECONDS,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Refusal(f"reading it takes longer than {_SECONDS} s", inputs, "Split it into smaller files") from None
-    if process.returncode == 0:
+    status, stdout, stderr = _run(json.dumps(job), env, out, inputs)
+    if status == 0:
         # Mapped, not read: the caller iterates over it batch by batch.
         rows = pa.ipc.open_file(pa.memory_map(str(out))).read_all()
-        return rows.replace_schema_metadata({_FACTS: process.stdout})
+        return rows.replace_schema_metadata({_FACTS: stdout})
     out.unlink(missing_ok=True)
     try:
-        raise Refusal(**json.loads(process.stdout))
+        raise Refusal(**json.loads(stdout))
     except (ValueError, TypeError):
-        message = (process.stderr.strip().splitlines() or ["no output"])[-1]
-        what = f"the reader stopped (exit {process.returncode}: {message[:200]})"
+        message = (stderr.strip().splitlines() or ["no output"])[-1]
+        what = f"the reader stopped (exit {status}: {message[:200]})"
         raise Refusal(what, inputs, "The file is broken, or needs more than RATCHET_INGEST_MEMORY_MB") from None
+
+
+def _run(job: str, env: dict[str, str], out: Path, inputs: Path) -> tuple[int, str, str]:
+    """The exit status and the output of the child, which may take as long as it goes on writing records."""
+    command, pipe = [sys.executable, "-m", "ratchet.lake.sources"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env) as process:
+        size = -1
+        left: str | None = job
+        while True:
+            try:
+                stdout, stderr = process.communicate(left, timeout=_SECONDS)
+                return process.returncode, stdout, stderr
+            except subprocess.TimeoutExpired:
+                left = None  # it was sent
+                before, size = size, out.stat().st_size if out.exists() else -1
+                if size <= before:
+                    process.kill()
+                    what = f"nothing of it was read for {_SECONDS} s"
+                    raise Refusal(what, inputs, "Split it into smaller files") from None
+            except BaseException:
+                process.kill()
+                raise
 
 
 def facts(rows: pa.Table) -> tuple[str, ...]:

@@ -13,13 +13,17 @@ from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
-__all__ = ["TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
+__all__ = ["TYPE", "cell", "examples", "expectations", "is_in_order", "side_of", "sides", "statistics"]
 TYPE = pa.binary()
 
 
 def cell(data: bytes) -> bytes:
     """The pixels, as they are."""
     return data
+
+
+def is_in_order(contract: ImageContract) -> bool:
+    return False
 
 
 def examples(contract: ImageContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,10 @@ def side_of(contract: SeriesContract, row: Mapping[str, Any]) -> str:
     return "by time"
 
 
+def is_in_order(contract: SeriesContract) -> bool:
+    return False
+
+
 def examples(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Windows [N, window] and what came next [N, horizon]."""
     return windows(contract, rows)

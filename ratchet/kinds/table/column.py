@@ -27,7 +27,7 @@ class Column:
 
     name: str
     type: str
-    """`number`, `integer`, `boolean`, `timestamp` or `category`."""
+    """`number`, `integer`, `boolean`, `timestamp`, `category` or `text`."""
     missing: float = 0.0
     """The largest share of a batch's rows without a value; 0 if every row must have one."""
     low: float | None = None
@@ -35,9 +35,9 @@ class Column:
     values: tuple[str, ...] = ()
     """All categories there are; empty if there may be others."""
     most: int = 200
-    """Categories that a model tells apart, the most frequent ones."""
+    """Categories, or words of a text, that a model tells apart, the most frequent ones."""
     length: int = 40
-    """Characters of the longest category."""
+    """Characters of the longest category or text."""
     unit: str = ""
     about: str = ""
     feature: bool = True
@@ -57,6 +57,11 @@ class Column:
 
     @property
     def is_text(self) -> bool:
+        """Whether its values are texts: categories, or words that a model reads one by one."""
+        return self.type in ("category", "text")
+
+    @property
+    def is_category(self) -> bool:
         return self.type == "category"
 
     @property
@@ -73,7 +78,7 @@ class Column:
         """The datatype of the Open Inference Protocol."""
         if self.type == "boolean" and not self.missing:  # BOOL has no value for one that is missing
             return "BOOL"
-        return {"category": "BYTES", "timestamp": "BYTES"}.get(self.type, "FP64")
+        return {"category": "BYTES", "text": "BYTES", "timestamp": "BYTES"}.get(self.type, "FP64")
 
     def read(self, value: Any, which: str, show: bool = True) -> Cell:
         """A cell from a typed value. Raises Refusal, which shows the value to its sender alone."""
@@ -151,12 +156,23 @@ def _timestamp(value: Any) -> float | None:
     return moment.astimezone(UTC).timestamp() if moment.tzinfo else None
 
 
-def _text(value: Any) -> str | None:
+def _category(value: Any) -> str | None:
     """In Unicode's form NFC. Joiners and no-break spaces belong to names, control characters do not."""
+    return _without_control(value, "")
+
+
+def _text(value: Any) -> str | None:
+    """The same, and a text may have lines and tabulators."""
+    return _without_control(value, "\n\r\t")
+
+
+def _without_control(value: Any, allowed: str) -> str | None:
     if not isinstance(value, str):
         return None
-    if not value.isprintable() and any(unicodedata.category(character) in _CONTROL for character in value):
-        return None
+    if not value.isprintable():
+        others = (character for character in value if character not in allowed)
+        if any(unicodedata.category(character) in _CONTROL for character in others):
+            return None
     return unicodedata.normalize("NFC", value)
 
 
@@ -165,5 +181,6 @@ _READERS: Mapping[str, Callable[[Any], Cell | None]] = {
     "integer": _integer,
     "boolean": _boolean,
     "timestamp": _timestamp,
-    "category": _text,
+    "category": _category,
+    "text": _text,
 }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from ratchet.contract import given_fields
 from ratchet.errors import Refusal
 from ratchet.kinds.table.column import Cell, Column
 from ratchet.tensors import Spec, Tensor, no, vector_of
+from ratchet.tokenizer import tokens
 
 _SEEN = 5
 """Rows that a category needs to have a place, and to be in a synthetic row: a rarer one may name somebody."""
@@ -34,6 +36,8 @@ class TableContract:
     """The column that says whether two rows are the same record; if empty, their features do."""
     split_by: str = ""
     """The column whose rows with the same value are all on one side, as those of a customer; if empty, the id."""
+    split: str = "digest"
+    """`digest`, or `time`: then the oldest records are for training and the newest for the test, in each snapshot."""
     people: str = ""
     """The column with the group of people that a record belongs to, of the recipe's `groups`."""
     time: str = ""
@@ -53,6 +57,8 @@ class TableContract:
             raise ValueError("no column is a feature")
         if self.target in names:
             raise ValueError(f"the target {self.target!r} is a column of the input, which would leak it")
+        if self.split not in ("digest", "time") or (self.split == "time" and (self.split_by or not self.time)):
+            raise ValueError(f"the split {self.split!r} is not `digest`, or `time` with a `time` and no `split_by`")
         for role, name in (("id", self.id), ("split_by", self.split_by), ("people", self.people), ("time", self.time)):
             if name and name not in names:
                 raise ValueError(f"the {role} {name!r} is no column: give it with feature=False")
@@ -189,7 +195,7 @@ class TableContract:
 
     def categories(self) -> tuple[int, ...]:
         starts = np.cumsum([0, *(self.width_of(column) for column in self.feature_columns)])
-        return tuple(int(at) for column, at in zip(self.feature_columns, starts, strict=False) if column.is_text)
+        return tuple(int(at) for column, at in zip(self.feature_columns, starts, strict=False) if column.is_category)
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """With noise of a hundredth on numbers that are no integers."""
@@ -266,7 +272,12 @@ def _clipped(column: Column, values: np.ndarray) -> np.ndarray:
     return np.clip(values, low, high)
 
 
+_EXAMPLE = "hello, world"
+
+
 def _example(column: Column) -> Cell:
+    if column.type == "text":
+        return _EXAMPLE[: column.length]
     if column.is_text:
         return column.values[0] if column.values else "x"
     bounds = [bound for bound in (column.low, column.high) if bound is not None]
@@ -280,6 +291,11 @@ def _synthetic(
     missing = (values == "") if column.is_text else np.isnan(values)
     if column.values:
         synthetic = rng.choice(np.array(column.values, column.dtype), size=count)
+    elif column.type == "text":
+        words = _frequent_words(values.tolist()) or tokens(_EXAMPLE)
+        sizes = rng.integers(3, 12, count)
+        texts = [" ".join(words[at] for at in rng.integers(len(words), size=size)) for size in sizes]
+        synthetic = np.array([text[: column.length] for text in texts], column.dtype)
     elif column.is_text:
         names, counts = np.unique(values[~missing], return_counts=True)
         frequent = np.repeat(names, counts * (counts >= _SEEN))
@@ -296,6 +312,8 @@ def _synthetic(
 
 
 def _learn(column: Column, values: np.ndarray) -> dict[str, Any]:
+    if column.type == "text":
+        return {"words": _frequent_words(values.tolist())[: column.most]}
     if column.values:
         return {"categories": list(column.values)}
     if column.is_text:
@@ -314,7 +332,26 @@ MISSING, UNSEEN = 0, 1
 """The places of a category that is missing and of those that training did not see; the others follow."""
 
 
+def _frequent_words(texts: Sequence[str]) -> list[str]:
+    """The words that enough texts have, the most frequent first."""
+    counts = Counter(word for text in texts for word in set(tokens(text)))
+    return [word for count, word in sorted((-count, word) for word, count in counts.items()) if -count >= _SEEN]
+
+
+def _words(column: Column, known: Sequence[str], texts: Sequence[str]) -> list[np.ndarray]:
+    """1 for each of the known words that a text has; as many features as the column may have words."""
+    places = {word: place for place, word in enumerate(known)}
+    present = np.zeros((column.most, len(texts)), np.float32)
+    for row, text in enumerate(texts):
+        for word in tokens(text):
+            if word in places:
+                present[places[word], row] = 1.0
+    return list(present)
+
+
 def _features(column: Column, learnt: Mapping[str, Any], values: np.ndarray) -> list[np.ndarray]:
+    if column.type == "text":
+        return _words(column, learnt["words"], values.tolist())
     if column.is_text:
         places = {name: place for place, name in enumerate(learnt["categories"], UNSEEN + 1)}
         # Where none may be missing, one that is hidden counts as the most frequent, as a number counts as the median.

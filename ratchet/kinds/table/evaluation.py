@@ -8,6 +8,7 @@ from ratchet.evaluation.thirds import Masks, thirds
 from ratchet.kinds.parts import Perturbation, Slices
 from ratchet.kinds.table.column import Column
 from ratchet.kinds.table.contract import UNSEEN, TableContract
+from ratchet.tokenizer import tokens
 
 PERTURBATIONS: Mapping[str, Perturbation] = {}
 prefixed = near = None
@@ -16,8 +17,13 @@ _MOST = 12
 
 
 def columns(contract: TableContract, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
-    """The values [N] of each feature."""
-    return {column.name: inputs[column.name] for column in contract.feature_columns}
+    """The values [N] of each feature; of a text, the number of its words."""
+    return {column.name: _values(column, inputs) for column in contract.feature_columns}
+
+
+def _values(column: Column, inputs: np.ndarray) -> np.ndarray:
+    values = inputs[column.name]
+    return np.array([len(tokens(text)) for text in values.tolist()], float) if column.type == "text" else values
 
 
 def unseen(contract: TableContract, features: np.ndarray) -> tuple[str, float] | None:
@@ -27,14 +33,17 @@ def unseen(contract: TableContract, features: np.ndarray) -> tuple[str, float] |
 
 
 def slices(contract: TableContract) -> Mapping[str, Slices]:
-    """By the name of a feature: its most frequent categories, or thirds of its numbers, and rows without a value."""
+    """By the name of a feature: its most frequent categories, or thirds of its numbers, and rows without a value.
+
+    A text counts as the number of its words.
+    """
     return {column.name: _slices_by(column) for column in contract.feature_columns}
 
 
 def _slices_by(column: Column) -> Slices:
     def by_value(inputs: np.ndarray) -> Masks:
-        values = inputs[column.name]
-        if not column.is_text:
+        values = _values(column, inputs)
+        if not column.is_category:
             missing = np.isnan(values)
             masks = thirds(np.where(missing, np.nanmedian(values), values), column.name)
             known = {name: mask & ~missing for name, mask in masks.items()}

@@ -19,7 +19,7 @@ def columns(contract: TableContract) -> Start:
         size = contract.width_of(column)
         values = entry[:, at : at + size]
         at += size
-        if column.is_text:
+        if column.is_category:
             places = UNSEEN + 1 + (len(column.values) or column.most)
             embedding = keras.layers.Embedding(places, max(2, round(3 * places**0.25)))
             values = embedding(keras.ops.cast(values[:, 0], "int32"))

@@ -17,6 +17,7 @@ from ratchet.kinds.table.contract import TableContract
 from ratchet.lake import split
 from ratchet.lake.split import Side
 from ratchet.suite import Suite
+from ratchet.tokenizer import tokens
 
 TYPE = pa.string()
 _RESERVED = ("record", "label", "class_share", "target", "duplicate", "age_days")
@@ -28,7 +29,9 @@ def cell(data: bytes) -> str:
 
 
 def sides(contract: TableContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
-    """By the digest of the input, or of `split_by`: then all rows with the same value are on one side."""
+    """By time, or by the digest of the input, or of `split_by`: then all rows with the same value are on one side."""
+    if contract.split == "time":
+        return split.by_time(rows)
     if not contract.split_by or not rows.num_rows:
         return split.by_digest(contract, rows)
     cells = zip(rows["row"].to_pylist(), rows["input"].to_pylist(), strict=True)
@@ -37,6 +40,8 @@ def sides(contract: TableContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
 
 def side_of(contract: TableContract, row: Mapping[str, Any]) -> str:
     """The side of one record, for people."""
+    if contract.split == "time":
+        return "by time"
     return split.side(_split_digest(contract, row["row"], row["input"]) if contract.split_by else row["input"])
 
 
@@ -44,6 +49,10 @@ def _split_digest(contract: TableContract, row: str, digest: str) -> str:
     """Of the value that decides the side; a row without one is alone."""
     value = json.loads(row).get(contract.split_by)
     return digest if value is None else hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def is_in_order(contract: TableContract) -> bool:
+    return contract.split == "time"
 
 
 def examples(contract: TableContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +94,13 @@ def _changed(why: str) -> Refusal:
 def statistics(contract: TableContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The value of each column; None where it is missing. What names a record or its time always changes."""
     rows = [json.loads(record["row"]) for record in records]
-    return {_named(column): [row.get(column.name) for row in rows] for column in _measured(contract)}
+    return {_named(column): [_statistic(column, row) for row in rows] for column in _measured(contract)}
+
+
+def _statistic(column: Column, row: Mapping[str, Any]) -> Any:
+    """The value; of a text, the number of its words."""
+    value = row.get(column.name)
+    return len(tokens(value)) if column.type == "text" and value is not None else value
 
 
 def _measured(contract: TableContract) -> list[Column]:

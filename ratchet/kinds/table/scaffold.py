@@ -121,6 +121,9 @@ def _guess(name: str, cells: Sequence[Any], typed: bool, losses: np.ndarray) -> 
         return _Guess(Column(name, "category", missing=1.0, feature=False), "has no value")
     if type_ == "category" and all(map(_is_local_time, known)):
         return _Guess(Column(name, "category", share, feature=False), "has times without a zone: `--zone` reads them")
+    if type_ == "category" and _is_prose(known):
+        longest = max(map(len, known))
+        return _Guess(Column(name, "text", share, length=2 * longest), "its most frequent words are read")
     column, note = _column(name, type_, share, known)
     if not all(_fits(column, value) for value in known):
         return _Guess(Column(name, "category", missing=1.0, feature=False), "has values that cannot be printed")
@@ -133,6 +136,11 @@ def _guess(name: str, cells: Sequence[Any], typed: bool, losses: np.ndarray) -> 
     if saved > _LEAK:
         return _Guess(_without(column), f"saves {saved:.0%} of the error alone: does it leak?")
     return _Guess(column, note)
+
+
+def _is_prose(known: Sequence[str]) -> bool:
+    """Whether texts differ from row to row and have some words each."""
+    return len(set(known)) > 0.5 * len(known) and sum(" " in text.strip() for text in known) > 0.8 * len(known)
 
 
 def _without(column: Column) -> Column:

@@ -4,4 +4,3 @@ from ratchet.kinds.text.contract import TextContract, from_json
 
 __all__ = ["TextContract"]
 CONTRACT = from_json
-ALSO_IN_BENTO = ("tokenizer",)

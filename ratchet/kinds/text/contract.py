@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ratchet import tokenizer
 from ratchet.errors import Refusal
-from ratchet.kinds.text import tokenizer
-from ratchet.kinds.text.tokenizer import MAIL, URL, normalized
 from ratchet.tensors import Spec, Tensor, from_texts, single, whole
+from ratchet.tokenizer import MAIL, URL, normalized
 
 _SHOWN = {MAIL: "someone@example.org", URL: "http://example.org"}
 _NEXT = "Send plain text in UTF-8"

@@ -10,7 +10,7 @@ import numpy as np
 from ratchet.evaluation.thirds import thirds
 from ratchet.kinds.parts import Perturbation, Slices
 from ratchet.kinds.text.contract import PADDING, UNKNOWN, TextContract
-from ratchet.kinds.text.tokenizer import tokens
+from ratchet.tokenizer import tokens
 
 _SAME, _SKETCH, _SHINGLE = 0.8, 64, 4
 

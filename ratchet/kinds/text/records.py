@@ -14,13 +14,17 @@ from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
-__all__ = ["TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
+__all__ = ["TYPE", "cell", "examples", "expectations", "is_in_order", "side_of", "sides", "statistics"]
 TYPE = pa.string()
 
 
 def cell(data: bytes) -> str:
     """The text."""
     return data.decode()
+
+
+def is_in_order(contract: TextContract) -> bool:
+    return False
 
 
 def examples(contract: TextContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:

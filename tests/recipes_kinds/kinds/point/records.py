@@ -21,6 +21,10 @@ def cell(data: bytes) -> bytes:
     return data
 
 
+def is_in_order(contract: PointContract) -> bool:
+    return False
+
+
 def examples(contract: PointContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(rows["point"].to_pylist()), np.float32).reshape(-1, 2), rows["label"].to_numpy()
 
