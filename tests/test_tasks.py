@@ -1,7 +1,11 @@
-"""Labels: a class's name exactly, its number only where the recipe says so; numbers within their range."""
+"""Labels: a class's name exactly, its number only where the recipe says so; numbers within their range.
+
+And a task goes with any kind of input.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models import export, train
+from models.evaluate import benchmark_checks
 from ratchet import recipe as recipes
+from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.kinds.image import ImageContract
+from ratchet.kinds.text import TextContract
 from ratchet.lake import ingest, quarantine
-from ratchet.recipe import Recipe
+from ratchet.lake.snapshot import Examples
+from ratchet.recipe import Recipe, RegressionCriteria, Training
 from ratchet.tasks.classification import Classification
 from ratchet.tasks.classification import labels as classes
 from ratchet.tasks.classification.scaffold import _alike
@@ -83,3 +93,32 @@ def test_a_number_is_read_as_it_is_or_refused(value: float) -> None:
 def test_what_is_no_number_is_refused(label: str | None) -> None:
     with pytest.raises(Refusal, match="not a number"):
         numbers.reader(Regression(-10, 10_000, close=1))(label)
+
+
+@pytest.mark.parametrize(
+    ("contract", "family"),
+    [(ImageContract(32, 32, channels=3), "resnet"), (TextContract(max_tokens=16, vocabulary_size=50), "transformer")],
+    ids=["image", "text"],
+)
+def test_a_number_is_predicted_for_any_kind_of_input(
+    contract: Contract, family: str, small: Recipe, tmp_path: Path
+) -> None:
+    """Kinds and tasks know nothing of each other."""
+    training = Training(family=family, epochs=1, parameters={})
+    task, criteria = Regression(0, 10, close=0.5), RegressionCriteria(error=3.0)
+    recipe = replace(small, contract=contract, task=task, criteria=criteria, training=training)
+    inputs = contract.synthesize(96, np.random.default_rng(0))
+    targets = np.random.default_rng(1).uniform(0, 10, (96, 1)).astype(np.float32)
+    vocabulary = contract.learn_vocabulary(inputs)
+    features = contract.features(inputs, vocabulary)
+    side = (features[:80], targets[:80]), (features[80:], targets[80:])
+    fitted = train.fit(recipe, training, *side, tmp_path / "fit")
+    (tmp_path / "export").mkdir()
+    exported = export.export(recipe, fitted.model, vocabulary, inputs[80:], tmp_path / "export")
+    outputs = exported.predict(inputs)
+    assert outputs.shape == (96, 1)
+    trained, benchmark = Examples(inputs[:80], targets[:80]), Examples(inputs[80:], targets[80:])
+    results = benchmark_checks(recipe, benchmark, outputs[80:], trained, None, None)
+    assert {"mean absolute error", "better than the best constant"} <= {check.name for check in results}
+    (answer,) = task.predictions(outputs[:1])[task.output]
+    assert np.isfinite(answer)
