@@ -12,9 +12,17 @@ from ratchet.errors import Refusal
 @click.argument("name")
 @click.option("--kind", type=click.Choice(kinds.names()), required=True, help="What an input is.")
 @click.option("--target", default="", help="Of a table: the column with the label.")
-@click.option("--horizon", type=click.IntRange(0), default=0, help="Of a series: how many values are forecast; a day.")
 @click.option(
-    "--window", type=click.IntRange(0), default=0, help="Of a series: from how many values; seven times that."
+    "--horizon",
+    type=click.IntRange(0),
+    default=0,
+    help="Of a series: how many values are forecast. By default those of a day.",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(0),
+    default=0,
+    help="Of a series: from how many values. By default seven times the horizon.",
 )
 @click.option("--column", "columns", multiple=True, metavar="NAME=THEIRS", help="A column that has another name there.")
 @click.option("--delimiter", default="", help="Of CSV; it is found otherwise.")
@@ -50,7 +58,7 @@ def command(
     from ratchet.recipe import load
 
     named = dict(each.partition("=")[::2] for each in columns)
-    if not all(named.values()):
+    if not all(named.values()) or not all(named):
         raise Refusal("a column is given without a name", ", ".join(columns), "Give it as `--column text=body`")
     try:
         layout = Layout(named, delimiter, encoding, time, zone)

@@ -39,8 +39,8 @@ def check(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation
         return SuiteResult(batch, False, len(frame), (), str(docs()), f"the suite raised: {error}"[:500])
     results = tuple(_result(e, r, frame) for e, r in zip(suite, result, strict=True))
     failed = [e for e in results if not e.passed]
-    settings_ = {(e.type, e.column): e.setting for e in suite}
-    why = "; ".join(_sentence(e, settings_[e.name, e.column]) for e in failed)
+    pairs = zip(results, suite, strict=True)
+    why = "; ".join(_sentence(result, expectation.setting) for result, expectation in pairs if not result.passed)
     return SuiteResult(batch, not failed, len(frame), results, str(docs()), why)
 
 

@@ -26,29 +26,32 @@ SAMPLE = 200_000
 
 def columns(recipe: Recipe) -> tuple[str, ...]:
     """The columns of the table, for this kind of input and this task."""
-    return ("record", *_own(recipe, ()), "duplicate", "age_days")
-
-
-def _own(recipe: Recipe, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    labels = tasks.labels(recipe.answers.task).statistics([record["label"] for record in records])
-    return {**labels, **kinds.records(recipe.contract.kind).statistics(recipe.contract, records)}
+    labels = tasks.labels(recipe.answers.task).statistics([])
+    own = kinds.records(recipe.contract.kind).statistics(recipe.contract, [])
+    return ("record", *labels, *own, "duplicate", "age_days")
 
 
 def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> pd.DataFrame:
     """The statistics of the records of the batch in the table `where`, `landing` or `records`.
 
     Of more than `SAMPLE` records (or of the suite's `min_rows`, if these are more) it is a sample, those with the
-    smallest digests; ingest has held each record to the contract. `duplicate` is 1 if the same input is earlier in the
-    batch, or among the admitted records.
+    smallest digests; ingest has held each record to the contract. Labels are counted over all records, and a series is
+    measured whole. `duplicate` is 1 if the same input is earlier in the batch, or among the admitted records.
     """
-    rows = table.rows(home / where, where=("batch", batch))
-    return _frame(recipe, _measured(recipe, rows, _seen(home)) if rows else [])
+    rows = table.rows(home / where, [*_COLUMNS, recipe.contract.column], where=("batch", batch))
+    return _frame(recipe, rows or _in_memory(None), _seen(home))
 
 
 def of_records(recipe: Recipe, records: pa.Table) -> pd.DataFrame:
     """The statistics of records that are not in the lake."""
-    rows = Rows(records.schema, lambda: iter(records.to_batches()))
-    return _frame(recipe, _measured(recipe, rows, np.empty(0, "S32")))
+    return _frame(recipe, _in_memory(records), np.empty(0, "S32"))
+
+
+_COLUMNS = ("record", "input", "label", "captured_at")
+
+
+def _in_memory(records: pa.Table | None) -> Rows:
+    return Rows(records.schema if records else pa.schema([]), lambda: iter(records.to_batches() if records else ()))
 
 
 def _seen(home: Path) -> np.ndarray:
@@ -57,34 +60,57 @@ def _seen(home: Path) -> np.ndarray:
     return np.sort(digest_bytes(part["input"] for part in admitted.parts())) if admitted else np.empty(0, "S32")
 
 
-def _measured(recipe: Recipe, rows: Rows, seen: np.ndarray) -> list[dict[str, Any]]:
-    """The sampled records, each with whether it is a duplicate."""
-    inputs = digest_bytes(part["input"] for part in rows.parts())
-    duplicate = np.ones(len(inputs), bool)
-    duplicate[np.unique(inputs, return_index=True)[1]] = False
-    if len(seen):
-        at = np.searchsorted(seen, inputs).clip(max=len(seen) - 1)
-        duplicate |= seen[at] == inputs
-    size = max(SAMPLE, recipe.suite.min_rows)
-    last = np.partition(inputs, size - 1)[size - 1] if len(inputs) > size else None
-    chosen = np.ones(len(inputs), bool) if last is None else inputs <= last
-    records, start = [], 0
-    for part in rows.parts():
-        stop = start + part.num_rows
-        kept = part.filter(pa.array(chosen[start:stop])).to_pylist()
-        flags = duplicate[start:stop][chosen[start:stop]].tolist()
-        records += [{**record, "duplicate": int(flag)} for record, flag in zip(kept, flags, strict=True)]
-        start = stop
-    return records
-
-
-def _frame(recipe: Recipe, records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _frame(recipe: Recipe, rows: Rows, seen: np.ndarray) -> pd.DataFrame:
     import pandas as pd
 
-    now = datetime.now(UTC)
-    return pd.DataFrame({
-        "record": [record["record"] for record in records],
-        **_own(recipe, records),
-        "duplicate": [record["duplicate"] for record in records],
-        "age_days": [(now - record["captured_at"]).total_seconds() / 86400 for record in records],
-    }, columns=list(columns(recipe)))  # fmt: skip
+    kind = kinds.records(recipe.contract.kind)
+    inputs = digest_bytes(part["input"] for part in rows.parts())
+    chosen = _chosen(inputs, len(inputs) if kind.NEEDS_NEIGHBOURS else max(SAMPLE, recipe.suite.min_rows))
+    labels = [label for part in rows.parts() for label in part["label"].to_pylist()]
+    measured = tasks.labels(recipe.answers.task).statistics(labels)
+    columns_ = {name: [values[i] for i in chosen] for name, values in measured.items()}
+    columns_ |= {"duplicate": _duplicate(inputs, seen)[chosen].tolist(), **_measured(recipe, rows, chosen)}
+    return pd.DataFrame(columns_, columns=list(columns(recipe)))
+
+
+def _measured(recipe: Recipe, rows: Rows, chosen: np.ndarray) -> dict[str, list[Any]]:
+    """The digest, the age and the properties of each of the chosen records; only figures are kept of a part."""
+    kind, now = kinds.records(recipe.contract.kind), datetime.now(UTC)
+    result: dict[str, list[Any]] = {name: [] for name in ("record", "age_days", *kind.statistics(recipe.contract, []))}
+    whole: list[Mapping[str, Any]] = []
+    start = 0
+    for part in rows.parts():
+        own = chosen[(chosen >= start) & (chosen < start + part.num_rows)] - start
+        records = part.take(pa.array(own)).to_pylist()
+        result["record"] += [record["record"] for record in records]
+        result["age_days"] += [(now - record["captured_at"]).total_seconds() / 86400 for record in records]
+        if kind.NEEDS_NEIGHBOURS:
+            whole += records
+        else:
+            _extend(result, kind.statistics(recipe.contract, records))
+        start += part.num_rows
+    if kind.NEEDS_NEIGHBOURS:
+        _extend(result, kind.statistics(recipe.contract, whole))
+    return result
+
+
+def _extend(result: dict[str, list[Any]], more: Mapping[str, Sequence[Any]]) -> None:
+    for name, values in more.items():
+        result[name] += list(values)
+
+
+def _chosen(inputs: np.ndarray, count: int) -> np.ndarray:
+    """The places of so many records, in order: those with the smallest digests [N]."""
+    if len(inputs) <= count:
+        return np.arange(len(inputs))
+    first_bytes = inputs.view(">u8").reshape(-1, 4)[:, 0]
+    return np.sort(np.argpartition(first_bytes.astype(np.uint64), count)[:count])
+
+
+def _duplicate(inputs: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """1 for each of the digests [N] that is there before, or among those that are `seen` and sorted [M]."""
+    duplicate = np.ones(len(inputs), int)
+    duplicate[np.unique(inputs, return_index=True)[1]] = 0
+    if len(seen):
+        duplicate[seen[np.searchsorted(seen, inputs).clip(max=len(seen) - 1)] == inputs] = 1
+    return duplicate

@@ -16,6 +16,8 @@ from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Recipe
 from ratchet.tasks import parts as tasks
 
+_MOST = 5000
+"""Examples of the benchmark that simple models answer."""
 _FEW = 100
 """Examples of a benchmark below which hardly any difference can be shown."""
 
@@ -38,7 +40,7 @@ def preview(recipe: Recipe, report: Callable[[str], None]) -> Preview:
 def _preview(recipe: Recipe, report: Callable[[str], None]) -> Preview:
     report("reading the benchmark and the first batch")
     benchmark_rows = ingest.benchmark(recipe)
-    batch = ingest.preview(recipe, recipe.batches[0], benchmark_rows)
+    batch = ingest.read_only(recipe, recipe.batches[0], benchmark_rows)
     figures, problems = [f"{batch.accepted.num_rows} records would land"], list[str]()
     for reason, count in batch.reasons.items():
         figures.append(f"{count} would go to quarantine: {reason}")
@@ -56,7 +58,7 @@ def _preview(recipe: Recipe, report: Callable[[str], None]) -> Preview:
     problems += _suite(recipe, batch.accepted)
     if len(benchmark) and len(trained):
         if len(benchmark) < _FEW:
-            problems.append(f"the benchmark has {len(benchmark)} examples, by which hardly any difference can be shown")
+            figures.append(f"the benchmark has {len(benchmark)} examples, by which hardly any difference can be shown")
         report("fitting a linear model")
         figures += _baselines(recipe, trained, benchmark)
     return Preview(tuple(figures), tuple(problems))
@@ -95,6 +97,9 @@ def _baselines(recipe: Recipe, trained: Examples, benchmark: Examples) -> list[s
     from models import linear
 
     answers, task = recipe.answers, tasks.evaluation(recipe.answers.task)
+    if len(benchmark) > _MOST:
+        sample = np.sort(np.random.default_rng(0).permutation(len(benchmark))[:_MOST])
+        benchmark = Examples(benchmark.inputs[sample], benchmark.targets[sample])
     metric, figures = answers.metric.replace("_", " "), []
     constants = [np.tile(output, (len(benchmark), 1)) for output in task.constants(answers, trained.targets)]
     if constants:

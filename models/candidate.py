@@ -68,7 +68,9 @@ class _Job:
 
 def key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
     """What makes a candidate a new one: snapshot, parameters, recipe version, and `train.VERSION`."""
-    own = {"recipe": recipe.name, "recipe_version": recipe.version, "snapshot": snapshot.fingerprint}
+    own: dict[str, Any] = {"recipe": recipe.name, "recipe_version": recipe.version, "snapshot": snapshot.fingerprint}
+    if recipe.contract.features_version > 1:
+        own["features"] = recipe.contract.features_version
     fields = {name: value for name, value in asdict(training).items() if name != "frozen_epochs" or value}
     return memo.key("train", train.VERSION, **own, training=json.loads(json.dumps(fields)))
 

@@ -36,8 +36,8 @@ def model_checks(
 
 def _unseen(recipe: Recipe, model: Exported, benchmark: Examples) -> list[Check]:
     """For a kind of input with a vocabulary."""
-    features = recipe.contract.features(benchmark.inputs[:_MAX_RECORDS], model.vocabulary)
-    share = kinds.evaluation(recipe.contract.kind).unseen(recipe.contract, features)
+    inputs = benchmark.inputs[:_MAX_RECORDS]
+    share = kinds.evaluation(recipe.contract.kind).unseen(recipe.contract, inputs, model.vocabulary)
     return [leakage.unseen(*share, recipe.criteria.unseen)] if share else []
 
 

@@ -22,7 +22,7 @@ from ratchet.evaluation.variants import FULL, NO_WORSE
 from ratchet.files import FORMAT
 from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.kinds import parts as kind_parts
-from ratchet.lake.snapshot import Examples, load, load_benchmark
+from ratchet.lake.snapshot import Examples, load, load_benchmark, newest
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.tasks import parts
@@ -54,7 +54,7 @@ def evaluate(recipe: Recipe, candidate: Candidate, champions: Sequence[Package],
         explanations.save(candidate, explanations.explain(recipe, model, benchmark, own, sides["train"]))
         results = [
             *benchmark_checks(recipe, benchmark, own, sides["train"], rivals[0], rivals[1], replaceable),
-            *_newest(recipe, model, sides["test"], packages.get(champion or "")),
+            *_newest(recipe, model, candidate, packages.get(champion or "")),
             *checks.model_checks(recipe, model, benchmark, sides, own),
         ]
         bins = parts.evaluation(recipe.answers.task).reliability(recipe.answers, benchmark.targets, own)
@@ -95,13 +95,20 @@ def benchmark_checks(
     return results + champion_checks.slices(answers, margin, masks, targets, outputs, champion)
 
 
-def _newest(recipe: Recipe, model: Exported, test: Examples, champion: Package | None) -> list[Check]:
+def _newest(recipe: Recipe, model: Exported, candidate: Candidate, champion: Package | None) -> list[Check]:
     """For a split by time: the champion's package is scored on the newest records as well."""
     if champion is None or not kind_parts.records(recipe.contract.kind).is_in_order(recipe.contract):
         return []
+    known = candidates.kept(recipe.name, champion.version)
+    if known is None:
+        return [champion_checks.skipped_newest(f"MLflow no longer has version {champion.version}")]
+    examples = newest(recipe, candidate.snapshot, candidates.read(known).snapshot)
+    if len(examples) < champion_checks.MIN_RECORDS:
+        why = f"{len(examples)} records are newer than what version {champion.version} was trained on"
+        return [champion_checks.skipped_newest(why)]
     margin = parts.evaluation(recipe.answers.task).margin(recipe.answers, recipe.criteria.margin)
-    rival = champion.version, _outputs(champion, test.inputs)
-    return [champion_checks.newest(recipe.answers, margin, test.targets, model.predict(test.inputs), rival)]
+    rival, outputs = (champion.version, _outputs(champion, examples.inputs)), model.predict(examples.inputs)
+    return [champion_checks.newest(recipe.answers, margin, examples.targets, outputs, rival)]
 
 
 def compare_variant(recipe: Recipe, targets: np.ndarray, outputs: np.ndarray, full: np.ndarray) -> Check:

@@ -168,8 +168,11 @@ def _state(model: Any) -> list[Any]:
 
 
 def _load_state(model: Any, path: Path) -> None:
+    state = _state(model)
     with np.load(path, allow_pickle=False) as saved:
-        for variable, name in zip(_state(model), saved.files, strict=False):  # 0.1.0 kept no seeds
+        if len(saved.files) == len(model.optimizer.variables):  # 0.1.0 kept no seeds
+            state = model.optimizer.variables
+        for variable, name in zip(state, saved.files, strict=True):
             variable.assign(saved[name])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,15 @@ class Backbone:
     file: str
     sha256: str
     low: float = 0.0
-    """What the backbone expects for the darkest value of the contract."""
+    """What the backbone expects for black."""
     high: float = 255.0
-    """And for the brightest one: the models of `keras.applications` differ in this."""
+    """And for the brightest value: the models of `keras.applications` differ in this."""
+    brightest: float = 255.0
+    """The contract's `high`."""
     dropout: float = 0.2
 
     def __call__(self, shape: tuple[int, ...], width: int) -> Any:
-        """The network for inputs [N, *shape], whose values are 0..255, with `width` outputs.
+        """The network for inputs [N, *shape], whose values are 0..`brightest`, with `width` outputs.
 
         Raises Refusal if the file is not the one that was pinned, or does not fit the inputs.
         """
@@ -39,7 +42,7 @@ class Backbone:
 
         backbone = self._load()
         entry = keras.Input(shape, name="image")
-        x: Any = keras.layers.Rescaling((self.high - self.low) / 255, offset=self.low)(entry)
+        x: Any = keras.layers.Rescaling((self.high - self.low) / self.brightest, offset=self.low)(entry)
         channels = backbone.input_shape[-1]
         if shape[-1] == 1 and channels == 3:
             x = keras.layers.Concatenate()([x, x, x])
@@ -67,7 +70,7 @@ class Backbone:
             raise Refusal(f"its SHA-256 is {actual[:16]}…, not {self.sha256[:16]}…", path, "Give the pinned file")
         try:
             return keras.models.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             what = f"Keras cannot read the file ({reason})"
             raise Refusal(what, path, "Save the model with `model.save('name.keras')`") from error

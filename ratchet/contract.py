@@ -79,6 +79,10 @@ class Contract(Protocol):
     def pack(self, inputs: np.ndarray) -> bytes:
         """A batch of inputs as a binary tensor."""
 
+    @property
+    def features_version(self) -> int:
+        """Raised when the same input gives other features, so that a model is trained anew."""
+
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         """The vocabulary that `features` needs, from the training side; empty for a kind that needs none."""
 

@@ -1,6 +1,5 @@
 """How the files of a data set are written, where they do not say so themselves."""
 
-import codecs
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,9 +25,9 @@ class Layout:
             raise ValueError(f"the delimiter {self.delimiter!r} is not one character")
         if self.encoding:
             try:
-                codecs.lookup(self.encoding)
+                "".encode(self.encoding)
             except LookupError:
-                raise ValueError(f"there is no encoding {self.encoding!r}") from None
+                raise ValueError(f"there is no encoding of texts {self.encoding!r}") from None
         if self.zone:
             try:
                 zoneinfo.ZoneInfo(self.zone)

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def read(text: str, classes: Sequence[str], source: Path | str) -> dict[str, int
     heading. Raises Refusal naming the first row of another form; then no label counts.
     """
     labels: dict[str, int] = {}
-    numbers = {name: number for number, name in enumerate(classes)}
+    numbers = {unicodedata.normalize("NFC", name): number for number, name in enumerate(classes)}
     lines = io.StringIO(text, newline=None).read().split("\n")
     if re.fullmatch(r"sep=.", lines[0]):  # which Excel writes and reads; its line still counts
         lines[0] = ""
@@ -52,7 +53,7 @@ def read(text: str, classes: Sequence[str], source: Path | str) -> dict[str, int
             if len(row) != 2 or not re.fullmatch(r"\S{1,64}", row[0].strip()) or not row[0].strip().isprintable():
                 what = f"the row is not `request id{delimiter}class` with an id of at most 64 printable characters"
                 raise Refusal(what, which, "Correct the file")
-            id, class_ = row[0].strip(), row[1].strip()
+            id, class_ = row[0].strip(), unicodedata.normalize("NFC", row[1].strip())
             if class_ not in numbers:
                 raise Refusal(f"there is no class {class_!r}", which, f"Choose one of: {', '.join(classes)}")
             if labels.setdefault(id, numbers[class_]) != numbers[class_]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from expectations import checkpoint, statistics
 from expectations.suite import suite
+from ratchet import recipe as recipes
 from ratchet.expectation import Expectation
 from ratchet.lake import ingest
 from ratchet.recipe import Recipe
@@ -104,3 +107,35 @@ def test_an_expectation_that_raised_has_failed(small: Recipe) -> None:
     result = checkpoint.check("small-fashion", "b", good_frame(small), missing)
     assert not result.passed
     assert "gone" in result.why
+
+
+def test_of_a_large_batch_a_sample_is_measured_and_every_label_is_counted(
+    small: Recipe, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "batch.npz", x=pictures[0][:400], y=np.where(np.arange(400) < 2, 1, 0))
+    batch = ingest.land(small, tmp_path / "batch.npz", "test")
+    monkeypatch.setattr(statistics, "SAMPLE", 50)
+    few = replace(small, suite=replace(small.suite, min_rows=1))
+    frame = statistics.of_batch(few, ingest.lake(small.name), batch.id)
+    monkeypatch.undo()
+    whole = statistics.of_batch(few, ingest.lake(small.name), batch.id)
+    assert (len(frame), len(whole)) == (50, 400)
+    assert set(frame["class_share"]) <= {398 / 400, 2 / 400}, "of all records, and not of the sample"
+    merged = whole.set_index("record").loc[frame["record"], "brightness"]
+    assert merged.tolist() == frame["brightness"].tolist()
+
+
+def test_a_series_is_measured_whole_since_a_sample_would_be_full_of_gaps(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.load("sf-temperature")
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    times = [start + timedelta(seconds=recipe.contract.step * n) for n in range(300)]
+    records = pa.table({
+        "record": [f"{n:064x}" for n in range(300)], "input": [f"{n * 7919 % 2**61:064x}" for n in range(300)],
+        "label": pa.nulls(300), "captured_at": pa.array(times, pa.timestamp("us", "UTC")), "value": [60.0] * 300,
+    })  # fmt: skip
+    monkeypatch.setattr(statistics, "SAMPLE", 50)
+    frame = statistics.of_records(replace(recipe, suite=replace(recipe.suite, min_rows=1)), records)
+    assert len(frame) == 300
+    assert set(frame["steps_after"]) == {1.0}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from commands import show
 from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, records, snapshot, split, table
+from ratchet.lake.rows import Rows
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.tasks.classification import Classification
@@ -74,6 +76,34 @@ def test_a_batch_of_which_every_record_was_refused_lands_again_when_its_cause_is
     assert ingest.land(corrected, path, "test").accepted == 20
     assert quarantine.entries(home) == []
     assert (ingest.land(corrected, path, "test").new, rows(small, "landing")) == (False, 20)
+
+
+@pytest.mark.parametrize("bytes_", [1, 3000])
+def test_a_batch_larger_than_a_part_moves_as_one_that_is_not(
+    bytes_: int, small: Recipe, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part holds one image, or three; the records, their fingerprint and what is withdrawn are the same."""
+    path, other = npz(tmp_path / "a.npz", pictures[0][:60], pictures[1][:60]), replace(small, name="whole")
+    admitted(other, path)
+    whole = snapshot.take(other)
+    monkeypatch.setattr("ratchet.lake.rows._BYTES", bytes_)
+    batch = admitted(small, path)
+    parts = table.rows(ingest.lake(small.name) / "records")
+    assert parts is not None
+    assert sum(1 for _ in parts.parts()) >= 20
+    assert snapshot.take(small).fingerprint == whole.fingerprint
+    assert quarantine.withdraw(ingest.lake(small.name), batch, "wrong", "test") == 60
+    assert quarantine.admit(ingest.lake(small.name), batch, "test", "right after all") == 60
+    assert snapshot.take(small).fingerprint == whole.fingerprint
+
+
+def test_what_refuses_rows_while_they_are_written_is_named_and_not_the_disk(tmp_path: Path) -> None:
+    def parts() -> Iterator[pa.RecordBatch]:
+        raise Refusal("a file of the table cannot be read", "part-7", "Restore it")
+        yield
+
+    with pytest.raises(Refusal, match="a file of the table cannot be read"):
+        table.append(tmp_path / "t", Rows(pa.schema({"x": pa.int64()}), parts), once="one")
 
 
 def test_a_record_is_shown_by_the_beginning_of_its_digest(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:

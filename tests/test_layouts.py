@@ -195,6 +195,47 @@ def test_folders_of_sides_are_read_as_one(tmp_path: Path) -> None:
     assert "its folders test, train, val are read as one, and split by digest" in facts
 
 
+def test_a_file_of_a_side_without_a_class_is_refused_and_not_left_out(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    picture(data / "train" / "cat" / "1.png", 0)
+    picture(data / "test" / "1.png", 1)
+    reasons = {row["name"]: row["reason"] for row in read(data, IMAGE)[0]}
+    assert reasons == {"train/cat/1.png": None,
+                       "test/1.png": "the file is not in the folder of a class"}  # fmt: skip
+
+
+def test_keys_that_the_first_line_leaves_out_are_read(tmp_path: Path) -> None:
+    lines = [{"text": "a", "label": "x"}, {"text": "b", "label": "y", "captured_at": "2024-01-01T00:00:00Z"}]
+    (tmp_path / "mails").write_text("\n".join(map(json.dumps, lines)))
+    rows, _ = read(tmp_path / "mails", TextContract())
+    assert [row["captured_at"] and row["captured_at"].year for row in rows] == [None, 2024]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"txt": "body"}, "the layout names 'txt', which is no column"),
+        ({"text": "label"}, "gives one column two meanings"),
+    ],
+)
+def test_a_layout_that_fits_no_file_is_refused(columns: dict, words: str, tmp_path: Path) -> None:
+    (tmp_path / "mails.csv").write_text("text,label\na,x\n")
+    with pytest.raises(Refusal, match=words):
+        read(tmp_path / "mails.csv", TextContract(), Layout(columns=columns))
+
+
+def test_a_column_may_be_the_label_that_would_be_the_group_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "mails.csv").write_text("text,group\na,x\n")
+    rows, _ = read(tmp_path / "mails.csv", TextContract(), Layout(columns={"label": "group"}))
+    assert [row["label"] for row in rows] == ["x"]
+
+
+def test_a_date_without_separators_is_not_taken_for_milliseconds() -> None:
+    with pytest.raises(Refusal) as caught:
+        Times(["202401011200", "202401011300"], DETECTED)
+    assert "--time %Y%m%d%H%M" in caught.value.next
+
+
 def test_a_class_may_have_the_name_of_a_side(tmp_path: Path) -> None:
     for at, class_ in enumerate(("train", "ship")):
         picture(tmp_path / "data" / class_ / "1.png", at)
@@ -211,13 +252,17 @@ def test_every_link_is_followed_or_refused_and_none_is_left_out(
         picture(target, seed)
         os.symlink(target, data / "cat" / f"{seed}.png")
     os.symlink(tmp_path / "gone", data / "cat" / "3.png")
+    os.symlink(secret / "key", data / "notes.csv")
     monkeypatch.setenv("RATCHET_LINKS", str(cache))
     settings_module.settings.cache_clear()
-    rows = {row["name"]: row["reason"] for row in read(data, IMAGE)[0]}
+    found = read(data, IMAGE)[0]
+    rows, payloads = {row["name"]: row["reason"] for row in found}, [row["payload"] for row in found if row["reason"]]
     settings_module.settings.cache_clear()
     assert rows["cat/0.png"] is rows["cat/1.png"] is None
-    assert rows["cat/2.png"] == f"it is a link into {secret}, outside the folder"
+    assert rows["cat/2.png"] == f"it leads into {secret}, outside the folder"
     assert rows["cat/3.png"] == "it is a link to nothing"
+    assert rows["notes.csv"] == f"it leads into {secret}, outside the folder"
+    assert set(payloads) == {b""}, "nothing of it is kept"
 
 
 @pytest.mark.parametrize("notation", ["csv", "jsonl"])
@@ -225,15 +270,19 @@ def test_a_folder_may_have_a_table_of_paths_and_labels(notation: str, tmp_path: 
     data = tmp_path / "data"
     for seed in range(3):
         picture(data / "files" / f"{seed}.png", seed)
-    listed = [(f"files/{seed}.png", "ab"[seed % 2]) for seed in range(3)] + [("../scratch/x", "a")]
+    picture(tmp_path / "secret.png", 7)
+    outside = [("../secret.png", "a"), (str(tmp_path / "secret.png"), "a")]
+    listed = [(f"files/{seed}.png", "ab"[seed % 2]) for seed in range(3)] + outside
     if notation == "csv":
         text = "path,label\n" + "\n".join(map(",".join, listed))
     else:
         text = "\n".join(json.dumps({"path": path, "label": label}) for path, label in listed)
     (data / f"labels.{notation}").write_text(text)
-    rows, _ = read(data, IMAGE)
+    picture(data / "files" / "nobody names it.png", 5)
+    rows, facts = read(data, IMAGE)
+    assert "1 other files of the folder are left out, since no table names them" in facts
     assert [(row["label"], row["reason"]) for row in rows] == [
-        ("a", None), ("b", None), ("a", None), ("a", "it is no file"),
+        ("a", None), ("b", None), ("a", None), *[("a", "the path does not lie below the folder")] * 2,
     ]  # fmt: skip
 
 

@@ -256,10 +256,3 @@ def test_a_source_that_gives_nothing_any_more_is_given_up(tmp_path: Path, monkey
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Refusal, match="nothing of it was read for 2 s"):
         sources.read(tmp_path / "pipe", TextContract(), LIMITS, tmp_path)
-
-
-def test_a_source_may_take_as_long_as_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_SECONDS", 1.5)
-    rows = "\n".join(f"word {'xyz ' * 20}{n},a" for n in range(150_000))
-    (tmp_path / "long.csv").write_text("text,label\n" + rows)
-    assert sources.read(tmp_path / "long.csv", TextContract(), LIMITS, tmp_path).num_rows == 150_000

@@ -573,3 +573,15 @@ def test_prose_in_a_table_is_outlined_as_text(home: Path, tmp_path: Path) -> Non
     assert contract.by_name("said").type == "text"  # type: ignore[attr-defined]
     frame = records.statistics(contract, [{"row": json.dumps({"stars": 1, "said": "two words"})}])  # type: ignore[arg-type]
     assert frame["said"] == [2]
+
+
+def test_the_form_of_an_accent_makes_no_other_category() -> None:
+    column = Column("place", "category", values=("cafe\u0301", "bar"))
+    assert column.read("caf\u00e9", "it") == column.read("cafe\u0301", "it") == "caf\u00e9"
+
+
+def test_a_table_is_split_by_a_time_that_every_row_has() -> None:
+    for type_, missing in (("category", 0.0), ("timestamp", 0.5)):
+        columns = Column("x", "number"), Column("at", type_, missing=missing, feature=False)
+        with pytest.raises(ValueError, match="is no timestamp that every row has"):
+            TableContract(columns, "y", time="at", split="time")

@@ -87,7 +87,7 @@ def test_joiners_soft_hyphens_and_emoji_are_no_damage_and_control_characters_are
 def test_the_share_of_unknown_tokens_is_a_check_of_its_own() -> None:
     known = np.array(["我 喜 欢"] * 5, object)
     vocabulary = TEXT.learn_vocabulary(known)
-    what, share = evaluation.unseen(TEXT, TEXT.features(np.array(["我 喜 电 影"], object), vocabulary))
+    what, share = evaluation.unseen(TEXT, np.array(["我 喜 电 影"], object), vocabulary)
     assert (what, share) == ("tokens", 0.5)
     assert leakage.unseen(what, share, 0.5).outcome == "passed"
     refused = leakage.unseen(what, 0.61, 0.5)

@@ -12,6 +12,7 @@ from ratchet.types import Check, Outcome
 
 Rival = tuple[str, np.ndarray]
 """A version and its outputs [N, width] for the benchmark, computed now."""
+_NEWEST = "no worse than the champion on the newest"
 MIN_RECORDS = 30
 """Records below which a slice means nothing."""
 
@@ -44,7 +45,11 @@ def comparisons(
 def newest(answers: Answers, margin: Margin, targets: np.ndarray, outputs: np.ndarray, champion: Rival) -> Check:
     """The candidate is no worse than the champion on the newest records, which neither was trained on."""
     losses, others = (losses_of(answers, targets, each) for each in (outputs, champion[1]))
-    return no_worse("no worse than the champion on the newest", margin, losses, others, f"version {champion[0]}")
+    return no_worse(_NEWEST, margin, losses, others, f"version {champion[0]}")
+
+
+def skipped_newest(why: str) -> Check:
+    return Check(_NEWEST, None, None, "skipped", why)
 
 
 def _differs(answers: Answers, outputs: np.ndarray, champion: Rival) -> Check:

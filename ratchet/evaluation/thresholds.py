@@ -42,14 +42,18 @@ def classes(
 
 
 def rare_classes(
-    balanced_accuracy: float | None, average_precision: float | None, labels: np.ndarray, outputs: np.ndarray
+    balanced_accuracy: float | None,
+    average_precision: float | None,
+    answers: Answers,
+    labels: np.ndarray,
+    outputs: np.ndarray,
 ) -> list[Check]:
     """Minimum balanced accuracy and average precision, from labels [N] and probabilities [N, classes].
 
     Source of both: scikit-learn, `balanced_accuracy_score` and `average_precision_score` with `average="macro"`.
     """
-    predicted, present = outputs.argmax(axis=1), np.unique(labels)
-    usable = len(labels) > 0 and bool(np.isfinite(outputs).all())
+    usable = losses_of(answers, labels, outputs) is not None
+    predicted, present = outputs.argmax(axis=1) if usable else labels, np.unique(labels)
     checks = []
     measures: Sequence[tuple[str, float | None, Callable[[int], float]]] = (
         ("balanced accuracy", balanced_accuracy, lambda number: float((predicted[labels == number] == number).mean())),

@@ -60,17 +60,21 @@ class Records(Protocol):
     def TYPE(self) -> pa.DataType:
         """The type of the lake's column."""
 
+    @property
+    def NEEDS_NEIGHBOURS(self) -> bool:
+        """Whether what is measured of a record depends on those beside it, so that a sample would mislead."""
+
     def cell(self, data: bytes) -> Any:
         """The encoded input as the lake's column holds it."""
 
     def sides(self, contract: Any, rows: pa.Table) -> Mapping[Side, pa.Table]:
-        """The records of each side. No record ever changes sides."""
+        """The records of each side. No record ever changes sides, unless the contract splits by time."""
 
     def side_of(self, contract: Any, row: Mapping[str, Any]) -> str:
         """The side of one record, for people."""
 
     def is_in_order(self, contract: Any) -> bool:
-        """Whether the test side is newer than what any earlier champion was trained on."""
+        """Whether the test side holds the newest records."""
 
     def examples(self, contract: Any, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [N, ...] and targets: labels [N], or values [N, horizon]."""
@@ -92,7 +96,7 @@ class Evaluation(Protocol):
     def columns(self, contract: Any, inputs: np.ndarray) -> Mapping[str, np.ndarray]:
         """The values [N] of each column of the inputs; empty for a kind without columns."""
 
-    def unseen(self, contract: Any, features: np.ndarray) -> tuple[str, float] | None:
+    def unseen(self, contract: Any, inputs: np.ndarray, vocabulary: Sequence[str]) -> tuple[str, float] | None:
         """What an input consists of, and the share of it that training has not seen; None without a vocabulary."""
 
     def slices(self, contract: Any) -> Mapping[str, Slices]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,28 @@ def lake(recipe: str) -> Path:
     return settings().home / "lake" / recipe
 
 
-def land(recipe: Recipe, path: Path, who: str, source: str = "", watermark: str = "") -> Batch:
-    """Lands a file or folder as one batch; the same content again adds nothing.
+_WHOLE = Feed("")
 
-    `source` is its name for people, if it is not the path; a `watermark` is kept with the commit.
+
+@dataclass(frozen=True)
+class _Arrival:
+    """What is to land as one batch."""
+
+    id: str
+    inputs: Path
+    layout: Layout
+    source: str
+    """The name of it for people."""
+    labels: Path | None = None
+    feed: Feed = _WHOLE
+    meta: Mapping[str, str] = field(default_factory=dict)
+    """Kept with the commit."""
+    keep: bool = True
+    """Whether a source that cannot be read is kept."""
+
+
+def land(recipe: Recipe, path: Path, who: str) -> Batch:
+    """Lands a file or folder as one batch; the same content again adds nothing.
 
     Builds the benchmark if the lake has none, which may download it. Raises Refusal if the path does not exist,
     or the source as a whole cannot be used; quarantine then has a row for it, and its bytes if it is one small file.
@@ -59,15 +77,20 @@ def land(recipe: Recipe, path: Path, who: str, source: str = "", watermark: str 
         batch = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
         quarantine.keep_file(lake(recipe.name), batch, path, refusal.what, who, limit=0)
         raise _quarantined(batch, refusal) from None
-    meta = {"watermark": watermark} if watermark else {}
-    layout = recipe.data.layout
-    return _land(recipe, _content_id(path), path, None, Feed(""), who, layout, source or str(path), **meta)
+    return _land(recipe, _Arrival(_content_id(path), path, recipe.data.layout, str(path)), who)
+
+
+def land_rows(recipe: Recipe, path: Path, who: str, layout: Layout, source: str, meta: Mapping[str, str]) -> Batch:
+    """Lands rows that were written to a file of ours, `source` by name; `meta` is kept with the commit."""
+    return _land(recipe, _Arrival(_content_id(path), path, layout, source, meta=meta, keep=False), who)
 
 
 def feed_id(recipe: Recipe, feed: Feed) -> str:
     parts = [recipe.data.files[name] for name in (feed.inputs, feed.labels) if name]
     if recipe.data.prepare:  # the recipe's code decides which records the file holds
         parts.append(f"version {recipe.version}")
+    elif recipe.data.layout != DETECTED:
+        parts.append(json.dumps(asdict(recipe.data.layout)))
     parts.append(f"{feed.start}:{feed.stop}" + (f":{feed.every}" if feed.every else ""))
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
@@ -79,7 +102,7 @@ def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
         return landed_before
     inputs, labels = fetch.fetch_feed(recipe, feed)
     source = f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
-    return _land(recipe, id, inputs, labels, feed, who, _layout(recipe), source)
+    return _land(recipe, _Arrival(id, inputs, _layout(recipe), source, labels, feed), who)
 
 
 def landed(recipe: Recipe, id: str) -> Batch | None:
@@ -131,14 +154,14 @@ def benchmark(recipe: Recipe) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class Preview:
-    """What would land, and how many records would be refused for each reason."""
+class Reading:
+    """What would land of a batch, and how many records would be refused for each reason."""
 
     accepted: pa.Table
     reasons: Mapping[str, int]
 
 
-def preview(recipe: Recipe, feed: Feed, benchmark_rows: pa.Table) -> Preview:
+def read_only(recipe: Recipe, feed: Feed, benchmark_rows: pa.Table) -> Reading:
     """Reads a batch of the recipe's own without landing it. Raises Refusal like `land_feed`."""
     inputs, labels = fetch.fetch_feed(recipe, feed)
     with scratch_folder() as folder:
@@ -146,7 +169,7 @@ def preview(recipe: Recipe, feed: Feed, benchmark_rows: pa.Table) -> Preview:
         tasks.labels(recipe.answers.task).check(recipe.answers, _distinct(rows))
         in_benchmark = frozenset(benchmark_rows["input"].to_pylist())
         accepted, refused = _collected(accepted_or_refused(rows, recipe, "preview", in_benchmark))
-    return Preview(accepted, dict(Counter(refused["reason"].to_pylist()).most_common(5)))
+    return Reading(accepted, dict(Counter(refused["reason"].to_pylist()).most_common(5)))
 
 
 def _distinct(rows: pa.Table) -> set[str]:
@@ -180,41 +203,41 @@ def _layout(recipe: Recipe) -> Layout:
     return DETECTED if recipe.data.prepare else recipe.data.layout
 
 
-def _land(
-    recipe: Recipe,
-    id: str,
-    inputs: Path,
-    labels: Path | None,
-    feed: Feed,
-    who: str,
-    layout: Layout,
-    source: str,
-    **meta: str,
-) -> Batch:
-    path, once = lake(recipe.name) / "landing", f"land:{id}"
+def _land(recipe: Recipe, arrival: _Arrival, who: str) -> Batch:
+    home, id = lake(recipe.name), arrival.id
+    path, once = home / "landing", f"land:{id}"
     turn = table.turn_of(path, once) + 1  # read first: of several at the same moment, one lands it
     if landed_before := landed(recipe, id):
         return landed_before
-    home = lake(recipe.name)
-    with scratch_folder() as folder:
+    with (
+        scratch_folder() as folder,
+        Spool(folder / "accepted.arrow", schema(recipe.contract, recipe.answers.task)) as accepted,
+        Spool(folder / "refused.arrow", sources.ROWS) as refused,
+    ):
         try:
-            rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, feed, layout)
+            rows = sources.read(
+                arrival.inputs, recipe.contract, _limits(), folder, arrival.labels, arrival.feed, arrival.layout
+            )
             tasks.labels(recipe.answers.task).check(recipe.answers, _distinct(rows))
         except Refusal as refusal:
-            quarantine.keep_file(home, id, inputs, refusal.what, who, limit=_limits().disk)
+            if not arrival.keep:
+                raise Refusal(refusal.what, arrival.source, refusal.next) from refusal
+            quarantine.keep_file(home, id, arrival.inputs, refusal.what, who, limit=_limits().disk)
             raise _quarantined(id, refusal) from None
         in_benchmark = frozenset(benchmark(recipe)["input"].to_pylist())
-        accepted = Spool(folder / "accepted.arrow", schema(recipe.contract, recipe.answers.task))
-        refused = Spool(folder / "refused.arrow", sources.ROWS)
         for good, bad in accepted_or_refused(rows, recipe, id, in_benchmark):
             accepted.write(good)
             refused.write(bad)
-        notes = Counter(rows["note"].drop_null().to_pylist())
-        counts = {"accepted": str(accepted.count), "quarantined": str(refused.count)}
+        notes = {each["values"]: each["counts"] for each in pc.value_counts(rows["note"].drop_null()).to_pylist()}
+        facts = sources.facts(rows)
+        accepted.close()
+        refused.close()
         # Quarantine first: after a kill in between, the next try finds it done and lands the rest.
         quarantine.keep_records(home, id, refused, who, turn)
-        new = table.append(path, accepted.rows(), once, turn=turn, who=who, source=source, **counts, **meta)
-    return Batch(id, recipe.name, source, accepted.count, refused.count, new, notes, sources.facts(rows))
+        counts = {"accepted": str(accepted.count), "quarantined": str(refused.count)}
+        meta = {"source": arrival.source, **counts, **arrival.meta}
+        new = table.append(path, accepted.rows(), once, turn=turn, who=who, **meta)
+    return Batch(id, recipe.name, arrival.source, accepted.count, refused.count, new, notes, facts)
 
 
 def _quarantined(batch: str, refusal: Refusal) -> Refusal:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-PART = 65_536
-"""Rows of a part, at most."""
+PART, _BYTES = 65_536, 64 << 20
+"""Rows of a part, and their bytes, at most; a single row may have more."""
+
+
+def rows_at_once(metadata: Any) -> int:
+    """How many rows of a Parquet file may be read at once, by its metadata."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1)
+    return int(max(1, min(PART, _BYTES / max(1, largest))))
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,25 @@ class Spool:
         self._file = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_file(self._file, schema)
 
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the file, which can then be read."""
+        if not self._file.closed:
+            self._writer.close()
+            self._file.close()
+
     def write(self, rows: pa.Table) -> None:
         if rows.num_rows:
             self._writer.write_table(rows)
             self.count += rows.num_rows
 
     def rows(self) -> Rows:
-        """What was written. Nothing can be written afterwards."""
-        self._writer.close()
-        self._file.close()
+        """What was written, once the spool is closed."""
 
         def parts() -> Iterator[pa.RecordBatch]:
             with pa.OSFile(str(self.path)) as file, pa.ipc.open_file(file) as reader:

@@ -11,7 +11,7 @@ from ratchet.errors import Refusal
 from ratchet.kinds import parts as kinds
 from ratchet.lake import quarantine, table
 from ratchet.lake.ingest import benchmark, fingerprint, lake
-from ratchet.lake.split import SIDES, Side
+from ratchet.lake.split import SIDES, Side, trained_until
 from ratchet.recipe import Recipe
 from ratchet.tasks import parts as tasks
 from ratchet.types import Snapshot
@@ -75,6 +75,23 @@ def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
     sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
     return {side: examples(recipe, sides[side]) for side in SIDES}
+
+
+def newest(recipe: Recipe, snapshot: Snapshot, champion: Snapshot) -> Examples:
+    """The test side of a snapshot that is split by time, without what a model of the other snapshot was trained on.
+
+    Older records that arrive late, or a batch that is withdrawn, let the test side begin earlier than it did.
+    """
+    path, kind = lake(recipe.name) / "records", kinds.records(recipe.contract.kind)
+    known = table.read(path, ["captured_at"], version=champion.version)
+    rows = table.read(
+        path, ["record", "input", recipe.contract.column, "label", "captured_at"], version=snapshot.version
+    )
+    assert known is not None, "a version of the table stays readable"
+    assert rows is not None, "a version of the table stays readable"
+    test = kind.sides(recipe.contract, rows)["test"]
+    until = trained_until(known["captured_at"])
+    return examples(recipe, test.filter(pc.field("captured_at") >= pa.scalar(until, test["captured_at"].type)))
 
 
 def examples(recipe: Recipe, rows: pa.Table) -> Examples:

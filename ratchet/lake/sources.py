@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ what the contract takes away from it.
 
 _FACTS = "facts"
 _PAYLOAD_LIMIT = 1 << 20
+_CHUNK, _CHUNK_BYTES, _CHUNK_SECONDS = 4096, 16 << 20, 20
 _SECONDS = 300
 """In which the child must have written something."""
 
@@ -142,6 +144,20 @@ def _part(records: Iterator[formats.Record], every: int) -> Iterator[formats.Rec
             yield record
 
 
+def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows that are written together: some thousands, or fewer if they are large or slow to read."""
+    chunk: list[dict[str, Any]] = []
+    size, started = 0, time.monotonic()
+    for row in rows:
+        chunk.append(row)
+        size += len(row["data"] or b"") + len(row["payload"] or b"")
+        if len(chunk) == _CHUNK or size > _CHUNK_BYTES or time.monotonic() - started > _CHUNK_SECONDS:
+            yield chunk
+            chunk, size, started = [], 0, time.monotonic()
+    if chunk:
+        yield chunk
+
+
 def _main() -> int:
     import itertools
     import resource
@@ -163,7 +179,7 @@ def _main() -> int:
         records = _part(whole, job["every"])
         count = 0
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
-            while rows := [_row(r, contract) for r in itertools.islice(records, 4096)]:
+            for rows in _chunks(_row(record, contract) for record in records):
                 writer.write_table(pa.Table.from_pylist(rows, schema=ROWS))
                 count += len(rows)
         if not count:

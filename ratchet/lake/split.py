@@ -1,6 +1,7 @@
 """Assigns records to sides. Pure. By the digest of their input no record ever changes sides; by time it may."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -26,6 +27,17 @@ def by_digest(contract: Any, rows: pa.Table, digests: Sequence[str] | None = Non
     return {name: rows.filter(pa.array([each == name for each in sides], pa.bool_())) for name in SIDES}
 
 
+_VALIDATION_FROM = 0.90
+
+
+def trained_until(times: pa.ChunkedArray) -> datetime | None:
+    """The time of the oldest record that `by_time` does not train on, of those captured at `times` [N]."""
+    ordered = np.sort(times.cast(pa.int64()).to_numpy())
+    if not len(ordered):
+        return None
+    return datetime.fromtimestamp(int(ordered[int(_VALIDATION_FROM * len(ordered))]) / 1e6, UTC)
+
+
 def by_time(rows: pa.Table) -> dict[Side, pa.Table]:
     """The oldest 90 % for training, the next 5 % for validation and the newest 5 % for the test.
 
@@ -36,7 +48,7 @@ def by_time(rows: pa.Table) -> dict[Side, pa.Table]:
     if not len(moments):
         return dict.fromkeys(SIDES, rows)
     ordered = np.sort(moments)
-    first, second = (ordered[int(share * len(ordered))] for share in (0.90, 0.95))
+    first, second = (ordered[int(share * len(ordered))] for share in (_VALIDATION_FROM, 0.95))
     masks = {"train": moments < first, "validation": (moments >= first) & (moments < second), "test": moments >= second}
     return {name: rows.filter(pa.array(masks[name])) for name in SIDES}
 

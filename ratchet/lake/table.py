@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ratchet.errors import Refusal
-from ratchet.lake.rows import PART, Rows
+from ratchet.lake.rows import Rows, rows_at_once
 
 _TRIES = 40
 _KEEP = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
@@ -27,7 +27,7 @@ def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, **met
 
     path.mkdir(parents=True, exist_ok=True)
     # No retries inside: the commit must follow the version that was read.
-    transactions = [Transaction(once, turn, int(time.time() * 1000))]
+    transactions, refused = [Transaction(once, turn, int(time.time() * 1000))], list[Refusal]()
     commit = CommitProperties(
         custom_metadata={"ratchet": once, **meta}, max_commit_retries=0, app_transactions=transactions
     )
@@ -39,12 +39,29 @@ def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, **met
             current = DeltaTable(str(path))
             if (current.transaction_version(once) or 0) >= turn:
                 return False
-            write_deltalake(current, rows.to_reader(), mode="append", schema_mode="merge", commit_properties=commit)
+            write_deltalake(
+                current, _reader(rows, refused), mode="append", schema_mode="merge", commit_properties=commit
+            )
             return True
         except (DeltaError, OSError) as error:
+            if refused:
+                raise refused[0] from error
             last = error
             time.sleep(random.uniform(0.01, 0.05) * min(attempt + 1, 10))
     raise Refusal(f"the table could not be written ({last})", path, "Try again; check that the disk is writable")
+
+
+def _reader(rows: pa.Table | Rows, refused: list[Refusal]) -> pa.RecordBatchReader:
+    """The rows as a stream. Delta Lake hides what is raised while it reads, so it is kept in `refused`."""
+
+    def parts() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from rows.to_reader()
+        except Refusal as refusal:
+            refused.append(refusal)
+            raise
+
+    return pa.RecordBatchReader.from_batches(rows.schema, parts())
 
 
 def delete(path: Path, where: Mapping[str, str], **meta: str) -> int:
@@ -126,7 +143,9 @@ def _parts(file: str, target: pa.Schema, where: tuple[str, str] | None) -> Itera
     with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:
         present = set(opened.schema_arrow.names)  # a file may be older than a column
         names = dict.fromkeys([*target.names, *([where[0]] if where else [])])
-        for batch in opened.iter_batches(PART, columns=[n for n in names if n in present], use_threads=False):
+        for batch in opened.iter_batches(
+            rows_at_once(opened.metadata), columns=[n for n in names if n in present], use_threads=False
+        ):
             part = pa.Table.from_batches([batch])
             part = part.filter(pc.field(where[0]) == where[1]) if where else part
             yield from _cast(part, target).to_batches()

@@ -17,6 +17,8 @@ from typing import Any
 
 from ratchet.errors import Refusal
 from ratchet.lake.formats import Record, format_of, of_group, open_file, refused
+from ratchet.lake.links import unreadable
+from ratchet.lake.rows import rows_at_once
 from ratchet.lake.times import Times
 from ratchet.layout import Layout
 
@@ -24,7 +26,6 @@ FORMATS = "CSV, JSON lines, Parquet or Arrow"
 DELIMITERS = ",;\t|"
 _FIRST = 1000
 """Rows by which the notation of times is found."""
-_BATCH = 4096
 Report = Callable[[str], None]
 """Takes what was found out about a file, for people."""
 
@@ -106,10 +107,12 @@ def rows(
     Raises Refusal if the file lacks a required column, or is of another format.
     """
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*.parquet") if file.is_file())
+        files = sorted(file for file in path.rglob("*.parquet") if file.is_symlink() or not file.is_dir())
         if not files:
             raise Refusal("the folder holds no Parquet file", path, hint)
         for file in files:
+            if problem := unreadable(file, path):
+                raise Refusal(problem[0], file, problem[1])
             yield from _parquet(file, _Wanted(file, required, optional, layout), f"{file.relative_to(path)}, ")
         return
     format, wanted = format_of(path), _Wanted(path, required, optional, layout)
@@ -142,7 +145,12 @@ class _Wanted:
         if self.required is None:
             ours = {theirs: name for name, theirs in self.layout.columns.items()}
             return {name: ours.get(name, name) for name in names}
+        if unknown := sorted(set(self.layout.columns) - {*self.required, *self.optional}):
+            what = f"the layout names {', '.join(map(repr, unknown[:5]))}, which is no column of the recipe"
+            raise Refusal(what, self.path, f"Choose from: {', '.join([*self.required, *self.optional])[:300]}")
         known = {self.layout.name(column): column for column in self.required}
+        if len(known) < len(self.required):
+            raise Refusal("the layout gives one column two meanings", self.path, "Name each column once")
         if missing := [name for name in known if name not in names]:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             what = f"it has no column {', '.join(map(repr, missing[:5]))}{more}"
@@ -150,7 +158,7 @@ class _Wanted:
             listed = ", ".join(map(str, names[:20]))[:300] + others
             raise Refusal(what, self.path, f"Its columns are {listed}. Rename them, or name them in `Layout(columns=)`")
         also = {self.layout.name(column): column for column in self.optional}
-        return known | {name: column for name, column in also.items() if name in names}
+        return {name: column for name, column in also.items() if name in names} | known
 
 
 def _parquet(path: Path, wanted: _Wanted, prefix: str) -> Iterator[Row]:
@@ -159,7 +167,7 @@ def _parquet(path: Path, wanted: _Wanted, prefix: str) -> Iterator[Row]:
     with pq.ParquetFile(path) as file:
         names = wanted.present(file.schema_arrow.names)
         row = 0
-        for part in file.iter_batches(batch_size=_BATCH, columns=list(names), use_threads=False):
+        for part in file.iter_batches(rows_at_once(file.metadata), columns=list(names), use_threads=False):
             for cells in part.to_pylist():
                 yield Row(f"{prefix}row {row}", {names[name]: cell for name, cell in cells.items()}, typed=True)
                 row += 1
@@ -178,30 +186,30 @@ def _arrow(path: Path, wanted: _Wanted) -> Iterator[Row]:
 
 
 def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
-    """An object a line. The columns are those of the first one; a later one may leave some out."""
-    encoding, names = wanted.layout.encoding or encoding_of(path), dict[str, str]()
+    """An object a line. The columns are those of the first thousand together; each may leave some out."""
+    encoding = wanted.layout.encoding or encoding_of(path)
     report(f"it is read as JSON lines in {encoding}")
     with open_file(path) as raw, io.TextIOWrapper(raw, encoding=encoding) as text:
-        for number, line in _decoded(text, path, encoding):
-            if not line.strip():
-                continue
-            try:
-                cells = json.loads(line)
-            except (ValueError, RecursionError):
-                cells = None
-            if not isinstance(cells, dict):
-                problem = Refusal("the line is no JSON object", f"line {number}", "Correct it")
-                yield Row(f"line {number}", {}, True, problem, line.encode("utf-8", "replace"))
-                continue
-            names = names or wanted.present(list(cells))
-            yield Row(f"line {number}", {ours: cells.get(theirs) for theirs, ours in names.items()}, typed=True)
+        try:
+            lines = ((number, line, _object(line)) for number, line in enumerate(text, 1) if line.strip())
+            first = list(islice(lines, _FIRST))
+            names = wanted.present(list(dict.fromkeys(name for _, _, cells in first for name in cells or ())))
+            for number, line, cells in chain(first, lines):
+                if cells is None:
+                    problem = Refusal("the line is no JSON object", f"line {number}", "Correct it")
+                    yield Row(f"line {number}", {}, True, problem, line.encode("utf-8", "replace"))
+                else:
+                    yield Row(f"line {number}", {ours: cells.get(theirs) for theirs, ours in names.items()}, typed=True)
+        except UnicodeDecodeError as error:
+            raise Refusal(f"the file is not {encoding}", path, "Give it in UTF-8") from error
 
 
-def _decoded(text: io.TextIOWrapper, path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+def _object(line: str) -> dict[str, Any] | None:
     try:
-        yield from enumerate(text, 1)
-    except UnicodeDecodeError as error:
-        raise Refusal(f"the file is not {encoding}", path, "Give it in UTF-8") from error
+        cells = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return cells if isinstance(cells, dict) else None
 
 
 def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:

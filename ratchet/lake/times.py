@@ -19,6 +19,8 @@ _UNITS = (("seconds", 11, 1), ("milliseconds", 14, 10**3), ("microseconds", 17, 
 _YEARS = (1900, 2200)
 _EARLIEST = 10**8
 """Seconds after 1970 below which a number is no time: it may be a year, or a count."""
+_COMPACT = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d([0-5]\d)?")
+"""A date and a time without separators, which could be milliseconds as well."""
 _MIDNIGHT = re.compile(r"([T ])24:00(:00(?:\.0+)?)?")
 
 
@@ -68,6 +70,8 @@ class Times:
                 return f"of the notation {self._pattern}", datetime.strptime(str(value).strip(), self._pattern)
             if isinstance(value, date) and not isinstance(value, datetime):
                 return ISO, datetime(value.year, value.month, value.day)
+            if _COMPACT.fullmatch(str(value).strip()):
+                return "", None
             if isinstance(value, int | float) or re.fullmatch(r"\d{9,20}(\.\d*)?", str(value).strip()):
                 return _number(Decimal(str(value).strip()))
             moment = value if isinstance(value, datetime) else _iso(str(value).strip())
@@ -102,6 +106,8 @@ def _number(value: Decimal) -> tuple[str, datetime | None]:
 
 
 def _hint(value: str) -> str:
+    if _COMPACT.fullmatch(value):
+        return "It may be a date without separators: give its pattern, such as `--time %Y%m%d%H%M`"
     if re.match(r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}", value):
         order = "%d.%m.%Y" if "." in value else "%m/%d/%Y"
         return f'It is not ISO 8601: give its pattern, such as `Layout(time="{order}")` or `ratchet new --time`'

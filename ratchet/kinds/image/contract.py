@@ -222,6 +222,10 @@ class ImageContract:
     def pack(self, inputs: np.ndarray) -> bytes:
         return inputs.tobytes()
 
+    @property
+    def features_version(self) -> int:
+        return 1
+
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         return ()
 

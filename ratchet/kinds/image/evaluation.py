@@ -1,6 +1,6 @@
 """What an evaluation does with images: perturbations, slices, near-duplicates. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def columns(contract: ImageContract, inputs: np.ndarray) -> Mapping[str, np.ndar
     return {}
 
 
-def unseen(contract: ImageContract, features: np.ndarray) -> None:
+def unseen(contract: ImageContract, inputs: np.ndarray, vocabulary: Sequence[str]) -> None:
     """Pixels have no vocabulary."""
 
 

@@ -8,7 +8,8 @@ from PIL import Image, UnidentifiedImageError
 
 from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import FORMATS, ImageContract
-from ratchet.kinds.image.sources import classes, unreadable
+from ratchet.kinds.image.sources import class_folders
+from ratchet.lake.links import unreadable
 from ratchet.lake.outline import Given, Outline, read
 
 _LOOKED_AT = 2000
@@ -17,7 +18,7 @@ _LOOKED_AT = 2000
 
 def outline(source: Path, given: Given) -> Outline:
     """The size is the most frequent one; if there are others, they are cropped and scaled. Colour stays colour."""
-    folders = [folder for _, folder in classes(source)] or [source] if source.is_dir() else []
+    folders = class_folders(source) or [source] if source.is_dir() else []
     files = (p for folder in folders for p in sorted(folder.rglob("*")) if not unreadable(p, source))
     looks = [look for file in islice(files, _LOOKED_AT) if (look := _look(file))]
     if not looks:

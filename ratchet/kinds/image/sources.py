@@ -16,9 +16,9 @@ from ratchet.errors import Refusal
 from ratchet.kinds.image.contract import ImageContract
 from ratchet.lake import tabular
 from ratchet.lake.formats import IDX_TYPES, Record, format_of, of_group, open_file, refused
+from ratchet.lake.links import unreadable
 from ratchet.lake.tabular import Columns, Report, text_of
 from ratchet.layout import Layout
-from ratchet.settings import settings
 
 HINT = (
     "Give IDX, .npz, Parquet, CSV of pixels, or a folder of PNG, JPEG, WebP, TIFF or BMP by class, "
@@ -177,82 +177,89 @@ def _pixels(name: str, cells: list[Any], label: Any) -> Record:
 
 
 def _folder(path: Path, layout: Layout, report: Report) -> Iterator[Record]:
-    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    files = []
+    for file in sorted(p for p in path.iterdir() if not p.name.startswith(".") and (p.is_symlink() or not p.is_dir())):
+        if file.is_dir():  # a link to a folder of images is that of a class
+            continue
+        if problem := unreadable(file, path):
+            yield refused(_shown(file.name), b"", *problem)
+        else:
+            files.append(file)
     if pairs := [f for f in files if _format_or_unknown(f) == "idx"]:
         yield from _pairs({f.name: idx(f) for f in pairs}, path)
         return
-    if listed := _list_of_paths(files, layout):
-        yield from _listed(path, listed, layout, report)
+    if tables := [file for file in files if _lists_paths(file, layout)]:
+        yield from _listed(path, tables, layout, report)
         return
-    for label, folder in classes(path, report):
+    folders, sides = _folders(path), _sides(path)
+    if sides:
+        report(f"its folders {', '.join(side.name for side in sides)} are read as one, and split by digest")
+        files += [file for side in sides for file in sorted(side.iterdir()) if not file.is_dir()]
+        folders = [folder for side in sides for folder in _folders(side)]
+    for folder in folders:
         for file in sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
-            yield _image_file(_shown(str(file.relative_to(path))), file, path, _shown(label))
+            yield _image_file(_shown(str(file.relative_to(path))), file, path, _shown(folder.name))
     for file in files:
-        what = "the file is not in the folder of a class"
-        yield refused(_shown(file.name), file.read_bytes(), what, "Move it into one")
+        problem = unreadable(file, path) or ("the file is not in the folder of a class", "Move it into one")
+        payload = b"" if unreadable(file, path) else file.read_bytes()
+        yield refused(_shown(str(file.relative_to(path))), payload, *problem)
 
 
 _SIDES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 
 
-def classes(path: Path, report: Report = lambda fact: None) -> list[tuple[str, Path]]:
-    """The folders of images with the class of each.
-
-    Where the folders are sides (`train`, `val`, `test`) that hold the classes, all sides are read as one: Ratchet
-    splits by digest itself.
-    """
+def _sides(path: Path) -> list[Path]:
+    """The folders, if they are sides (`train`, `val`, `test`) that hold the classes."""
     folders = _folders(path)
-    if not (len(folders) > 1 and all(folder.name.lower() in _SIDES for folder in folders)):
-        return [(folder.name, folder) for folder in folders]
-    report(f"its folders {', '.join(folder.name for folder in folders)} are read as one, and split by digest")
-    return [(inner.name, inner) for folder in folders for inner in _folders(folder)]
+    return folders if len(folders) > 1 and all(folder.name.lower() in _SIDES for folder in folders) else []
+
+
+def class_folders(path: Path) -> list[Path]:
+    """The folders of images, each named after its class; those of all sides, since Ratchet splits by digest itself."""
+    sides = _sides(path)
+    return [folder for side in sides for folder in _folders(side)] if sides else _folders(path)
 
 
 def _folders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _list_of_paths(files: list[Path], layout: Layout) -> Path | None:
-    """A file in the folder that names images and their labels."""
-    for file in files:
-        if _format_or_unknown(file) in ("csv", "json lines", "parquet", "arrow"):
-            with contextlib.suppress(Refusal, UnicodeDecodeError):
-                next(tabular.rows(file, ["path", "label"], layout, lambda fact: None, HINT), None)
-                return file
-    return None
+def _lists_paths(file: Path, layout: Layout) -> bool:
+    """Whether a file in the folder names images and their labels."""
+    if _format_or_unknown(file) not in ("csv", "json lines", "parquet", "arrow"):
+        return False
+    with contextlib.suppress(Exception):  # any other file is refused below by its name
+        next(tabular.rows(file, ["path", "label"], layout, lambda fact: None, HINT), None)
+        return True
+    return False
 
 
-def _listed(path: Path, listed: Path, layout: Layout, report: Report) -> Iterator[Record]:
-    """The images that a table names by their path below the folder."""
-    report(f"{listed.name} names the images and their labels")
-    for record in tabular.records(listed, Columns("path", "label", HINT), layout, report):
-        if record.problem:
-            yield record
-            continue
-        file = path / str(record.value)
-        image = _image_file(_shown(str(record.value)), file, path, record.label)
-        yield replace(image, captured_at=record.captured_at, group=record.group)
+def _listed(path: Path, tables: list[Path], layout: Layout, report: Report) -> Iterator[Record]:
+    """The images that tables name by their path below the folder."""
+    named = set()
+    for table in tables:
+        report(f"{table.name} names images and their labels")
+        for record in tabular.records(table, Columns("path", "label", HINT), layout, report):
+            if record.problem:
+                yield record
+                continue
+            name = str(record.value).replace("\\", "/")
+            named.add(name)
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                what = "the path does not lie below the folder"
+                yield refused(_shown(name), b"", what, "Give paths relative to the folder", label=record.label)
+                continue
+            image = _image_file(_shown(name), path / name, path, record.label)
+            yield replace(image, captured_at=record.captured_at, group=record.group)
+    others = sum(1 for p in path.rglob("*") if p.is_file() and str(p.relative_to(path)) not in named) - len(tables)
+    if others:
+        report(f"{others} other files of the folder are left out, since no table names them")
 
 
 def _image_file(name: str, file: Path, folder: Path, label: str | None) -> Record:
     if problem := unreadable(file, folder):
         return refused(name, b"", *problem, label=label)
     return Record(name, file.read_bytes(), label)
-
-
-def unreadable(file: Path, folder: Path) -> tuple[str, str] | None:
-    """Why a file in that folder is not read, and what to do; None if it is.
-
-    Links as DVC and git-annex make them are followed to the folder itself and to those that a setting names: who may
-    send a folder could read any file of this machine otherwise.
-    """
-    if not file.is_file():
-        kind = "a link to nothing" if file.is_symlink() and not file.exists() else "no file"
-        return f"it is {kind}", "Give the file itself; `dvc pull` or `git annex get` fetches it"
-    target, roots = file.resolve(), [folder, *settings().linked_folders]
-    if any(target.is_relative_to(root.resolve()) for root in roots):
-        return None
-    return f"it is a link into {target.parent}, outside the folder", "Name that folder in RATCHET_LINKS"
 
 
 def _shown(name: str) -> str:

@@ -140,6 +140,10 @@ class SeriesContract:
     def pack(self, inputs: np.ndarray) -> bytes:
         return inputs.astype(self.dtype).tobytes()
 
+    @property
+    def features_version(self) -> int:
+        return 1
+
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         return ()
 

@@ -1,6 +1,6 @@
 """What an evaluation does with windows of a series: slices by level, and what forecasts are checked by. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def columns(contract: SeriesContract, inputs: np.ndarray) -> Mapping[str, np.nda
     return {}
 
 
-def unseen(contract: SeriesContract, features: np.ndarray) -> None:
+def unseen(contract: SeriesContract, inputs: np.ndarray, vocabulary: Sequence[str]) -> None:
     """Values have no vocabulary."""
 
 

@@ -13,6 +13,7 @@ from ratchet.lake.split import SIDES, Side
 from ratchet.suite import Suite
 
 TYPE = pa.float64()
+NEEDS_NEIGHBOURS = True
 _CYCLE: dict[int, Side] = {5: "validation", 11: "test"}
 """Of every twelve blocks; the others are for training."""
 

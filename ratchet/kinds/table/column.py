@@ -13,6 +13,8 @@ Cell = float | str
 """A value as a model receives it: NaN or an empty text where it is missing."""
 _EXACT = 2**53
 """Above it, a float64 does not hold every integer."""
+_PROSE = 4000
+"""Characters of a text in a table, at most: every row takes the room of the longest."""
 _CONTROL = ("Cc", "Cs", "Co", "Zl", "Zp")
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
@@ -46,10 +48,16 @@ class Column:
     def __post_init__(self) -> None:
         if isinstance(self.values, list):  # from JSON
             object.__setattr__(self, "values", tuple(self.values))
+        normalized = tuple(unicodedata.normalize("NFC", value) for value in self.values)
+        object.__setattr__(self, "values", normalized)
         if self.type not in _READERS:
             raise ValueError(f"the column {self.name!r} has the type {self.type!r}; choose from: {', '.join(_READERS)}")
         if not self.name or not self.name.isprintable() or len(self.name) > 200:
             raise ValueError(f"{self.name[:40]!r} is no name of a column: give 1 to 200 printable characters")
+        if self.type == "text" and self.length > _PROSE:
+            raise ValueError(
+                f"the column {self.name!r} has texts of more than {_PROSE} characters: use the kind `text`"
+            )
         if not 0 <= self.missing <= 1 or self.length < 1 or self.most < 1:
             raise ValueError(f"the column {self.name!r}: missing must be a share, and length and most at least 1")
         if self.low is not None and self.high is not None and self.low > self.high:

@@ -59,6 +59,8 @@ class TableContract:
             raise ValueError(f"the target {self.target!r} is a column of the input, which would leak it")
         if self.split not in ("digest", "time") or (self.split == "time" and (self.split_by or not self.time)):
             raise ValueError(f"the split {self.split!r} is not `digest`, or `time` with a `time` and no `split_by`")
+        if self.split == "time" and (self.by_name(self.time).type, self.by_name(self.time).missing) != ("timestamp", 0):
+            raise ValueError(f"{self.time!r}, by which the table is split, is no timestamp that every row has")
         for role, name in (("id", self.id), ("split_by", self.split_by), ("people", self.people), ("time", self.time)):
             if name and name not in names:
                 raise ValueError(f"the {role} {name!r} is no column: give it with feature=False")
@@ -171,6 +173,10 @@ class TableContract:
         if column.type != "timestamp":
             return values
         return np.array([_shown(column, value) or "" for value in values.tolist()], object)
+
+    @property
+    def features_version(self) -> int:
+        return 1
 
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         """For each feature, the mean, scale and median of its numbers, or its categories, as a line of JSON."""

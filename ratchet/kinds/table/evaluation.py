@@ -1,6 +1,6 @@
 """What an evaluation does with rows of a table: slices by the value of a column. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,10 +26,12 @@ def _values(column: Column, inputs: np.ndarray) -> np.ndarray:
     return np.array([len(tokens(text)) for text in values.tolist()], float) if column.type == "text" else values
 
 
-def unseen(contract: TableContract, features: np.ndarray) -> tuple[str, float] | None:
+def unseen(contract: TableContract, inputs: np.ndarray, vocabulary: Sequence[str]) -> tuple[str, float] | None:
     """The share of the categories that have no place of their own."""
     categories = contract.categories()
-    return ("categories", float((features[:, categories] == UNSEEN).mean())) if categories else None
+    if not categories:
+        return None
+    return "categories", float((contract.features(inputs, vocabulary)[:, categories] == UNSEEN).mean())
 
 
 def slices(contract: TableContract) -> Mapping[str, Slices]:

@@ -20,6 +20,7 @@ from ratchet.suite import Suite
 from ratchet.tokenizer import tokens
 
 TYPE = pa.string()
+NEEDS_NEIGHBOURS = False
 _RESERVED = ("record", "label", "class_share", "target", "duplicate", "age_days")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,11 @@ class _Guess:
 def outline(source: Path, given: Given) -> Outline:
     """The types are those that all values of a column have; `target` is the column with the label."""
     rows, typed = _sample(source, given.layout)
-    names, target = list(rows[0]), given.target
+    names, target = [name for name in rows[0] if not _is_nested(rows, name)], given.target
+    if nested := [name for name in rows[0] if name not in names]:
+        left_out = f"        # left out, since their cells are lists or objects: {', '.join(nested)[:300]}\n"
+    else:
+        left_out = ""
     if not target:
         target = next((name for name in _TARGETS if name in names), "")
     if target not in names:
@@ -53,9 +58,14 @@ def outline(source: Path, given: Given) -> Outline:
     contract = TableContract(tuple(guess.column for guess in guesses), target=target, id=id)
     lines = "".join(f"            {_code(guess.column)},{_comment(guess.note)}\n" for guess in guesses)
     named = f"        id={quoted(id)},\n" if id else ""
-    call = f"TableContract(\n        columns=(\n{lines}        ),\n        target={quoted(target)},\n{named}    )"
+    columns = f"{left_out}        columns=(\n{lines}        ),\n"
+    call = f"TableContract(\n{columns}        target={quoted(target)},\n{named}    )"
     read_ = read(source, contract, given.layout)
     return Outline(read_, contract, {"call": call, "family": "boosting", "also": "Column"})
+
+
+def _is_nested(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(isinstance(row.get(name), list | dict) for row in rows)
 
 
 def _is_id(guess: _Guess, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -68,7 +78,7 @@ def _sample(source: Path, layout: Layout) -> tuple[list[dict[str, Any]], bool]:
     """Rows, and whether their cells have types."""
     try:
         first = list(islice(tabular.rows(source, None, layout, lambda fact: None, sources.HINT), _ROWS))
-    except (OSError, EOFError, ValueError) as error:  # pyarrow's and gzip's are of these types
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # pyarrow's and gzip's are of these types
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise Refusal(f"the file cannot be read ({reason})", source, "Give an intact file") from error
     rows = [dict(row.cells) for row in first if not row.problem]
@@ -123,6 +133,9 @@ def _guess(name: str, cells: Sequence[Any], typed: bool, losses: np.ndarray) -> 
         return _Guess(Column(name, "category", share, feature=False), "has times without a zone: `--zone` reads them")
     if type_ == "category" and _is_prose(known):
         longest = max(map(len, known))
+        if longest > 1000:
+            column = Column(name, "category", share, length=2 * longest, feature=False)
+            return _Guess(column, "is long prose, which the kind `text` reads")
         return _Guess(Column(name, "text", share, length=2 * longest), "its most frequent words are read")
     column, note = _column(name, type_, share, known)
     if not all(_fits(column, value) for value in known):

@@ -121,6 +121,10 @@ class TextContract:
     def pack(self, inputs: np.ndarray) -> bytes:
         return from_texts([str(text) for text in inputs])
 
+    @property
+    def features_version(self) -> int:
+        return self.tokenizer
+
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         """The most frequent words of these texts; words of equal frequency are in alphabetical order."""
         counts: Counter[str] = Counter()

@@ -44,8 +44,9 @@ def columns(contract: TextContract, inputs: np.ndarray) -> Mapping[str, np.ndarr
     return {}
 
 
-def unseen(contract: TextContract, features: np.ndarray) -> tuple[str, float]:
+def unseen(contract: TextContract, texts: np.ndarray, vocabulary: Sequence[str]) -> tuple[str, float]:
     """The share of the tokens that are outside the vocabulary."""
+    features = contract.features(texts, vocabulary)
     return "tokens", float((features == UNKNOWN).sum() / max(1, (features != PADDING).sum()))
 
 

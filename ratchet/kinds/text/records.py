@@ -14,8 +14,19 @@ from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
-__all__ = ["TYPE", "cell", "examples", "expectations", "is_in_order", "side_of", "sides", "statistics"]
+__all__ = [
+    "NEEDS_NEIGHBOURS",
+    "TYPE",
+    "cell",
+    "examples",
+    "expectations",
+    "is_in_order",
+    "side_of",
+    "sides",
+    "statistics",
+]
 TYPE = pa.string()
+NEEDS_NEIGHBOURS = False
 
 
 def cell(data: bytes) -> str:

@@ -46,7 +46,7 @@ def benchmark_checks(recipe: Recipe, benchmark: Examples, outputs: np.ndarray, t
     assert isinstance(criteria, Criteria)
     limits, labels = (criteria.accuracy, criteria.worst_class), benchmark.targets
     checks = thresholds.classes(*limits, answers, labels, outputs, answers.classes)
-    checks += thresholds.rare_classes(criteria.balanced_accuracy, criteria.average_precision, labels, outputs)
+    checks += thresholds.rare_classes(criteria.balanced_accuracy, criteria.average_precision, answers, labels, outputs)
     if not criteria.better_than_constant:
         return [*checks, Check(f"better than {CONSTANT}", None, None, "skipped", "the recipe does not require it")]
     frequent = np.bincount(trained.targets, minlength=answers.width).argmax()

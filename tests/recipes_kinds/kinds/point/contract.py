@@ -80,6 +80,10 @@ class PointContract:
     def pack(self, inputs: np.ndarray) -> bytes:
         return inputs.astype(np.float32).tobytes()
 
+    @property
+    def features_version(self) -> int:
+        return 1
+
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         return ()
 

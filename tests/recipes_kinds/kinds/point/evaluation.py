@@ -1,6 +1,6 @@
 """Slices of points, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ratchet.kinds.point.contract import PointContract
@@ -15,7 +15,7 @@ def columns(contract: PointContract, inputs: np.ndarray) -> Mapping[str, np.ndar
     return {}
 
 
-def unseen(contract: PointContract, features: np.ndarray) -> None:
+def unseen(contract: PointContract, inputs: np.ndarray, vocabulary: Sequence[str]) -> None:
     """Points have no vocabulary."""
 
 

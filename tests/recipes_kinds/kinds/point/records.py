@@ -14,6 +14,7 @@ from ratchet.suite import Suite
 
 __all__ = ["TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
 TYPE = pa.binary()
+NEEDS_NEIGHBOURS = False
 NAMES = ("x", "y")
 
 

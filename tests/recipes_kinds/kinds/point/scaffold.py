@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ratchet.kinds.point.contract import PointContract
 
-from ratchet.lake.outline import Outline, read
+from ratchet.lake.outline import Given, Outline, read
 
 
-def outline(source: Path, target: str = "") -> Outline:
-    return Outline(read(source, PointContract()), {"call": "PointContract()", "family": "rnn"})
+def outline(source: Path, given: Given) -> Outline:
+    contract = PointContract()
+    return Outline(read(source, contract, given.layout), contract, {"call": "PointContract()", "family": "rnn"})
