@@ -29,7 +29,7 @@ _SERVICE = (
     "bentos/__init__.py", "bentos/inference.py", "bentos/model.py", "bentos/openapi.py", "bentos/protocol.py",
     "bentos/recent_answers.py", "bentos/request_guard.py", "bentos/service.py", "ratchet/__init__.py",
     "ratchet/answers.py", "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
-    "ratchet/extension.py", "ratchet/session.py", "ratchet/tensors.py", "ratchet/tokenizer.py",
+    "ratchet/extension.py", "ratchet/session.py", "ratchet/tensors.py",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from ratchet.errors import Refusal
 )
 @click.option("--column", "columns", multiple=True, metavar="NAME=THEIRS", help="A column that has another name there.")
 @click.option("--delimiter", default="", help="Of CSV; it is found otherwise.")
+@click.option("--decimal", type=click.Choice([".", ","]), default=".", help="The decimal mark of numbers in CSV.")
 @click.option("--encoding", default="", help="Of CSV and JSON lines; it is found otherwise.")
 @click.option("--time", default="", help="The pattern of times, such as %m/%d/%Y; it is found otherwise.")
 @click.option("--zone", default="", help="The zone of times without one, such as Europe/Berlin; UTC otherwise.")
@@ -38,6 +39,7 @@ def command(
     window: int,
     columns: tuple[str, ...],
     delimiter: str,
+    decimal: str,
     encoding: str,
     time: str,
     zone: str,
@@ -61,7 +63,7 @@ def command(
     if not all(named.values()) or not all(named):
         raise Refusal("a column is given without a name", ", ".join(columns), "Give it as `--column text=body`")
     try:
-        layout = Layout(named, delimiter, encoding, time, zone)
+        layout = Layout(named, delimiter, decimal, encoding, time, zone)
     except ValueError as error:
         raise Refusal(str(error), name, "See `ratchet new --help`") from error
     written = scaffold(name, kind, path, Given(layout, target, horizon, window))

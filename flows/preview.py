@@ -52,16 +52,27 @@ def _preview(recipe: Recipe, report: Callable[[str], None]) -> Preview:
     trained, benchmark = parts["train"], parts["benchmark"]
     figures.append("examples: " + ", ".join(f"{len(part)} {name}" for name, part in parts.items()))
     figures += _fewer_inputs(recipe, batch.accepted)
-    problems += [f"the side `{name}` has no example" for name, part in parts.items() if not len(part)]
+    problems += [f"the side `{name}` has no example{_why(rows[name])}" for name, part in parts.items() if not len(part)]
     problems += _absent(recipe, rows)
     report("running the suite")
     problems += _suite(recipe, batch.accepted)
     if len(benchmark) and len(trained):
         if len(benchmark) < _FEW:
-            figures.append(f"the benchmark has {len(benchmark)} examples, by which hardly any difference can be shown")
+            what = f"the benchmark has {len(benchmark)} examples, by which hardly any difference can be shown"
+            figures.append(f"{what}: give data for at least {_FEW}, or a larger part (a smaller `every`)")
         report("fitting a linear model")
         figures += _baselines(recipe, trained, benchmark)
     return Preview(tuple(figures), tuple(problems))
+
+
+def _why(rows: pa.Table) -> str:
+    """Of a series, values may be there, and yet no window."""
+    if not rows.num_rows:
+        return ""
+    what = (
+        f"its {rows.num_rows} records make none, since each needs values without a gap, beside those that `fill` allows"
+    )
+    return f": {what}; lower `horizon` and `window`, or raise `fill`"
 
 
 def _fewer_inputs(recipe: Recipe, records: pa.Table) -> list[str]:
@@ -101,10 +112,11 @@ def _baselines(recipe: Recipe, trained: Examples, benchmark: Examples) -> list[s
         sample = np.sort(np.random.default_rng(0).permutation(len(benchmark))[:_MOST])
         benchmark = Examples(benchmark.inputs[sample], benchmark.targets[sample])
     metric, figures = answers.metric.replace("_", " "), []
-    constants = [np.tile(output, (len(benchmark), 1)) for output in task.constants(answers, trained.targets)]
-    if constants:
-        scores = [answers.sign * answers.score(benchmark.targets, outputs) for outputs in constants]
-        figures.append(f"the best constant answer has {metric} {answers.sign * max(scores):.4g} on the benchmark")
+    constants = [np.tile(output, (len(trained), 1)) for output in task.constants(answers, trained.targets)]
+    if constants:  # the one that is best in training, as the check takes it
+        best = min(constants, key=lambda outputs: answers.losses(trained.targets, outputs).mean())
+        score = answers.score(benchmark.targets, np.tile(best[0], (len(benchmark), 1)))
+        figures.append(f"the best constant answer has {metric} {score:.4g} on the benchmark")
     outputs = linear.fit_and_predict(recipe, trained, benchmark.inputs)
     figures.append(f"a linear model has {metric} {answers.score(benchmark.targets, outputs):.4g}")
     checks = task.benchmark_checks(recipe, benchmark, outputs, trained)

@@ -78,5 +78,7 @@ class Registry:
         place = self.package.replace(".", "/")
         modules = (*self.in_bento, *getattr(self.module(name), "ALSO_IN_BENTO", ()))
         files = {f"{place}/{name}/{part}.py": Path(self.part(name, part).__file__) for part in modules}
+        shared = getattr(self.module(name), "SHARED_IN_BENTO", ())
+        files |= {f"ratchet/{module}.py": Path(__file__).with_name(f"{module}.py") for module in shared}
         packages = {f"{place}/__init__.py": self.package, f"{place}/{name}/__init__.py": f"{self.package}.{name}"}
         return {**{file: Path(str(sys.modules[module].__file__)) for file, module in packages.items()}, **files}

@@ -13,6 +13,8 @@ class Layout:
     """Columns whose name in the files is another one: `{"text": "body"}`."""
     delimiter: str = ""
     """Of CSV files."""
+    decimal: str = "."
+    """The decimal mark of numbers in CSV files; with a comma, a point separates thousands."""
     encoding: str = ""
     """Of CSV files and JSON lines, by its name in Python."""
     time: str = ""
@@ -21,6 +23,8 @@ class Layout:
     """The IANA name of the zone of times that name none, such as `Europe/Berlin`; UTC if it is empty."""
 
     def __post_init__(self) -> None:
+        if self.decimal not in (".", ","):
+            raise ValueError(f"the decimal mark {self.decimal!r} is neither a point nor a comma")
         if len(self.delimiter) > 1:
             raise ValueError(f"the delimiter {self.delimiter!r} is not one character")
         if self.encoding:

@@ -196,9 +196,11 @@ def settings() -> Settings:
 
 
 def is_known(variable: str) -> bool:
-    """Whether Ratchet reads this environment variable: a setting, a data folder, a user's name, or its own marker."""
+    """Whether Ratchet reads this variable: a setting, a data folder, a database, a user's name, or its own marker."""
     name = variable.removeprefix("RATCHET_").lower()
-    return name in Settings.model_fields or name == "who" or name.endswith("_dir") or name.startswith("private_")
+    return (
+        name in Settings.model_fields or name == "who" or name.endswith(("_dir", "_url")) or name.startswith("private_")
+    )
 
 
 TELEMETRY_OFF = {

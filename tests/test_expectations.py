@@ -121,8 +121,9 @@ def test_of_a_large_batch_a_sample_is_measured_and_every_label_is_counted(
     whole = statistics.of_batch(few, ingest.lake(small.name), batch.id)
     assert (len(frame), len(whole)) == (50, 400)
     assert set(frame["class_share"]) <= {398 / 400, 2 / 400}, "of all records, and not of the sample"
-    merged = whole.set_index("record").loc[frame["record"], "brightness"]
-    assert merged.tolist() == frame["brightness"].tolist()
+    same = whole.set_index("record").loc[frame["record"]]
+    for column in set(frame.columns) - {"record", "age_days"}:
+        assert same[column].tolist() == frame[column].tolist()
 
 
 def test_a_series_is_measured_whole_since_a_sample_would_be_full_of_gaps(

@@ -351,6 +351,6 @@ def test_a_damaged_file_of_a_table_is_a_sentence(small: Recipe, pictures: Pictur
 def test_a_source_that_cannot_be_read_is_refused_before_a_benchmark_is_built(small: Recipe, tmp_path: Path) -> None:
     path = tmp_path / "notes"
     path.write_bytes(b"\0\1\2")
-    with pytest.raises(Refusal, match="unknown format"):
+    with pytest.raises(Refusal, match="the format of the file is unknown"):
         ingest.land(small, path, "test")
     assert not list(ingest.lake(small.name).glob("benchmark-*"))

@@ -115,7 +115,7 @@ def test_the_scaffold_of_a_table_says_what_it_guesses_and_why(own: Path) -> None
     }  # fmt: skip
     assert (contract.id, contract.target) == ("id", "label")
     assert 0 < contract.by_name("size").missing < 0.3
-    assert "# differs in nearly every row, as an id does" in text
+    assert "# differs in every row: the id" in text
     assert re.search(r'"tax".*# saves \d\d% of the error alone: does it leak\?', text)
     assert isinstance(recipes.load("houses").answers, Regression)
     with pytest.raises(Refusal, match=r"no column 'prize'.*the columns are id, rooms"):
@@ -283,5 +283,5 @@ def test_cells_that_are_lists_are_left_out_with_a_word(own: Path) -> None:
     lines = (json.dumps({"size": n % 9, "tags": ["a"], "label": "ab"[n * 7919 % 13 > 6]}) for n in range(200))
     (own / "rows.jsonl").write_text("\n".join(lines))
     written = scaffold("mine", "table", own / "rows.jsonl")
-    assert "# left out, since their cells are lists or objects: tags" in written.path.read_text()
+    assert "# left out, by their name or since their cells are lists or objects: 'tags'" in written.path.read_text()
     assert written.refused == 0

@@ -67,6 +67,8 @@ def format_of(path: Path) -> str:
         return "image"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "csv"
+    if head.lstrip().startswith((b"[{", b"[\n", b"[ ")):
+        return "a JSON array; write one object a line"
     if head and not any(b < 9 or 13 < b < 32 for b in head):
         return "json lines" if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{") else "csv"
     return "unknown"

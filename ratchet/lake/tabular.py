@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -76,7 +77,7 @@ def _labelled(name: str, value: Any, cells: Mapping[str, Any]) -> Record:
 
 
 def times_of(first: Sequence[Any], column: str, layout: Layout, report: Report) -> Times:
-    times = Times(first, layout)
+    times = Times(first, layout, f"the column {layout.name(column)!r}")
     if any(value not in (None, "") for value in first):
         report(f"the times in {layout.name(column)!r} are {times.describe()}")
     return times
@@ -122,7 +123,7 @@ def rows(
         yield from _arrow(path, wanted)
     elif format == "json lines":
         yield from _json_lines(path, wanted, report)
-    elif format == "csv":
+    elif format == "csv" or (format == "unknown" and layout.encoding and path.stat().st_size):
         yield from _csv(path, wanted, report)
     else:
         empty = not path.stat().st_size
@@ -156,7 +157,9 @@ class _Wanted:
             what = f"it has no column {', '.join(map(repr, missing[:5]))}{more}"
             others = f" and {len(names) - 20} more" if len(names) > 20 else ""
             listed = ", ".join(map(str, names[:20]))[:300] + others
-            raise Refusal(what, self.path, f"Its columns are {listed}. Rename them, or name them in `Layout(columns=)`")
+            raise Refusal(
+                what, self.path, f"Its columns are {listed}. Rename them, or name them: `Layout(columns=)`, `--column`"
+            )
         also = {self.layout.name(column): column for column in self.optional}
         return {name: column for name, column in also.items() if name in names} | known
 
@@ -188,7 +191,7 @@ def _arrow(path: Path, wanted: _Wanted) -> Iterator[Row]:
 def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
     """An object a line. The columns are those of the first thousand together; each may leave some out."""
     encoding = wanted.layout.encoding or encoding_of(path)
-    report(f"it is read as JSON lines in {encoding}")
+    report(f"it is read as JSON lines in {_shown(encoding)}")
     with open_file(path) as raw, io.TextIOWrapper(raw, encoding=encoding) as text:
         try:
             lines = ((number, line, _object(line)) for number, line in enumerate(text, 1) if line.strip())
@@ -201,7 +204,12 @@ def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
                 else:
                     yield Row(f"line {number}", {ours: cells.get(theirs) for theirs, ours in names.items()}, typed=True)
         except UnicodeDecodeError as error:
-            raise Refusal(f"the file is not {encoding}", path, "Give it in UTF-8") from error
+            what = f"the file is not {_shown(encoding)}"
+            raise Refusal(what, path, "Give it in UTF-8, or name its encoding: `Layout(encoding=)`") from error
+
+
+def _shown(encoding: str) -> str:
+    return "UTF-8" if encoding == "utf-8-sig" else encoding
 
 
 def _object(line: str) -> dict[str, Any] | None:
@@ -220,7 +228,7 @@ def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
         parsed = csv.reader(text, strict=True)
         try:
             delimiter = wanted.layout.delimiter or delimiter_of(text.readline())
-            report(f"it is read as CSV in {encoding} with the delimiter {delimiter!r}")
+            report(f"it is read as CSV in {_shown(encoding)} with the delimiter {delimiter!r}")
             text.seek(0)
             parsed = csv.reader(text, strict=True, delimiter=delimiter)
             head = [name.strip() for name in next(parsed, [])]
@@ -232,12 +240,24 @@ def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
                     yield Row(name, {}, False, problem, delimiter.join(row).encode())
                     continue
                 cells = {names[theirs]: cell for theirs, cell in zip(head, row, strict=True) if theirs in names}
-                yield Row(name, cells, typed=False)
+                yield Row(name, _with_points(cells) if wanted.layout.decimal == "," else cells, typed=False)
         except UnicodeDecodeError as error:
-            raise Refusal(f"the file is not {encoding}", path, "Give it in UTF-8") from error
+            what = f"the file is not {_shown(encoding)}, after line {parsed.line_num}"
+            raise Refusal(what, path, "Give it in UTF-8, or name its encoding: `Layout(encoding=)`") from error
         except csv.Error as error:
             # An unclosed quote swallows what follows: no row after it can be trusted.
             raise Refusal(f"line {parsed.line_num} is not CSV ({error})", path, "Correct its quotes") from error
+
+
+_COMMA = re.compile(r"\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\s*")
+
+
+def _with_points(cells: Mapping[str, str]) -> dict[str, str]:
+    """The cells with numbers as Python writes them, in place of those with a decimal comma."""
+    return {
+        name: cell.replace(".", "").replace(",", ".") if _COMMA.fullmatch(cell) else cell
+        for name, cell in cells.items()
+    }
 
 
 def encoding_of(path: Path) -> str:

@@ -31,7 +31,7 @@ class Times:
     winter time from the first time on that is not later than the one before. An hour that does not exist is refused.
     """
 
-    def __init__(self, first: Iterable[Any], layout: Layout) -> None:
+    def __init__(self, first: Iterable[Any], layout: Layout, which: str = "the column") -> None:
         """Raises Refusal if none of the first times has a notation that is known."""
         self._pattern, self._zone = layout.time, ZoneInfo(layout.zone) if layout.zone else UTC
         self._doubled: datetime | None = None
@@ -40,7 +40,7 @@ class Times:
         notations = Counter(notation for value in known if (notation := self._notation(value)[0]))
         if known and not notations:
             what = f"the times, such as {str(known[0])[:40]!r}, have no known notation"
-            raise Refusal(what, "the file", _hint(str(known[0])))
+            raise Refusal(what, which, _hint(str(known[0])))
         self.notation = notations.most_common(1)[0][0] if notations else ISO
 
     def notation_of(self, value: Any) -> str:

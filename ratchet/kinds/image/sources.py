@@ -176,9 +176,13 @@ def _pixels(name: str, cells: list[Any], label: Any) -> Record:
     return Record(name, values, text_of(label))
 
 
+def _is_file(path: Path) -> bool:
+    return path.name[0] != "." and path.name not in _JUNK and (path.is_symlink() or not path.is_dir())
+
+
 def _folder(path: Path, layout: Layout, report: Report) -> Iterator[Record]:
     files = []
-    for file in sorted(p for p in path.iterdir() if not p.name.startswith(".") and (p.is_symlink() or not p.is_dir())):
+    for file in sorted(p for p in path.iterdir() if _is_file(p)):
         if file.is_dir():  # a link to a folder of images is that of a class
             continue
         if problem := unreadable(file, path):
@@ -198,13 +202,20 @@ def _folder(path: Path, layout: Layout, report: Report) -> Iterator[Record]:
         folders = [folder for side in sides for folder in _folders(side)]
     for folder in folders:
         for file in sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
-            yield _image_file(_shown(str(file.relative_to(path))), file, path, _shown(folder.name))
+            if file.name not in _JUNK:
+                yield _image_file(_shown(str(file.relative_to(path))), file, path, _shown(folder.name))
     for file in files:
-        problem = unreadable(file, path) or ("the file is not in the folder of a class", "Move it into one")
+        problem = unreadable(file, path) or (
+            _NO_CLASS,
+            "Move it into one; a table needs the columns `path` and `label`",
+        )
         payload = b"" if unreadable(file, path) else file.read_bytes()
         yield refused(_shown(str(file.relative_to(path))), payload, *problem)
 
 
+_NO_CLASS = "the file is not in the folder of a class"
+_JUNK = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
+"""What systems put into folders of pictures by themselves."""
 _SIDES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 
 

@@ -19,7 +19,7 @@ _UNBOUNDED = 1e300
 def outline(source: Path, given: Given) -> Outline:
     """The step is the most frequent time between neighbours, the horizon one day, the window one week.
 
-    Gaps of up to a quarter of the horizon are filled.
+    Usual gaps are filled, up to an eighth of the window.
     """
     rows = read(source, SeriesContract(-_UNBOUNDED, _UNBOUNDED), given.layout)
     good = rows.filter(pc.is_null(rows["reason"]))
@@ -48,11 +48,12 @@ def outline(source: Path, given: Given) -> Outline:
         next = f"Give at least {15 * block} values, one every {step} s, or a smaller --horizon and --window"
         raise Refusal(what, source, next)
     gaps = np.diff(seconds) // step - 1
+    accepted(rows, source)
     arguments: dict[str, Any] = {"low": _short(low - room, room), "high": _short(high + room, room)}
     arguments |= {"close": _short((high - low) / 50, room / 50), "step": step, "offset": offset}
     arguments |= {"window": window, "horizon": horizon, "block": block}
     if gaps.any():
-        arguments["fill"] = int(min(gaps.max(), max(1, horizon // 4)))
+        arguments["fill"] = int(min(np.quantile(gaps[gaps > 0], 0.95), max(1, window // 8)))
     notes = {"low": "  # the range is a guess", "fill": "  # values are missing, at most so many in a row are filled"}
     lines = "".join(f"        {field}={value!r},{notes.get(field, '')}\n" for field, value in arguments.items())
     criteria = f"ForecastCriteria(squared_error={float(np.var(values)) or 1.0:.4g})"
@@ -60,7 +61,7 @@ def outline(source: Path, given: Given) -> Outline:
     share = float((gaps > 0).mean())
     suite = f", max_gaps={min(1.0, round(2 * share + 0.01, 2))}" if share > 0.005 else ""
     fields = {"call": call, "family": "rnn", "criteria": criteria, "suite": suite}
-    return Outline(rows, SeriesContract(**arguments), {**fields, **_feeds(source, accepted(rows, source).num_rows)})
+    return Outline(rows, SeriesContract(**arguments), {**fields, **_feeds(source, rows.num_rows)})
 
 
 def _short(value: float, scale: float) -> float:

@@ -67,8 +67,8 @@ def targets(labels: np.ndarray) -> np.ndarray:
 
 def statistics(labels: Sequence[int | None]) -> dict[str, Any]:
     """`label`, and `class_share`, which is the share of records with the same label."""
-    sizes = Counter(labels)
-    return {"label": list(labels), "class_share": [sizes[label] / len(labels) for label in labels]}
+    shares = {label: count / len(labels) for label, count in Counter(labels).items()}
+    return {"label": list(labels), "class_share": [shares[label] for label in labels]}
 
 
 def expectations(answers: Classification, suite: Suite) -> tuple[Expectation, ...]:

@@ -28,6 +28,10 @@ def fields(rows: pa.Table, source: Path) -> Fields:
     groups = sorted({group for group in rows["group"].to_pylist() if group})
     if len(counts) < 2:
         raise Refusal(f"its labels are {[str(label) for label in counts][:5]}", source, "Give at least two classes")
+    if len(counts) > 100 and len(counts) > counts.total() / 3:
+        example = f"such as {next(iter(counts))[:40]!r}"
+        what = f"its labels differ in nearly every record: {len(counts)} of {counts.total()}, {example}"
+        raise Refusal(what, source, "Give classes that come often, or numbers, without separators and units")
     if len(counts) > _MOST:
         what = f"it has {len(counts)} different labels, above the limit of {_MOST} classes"
         raise Refusal(what, source, "Give fewer classes; of numbers, more than 30 different ones are a regression")
@@ -58,7 +62,7 @@ def _every(labels: Sequence[str | None], counts: Counter[str]) -> int:
         sample = Counter(label for label in labels[::every] if label is not None)
         return sum(abs(share - sample[label] / max(1, sample.total())) for label, share in shares.items())
 
-    best = min((6, 7, 5, 11, 13), key=distance)
+    best = min((6, 7, 5), key=distance)
     return 6 if distance(6) <= 1.5 * distance(best) + 0.05 else best
 
 

@@ -11,12 +11,14 @@ from ratchet.lake.outline import Fields, quoted
 
 _MANY = 30
 """Different numbers above which they are no classes."""
+_MOSTLY = 0.8
 
 
 def fit(labels: Sequence[str | None]) -> float:
-    """1 for many different numbers."""
+    """1 for many different numbers, also if some labels are none, which ingest will refuse."""
     known = [label for label in labels if not _is_missing(label)]
-    return 1.0 if len(set(known)) > _MANY and all(_is_number(label) for label in known) else 0.0
+    numbers = [label for label in known if _is_number(label)]
+    return 1.0 if len(set(numbers)) > _MANY and len(numbers) > _MOSTLY * len(known) else 0.0
 
 
 def _is_missing(label: str | None) -> bool:
@@ -32,7 +34,7 @@ def _is_number(label: str | None) -> bool:
 
 def fields(rows: pa.Table, source: Path) -> Fields:
     """The range with room at both ends, and the error of the best constant; every sixth record is benchmark."""
-    values = np.array([float(label) for label in rows["label"].to_pylist() if not _is_missing(label)])
+    values = np.array([float(label) for label in rows["label"].to_pylist() if _is_number(label)])
     room = (values.max() - values.min()) / 4
     low, high = math.floor(values.min() - room), math.ceil(values.max() + room)
     error = float(np.abs(values - np.median(values)).mean())
