@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
-Mark = int | str | date
-"""A watermark; a datetime is a date, too."""
+Mark = int | str | datetime | date
+"""A watermark."""
 
 
 @dataclass(frozen=True)
