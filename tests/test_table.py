@@ -316,7 +316,7 @@ def test_a_file_without_a_column_says_which_and_what_it_has(tmp_path: Path) -> N
 
 def test_one_damaged_character_does_not_make_a_file_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("n,name,y\n1,Zoë,a\n2,".encode() + b"\xff,a\n")
-    with pytest.raises(Refusal, match="is not utf-8"):
+    with pytest.raises(Refusal, match="is not UTF-8, after line"):
         list(sources.read(SMALL, tmp_path / "a.csv", None, DETECTED, lambda fact: None))
 
 
