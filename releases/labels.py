@@ -33,6 +33,10 @@ def decode(content: bytes, source: Path | str) -> str:
         raise Refusal(f"the file cannot be read ({error})", source, "Save it as a CSV in UTF-8") from error
 
 
+_LONGEST = 1 << 17
+"""Characters of a cell."""
+
+
 def read(text: str, classes: Sequence[str], source: Path | str) -> dict[str, int]:
     """The number of the class by request id, from rows of `request id,class`.
 
@@ -44,6 +48,7 @@ def read(text: str, classes: Sequence[str], source: Path | str) -> dict[str, int
     lines = io.StringIO(text, newline=None).read().split("\n")
     if re.fullmatch(r"sep=.", lines[0]):  # which Excel writes and reads; its line still counts
         lines[0] = ""
+    csv.field_size_limit(_LONGEST)  # another reader of this process may have raised it
     try:
         delimiter = _delimiter(lines, numbers)
         for line, row in enumerate(csv.reader(lines, delimiter=delimiter), 1):
