@@ -27,7 +27,7 @@ def command(recipe: str, path: str | None, next_: bool, sql: bool) -> None:
     loaded = load(recipe)
     if path == "" or (path is not None) + next_ + sql != 1:
         raise Refusal("give one of PATH, --next and --sql", recipe, "See `ratchet ingest --help`")
-    click.echo(f"reading {path or 'the next batch'} …", err=True)
+    click.echo(f"reading {path or ('the database' if sql else 'the next batch')} …", err=True)
     if path is not None:
         batch = ingest.land(loaded, Path(path), person())
     elif sql:

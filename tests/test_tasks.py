@@ -18,6 +18,7 @@ from models.evaluate import benchmark_checks
 from ratchet import recipe as recipes
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.evaluation import thresholds
 from ratchet.kinds.image import ImageContract
 from ratchet.kinds.text import TextContract
 from ratchet.lake import ingest, quarantine
@@ -122,3 +123,14 @@ def test_a_number_is_predicted_for_any_kind_of_input(
     assert {"mean absolute error", "better than the best constant"} <= {check.name for check in results}
     (answer,) = task.predictions(outputs[:1])[task.output]
     assert np.isfinite(answer)
+
+
+def test_a_rare_class_moves_balanced_accuracy_and_average_precision_as_a_frequent_one_does() -> None:
+    labels, always_no = np.array([0] * 98 + [1] * 2), np.tile([0.9, 0.1], (100, 1))
+    names = Classification(("no", "yes"))
+    balanced, precision = thresholds.rare_classes(0.6, 0.6, names, labels, always_no)
+    assert (balanced.value, balanced.outcome) == (0.5, "failed")
+    assert precision.value == pytest.approx((0.98 + 0.02) / 2)
+    broken = always_no.copy()
+    broken[3] = np.nan
+    assert {check.outcome for check in thresholds.rare_classes(0.6, 0.6, names, labels, broken)} == {"error"}

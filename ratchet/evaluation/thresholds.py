@@ -52,12 +52,18 @@ def rare_classes(
 
     Source of both: scikit-learn, `balanced_accuracy_score` and `average_precision_score` with `average="macro"`.
     """
+    from sklearn.metrics import average_precision_score
+
     usable = losses_of(answers, labels, outputs) is not None
     predicted, present = outputs.argmax(axis=1) if usable else labels, np.unique(labels)
     checks = []
     measures: Sequence[tuple[str, float | None, Callable[[int], float]]] = (
         ("balanced accuracy", balanced_accuracy, lambda number: float((predicted[labels == number] == number).mean())),
-        ("average precision", average_precision, lambda number: precision_of(labels == number, outputs[:, number])),
+        (
+            "average precision",
+            average_precision,
+            lambda number: average_precision_score(labels == number, outputs[:, number]),
+        ),
     )
     for name, limit, measure in measures:
         if limit is None:
@@ -67,18 +73,6 @@ def rare_classes(
         else:
             checks.append(at_least(name, float(np.mean([measure(number) for number in present])), limit))
     return checks
-
-
-def precision_of(positive: np.ndarray, scores: np.ndarray) -> float:
-    """The average precision of scores [N] for the records that are `positive` [N], of which there is at least one.
-
-    The mean, over the positive records, of the precision among all records with at least their score.
-    """
-    order = np.argsort(-scores, kind="stable")
-    hits, ranked = np.cumsum(positive[order]), scores[order]
-    last = np.searchsorted(-ranked, -ranked, side="right") - 1  # records with equal scores are taken together
-    precision = hits[last] / (last + 1)
-    return float(precision[positive[order]].mean())
 
 
 def numbers(

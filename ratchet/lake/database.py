@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,7 +16,6 @@ from ratchet.lake import ingest, table
 from ratchet.layout import Layout
 from ratchet.query import Mark, Query
 from ratchet.recipe import Recipe
-from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 from ratchet.types import Batch
 
@@ -80,16 +78,15 @@ def _last(home: Path, query: Query) -> Mark:
 
 def _fetch(home: Path, query: Query, url: str, last: Mark) -> Path | None:
     """Writes the new rows as JSON lines to a file with the largest watermark in its name; None if there are none."""
-    with scratch_folder() as folder:
-        newest = _write(folder / "rows.jsonl", _rows(url, query, last), query, last)
+    part = home / ".query.part"
+    try:
+        newest = _write(part, _rows(url, query, last), query, last)
         if newest is None:
             return None
         mark = [query.watermark, type(newest).__name__, str(newest)]
-        path = home / f"{_KEPT}{json.dumps(mark).encode().hex()}.jsonl"
-        part = path.with_suffix(".part")
-        shutil.copyfile(folder / "rows.jsonl", part)
-        part.replace(path)
-        return path
+        return part.replace(home / f"{_KEPT}{json.dumps(mark).encode().hex()}.jsonl")
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _rows(url: str, query: Query, last: Mark) -> Iterator[Mapping[Any, Any]]:

@@ -25,7 +25,7 @@ from ratchet.layout import Layout
 
 FORMATS = "CSV, JSON lines, Parquet or Arrow"
 DELIMITERS = ",;\t|"
-_FIRST = 1000
+FIRST = 1000
 """Rows by which the notation of times is found."""
 Report = Callable[[str], None]
 """Takes what was found out about a file, for people."""
@@ -60,7 +60,7 @@ def records(path: Path, columns: Columns, layout: Layout, report: Report) -> Ite
     optional = {"captured_at", "group", columns.time}
     required = [columns.input, columns.required]
     all_rows = rows(path, required, layout, report, columns.hint, tuple(optional - set(required)))
-    first = list(islice(all_rows, _FIRST))
+    first = list(islice(all_rows, FIRST))
     times = times_of([row.cells.get(columns.time) for row in first], columns.time, layout, report)
     for row in chain(first, all_rows):
         if row.problem:
@@ -195,7 +195,7 @@ def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
     with open_file(path) as raw, io.TextIOWrapper(raw, encoding=encoding) as text:
         try:
             lines = ((number, line, _object(line)) for number, line in enumerate(text, 1) if line.strip())
-            first = list(islice(lines, _FIRST))
+            first = list(islice(lines, FIRST))
             names = wanted.present(list(dict.fromkeys(name for _, _, cells in first for name in cells or ())))
             for number, line, cells in chain(first, lines):
                 if cells is None:

@@ -177,14 +177,13 @@ def _pixels(name: str, cells: list[Any], label: Any) -> Record:
 
 
 def _is_file(path: Path) -> bool:
-    return path.name[0] != "." and path.name not in _JUNK and (path.is_symlink() or not path.is_dir())
+    """Also a link to nothing; a link to a folder is the folder of a class."""
+    return path.name[0] != "." and path.name not in _JUNK and not path.is_dir()
 
 
 def _folder(path: Path, layout: Layout, report: Report) -> Iterator[Record]:
     files = []
     for file in sorted(p for p in path.iterdir() if _is_file(p)):
-        if file.is_dir():  # a link to a folder of images is that of a class
-            continue
         if problem := unreadable(file, path):
             yield refused(_shown(file.name), b"", *problem)
         else:
@@ -195,25 +194,22 @@ def _folder(path: Path, layout: Layout, report: Report) -> Iterator[Record]:
     if tables := [file for file in files if _lists_paths(file, layout)]:
         yield from _listed(path, tables, layout, report)
         return
-    folders, sides = _folders(path), _sides(path)
-    if sides:
+    if sides := _sides(path):
         report(f"its folders {', '.join(side.name for side in sides)} are read as one, and split by digest")
         files += [file for side in sides for file in sorted(side.iterdir()) if not file.is_dir()]
-        folders = [folder for side in sides for folder in _folders(side)]
-    for folder in folders:
+    for folder in class_folders(path):
         for file in sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
             if file.name not in _JUNK:
                 yield _image_file(_shown(str(file.relative_to(path))), file, path, _shown(folder.name))
     for file in files:
-        problem = unreadable(file, path) or (
-            _NO_CLASS,
-            "Move it into one; a table needs the columns `path` and `label`",
-        )
-        payload = b"" if unreadable(file, path) else file.read_bytes()
-        yield refused(_shown(str(file.relative_to(path))), payload, *problem)
+        name = _shown(str(file.relative_to(path)))
+        if problem := unreadable(file, path):
+            yield refused(name, b"", *problem)
+        else:
+            next_ = "Move it into one; a table needs the columns `path` and `label`"
+            yield refused(name, file.read_bytes(), "the file is not in the folder of a class", next_)
 
 
-_NO_CLASS = "the file is not in the folder of a class"
 _JUNK = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 """What systems put into folders of pictures by themselves."""
 _SIDES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))

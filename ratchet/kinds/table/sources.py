@@ -17,8 +17,6 @@ from ratchet.lake.times import Times
 from ratchet.layout import Layout
 
 HINT = f"Give {tabular.FORMATS} with a column for each of the recipe's, and the target"
-_FIRST = 1000
-"""Rows by which the notation of times is found."""
 
 
 def read(
@@ -27,7 +25,7 @@ def read(
     """A record for each row. Raises Refusal if the source is of another format, or lacks a column."""
     names = [contract.target, *(column.name for column in contract.columns)]
     rows = tabular.rows(inputs, names, layout, report, HINT)
-    first = list(islice(rows, _FIRST))
+    first = list(islice(rows, tabular.FIRST))
     times = _times(contract, first, layout, report)
     for row in chain(first, rows):
         if row.problem:
