@@ -19,7 +19,7 @@ from models.latency import measure, sample_inputs
 from models.search import search
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.evaluation.variants import FULL, MAX_LATENCY_RATIO, Timing, choose, reject_packaged
+from ratchet.evaluation.variants import FULL, Timing, choose, max_latency_ms, reject_packaged
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.types import Candidate, Check, Outcome, Snapshot, Variant, from_json, to_json
@@ -48,13 +48,20 @@ def test_the_fastest_variant_that_is_no_worse_is_packaged(
         assert full
         assert timings[packaged.name].difference == 0.0, "its outputs on the host are those of the machine that made it"
         assert packaged.latency_ms == min(passing)
-        assert packaged.latency_ms <= MAX_LATENCY_RATIO * full
+        assert packaged.latency_ms <= max_latency_ms(full)
     elif full:
-        assert all(ms > MAX_LATENCY_RATIO * full for ms in passing)
+        assert all(ms > max_latency_ms(full) for ms in passing)
     assert {v.measured_on for v in result} == {"host-a"}
     assert [from_json(Variant, json.loads(json.dumps(to_json(v)))) for v in result] == list(result)
     (left,) = [v for v in reject_packaged(result, "the evaluation rejected it") if v.packaged]
     assert left.name == FULL
+
+
+def test_a_saving_that_nobody_could_measure_twice_costs_no_precision() -> None:
+    small = [variant(FULL, "passed"), variant("fp16", "passed")]
+    for full, other, packaged in ((0.012, 0.008, FULL), (0.5, 0.42, FULL), (0.5, 0.39, "fp16"), (3.0, 2.8, FULL)):
+        result = choose(small, {FULL: Timing(full, 0.0), "fp16": Timing(other, 0.0)}, "host-a", 0.001)
+        assert [v.name for v in result if v.packaged] == [packaged], (full, other)
 
 
 def test_a_variant_that_is_worse_than_fp32_fails(small: Recipe) -> None:

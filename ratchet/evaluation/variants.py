@@ -9,6 +9,8 @@ FULL = "fp32"
 NO_WORSE = f"no worse than {FULL}"
 MAX_LATENCY_RATIO = 0.9
 """Another variant must take at most this share of the latency of fp32: a smaller gain is noise and costs precision."""
+MIN_SAVING_MS = 0.1
+"""It must also save this much: of a model that answers in microseconds, two measurements differ by more than a tenth."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ def choose(
     """
     timed = [_with_timing(variant, timings.get(variant.name), measured_on, tolerance) for variant in variants]
     (full,) = [variant for variant in timed if variant.name == FULL]
-    limit = MAX_LATENCY_RATIO * full.latency_ms if full.latency_ms is not None else 0.0
+    limit = max_latency_ms(full.latency_ms) if full.latency_ms is not None else 0.0
     faster = {
         variant.latency_ms: variant
         for variant in timed
@@ -41,6 +43,11 @@ def choose(
     }
     best = faster[min(faster)] if faster else full
     return tuple(replace(variant, packaged=variant is best) for variant in timed)
+
+
+def max_latency_ms(full: float) -> float:
+    """The latency that another variant may have at most, beside that of fp32, both in milliseconds."""
+    return min(MAX_LATENCY_RATIO * full, full - MIN_SAVING_MS)
 
 
 def _with_timing(variant: Variant, timing: Timing | None, measured_on: str, tolerance: float) -> Variant:
