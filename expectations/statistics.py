@@ -26,7 +26,7 @@ SAMPLE = 200_000
 
 def columns(recipe: Recipe) -> tuple[str, ...]:
     """The columns of the table, for this kind of input and this task."""
-    labels = tasks.labels(recipe.answers.task).statistics([])
+    labels = tasks.labels(recipe.answers.task).statistics(recipe.answers, [])
     own = kinds.records(recipe.contract.kind).statistics(recipe.contract, [])
     return ("record", *labels, *own, "duplicate", "age_days")
 
@@ -73,7 +73,7 @@ def _frame(recipe: Recipe, rows: Rows, seen: np.ndarray) -> pd.DataFrame:
     inputs = _keys(rows)
     chosen = _chosen(inputs, len(inputs) if kind.NEEDS_NEIGHBOURS else max(SAMPLE, recipe.suite.min_rows))
     labels = [label for part in rows.parts() for label in part["label"].to_pylist()]
-    measured = tasks.labels(recipe.answers.task).statistics(labels)
+    measured = tasks.labels(recipe.answers.task).statistics(recipe.answers, labels)
     columns_ = {name: [values[i] for i in chosen] for name, values in measured.items()}
     columns_ |= {"duplicate": _duplicate(inputs, seen)[chosen].tolist(), **_measured(recipe, rows, chosen)}
     return pd.DataFrame(columns_, columns=list(columns(recipe)))

@@ -174,7 +174,9 @@ def fit(
     """Trains a network in Keras, or runs the function that trains, and exports the result, calibrated."""
     if zoo.trainer(recipe, training):
         return foreign.fit(recipe, training, inputs, folder, on_epoch)
-    fitted = train.fit(recipe, training, inputs.train, inputs.validation, folder, on_epoch, inputs.initial)
+    fitted = train.fit(
+        recipe, training, inputs.train, inputs.validation, folder, on_epoch, inputs.initial, inputs.weights
+    )
     scale = temperature(recipe, fitted.model, *inputs.validation)
     sample = inputs.sides["test"].inputs[:256]
     return fitted, export.export(recipe, fitted.model, inputs.vocabulary, sample, folder, scale)
@@ -320,7 +322,7 @@ def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
         if zoo.trainer(recipe, training):
             return foreign.fit(recipe, training, inputs, folder, on_epoch)[0].weights
         sides = inputs.train, inputs.validation
-        return train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial).weights
+        return train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial, inputs.weights).weights
 
 
 def differs(candidate: Candidate) -> str:

@@ -42,8 +42,9 @@ def fit(
     for earlier in folder.glob("try-*"):  # of a run that was killed
         shutil.rmtree(earlier, ignore_errors=True)
     scratch = folder / f"try-{os.getpid()}-{time.monotonic_ns()}"
-    train = trainer.Side(inputs.sides["train"].inputs, *inputs.train)
-    validation = trainer.Side(inputs.sides["validation"].inputs, *inputs.validation)
+    counts = inputs.weights or (None, None)
+    train = trainer.Side(inputs.sides["train"].inputs, *inputs.train, counts[0])
+    validation = trainer.Side(inputs.sides["validation"].inputs, *inputs.validation, counts[1])
     sizes = {"epochs": training.epochs, "batch_size": training.batch_size, "learning_rate": training.learning_rate}
     job = {
         "train": zoo.trainer(recipe, training),

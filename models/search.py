@@ -130,7 +130,8 @@ def _trial(search: _Search, inputs: NetworkInputs, name: str) -> None:
 
         folder = candidates.folder(recipe, training, search.snapshot)
         try:
-            fitted = train.fit(recipe, training, inputs.train, inputs.validation, folder, on_epoch, inputs.initial)
+            sides = inputs.train, inputs.validation
+            fitted = train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial, inputs.weights)
         except (optuna.TrialPruned, Refusal) as end:  # a refusal, such as a loss that is not finite, ends the trial
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             run.tag("ratchet.trial", str(end) if isinstance(end, Refusal) else "pruned")

@@ -31,6 +31,8 @@ class NetworkInputs:
     validation: tuple[np.ndarray, np.ndarray]
     initial: InitialWeights | None
     """The weights that `training.initial_weights` names; None for a cold start."""
+    weights: tuple[np.ndarray, np.ndarray] | None = None
+    """How much the records of the training side [N] and of the validation side [M] count, 1 on average in training."""
 
 
 def training_inputs(recipe: Recipe, training: Training, snapshot: Snapshot, scratch: Path) -> NetworkInputs:
@@ -47,7 +49,17 @@ def training_inputs(recipe: Recipe, training: Training, snapshot: Snapshot, scra
         (recipe.contract.features(sides[side].inputs, vocabulary), sides[side].targets)
         for side in ("train", "validation")
     )
-    return NetworkInputs(sides, vocabulary, train, validation, initial)
+    return NetworkInputs(sides, vocabulary, train, validation, initial, _weights(recipe, sides))
+
+
+def _weights(recipe: Recipe, sides: Mapping[Side, Examples]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Raises Refusal if no record of the training side counts."""
+    train, validation = sides["train"].weights, sides["validation"].weights
+    if train is None or validation is None:
+        return None
+    if not train.any():
+        raise Refusal("the weight of every record is 0", recipe.name, "Give records that count")
+    return train / train.mean(), validation / train.mean()
 
 
 def _warm_start(recipe: Recipe, weights: str, scratch: Path) -> tuple[tuple[str, ...], InitialWeights]:

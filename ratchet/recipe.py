@@ -21,12 +21,15 @@ from ratchet.tasks import parts
 from ratchet.tasks.classification.answers import Classification
 from ratchet.tasks.classification.criteria import Criteria
 from ratchet.tasks.forecast.criteria import ForecastCriteria
+from ratchet.tasks.multilabel.answers import MultiLabel
+from ratchet.tasks.multilabel.criteria import MultiLabelCriteria
 from ratchet.tasks.regression.answers import Regression
 from ratchet.tasks.regression.criteria import RegressionCriteria
 
 __all__ = [
-    "STRATEGIES", "Bound", "Classification", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Layout", "Query",
-    "Range", "Recipe", "Regression", "RegressionCriteria", "ReleasePlan", "Step", "Suite", "Training", "families",
+    "STRATEGIES", "Bound", "Classification", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Layout",
+    "MultiLabel", "MultiLabelCriteria", "Query", "Range",
+    "Recipe", "Regression", "RegressionCriteria", "ReleasePlan", "Step", "Suite", "Training", "families",
     "load", "names", "source",
 ]  # fmt: skip
 """A recipe imports from here, from the module of its kind of input and that of its task, and from nowhere else."""

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Side:
     """The same as a network receives them, [N, ...]."""
     targets: np.ndarray
     """The numbers of classes [N], or values [N, width]."""
+    weights: np.ndarray | None = None
+    """How much each record [N] counts, 1 on average; None if all count alike."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ def write(folder: Path, train: Side, validation: Side, job: Mapping[str, Any]) -
     for name, side in (("train", train), ("validation", validation)):
         texts = side.inputs.dtype == object
         inputs = np.zeros(0) if texts else side.inputs
-        np.savez(folder / f"{name}.npz", inputs=inputs, features=side.features, targets=side.targets)
+        arrays: dict[str, Any] = {"inputs": inputs, "features": side.features, "targets": side.targets}
+        if side.weights is not None:
+            arrays["weights"] = side.weights
+        np.savez(folder / f"{name}.npz", **arrays)
         if texts:
             (folder / f"{name}.json").write_text(json.dumps(side.inputs.tolist()), encoding="utf-8")
     path = folder / "job.json"
@@ -99,12 +104,12 @@ def expected(folder: Path) -> np.ndarray | None:
 
 def _side(folder: Path, name: str) -> Side:
     with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
-        side = Side(arrays["inputs"], arrays["features"], arrays["targets"])
+        side = Side(arrays["inputs"], arrays["features"], arrays["targets"], arrays.get("weights"))
     texts = folder / f"{name}.json"
     if not texts.exists():
         return side
     inputs = np.array(json.loads(texts.read_text(encoding="utf-8")), object)
-    return Side(inputs, side.features, side.targets)
+    return replace(side, inputs=inputs)
 
 
 def _end_with_parent() -> None:

@@ -193,9 +193,7 @@ FILLED = dataclasses.replace(SERIES, fill=2)
 
 
 @given(st.integers(9, 40), st.frozensets(st.integers(0, 39), max_size=6))
-def test_short_gaps_are_filled_as_the_endpoint_fills_them_and_never_from_what_came_next(
-    count: int, gaps: frozenset[int]
-) -> None:
+def test_a_window_with_short_gaps_is_one_that_the_endpoint_accepts_too(count: int, gaps: frozenset[int]) -> None:
     inputs, targets = windows(FILLED, rows([float(i % 7) for i in range(count)], START, gaps))
     expected = []
     for first in range(count - 8):
@@ -203,20 +201,28 @@ def test_short_gaps_are_filled_as_the_endpoint_fills_them_and_never_from_what_ca
         if gaps & set(range(first + 6, first + 9)) or not any(value is not None for value in window):
             continue
         try:
-            (filled,) = FILLED.read([window])
+            FILLED.read([window])
         except Refusal:
             continue
-        expected.append((first, filled.tolist()))
+        expected.append((first, window))
     ends = [i for i in range(count) if i not in gaps]
     expected = [each for each in expected if each[0] >= min(ends) and each[0] + 8 <= max(ends)]
-    assert inputs.tolist() == [filled for _, filled in expected]
+    assert FILLED.values(inputs) == [window for _, window in expected]
     assert [target.tolist() for target in targets] == [
         [float(i % 7) for i in range(first + 6, first + 9)] for first, _ in expected
     ]
 
 
 def test_a_window_with_too_many_missing_values_in_a_row_is_refused_with_its_place() -> None:
-    assert FILLED.read([[1, None, None, 4, 5, None]])[0].tolist() == [1, 2, 3, 4, 5, 5]
+    gaps = FILLED.read([[1, None, None, 4, 5, None]])
+    assert FILLED.features(gaps).tolist() == [[[1, 0], [2, 1], [3, 1], [4, 0], [5, 0], [5, 1]]], (
+        "values, and which are filled"
+    )
+    assert np.array_equal(FILLED.unpack(FILLED.pack(gaps), 1), gaps, equal_nan=True)
+    assert FILLED.read(FILLED.values(gaps)).tolist()[0][0] == 1
+    assert np.isnan(FILLED.synthesize(4, np.random.default_rng(0))).any(), "a golden set asks for gaps, too"
+    assert not np.isnan(FILLED.occlude(gaps, (0, 3))[0, :3]).any()
+    assert SERIES.features(SERIES.read([[1] * 6])).shape == (1, 6, 1)
     with pytest.raises(Refusal, match="3 values in a row are missing in row 1, more than 2"):
         FILLED.read([[1] * 6, [1, None, None, None, 5, 6]])
     with pytest.raises(Refusal, match="not every element is a number"):
@@ -235,6 +241,34 @@ def test_values_may_have_an_offset_from_whole_steps(offset: int) -> None:
     assert kind.digest(b"", START + timedelta(seconds=offset))
     with pytest.raises(Refusal, match="multiple"):
         kind.digest(b"", START + timedelta(seconds=offset + 60))
+
+
+@pytest.mark.parametrize(
+    ("step", "days", "season", "apart"),
+    [
+        ("business day", ["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"], 5, "2024-01-06"),
+        ("month", ["2024-01-31", "2024-02-29", "2024-03-01", "2024-04-30"], 12, ""),
+    ],
+)
+def test_values_may_stand_on_business_days_or_in_months(step: str, days: list[str], season: int, apart: str) -> None:
+    kind = dataclasses.replace(SERIES, window=2, horizon=1, step=step, block=15)
+    times = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in days]
+    digests = {kind.digest(b"", time) for time in times}
+    assert len(digests) == 4
+    assert kind.digest(b"", times[0] + timedelta(hours=7)) in digests, "the time of the day does not matter"
+    if apart:
+        with pytest.raises(Refusal, match="on no business day"):
+            kind.digest(b"", datetime.fromisoformat(apart).replace(tzinfo=UTC))
+    columns = {"captured_at": pa.array(times, pa.timestamp("us", "UTC")), "value": [1.0, 2.0, 3.0, 4.0]}
+    inputs, targets = windows(kind, pa.table(columns))
+    assert (inputs.tolist(), targets.tolist()) == ([[1, 2], [2, 3]], [[3], [4]]), "no gap lies between them"
+    assert records.statistics(kind, [{"captured_at": time, "value": 1.0} for time in times])[
+        "steps_after"
+    ].tolist() == [1, 1, 1, 1]
+    assert dataclasses.replace(kind, window=24, block=48).season == season
+    assert kinds.of(kind.to_json()) == kind
+    with pytest.raises(ValueError, match="a step is a number of seconds"):
+        dataclasses.replace(SERIES, step="fortnight")
 
 
 def test_a_season_is_a_day_where_there_is_one() -> None:

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from ratchet.lake.outline import NOTHING, Given
 from ratchet.lake.scaffold import scaffold
 from ratchet.lake.snapshot import Examples
 from ratchet.layout import Layout
+from ratchet.tasks.multilabel import MultiLabel
 from ratchet.tasks.regression import Regression
 
 
@@ -257,6 +258,38 @@ def test_a_short_series_makes_a_recipe_with_a_shorter_horizon(own: Path) -> None
         scaffold("mine", "series", source)
     assert "--horizon" in caught.value.next
     assert tried("series", source, Given(horizon=1)).problems == ()
+
+
+def test_prices_of_business_days_and_counts_of_months_make_a_recipe(own: Path) -> None:
+    days = (date(2012, 1, 2) + timedelta(days=n) for n in range(2400))
+    prices = [f"{day},{50 + n % 5}" for n, day in enumerate(day for day in days if day.weekday() < 5)]
+    holidays = [price for n, price in enumerate(prices) if n % 90]
+    assert tried("series", csv_of(own / "prices.csv", "time,value", holidays)).problems == ()
+    contract = recipes.load("mine").contract
+    assert isinstance(contract, SeriesContract)
+    assert (contract.step, contract.horizon, contract.window, contract.fill) == ("business day", 5, 35, 1)
+    recipes.source("mine").unlink()
+    months = [f"{1990 + n // 12}-{n % 12 + 1:02}-01,{(n % 12) + n / 50}" for n in range(420)]
+    assert tried("series", csv_of(own / "months.csv", "time,value", months)).problems == ()
+    contract = recipes.load("mine").contract
+    assert isinstance(contract, SeriesContract)
+    assert (contract.step, contract.season) == ("month", 12)
+
+
+def test_records_with_several_labels_make_a_recipe_that_predicts_each(own: Path) -> None:
+    def labels(n: int) -> list[str]:
+        return [name for name, there in (("big", n % 100 > 50), ("cheap", n % 7 > 3), ("new", n % 10 > 7)) if there]
+
+    chance = np.random.default_rng(0)
+    rows = ({"size": n % 100, "price": n % 7, "shop": "abc"[n % 3], "tags": labels(n)} for n in chance.permutation(900))
+    (own / "rows.jsonl").write_text("\n".join(json.dumps(row, default=int) for row in rows))
+    result = tried("table", own / "rows.jsonl", Given(target="tags"))
+    assert result.problems == ()
+    assert any("binary accuracy" in figure for figure in result.figures), result.figures
+    recipe = recipes.load("mine")
+    assert isinstance(recipe.answers, MultiLabel)
+    assert recipe.answers.labels == ("big", "cheap", "new")
+    assert recipe.training.family == "mlp"
 
 
 def test_local_times_of_a_table_are_named_or_read_by_their_zone(own: Path) -> None:

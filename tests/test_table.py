@@ -110,7 +110,8 @@ def test_a_wrong_cell_is_refused_with_its_column_at_ingest_and_at_the_endpoint(
 def test_a_row_is_the_same_to_the_model_from_the_lake_and_from_the_endpoint() -> None:
     rows = [ROW, cells(when=None, price=None, brand=None), cells(shop="b", new=False, brand="never seen")]
     kept = pa.table({"row": [TABLE.encode(row, "").decode() for row in rows], "label": [0, 1, 0]})
-    from_lake, labels = records.examples(TABLE, kept)
+    from_lake, labels, weights = records.examples(TABLE, kept)
+    assert weights is None
     from_json = TABLE.read(json.loads(json.dumps([{k: v for k, v in row.items() if k != "shop"} for row in rows])))
     assert from_lake.tobytes() == from_json.tobytes()
     assert labels.tolist() == [0, 1, 0]
@@ -118,6 +119,25 @@ def test_a_row_is_the_same_to_the_model_from_the_lake_and_from_the_endpoint() ->
     assert np.array_equal(TABLE.features(from_lake, vocabulary), TABLE.features(from_json, vocabulary))
     assert np.isfinite(TABLE.features(from_lake, vocabulary)).all()
     assert kinds.of(json.loads(json.dumps(TABLE.to_json()))) == TABLE
+
+
+def test_a_column_says_how_much_a_row_counts() -> None:
+    column = Column("worth", "number", low=0, feature=False)
+    contract = replace(TABLE, columns=(*TABLE.columns, column), weight="worth")
+    cells_ = [contract.encode({**ROW, "worth": count}, "").decode() for count in (2, 0.5)]
+    inputs, _, weights = records.examples(contract, pa.table({"row": cells_, "label": [0, 1]}))
+    assert weights is not None
+    assert weights.tolist() == [2.0, 0.5]
+    assert "worth" not in inputs.dtype.names, "the model does not read it"
+    assert contract.read([ROW]).tolist() == inputs[:1].tolist(), "a request leaves it out"
+    with pytest.raises(Refusal, match="outside 0"):
+        contract.encode({**ROW, "worth": -1}, "line 7")
+    with pytest.raises(Refusal, match="some have no 'worth'"):
+        records.examples(contract, pa.table({"row": [TABLE.encode(ROW, "").decode()], "label": [0]}))
+    for wrong in (Column("worth", "number", feature=False), Column("worth", "number", low=0),
+                  Column("worth", "category", feature=False)):  # fmt: skip
+        with pytest.raises(ValueError, match="the weight 'worth' is no number"):
+            replace(TABLE, columns=(*TABLE.columns, wrong), weight="worth")
 
 
 def test_only_what_training_saw_decides_the_features() -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score
 
 from models import export, train
 from models.evaluate import benchmark_checks
@@ -21,12 +23,14 @@ from ratchet.errors import Refusal
 from ratchet.evaluation import thresholds
 from ratchet.kinds.image import ImageContract
 from ratchet.kinds.text import TextContract
-from ratchet.lake import ingest, quarantine
+from ratchet.lake import ingest, quarantine, tabular
 from ratchet.lake.snapshot import Examples
-from ratchet.recipe import Recipe, RegressionCriteria, Training
+from ratchet.recipe import MultiLabelCriteria, Recipe, RegressionCriteria, Training
 from ratchet.tasks.classification import Classification
 from ratchet.tasks.classification import labels as classes
 from ratchet.tasks.classification.scaffold import _alike
+from ratchet.tasks.multilabel import MultiLabel
+from ratchet.tasks.multilabel import labels as several
 from ratchet.tasks.regression import Regression
 from ratchet.tasks.regression import labels as numbers
 
@@ -96,20 +100,32 @@ def test_what_is_no_number_is_refused(label: str | None) -> None:
         numbers.reader(Regression(-10, 10_000, close=1))(label)
 
 
-@pytest.mark.parametrize(
-    ("contract", "family"),
-    [(ImageContract(32, 32, channels=3), "resnet"), (TextContract(max_tokens=16, vocabulary_size=50), "transformer")],
-    ids=["image", "text"],
+IMAGE, TEXT = ImageContract(32, 32, channels=3), TextContract(max_tokens=16, vocabulary_size=50)
+NUMBER = (Regression(0, 10, close=0.5), RegressionCriteria(error=3.0), "mean absolute error", "the best constant")
+LABELS = (
+    MultiLabel(("loud", "red", "tall")),
+    MultiLabelCriteria(accuracy=0.5, f1=0.1, worst_label=0.1, average_precision=0.1),
+    "binary accuracy",
+    "the labels of most records",
 )
-def test_a_number_is_predicted_for_any_kind_of_input(
-    contract: Contract, family: str, small: Recipe, tmp_path: Path
+
+
+@pytest.mark.parametrize(
+    ("contract", "family", "answers"),
+    [(IMAGE, "resnet", NUMBER), (TEXT, "transformer", NUMBER), (TEXT, "rnn", LABELS), (IMAGE, "cnn", LABELS)],
+    ids=["number-image", "number-text", "labels-text", "labels-image"],
+)
+def test_a_number_or_labels_are_predicted_for_any_kind_of_input(
+    contract: Contract, family: str, answers: tuple[Any, Any, str, str], small: Recipe, tmp_path: Path
 ) -> None:
     """Kinds and tasks know nothing of each other."""
     training = Training(family=family, epochs=1, parameters={})
-    task, criteria = Regression(0, 10, close=0.5), RegressionCriteria(error=3.0)
+    task, criteria, metric, constant = answers
     recipe = replace(small, contract=contract, task=task, criteria=criteria, training=training)
     inputs = contract.synthesize(96, np.random.default_rng(0))
-    targets = np.random.default_rng(1).uniform(0, 10, (96, 1)).astype(np.float32)
+    targets = np.random.default_rng(1).uniform(0, 10, (96, task.width)).astype(np.float32)
+    if task is LABELS[0]:
+        targets = (targets > 5).astype(np.float32)
     vocabulary = contract.learn_vocabulary(inputs)
     features = contract.features(inputs, vocabulary)
     side = (features[:80], targets[:80]), (features[80:], targets[80:])
@@ -117,12 +133,80 @@ def test_a_number_is_predicted_for_any_kind_of_input(
     (tmp_path / "export").mkdir()
     exported = export.export(recipe, fitted.model, vocabulary, inputs[80:], tmp_path / "export")
     outputs = exported.predict(inputs)
-    assert outputs.shape == (96, 1)
+    assert outputs.shape == (96, task.width)
     trained, benchmark = Examples(inputs[:80], targets[:80]), Examples(inputs[80:], targets[80:])
     results = benchmark_checks(recipe, benchmark, outputs[80:], trained, None, None)
-    assert {"mean absolute error", "better than the best constant"} <= {check.name for check in results}
-    (answer,) = task.predictions(outputs[:1])[task.output]
-    assert np.isfinite(answer)
+    assert {metric, f"better than {constant}"} <= {check.name for check in results}
+    answer = task.predictions(outputs[:1])[task.output]
+    assert np.isfinite(answer).all()
+    assert np.allclose(task.outputs(task.predictions(outputs)), outputs)
+    assert task.describe(outputs[0])
+
+
+MOVIES = MultiLabel(("action", "comedy", "drama"))
+
+
+@given(st.lists(st.sampled_from(["action", " comedy", "drama ", "thriller", ""]), max_size=4))
+def test_labels_of_a_record_are_read_in_any_order_and_each_must_be_known(names: list[str]) -> None:
+    read = several.reader(MOVIES)
+    if not names or {name.strip() for name in names} - set(MOVIES.labels):
+        with pytest.raises(Refusal, match="none of the 3 labels"):
+            read("|".join(names))
+        return
+    kept = read("|".join(names))
+    assert kept == read("|".join(reversed(names)))
+    (target,) = several.targets(MOVIES, np.array([kept], object))
+    assert MOVIES.names(target) == sorted({name.strip() for name in names})
+    assert several.describe(MOVIES, kept) == ", ".join(MOVIES.names(target))
+
+
+def test_a_record_may_have_no_label_but_must_say_so() -> None:
+    read = several.reader(MOVIES)
+    assert several.targets(MOVIES, np.array([read("none"), read("drama|action")], object)).tolist() == [
+        [0, 0, 0],
+        [1, 0, 1],
+    ]
+    assert tabular.text_of(["drama", "action"]) == "drama|action"
+    assert read(tabular.text_of([])) == "none"
+    with pytest.raises(Refusal, match="a record without labels says 'none'"):
+        read(None)
+    assert several.counts(MOVIES, ["none", "action|drama", "drama", None]) == {"action": 1, "drama": 2}
+    measured = several.statistics(MOVIES, ["none", "action|drama", "drama"])
+    assert measured == {"labels": [0, 2, 1], "label_share": [1.0, 1 / 3, 2 / 3]}
+    assert MOVIES.describe(np.array([0.1, 0.2, 0.3])) == "no label"
+
+
+@pytest.mark.parametrize(
+    ("task", "family", "why"),
+    [
+        (MultiLabel(("a|b", "c")), "cnn", "has the separator"),
+        (MultiLabel(("a", "none")), "cnn", "is `none`"),
+        (MultiLabel(("a", "b"), separator=" "), "cnn", "is blank"),
+        (MultiLabel(("a", "a")), "cnn", "labels"),
+        (MultiLabel(()), "cnn", "name at least one"),
+    ],
+)
+def test_labels_that_could_not_be_read_are_refused_in_the_recipe(
+    task: MultiLabel, family: str, why: str, small: Recipe
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        replace(small, task=task, criteria=MultiLabelCriteria(accuracy=0.5), training=Training(family=family))
+
+
+def test_thresholds_of_several_labels_are_scikit_learns() -> None:
+    chance = np.random.default_rng(0)
+    targets = (chance.random((400, 3)) < [0.5, 0.2, 0.05]).astype(float)
+    outputs = np.clip(targets * 0.3 + chance.random((400, 3)) * 0.7, 0, 1)
+    limits = {"binary accuracy": 0.5, "F1": 0.5, "F1 of the worst label": 0.9, "average precision": 0.1}
+    accuracy, f1, worst, precision = thresholds.labels(limits, MOVIES.labels, targets, outputs >= 0.5, outputs)
+    assert accuracy.value == pytest.approx(1 - MOVIES.losses(targets, outputs).mean())
+    assert f1.value == pytest.approx(f1_score(targets, outputs >= 0.5, average="micro"))
+    assert worst.value == pytest.approx(min(f1_score(targets, outputs >= 0.5, average=None)))
+    assert "that of drama" in worst.detail
+    assert worst.outcome == "failed"
+    assert precision.value == pytest.approx(average_precision_score(targets, outputs, average="macro"))
+    broken = thresholds.labels(limits, MOVIES.labels, targets, outputs >= 0.5, None)
+    assert {check.outcome for check in broken} == {"error"}
 
 
 def test_a_rare_class_moves_balanced_accuracy_and_average_precision_as_a_frequent_one_does() -> None:

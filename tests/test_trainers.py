@@ -217,3 +217,19 @@ def test_a_network_for_tables_learns_and_its_export_answers_as_keras_does(
     else:
         assert score > 0.85
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
+
+
+@pytest.mark.parametrize("family", ["mlp", "boosting"])
+def test_a_record_that_counts_little_is_hardly_learned(family: str, inputs: NetworkInputs, tmp_path: Path) -> None:
+    own = replace(RECIPE, training=Training(family=family, epochs=3, batch_size=16))
+    chance = np.random.default_rng(0)
+    blind, held_out = ((x, chance.permutation(y)) for x, y in (inputs.train, inputs.validation))
+    inputs = replace(inputs, train=blind, validation=held_out)
+    counts = tuple(np.where(targets == 0, 0.01, 1.5) for _, targets in (blind, held_out))
+    equal, unequal = (
+        candidate.fit(own, own.training, given, tmp_path / name, lambda number, metrics: None)[1]
+        .predict(inputs.sides["train"].inputs)[:, 0]
+        .mean()
+        for name, given in (("equal", inputs), ("unequal", replace(inputs, weights=counts)))
+    )
+    assert unequal < equal / 2, (unequal, equal)

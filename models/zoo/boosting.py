@@ -47,7 +47,8 @@ def train(data: TrainingInputs, context: TrainingContext) -> Path:
     train, validation = data.train, data.validation
     callbacks = [lightgbm.early_stopping(_PATIENCE, verbose=False), _logging(context)]
     pairs = [(side.features, _flat(side.targets)) for side in (train, validation)]
-    model.fit(*pairs[0], eval_set=pairs, callbacks=callbacks)
+    weights = None if train.weights is None else [train.weights, validation.weights]
+    model.fit(*pairs[0], weights and weights[0], eval_set=pairs, eval_sample_weight=weights, callbacks=callbacks)
     initial = [("table", FloatTensorType([None, train.features.shape[1]]))]
     zipmap = {"zipmap": False} if data.classes else {}
     graph = convert_lightgbm(_in_single_precision(model), "boosting", initial, target_opset=15, **zipmap)

@@ -8,6 +8,8 @@ from ratchet.answers import Answers
 from ratchet.evaluation.comparison import Margin, losses_of, no_worse
 from ratchet.types import Check, Outcome, Role
 
+_MISSING = "some outputs are missing or not finite"
+
 
 def finite(outputs: np.ndarray) -> Check:
     if outputs.ndim != 2 or not len(outputs):
@@ -27,7 +29,7 @@ def classes(
 ) -> list[Check]:
     """Minimum accuracy and minimum recall of the worst class, from labels [N] and probabilities [N, classes]."""
     if losses_of(answers, labels, outputs) is None:
-        detail = "some outputs are missing or not finite"
+        detail = _MISSING
         metric = Check("accuracy", None, accuracy, "error", detail, role="metric")
         return [metric, Check("worst class", None, worst_class, "error", detail)]
     metric = at_least("accuracy", answers.score(labels, outputs), accuracy, role="metric")
@@ -69,9 +71,54 @@ def rare_classes(
         if limit is None:
             checks.append(Check(name, None, None, "skipped", "the recipe sets no limit"))
         elif not usable:
-            checks.append(Check(name, None, limit, "error", "some outputs are missing or not finite"))
+            checks.append(Check(name, None, limit, "error", _MISSING))
         else:
             checks.append(at_least(name, float(np.mean([measure(number) for number in present])), limit))
+    return checks
+
+
+def labels(
+    limits: Mapping[str, float | None],
+    names: Sequence[str],
+    targets: np.ndarray,
+    predicted: np.ndarray,
+    outputs: np.ndarray | None,
+) -> list[Check]:
+    """Minimum accuracy, F1 and average precision by the names of `limits`; arrays are [N, labels], of which many hold.
+
+    `outputs` is None if some are missing or not finite. Source: scikit-learn, `f1_score` with `average="micro"`, and
+    `average_precision_score` with `average="macro"`. A label that no record has counts in neither of the last two.
+    """
+    from sklearn.metrics import average_precision_score, f1_score
+
+    present = np.flatnonzero(targets.any(axis=0))
+
+    def precision() -> tuple[float, str]:
+        assert outputs is not None
+        return float(average_precision_score(targets[:, present], outputs[:, present])), ""
+
+    def worst() -> tuple[float, str]:
+        values = {int(n): float(f1_score(targets[:, n], predicted[:, n], zero_division=0.0)) for n in present}
+        number = min(values, key=lambda n: values[n])
+        return values[number], f"that of {names[number]}, "
+
+    measures: Mapping[str, Callable[[], tuple[float, str]]] = {
+        "binary accuracy": lambda: (float((predicted == (targets > 0)).mean()), ""),
+        "F1": lambda: (float(f1_score(targets, predicted, average="micro", zero_division=0.0)), ""),
+        "F1 of the worst label": worst,
+        "average precision": precision,
+    }
+    checks = []
+    for name, limit in limits.items():
+        role: Role = "metric" if name == "binary accuracy" else "check"
+        if limit is None:
+            checks.append(Check(name, None, None, "skipped", "the recipe sets no limit"))
+        elif outputs is None or not len(present):
+            why = "the benchmark's records have no label" if outputs is not None else _MISSING
+            checks.append(Check(name, None, limit, "error", why, role=role))
+        else:
+            value, what = measures[name]()
+            checks.append(at_least(name, value, limit, what, role=role))
     return checks
 
 
@@ -87,7 +134,7 @@ def numbers(
     """Maximum error of that name, and the comparison with each baseline; targets and outputs are [N, width]."""
     losses = losses_of(answers, targets, outputs)
     if losses is None:
-        metric = Check(name, None, limit, "error", "some outputs are missing or not finite", role="metric")
+        metric = Check(name, None, limit, "error", _MISSING, role="metric")
     else:
         metric = at_most(name, float(losses.mean()), limit, role="metric")
     compared = []

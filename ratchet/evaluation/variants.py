@@ -10,7 +10,7 @@ NO_WORSE = f"no worse than {FULL}"
 MAX_LATENCY_RATIO = 0.9
 """Another variant must take at most this share of the latency of fp32: a smaller gain is noise and costs precision."""
 MIN_SAVING_MS = 0.1
-"""It must also save this much: of a model that answers in microseconds, two measurements differ by more than a tenth."""
+"""And at least this much is saved: two measurements of a model of microseconds differ by more than a tenth."""
 
 
 @dataclass(frozen=True)

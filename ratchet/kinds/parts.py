@@ -76,8 +76,8 @@ class Records(Protocol):
     def is_in_order(self, contract: Any) -> bool:
         """Whether the test side holds the newest records."""
 
-    def examples(self, contract: Any, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs [N, ...] and targets: labels [N], or values [N, horizon]."""
+    def examples(self, contract: Any, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Inputs [N, ...]; targets: labels [N], or values [N, horizon]; weights [N], or None if all count alike."""
 
     def statistics(self, contract: Any, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The columns that a suite checks, a value for each of these records."""
@@ -116,6 +116,9 @@ class Forecasting(Protocol):
 
     def season(self, contract: Any) -> int:
         """The steps after which the seasonal-naive baseline repeats a value."""
+
+    def known(self, contract: Any, windows: np.ndarray) -> np.ndarray:
+        """The windows [N, window] with a value wherever one is missing."""
 
     def raised(self, contract: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Which of the windows [N, window] can be raised; those raised; and by how much."""

@@ -81,6 +81,8 @@ def scaffold(name: str, kind: str, source: Path, given: Given = NOTHING) -> Scaf
     fields["suite"] = fields.get("suite", "") + _repeated(outline, good)
     if "task" not in fields:  # the kind of input does not imply it
         fields |= _task(good["label"].to_pylist()).fields(good, source)
+    if fields["family"] == fields.get("without"):  # the task has no trainer in that family
+        fields["family"] = next(family for family in recipes.families(kind) if family != fields["without"])
     fields |= {"layout": f"\n        layout={_code(given.layout)}," if given.layout != DETECTED else ""}
     fields |= {"imports": _imports(kind, fields), "rows": str(max(20, good.num_rows // 20)), "digest": digest(source)}
     places = {"path": str(source), "folder": str(source.parent), "file": source.name}

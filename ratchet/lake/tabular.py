@@ -94,7 +94,12 @@ def timed(record: Record, value: Any, times: Times) -> Record:
 
 
 def text_of(label: Any) -> str | None:
-    """A label as text, whatever its type in the file is; bytes are taken as UTF-8."""
+    """A label as text, whatever its type in the file is; bytes are taken as UTF-8.
+
+    A list has `|` between its labels, and is `none` if it is empty, as the task `MultiLabel` reads them by default.
+    """
+    if isinstance(label, list | tuple):
+        return "|".join(map(str, label)) or "none"
     if isinstance(label, bytes):
         label = label.decode("utf-8", "replace")
     return None if label is None or (isinstance(label, float) and label != label) else str(label)

@@ -91,10 +91,10 @@ class Labels(Protocol):
     def counts(self, answers: Any, labels: Sequence[Any]) -> Mapping[str, int]:
         """Records by label; empty if labels are not few."""
 
-    def targets(self, labels: np.ndarray) -> np.ndarray:
+    def targets(self, answers: Any, labels: np.ndarray) -> np.ndarray:
         """Targets [N, ...] from the lake's column [N]."""
 
-    def statistics(self, labels: Sequence[Any]) -> dict[str, Any]:
+    def statistics(self, answers: Any, labels: Sequence[Any]) -> dict[str, Any]:
         """The columns that a suite checks, a value for each of these labels."""
 
     def expectations(self, answers: Any, suite: Suite) -> tuple[Expectation, ...]:
@@ -217,6 +217,12 @@ if TYPE_CHECKING:  # the project's own modules are checked against the protocols
     from ratchet.tasks.forecast import labels as forecast_labels
     from ratchet.tasks.forecast import scaffold as forecast_scaffold
     from ratchet.tasks.forecast import training as forecast_training
+    from ratchet.tasks.multilabel import MultiLabel
+    from ratchet.tasks.multilabel import criteria as multilabel_criteria
+    from ratchet.tasks.multilabel import evaluation as multilabel_evaluation
+    from ratchet.tasks.multilabel import labels as multilabel_labels
+    from ratchet.tasks.multilabel import scaffold as multilabel_scaffold
+    from ratchet.tasks.multilabel import training as multilabel_training
     from ratchet.tasks.regression import Regression
     from ratchet.tasks.regression import criteria as regression_criteria
     from ratchet.tasks.regression import evaluation as regression_evaluation
@@ -243,6 +249,14 @@ if TYPE_CHECKING:  # the project's own modules are checked against the protocols
     )
     _are_as_described(
         Forecast(1, 1.0), forecast_criteria, forecast_labels, forecast_training, forecast_evaluation, forecast_scaffold
+    )
+    _are_as_described(
+        MultiLabel(()),
+        multilabel_criteria,
+        multilabel_labels,
+        multilabel_training,
+        multilabel_evaluation,
+        multilabel_scaffold,
     )
     _are_as_described(
         Regression(0, 1, 1),

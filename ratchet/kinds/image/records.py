@@ -37,11 +37,11 @@ def is_in_order(contract: ImageContract) -> bool:
     return False
 
 
-def examples(contract: ImageContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def examples(contract: ImageContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, None]:
     """Images [N, height, width] and labels [N]."""
     cells = rows["image"].to_pylist()
     images = contract.unpack(b"".join(cells), len(cells)) if cells else contract.example()[:0]
-    return images, rows["label"].to_numpy()
+    return images, rows["label"].to_numpy(), None
 
 
 def statistics(contract: ImageContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

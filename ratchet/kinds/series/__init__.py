@@ -4,3 +4,4 @@ from ratchet.kinds.series.contract import SeriesContract
 
 __all__ = ["SeriesContract"]
 CONTRACT = SeriesContract
+ALSO_IN_BENTO = ("grid",)

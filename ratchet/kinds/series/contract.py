@@ -1,6 +1,6 @@
 """A series: one number per hour, or per another step. The lake holds single values, and the model reads windows.
 
-Needs only NumPy.
+A value that is missing is NaN in a window. Needs only NumPy.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import numpy as np
 
 from ratchet.contract import as_array, require_range
 from ratchet.errors import Refusal
+from ratchet.kinds.series import grid
 from ratchet.tasks.forecast.answers import Forecast
 from ratchet.tensors import Spec, Tensor, single, whole
 
@@ -28,16 +29,19 @@ class SeriesContract:
     unit: str = ""
     window: int = 168
     horizon: int = 24
-    step: int = 3600
-    """Seconds from one value to the next."""
+    step: int | str = 3600
+    """Seconds from one value to the next, or `business day` (Monday to Friday) or `month`."""
     offset: int = 0
-    """Seconds after a whole step, counted from 1970 in UTC, at which values stand."""
+    """Seconds after a whole step, counted from 1970 in UTC, at which values stand; or after which a day begins."""
     close: float = 1.0
     """Two forecasts agree if they differ by at most this on average, in units of the series."""
     block: int = 336
     """Steps of a block of time. Whole blocks belong to one side, permanently."""
     fill: int = 0
-    """Missing values in a row, at most, that a straight line replaces within a window; it has none after more."""
+    """Missing values in a row, at most, that a window may have.
+
+    A model reads a straight line there, and which values are missing. With 0 it reads the values alone.
+    """
     kind: ClassVar[str] = "series"
     column: ClassVar[str] = "value"
     datatype: ClassVar[str] = "FP32"
@@ -45,7 +49,12 @@ class SeriesContract:
     dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:
-        if min(self.window, self.horizon, self.step) < 1 or not self.low < self.high or self.close <= 0:
+        if isinstance(self.step, str) and self.step not in grid.CALENDAR:
+            raise ValueError(
+                f"a step is a number of seconds, {' or '.join(map(repr, grid.CALENDAR))}, not {self.step!r}"
+            )
+        least = min(self.window, self.horizon, *([self.step] if isinstance(self.step, int) else []))
+        if least < 1 or not self.low < self.high or self.close <= 0:
             raise ValueError("window, horizon and step must be at least 1, low below high, and close above 0")
         if not 0 <= self.fill < self.window:
             raise ValueError(f"{self.fill} missing values in a row cannot be filled in a window of {self.window}")
@@ -60,9 +69,13 @@ class SeriesContract:
 
     @property
     def season(self) -> int:
-        """Steps of a day; 1 if a step is longer than a day, or the window shorter."""
-        day = max(1, 86400 // self.step)
-        return day if day <= self.window else 1
+        """Steps of a day, of a week of business days, or of a year of months; 1 if the window is shorter."""
+        steps = max(1, 86400 // self.step) if isinstance(self.step, int) else grid.SEASONS[self.step]
+        return steps if steps <= self.window else 1
+
+    def places(self, seconds: np.ndarray) -> np.ndarray:
+        """The numbers [N] of times on the grid, from seconds [N] after 1970."""
+        return grid.places(self.step, self.offset, seconds)
 
     def answers(self) -> Forecast:
         """The next values."""
@@ -74,7 +87,8 @@ class SeriesContract:
 
     def describe(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
-        return f"the last {self.window} values of a series, one every {self.step} s, {self.low}..{self.high}{unit}"
+        every = grid.describe(self.step)
+        return f"the last {self.window} values of a series, one every {every}, {self.low}..{self.high}{unit}"
 
     @property
     def same(self) -> str:
@@ -103,10 +117,14 @@ class SeriesContract:
         if at is None:
             raise Refusal("the value has no time", "the record", "Give a `time` for every `value`")
         seconds = at.astimezone(UTC).timestamp()
-        if (seconds - self.offset) % self.step:
+        (place,) = self.places(np.array([seconds]))
+        if place % 1 and isinstance(self.step, str):
+            raise Refusal(f"its time is on no {self.step}", at.isoformat(), f"Give one value per {self.step}")
+        if place % 1:
             what = f"its time is not {self.offset} s after a multiple of {self.step} s"
             raise Refusal(what, at.isoformat(), "Give one value per step")
-        return hashlib.sha256(f"time:{int(seconds)}".encode()).hexdigest()
+        time = int(seconds) if isinstance(self.step, int) else f"{self.step} {int(place)}"
+        return hashlib.sha256(f"time:{time}".encode()).hexdigest()
 
     def read(self, values: Any, which: str = "the input") -> np.ndarray:
         """Windows [N, window] of finite numbers, and null for a value that is missing."""
@@ -135,7 +153,8 @@ class SeriesContract:
         return [whole(self, inputs)]
 
     def values(self, inputs: np.ndarray) -> list[Any]:
-        return inputs.tolist()
+        """Windows as `read` takes them."""
+        return [[None if math.isnan(value) else value for value in window] for window in inputs.tolist()]
 
     def pack(self, inputs: np.ndarray) -> bytes:
         return inputs.astype(self.dtype).tobytes()
@@ -148,24 +167,31 @@ class SeriesContract:
         return ()
 
     def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
-        """float32 [N, window, 1], not scaled."""
-        return inputs.astype(np.float32)[..., None]
+        """float32 [N, window, 1], not scaled; if values may be missing [N, window, 2], with 1 beside each that is."""
+        if not self.fill:
+            return inputs.astype(np.float32)[..., None]
+        return np.stack([self.filled(inputs), np.isnan(inputs).astype(np.float32)], axis=-1)
 
     def categories(self) -> tuple[int, ...]:
         return ()
 
     def vary(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """With noise of a twentieth of each window's standard deviation."""
-        noise = rng.standard_normal(inputs.shape) * inputs.std(axis=1, keepdims=True) / 20
+        noise = rng.standard_normal(inputs.shape) * np.nanstd(inputs, axis=1, keepdims=True) / 20
         return (inputs + noise).clip(self.low, self.high).astype(self.dtype)
 
     def synthesize(self, count: int, rng: np.random.Generator, like: np.ndarray | None = None) -> np.ndarray:
-        """A daily wave around a level that drifts."""
-        span, hours = self.high - self.low, np.arange(self.window) * self.step / 3600
+        """A daily wave, or one of another season, around a level that drifts; with gaps, if values may be missing."""
+        span = self.high - self.low
+        hours = np.arange(self.window) * (self.step / 3600 if isinstance(self.step, int) else 24 / self.season)
         level = self.low + span * rng.uniform(0.35, 0.65, size=(count, 1))
         drift = np.cumsum(rng.standard_normal((count, self.window)), axis=1) * span / 400
         wave = np.sin(2 * np.pi * (hours + rng.uniform(0, 24, size=(count, 1))) / 24) * span / 20
-        return (level + drift + wave).clip(self.low, self.high).astype(self.dtype)
+        windows = (level + drift + wave).clip(self.low, self.high).astype(self.dtype)
+        for row in range(0, count if self.fill else 0, 2):
+            start = int(rng.integers(self.window - self.fill))
+            windows[row, start : start + self.fill] = np.nan
+        return windows
 
     def regions(self, input: np.ndarray, most: int) -> list[tuple[int, ...]]:
         """Runs of steps, as start and stop."""
@@ -175,7 +201,8 @@ class SeriesContract:
     def occlude(self, input: np.ndarray, region: tuple[int, ...]) -> np.ndarray:
         """The run becomes a straight line between its neighbours; at an end, it repeats its one neighbour."""
         (start, stop), occluded = region, input.copy()
-        before, after = input[0, max(start - 1, 0)], input[0, min(stop, self.window - 1)]
+        (known,) = self.filled(input)
+        before, after = known[max(start - 1, 0)], known[min(stop, self.window - 1)]
         first = before if start else after
         last = after if stop < self.window else before
         occluded[0, start:stop] = np.linspace(first, last, stop - start + 2)[1:-1]
@@ -185,7 +212,7 @@ class SeriesContract:
         return ""
 
     def render(self, input: np.ndarray) -> str:
-        return json.dumps(input[0].tolist())
+        return json.dumps(self.filled(input)[0].tolist())
 
     def example(self) -> np.ndarray:
         return np.full((1, self.window), (self.low + self.high) / 2, self.dtype)
@@ -193,23 +220,22 @@ class SeriesContract:
     def _checked(self, array: np.ndarray, which: str) -> np.ndarray:
         if array.ndim != 2 or array.shape[1] != self.window or not len(array):
             raise Refusal(f"the shape is {list(array.shape)}, not [N, {self.window}]", which, "Send exactly that shape")
-        array = self.filled(array, which) if self.fill else array
-        require_range(array, self.low, self.high, which)
-        return array.astype(self.dtype, copy=False)
-
-    def filled(self, windows: np.ndarray, which: str) -> np.ndarray:
-        """Windows [N, window] with a straight line where values are missing; at an end, the nearest one again.
-
-        Raises Refusal if more than `fill` in a row are missing.
-        """
-        missing = np.isnan(windows)
-        rows = np.flatnonzero(missing.any(axis=1))
-        result = windows.astype(np.float64) if len(rows) else windows
-        for row in rows:
-            longest = longest_run(missing[row])
-            if longest > self.fill:
+        missing = np.isnan(array) if self.fill else np.zeros(0, bool)
+        for row in np.flatnonzero(missing.any(axis=1)) if missing.any() else ():
+            if (longest := longest_run(missing[row])) > self.fill:
                 what = f"{longest} values in a row are missing in row {row}, more than {self.fill}"
                 raise Refusal(what, which, "Send windows with shorter gaps")
+        require_range(np.where(missing, self.low, array) if self.fill else array, self.low, self.high, which)
+        return array.astype(self.dtype, copy=False)
+
+    def filled(self, windows: np.ndarray) -> np.ndarray:
+        """Windows float32 [N, window] with a straight line where values are missing; at an end, the nearest one again.
+
+        A window knows nothing of what came next, so that serving fills it as training did.
+        """
+        missing = np.isnan(windows)
+        result = windows.astype(np.float32)
+        for row in np.flatnonzero(missing.any(axis=1)):
             known = np.flatnonzero(~missing[row])
             result[row] = np.interp(np.arange(self.window), known, windows[row, known])
         return result

@@ -10,7 +10,7 @@ from ratchet.kinds.series.contract import SeriesContract
 
 
 def _level(windows: np.ndarray) -> np.ndarray:
-    return windows.mean(axis=1)
+    return np.nanmean(windows, axis=1)
 
 
 PERTURBATIONS: Mapping[str, Perturbation] = {}
@@ -36,8 +36,13 @@ def season(contract: SeriesContract) -> int:
     return contract.season
 
 
+def known(contract: SeriesContract, windows: np.ndarray) -> np.ndarray:
+    """The windows [N, window] without gaps, as a model reads them."""
+    return contract.filled(windows)
+
+
 def raised(contract: SeriesContract, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Which of the windows [N, window] can be raised by a twentieth of the range; those raised; and by how much."""
     shift = (contract.high - contract.low) / 20
-    raisable = windows.max(axis=1) + shift <= contract.high
+    raisable = np.nanmax(windows, axis=1) + shift <= contract.high
     return raisable, (windows[raisable] + shift).astype(windows.dtype), shift

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.expectation import Expectation, between, values
+from ratchet.kinds.series import grid
 from ratchet.kinds.series.contract import SeriesContract
 from ratchet.kinds.series.windows import windows
 from ratchet.lake.split import SIDES, Side
@@ -29,7 +30,7 @@ def sides(contract: SeriesContract, rows: pa.Table) -> Mapping[Side, pa.Table]:
     Blocks are counted from `contract.offset` after 1970. Windows are cut within each side, so no value is on two sides.
     """
     seconds = rows["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000
-    blocks = (seconds - contract.offset) // (contract.block * contract.step) % 12
+    blocks = contract.places(seconds) // contract.block % 12
     names = [_CYCLE.get(int(block), "train") for block in blocks]
     return {side: rows.filter(pa.array([name == side for name in names], pa.bool_())) for side in SIDES}
 
@@ -43,9 +44,9 @@ def is_in_order(contract: SeriesContract) -> bool:
     return False
 
 
-def examples(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def examples(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, None]:
     """Windows [N, window] and what came next [N, horizon]."""
-    return windows(contract, rows)
+    return (*windows(contract, rows), None)
 
 
 def statistics(contract: SeriesContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -56,13 +57,13 @@ def statistics(contract: SeriesContract, records: Sequence[Mapping[str, Any]]) -
     seconds = np.array([record["captured_at"].timestamp() for record in records])
     order = np.argsort(seconds, kind="stable")
     steps = np.ones(len(records))
-    steps[order[1:]] = np.diff(seconds[order]) / contract.step
+    steps[order[1:]] = np.diff(contract.places(seconds[order]))
     return {"value": [record["value"] for record in records], "steps_after": steps}
 
 
 def expectations(contract: SeriesContract, suite: Suite) -> tuple[Expectation, ...]:
     """The range of the values, and few gaps."""
-    says = f"one value every {contract.step} s, with at most {suite.max_gaps:.0%} exceptions"
+    says = f"one value every {grid.describe(contract.step)}, with at most {suite.max_gaps:.0%} exceptions"
     return (
         between("value", contract.low, contract.high),
         values("steps_after", says, "max_gaps", min_value=1, max_value=1, mostly=1 - suite.max_gaps),

@@ -10,16 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
+from ratchet.kinds.series import grid
 from ratchet.kinds.series.contract import SeriesContract
 from ratchet.lake.outline import Fields, Given, Outline, accepted, quoted, read
 
 _UNBOUNDED = 1e300
+_DAY = 86400
 
 
 def outline(source: Path, given: Given) -> Outline:
     """The step is the most frequent time between neighbours, the horizon one day, the window one week.
 
-    Usual gaps are filled, up to an eighth of the window.
+    Of business days, the horizon is a week and the window seven; of months, one and twelve. Usual gaps are filled, up
+    to an eighth of the window.
     """
     rows = read(source, SeriesContract(-_UNBOUNDED, _UNBOUNDED), given.layout)
     good = rows.filter(pc.is_null(rows["reason"]))
@@ -29,10 +32,10 @@ def outline(source: Path, given: Given) -> Outline:
         raise Refusal("it has too few times to be a series", source, "Give at least 60 rows of `time`, `value`")
     if (np.diff(times) < 0).any():
         raise Refusal("its rows are not in the order of time", source, "Sort them: the last fifth is the benchmark")
-    step = Counter(np.diff(seconds).tolist()).most_common(1)[0][0]
-    offset = Counter((seconds % step).tolist()).most_common(1)[0][0]
-    horizon = given.horizon or (max(1, round(86400 / step)) if step < 86400 else 7)
-    window = given.window or 7 * horizon
+    step = _step(seconds)
+    offset = Counter((seconds % step).tolist()).most_common(1)[0][0] if isinstance(step, int) else 0
+    horizon = given.horizon or _horizon(step)
+    window = given.window or (12 if step == "month" else 7) * horizon
     if window % horizon:
         what = f"the window of {window} is not a multiple of the horizon of {horizon}"
         raise Refusal(what, source, f"Give --window {window // horizon * horizon or horizon}")
@@ -45,9 +48,10 @@ def outline(source: Path, given: Given) -> Outline:
     block = min(max(len(seconds) // 24, needed), 2 * window)
     if len(seconds) * 4 // 5 < 12 * block:
         what = f"{len(seconds)} values do not suffice for twelve blocks of {block} and a benchmark"
-        next = f"Give at least {15 * block} values, one every {step} s, or a smaller --horizon and --window"
+        every = grid.describe(step)
+        next = f"Give at least {15 * block} values, one every {every}, or a smaller --horizon and --window"
         raise Refusal(what, source, next)
-    gaps = np.diff(seconds) // step - 1
+    gaps = np.diff(grid.places(step, offset, seconds)) // 1 - 1
     accepted(rows, source)
     arguments: dict[str, Any] = {"low": _short(low - room, room), "high": _short(high + room, room)}
     arguments |= {"close": _short((high - low) / 50, room / 50), "step": step, "offset": offset}
@@ -62,6 +66,24 @@ def outline(source: Path, given: Given) -> Outline:
     suite = f", max_gaps={min(1.0, round(2 * share + 0.01, 2))}" if share > 0.005 else ""
     fields = {"call": call, "family": "rnn", "criteria": criteria, "suite": suite}
     return Outline(rows, SeriesContract(**arguments), {**fields, **_feeds(source, rows.num_rows)})
+
+
+def _step(seconds: np.ndarray) -> int | str:
+    """Seconds from one time to the next, or `month`, or `business day` where weekends are missing."""
+    usual: int = Counter(np.diff(seconds).tolist()).most_common(1)[0][0]
+    days = (seconds // _DAY).astype("datetime64[D]")
+    months = np.diff(days.astype("datetime64[M]").astype(int))
+    if usual >= 28 * _DAY and months.min() > 0 and (months == 1).mean() > 0.5:
+        return "month"
+    if usual == _DAY and (np.diff(days).astype(int) == 3).mean() > 0.1 and np.is_busday(days).all():
+        return "business day"
+    return usual
+
+
+def _horizon(step: int | str) -> int:
+    if isinstance(step, str):
+        return {"business day": 5, "month": 1}[step]
+    return max(1, round(_DAY / step)) if step < _DAY else 7
 
 
 def _short(value: float, scale: float) -> float:

@@ -9,39 +9,38 @@ from ratchet.kinds.series.contract import SeriesContract, longest_run
 def windows(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Inputs [N, window] and targets [N, horizon], float32, one pair for each time with no gap around it.
 
-    A time with two different values is a gap, since nobody knows which one is right. In the inputs, gaps of up to
-    `contract.fill` values are filled as the endpoint fills them: from the window alone, and not from what came next.
+    A time with two different values is a gap, since nobody knows which one is right. An input may have gaps of up to
+    `contract.fill` values, which are NaN.
     """
-    times = (rows["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000).astype(np.float64)
+    times = contract.places(rows["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000)
     pairs = np.unique(np.stack([times, rows["value"].to_numpy().astype(np.float64)]), axis=1)
     moments, first, values_at = np.unique(pairs[0], return_index=True, return_counts=True)
     unambiguous = values_at == 1
-    seconds, values = moments[unambiguous], pairs[1][first[unambiguous]].astype(np.float32)
+    places, values = moments[unambiguous], pairs[1][first[unambiguous]].astype(np.float32)
     size = contract.window + contract.horizon
-    spans = _spans(seconds, values, contract.step, size)
+    spans = _spans(places.astype(int), values, size)
     if not len(spans):
         return np.zeros((0, contract.window), np.float32), np.zeros((0, contract.horizon), np.float32)
     inputs, targets = spans[:, : contract.window], spans[:, contract.window :]
     usable = ~np.isnan(targets).any(axis=1) & _few_missing(inputs, contract.fill)
-    inputs = contract.filled(np.ascontiguousarray(inputs[usable]), "the windows").astype(np.float32)
-    return inputs, np.ascontiguousarray(targets[usable])
+    return np.ascontiguousarray(inputs[usable]), np.ascontiguousarray(targets[usable])
 
 
-def _spans(seconds: np.ndarray, values: np.ndarray, step: int, size: int) -> np.ndarray:
+def _spans(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     """Every run of `size` steps [N, size] between the first and the last value; NaN where one is missing.
 
     Runs that lie in a gap of their own length are left out.
     """
     if len(values) < 2:
         return np.zeros((0, size), np.float32)
-    breaks = np.flatnonzero(np.diff(seconds) > size * step) + 1
+    breaks = np.flatnonzero(np.diff(places) > size) + 1
     spans = []
     for piece in np.split(np.arange(len(values)), breaks):
-        places = ((seconds[piece] - seconds[piece[0]]) / step).astype(int)
-        grid = np.full(places[-1] + 1, np.nan, np.float32)
-        grid[places] = values[piece]
-        if len(grid) >= size:
-            spans.append(np.lib.stride_tricks.sliding_window_view(grid, size))
+        steps = places[piece] - places[piece[0]]
+        run = np.full(steps[-1] + 1, np.nan, np.float32)
+        run[steps] = values[piece]
+        if len(run) >= size:
+            spans.append(np.lib.stride_tricks.sliding_window_view(run, size))
     return np.concatenate(spans) if spans else np.zeros((0, size), np.float32)
 
 

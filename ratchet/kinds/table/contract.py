@@ -42,6 +42,8 @@ class TableContract:
     """The column with the group of people that a record belongs to, of the recipe's `groups`."""
     time: str = ""
     """The column with the time of a record; if empty, that of its ingest."""
+    weight: str = ""
+    """The column that says how much a record counts in training; if empty, all count alike."""
     kind: ClassVar[str] = "table"
     column: ClassVar[str] = "row"
     json_key: ClassVar[str] = "rows"
@@ -61,9 +63,18 @@ class TableContract:
             raise ValueError(f"the split {self.split!r} is not `digest`, or `time` with a `time` and no `split_by`")
         if self.split == "time" and (self.by_name(self.time).type, self.by_name(self.time).missing) != ("timestamp", 0):
             raise ValueError(f"{self.time!r}, by which the table is split, is no timestamp that every row has")
-        for role, name in (("id", self.id), ("split_by", self.split_by), ("people", self.people), ("time", self.time)):
-            if name and name not in names:
+        for role in ("id", "split_by", "people", "time", "weight"):
+            if (name := getattr(self, role)) and name not in names:
                 raise ValueError(f"the {role} {name!r} is no column: give it with feature=False")
+        if self.weight:
+            self._check_weight(self.by_name(self.weight))
+
+    def _check_weight(self, column: Column) -> None:
+        """Raises ValueError if the column cannot say how much a record counts."""
+        numbers = column.type in ("number", "integer") and not column.missing and not column.feature
+        if not numbers or column.low is None or column.low < 0:
+            what = f"the weight {column.name!r} is no number from 0 on that every row has and that is no feature"
+            raise ValueError(f"{what}: write Column({column.name!r}, 'number', low=0, feature=False)")
 
     @property
     def feature_columns(self) -> tuple[Column, ...]:

@@ -56,14 +56,16 @@ def is_in_order(contract: TableContract) -> bool:
     return contract.split == "time"
 
 
-def examples(contract: TableContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """A structured array [N] of the features, and labels [N]."""
+def examples(contract: TableContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """A structured array [N] of the features, labels [N], and weights [N] if a column has them."""
     inputs = np.empty(rows.num_rows, contract.dtype)
-    if rows.num_rows:
-        columns = _columns(contract, rows)
-        for column in contract.feature_columns:
-            inputs[column.name] = columns[column.name]
-    return inputs, rows["label"].to_numpy()
+    columns = _columns(contract, rows) if rows.num_rows else {}
+    for column in contract.feature_columns if columns else ():
+        inputs[column.name] = columns[column.name]
+    weights = columns.get(contract.weight, np.zeros(0)) if contract.weight else None
+    if weights is not None and np.isnan(weights).any():
+        raise _changed(f"some have no {contract.weight!r}, which is the weight")
+    return inputs, rows["label"].to_numpy(), weights
 
 
 def _columns(contract: TableContract, rows: pa.Table) -> Mapping[str, np.ndarray]:

@@ -33,14 +33,15 @@ _TARGETS = ("label", "target", "class", "y")
 def outline(source: Path, given: Given) -> Outline:
     """The types are those that all values of a column have; `target` is the column with the label."""
     rows, typed = _sample(source, given.layout)
+    target = given.target or next((name for name in _TARGETS if name in rows[0]), "")
+    if typed and target in rows[0]:  # it may be a list of labels
+        rows = [{**row, target: tabular.text_of(row.get(target))} for row in rows]
     usable = {name: not _is_unusable(name, [row.get(name) for row in rows]) for name in rows[0]}
-    names, target = [name for name in rows[0] if usable[name]], given.target
+    names = [name for name in rows[0] if usable[name]]
     others = ", ".join(repr(name[:40]) for name in rows[0] if not usable[name])[:300]
     left_out = (
         f"        # left out, by their name or since their cells are lists or objects: {others}\n" if others else ""
     )
-    if not target:
-        target = next((name for name in _TARGETS if name in names), "")
     if target not in names:
         next_ = f"Name it with --target; the columns are {', '.join(names)[:300]}"
         raise Refusal(f"it has no column {target or _TARGETS[0]!r}", source, next_)

@@ -38,10 +38,10 @@ def is_in_order(contract: TextContract) -> bool:
     return False
 
 
-def examples(contract: TextContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def examples(contract: TextContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, None]:
     """Texts [N] and labels [N]."""
     texts = rows["text"].to_pylist()
-    return contract.read(texts) if texts else contract.example()[:0], rows["label"].to_numpy()
+    return contract.read(texts) if texts else contract.example()[:0], rows["label"].to_numpy(), None
 
 
 def statistics(contract: TextContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

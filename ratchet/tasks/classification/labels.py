@@ -60,12 +60,12 @@ def counts(answers: Classification, labels: Sequence[int | None]) -> Mapping[str
     return Counter(answers.classes[label] for label in labels if label is not None)
 
 
-def targets(labels: np.ndarray) -> np.ndarray:
+def targets(answers: Classification, labels: np.ndarray) -> np.ndarray:
     """Numbers of classes [N]."""
     return labels
 
 
-def statistics(labels: Sequence[int | None]) -> dict[str, Any]:
+def statistics(answers: Classification, labels: Sequence[int | None]) -> dict[str, Any]:
     """`label`, and `class_share`, which is the share of records with the same label."""
     shares = {label: count / len(labels) for label, count in Counter(labels).items()}
     return {"label": list(labels), "class_share": [shares[label] for label in labels]}

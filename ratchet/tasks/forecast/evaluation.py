@@ -39,8 +39,9 @@ def benchmark_checks(recipe: Recipe, benchmark: Examples, outputs: np.ndarray, t
     answers, criteria = recipe.answers, recipe.criteria
     assert isinstance(answers, Forecast)
     assert isinstance(criteria, ForecastCriteria)
-    season = parts.forecasting(recipe.contract.kind).season(recipe.contract)
-    simple = baselines(benchmark.inputs, trained.inputs, trained.targets, season)
+    kind, contract = parts.forecasting(recipe.contract.kind), recipe.contract
+    windows, past = (kind.known(contract, examples.inputs) for examples in (benchmark, trained))
+    simple = baselines(windows, past, trained.targets, kind.season(contract))
     strict = criteria.linear == 0
     linear = replace(margin(answers, criteria.linear), must_be_smaller=strict, inclusive=not strict)
     margins = {SEASONAL_NAIVE: replace(margin(answers, 0.0), must_be_smaller=True), LINEAR: linear}
@@ -96,7 +97,8 @@ def examples(recipe: Recipe) -> Sequence[tuple[np.ndarray, Any]]:
 def described(recipe: Recipe, input: np.ndarray, output: np.ndarray, target: Any) -> Described:
     """The window, its forecast and the actual values as JSON; its error as the prediction."""
     actual = [] if target is None else target.tolist()
-    series = {"window": input[0].tolist(), "forecast": output.tolist(), "actual": actual}
+    window = json.loads(recipe.contract.render(input))
+    series = {"window": window, "forecast": output.tolist(), "actual": actual}
     rounded = {name: [round(float(value), 3) for value in values] for name, values in series.items()}
     error = "" if target is None else f"root mean square error {np.sqrt(np.mean((output - target) ** 2)):.2f}"
     return Described(json.dumps(rounded), error, "")

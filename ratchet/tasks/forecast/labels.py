@@ -29,11 +29,11 @@ def counts(answers: Forecast, labels: Sequence[Any]) -> Mapping[str, int]:
     return {}
 
 
-def targets(labels: np.ndarray) -> np.ndarray:
+def targets(answers: Forecast, labels: np.ndarray) -> np.ndarray:
     return labels
 
 
-def statistics(labels: Sequence[Any]) -> dict[str, Any]:
+def statistics(answers: Forecast, labels: Sequence[Any]) -> dict[str, Any]:
     return {}
 
 

@@ -42,12 +42,12 @@ def counts(answers: Regression, labels: Sequence[float | None]) -> Mapping[str, 
     return {}
 
 
-def targets(labels: np.ndarray) -> np.ndarray:
+def targets(answers: Regression, labels: np.ndarray) -> np.ndarray:
     """Numbers [N, 1]."""
     return labels.reshape(-1, 1)
 
 
-def statistics(labels: Sequence[float | None]) -> dict[str, Any]:
+def statistics(answers: Regression, labels: Sequence[float | None]) -> dict[str, Any]:
     return {"target": list(labels)}
 
 

@@ -26,8 +26,9 @@ def is_in_order(contract: PointContract) -> bool:
     return False
 
 
-def examples(contract: PointContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    return np.frombuffer(b"".join(rows["point"].to_pylist()), np.float32).reshape(-1, 2), rows["label"].to_numpy()
+def examples(contract: PointContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, None]:
+    points = np.frombuffer(b"".join(rows["point"].to_pylist()), np.float32).reshape(-1, 2)
+    return points, rows["label"].to_numpy(), None
 
 
 def statistics(contract: PointContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

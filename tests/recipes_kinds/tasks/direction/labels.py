@@ -36,13 +36,13 @@ def counts(answers: Direction, labels: Sequence[float | None]) -> Mapping[str, i
     return {}
 
 
-def targets(labels: np.ndarray) -> np.ndarray:
+def targets(answers: Direction, labels: np.ndarray) -> np.ndarray:
     """Unit vectors [N, 2]."""
     angles = np.radians(labels)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def statistics(labels: Sequence[float | None]) -> dict[str, Any]:
+def statistics(answers: Direction, labels: Sequence[float | None]) -> dict[str, Any]:
     return {"degrees": list(labels)}
 
 

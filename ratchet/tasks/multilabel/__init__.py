@@ -1,0 +1,6 @@
+"""Multi-label classification: any number of some labels."""
+
+from ratchet.tasks.multilabel.answers import MultiLabel
+
+__all__ = ["MultiLabel"]
+ANSWERS = MultiLabel

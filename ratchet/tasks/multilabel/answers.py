@@ -1,0 +1,101 @@
+"""Any number of some labels. Needs only NumPy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ratchet.answers import Compact
+
+_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class MultiLabel:
+    """Probabilities [N, labels], each for itself; the labels from 0.5 on are predicted. Targets are 0 or 1 for each."""
+
+    labels: tuple[str, ...]
+    separator: str = "|"
+    """What stands between the labels of a record, as its source has them."""
+    none: str = "none"
+    """What stands there if a record has no label."""
+    task: ClassVar[str] = "multilabel"
+    output: ClassVar[str] = "probabilities"
+    metric: ClassVar[str] = "binary_accuracy"
+    sign: ClassVar[int] = 1
+    tolerance: ClassVar[float] = 1e-3
+    classes: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.labels, list):  # from JSON
+            object.__setattr__(self, "labels", tuple(self.labels))
+
+    @property
+    def width(self) -> int:
+        return len(self.labels)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"task": self.task, "labels": list(self.labels), "separator": self.separator, "none": self.none}
+
+    def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+        return float(1 - self.losses(targets, outputs).mean())
+
+    def losses(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """The share of the labels that are wrong, which is the Hamming loss."""
+        return np.asarray((present(outputs) != (targets > 0)).mean(axis=1))
+
+    def strata(self, targets: np.ndarray) -> list[np.ndarray]:
+        """Records with each of the labels; one with several is in several."""
+        return [targets[:, number] > 0 for number in range(self.width)]
+
+    def tensors(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
+        return {self.output: outputs.astype(np.float32), "present": present(outputs)}
+
+    def metadata(self) -> list[dict[str, Any]]:
+        return [
+            {"name": self.output, "datatype": "FP32", "shape": [-1, self.width]},
+            {"name": "present", "datatype": "BOOL", "shape": [-1, self.width]},
+        ]
+
+    def parameters(self) -> dict[str, Any]:
+        return {"labels": list(self.labels)}
+
+    def predictions(self, outputs: np.ndarray) -> dict[str, Any]:
+        return {"labels": [self.names(output) for output in outputs], "probabilities": outputs.tolist()}
+
+    def outputs(self, predictions: Mapping[str, Any]) -> np.ndarray:
+        return np.asarray(predictions[self.output], np.float32)
+
+    def prediction(self, output: np.ndarray) -> dict[str, Any]:
+        probabilities = dict(zip(self.labels, map(float, output), strict=True))
+        return {"labels": self.names(output), "probabilities": probabilities}
+
+    def compact(self, output: np.ndarray) -> Compact:
+        return tuple(present(output).astype(float).tolist())
+
+    def agree(self, one: Compact, other: Compact) -> bool:
+        return one == other
+
+    def differ(self, outputs: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return np.asarray((present(outputs) != present(others)).any(axis=1))
+
+    def describe(self, output: np.ndarray) -> str:
+        likely = [f"{name!r} ({output[self.labels.index(name)]:.1%})" for name in self.names(output)]
+        return ", ".join(likely) or "no label"
+
+    def describe_target(self, target: Any) -> str:
+        return ", ".join(map(repr, self.names(target))) or "no label"
+
+    def attribution(self, output: np.ndarray, occluded: np.ndarray) -> np.ndarray:
+        """The loss of probability of the most probable label."""
+        return output.max() - occluded[:, int(output.argmax())]
+
+    def names(self, output: np.ndarray) -> list[str]:
+        """The labels of an output or a target [width]."""
+        return [name for name, there in zip(self.labels, present(output), strict=True) if there]
+
+
+def present(outputs: np.ndarray) -> np.ndarray:
+    """Which labels [N, width] are predicted."""
+    return np.asarray(outputs >= _THRESHOLD)

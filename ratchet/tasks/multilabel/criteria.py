@@ -1,0 +1,63 @@
+"""What a recipe requires of an evaluation of several labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ratchet.bounds import Positive, Share, require_names
+from ratchet.tasks.multilabel.answers import MultiLabel
+
+if TYPE_CHECKING:
+    from ratchet.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class MultiLabelCriteria:
+    """Thresholds on the benchmark, and the margin within which a candidate counts as no worse than the champion.
+
+    A criterion that is None is skipped, and the report lists it as skipped.
+    """
+
+    accuracy: Share
+    """Minimum share of labels that are right, which is 1 minus the Hamming loss."""
+    f1: Share | None = None
+    """Minimum F1 over all labels of all records together (micro)."""
+    worst_label: Share | None = None
+    """Minimum F1 of the worst label."""
+    average_precision: Share | None = None
+    """Minimum mean of the labels' average precisions: how well probabilities rank each label's records first."""
+    margin: Share = 0.01
+    slices: tuple[str, ...] = ()
+    """Slices that are compared one by one: `label`, and those of the kind of input."""
+    slice_margin: Share = 0.1
+    better_than_constant: bool = True
+    """Whether a model must be better than always predicting the labels that most records have."""
+    one_column: Share | None = 0.3
+    """Maximum share of the best constant's error that one column of a table saves alone; more is suspected to leak."""
+    unseen: Share | None = 0.5
+    """Maximum share of the benchmark's tokens or categories that are new to the model."""
+    latency_ms: Positive | None = None
+    """Maximum median latency of one prediction on one core."""
+    size_mb: Positive | None = None
+    """Maximum size of the model's files."""
+
+
+CRITERIA = MultiLabelCriteria
+
+
+def check(recipe: Recipe) -> None:
+    """Raises ValueError if answers and family do not fit together, or a label could not be read."""
+    answers = recipe.answers
+    assert isinstance(answers, MultiLabel)
+    require_names("labels", answers.labels)
+    if not answers.labels:
+        raise ValueError("there are no labels: name at least one")
+    if not answers.separator.strip():
+        raise ValueError("the separator of the labels is blank: give a character such as '|'")
+    for name in answers.labels:
+        if answers.separator in name or name == answers.none or name != name.strip():
+            what = f"the label {name!r} has the separator {answers.separator!r} or blanks at an end, or is `none`"
+            raise ValueError(f"{what}: give another separator or another `none`")
+    if recipe.training.family == "boosting" and not (recipe.train or recipe.network):
+        raise ValueError("the family boosting predicts one class or one number: take `mlp`, or a trainer of your own")
