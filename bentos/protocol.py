@@ -16,9 +16,8 @@ from ratchet.answers import Answers
 from ratchet.contract import Contract
 from ratchet.endpoints import MAX_BATCH
 from ratchet.errors import Refusal
-from ratchet.tensors import Tensor, no
+from ratchet.tensors import Tensor, datatype_of, no
 
-_DATATYPES = {"float32": "FP32", "int64": "INT64"}
 _CONFIGURED = {"BYTES": "STRING"}
 """The names of datatypes that a model configuration spells in another way."""
 
@@ -192,7 +191,7 @@ def render(
     outputs, tails = [], []
     for name, binary in request.outputs:
         array = tensors[name]
-        output: dict[str, Any] = {"name": name, "datatype": _DATATYPES[str(array.dtype)], "shape": list(array.shape)}
+        output: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
         if binary:
             tails.append(array.tobytes())
             output["parameters"] = {"binary_data_size": len(tails[-1])}

@@ -52,6 +52,11 @@ class Tensor:
         return np.frombuffer(raw, dtype).tolist()
 
 
+def datatype_of(array: np.ndarray) -> str:
+    """The datatype of an output tensor, which is of one of NumPy's types above."""
+    return next(name for name, code in _DTYPES.items() if np.dtype(code) == array.dtype)
+
+
 def no(what: str, which: str) -> Refusal:
     return Refusal(what, which, "See the metadata at /v2/models/<recipe>")
 

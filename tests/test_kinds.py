@@ -28,6 +28,7 @@ from ratchet.lake import sources
 from ratchet.lake.split import SIDES
 from ratchet.tasks.classification import Classification
 from ratchet.tasks.forecast import Forecast
+from ratchet.tasks.multilabel import MultiLabel
 from ratchet.tasks.regression import Regression
 
 TEXT = TextContract(max_characters=200, max_tokens=8, vocabulary_size=20, min_texts=2)
@@ -308,13 +309,24 @@ def test_no_hour_of_a_series_stands_on_two_sides(count: int) -> None:
                 assert seen.setdefault(value, side) == side
 
 
-@pytest.mark.parametrize("kind", [Classification(("a", "b", "c")), Forecast(3, 0.5, "m"), Regression(0, 1, 0.1)])
+@pytest.mark.parametrize(
+    "kind",
+    [Classification(("a", "b", "c")), Forecast(3, 0.5, "m"), Regression(0, 1, 0.1), MultiLabel(("a", "b"))],
+    ids=lambda kind: kind.task,
+)
 def test_answers_have_the_tensors_that_their_metadata_names(kind: Answers) -> None:
     outputs = np.random.default_rng(0).random((4, kind.width)).astype(np.float32)
     tensors = kind.tensors(outputs)
     assert [m["name"] for m in kind.metadata()] == list(tensors)
     for meta in kind.metadata():
         assert tuple(meta["shape"][1:]) == tensors[meta["name"]].shape[1:]
+    for is_binary in (False, True):
+        request = protocol.InferenceRequest("", outputs, tuple((name, is_binary) for name in tensors))
+        body, headers = protocol.render(request, tensors, "r", "1")
+        sent = json.loads(body[: int(headers.get("inference-header-content-length", len(body)))])["outputs"]
+        assert [(each["name"], each["datatype"]) for each in sent] == [
+            (m["name"], m["datatype"]) for m in kind.metadata()
+        ]
     assert kind.agree(kind.compact(outputs[0]), kind.compact(outputs[0]))
     assert np.array_equal(kind.outputs(json.loads(json.dumps(kind.predictions(outputs)))), outputs)
     assert tasks.of(json.loads(json.dumps(kind.to_json()))) == kind
