@@ -1,5 +1,6 @@
 """`ratchet ingest RECIPE PATH`: lands one batch, exactly once."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -27,11 +28,12 @@ def command(recipe: str, path: str | None, next_: bool, sql: bool) -> None:
     loaded = load(recipe)
     if path == "" or (path is not None) + next_ + sql != 1:
         raise Refusal("give one of PATH, --next and --sql", recipe, "See `ratchet ingest --help`")
-    click.echo(f"reading {path or ('the database' if sql else 'the next batch')} …", err=True)
+    report = partial(click.echo, err=True)
+    report(f"reading {path or ('the database' if sql else 'the next batch')} …")
     if path is not None:
-        batch = ingest.land(loaded, Path(path), person())
+        batch = ingest.land(loaded, Path(path), person(), report)
     elif sql:
-        new = database.land(loaded, person())
+        new = database.land(loaded, person(), report)
         if new is None:
             click.echo("the database has no new row; nothing was added")
             return
@@ -43,7 +45,7 @@ def command(recipe: str, path: str | None, next_: bool, sql: bool) -> None:
         feed = min(feeds, key=lambda feed: ingest.was_refused(loaded, ids[feed]), default=None)
         if feed is None:
             raise Refusal("all of the recipe's own batches have landed", recipe, "Give a PATH with new records")
-        batch = ingest.land_feed(loaded, feed, person())
+        batch = ingest.land_feed(loaded, feed, person(), report)
     if not batch.new:
         click.echo(f"batch {batch.id} had landed before; nothing was added")
         return
@@ -57,5 +59,7 @@ def command(recipe: str, path: str | None, next_: bool, sql: bool) -> None:
     show = f"ratchet quarantine show {recipe} {batch.id}"
     if not batch.accepted:
         raise Refusal("no record of it could be admitted", batch.source, f"See why: {show}")
+    for reason, count in batch.reasons.items():
+        click.echo(f"{count} in quarantine: {reason}")
     if batch.quarantined:
-        click.echo(f"see why: {show}")
+        click.echo(f"see each: {show}")

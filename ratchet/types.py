@@ -50,6 +50,8 @@ class Batch:
     """What the contract took away from records, and from how many."""
     facts: tuple[str, ...] = ()
     """How the source was read."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """The commonest reasons of quarantine, and how many records each has."""
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,9 @@ def test_grey_in_a_colour_contract_and_alpha_by_the_rule() -> None:
     laid = colour.decode(file_of(Image.fromarray(half))).astype(int)
     assert np.abs(laid - colours // 2).max() <= 1
     assert "its alpha was laid over black" in colour.note(file_of(Image.fromarray(half)))
+    printing = io.BytesIO()
+    Image.new("CMYK", (4, 4)).save(printing, "JPEG")
+    assert "its four printing colours became red, green and blue" in colour.note(printing.getvalue())
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import show
+from ratchet import progress
 from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, records, snapshot, split, table
 from ratchet.lake.rows import Rows
@@ -134,6 +135,16 @@ LAND = "import sys; from pathlib import Path; from ratchet import recipe; from r
 LAND += "print(ingest.land(recipe.load('small-fashion'), Path(sys.argv[1]), 'test').new)"
 
 
+def test_a_long_ingest_says_how_far_it_is(
+    small: Recipe, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    lines: list[str] = []
+    path = npz(tmp_path / "a.npz", np.concatenate([pictures[0], pictures[0] // 2]), np.tile(pictures[1], 2))
+    ingest.land(small, path, "test", lines.append)
+    assert lines == ["4,096 of 6,000 records are checked", "6,000 of 6,000 records are checked"]
+
+
 def test_several_at_the_same_moment_land_it_once(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
     ingest.benchmark(small)
     paths = [
@@ -211,6 +222,8 @@ def test_accepted_plus_quarantined_is_what_came_in(small: Recipe, pictures: Pict
     reasons = {e.reason: e.rows for e in quarantine.entries(ingest.lake(small.name))}
     assert sum(n for reason, n in reasons.items() if "is an input of the benchmark set" in reason) == 5
     assert reasons["the label '10' is not one of the 10 classes"] == 1
+    assert next(iter(batch.reasons.values())) == 5, "and the command says so, the commonest first"
+    assert sum(batch.reasons.values()) == 7
 
 
 def test_a_refused_file_is_kept_with_its_reason(small: Recipe, tmp_path: Path) -> None:

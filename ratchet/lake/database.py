@@ -14,6 +14,7 @@ from ratchet.errors import Refusal
 from ratchet.files import locked
 from ratchet.lake import ingest, table
 from ratchet.layout import Layout
+from ratchet.progress import Report, silent
 from ratchet.query import Mark, Query
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
@@ -28,7 +29,7 @@ _TYPES: Mapping[str, Callable[[str], Mark]] = {
 }  # fmt: skip
 
 
-def land(recipe: Recipe, who: str) -> Batch | None:
+def land(recipe: Recipe, who: str, report: Report = silent) -> Batch | None:
     """Lands the rows that the recipe's query finds; None if there are none.
 
     The rows are kept in a file until they have landed, and the watermark is part of the commit that lands them: each
@@ -43,19 +44,19 @@ def land(recipe: Recipe, who: str) -> Batch | None:
     home = ingest.lake(recipe.name)
     with locked(home / ".query.lock"):
         for left in sorted(home.glob(f"{_KEPT}*.jsonl")):  # by a process that was killed
-            batch = _land(recipe, query, left, who)
+            batch = _land(recipe, query, left, who, report)
             if batch.new:
                 return batch
         fetched = _fetch(home, query, url, _last(home, query))
-        return _land(recipe, query, fetched, who) if fetched else None
+        return _land(recipe, query, fetched, who, report) if fetched else None
 
 
-def _land(recipe: Recipe, query: Query, rows: Path, who: str) -> Batch:
+def _land(recipe: Recipe, query: Query, rows: Path, who: str, report: Report) -> Batch:
     """Lands the rows of the file, which is then removed; also if it is refused, since the database has them."""
     meta = {"watermark": bytes.fromhex(rows.stem.removeprefix(_KEPT)).decode()}
     layout = Layout(columns=recipe.data.layout.columns, zone=recipe.data.layout.zone)
     try:
-        batch = ingest.land_rows(recipe, rows, who, layout, f"the query of {query.variable}", meta)
+        batch = ingest.land_rows(recipe, rows, who, layout, f"the query of {query.variable}", meta, report)
     except Refusal:
         rows.unlink()
         raise

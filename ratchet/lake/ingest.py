@@ -20,6 +20,7 @@ from ratchet.kinds import parts
 from ratchet.lake import fetch, quarantine, sources, table
 from ratchet.lake.rows import PART, Spool, digest_bytes
 from ratchet.layout import DETECTED, Layout
+from ratchet.progress import Report, paced, silent
 from ratchet.recipe import Feed, Recipe
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
@@ -42,6 +43,8 @@ def lake(recipe: str) -> Path:
 
 
 _WHOLE = Feed("")
+_SHOWN, _MANY = 3, 1000
+"""Reasons of quarantine that are shown, and that are counted, since each record may have another."""
 _FEW_REFUSED = 3
 """Records of a benchmark that may always be left out."""
 
@@ -63,7 +66,7 @@ class _Arrival:
     """Whether a source that cannot be read is kept."""
 
 
-def land(recipe: Recipe, path: Path, who: str) -> Batch:
+def land(recipe: Recipe, path: Path, who: str, report: Report = silent) -> Batch:
     """Lands a file or folder as one batch; the same content again adds nothing.
 
     Builds the benchmark if the lake has none, which may download it. Raises Refusal if the path does not exist,
@@ -79,12 +82,14 @@ def land(recipe: Recipe, path: Path, who: str) -> Batch:
         batch = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
         quarantine.keep_file(lake(recipe.name), batch, path, refusal.what, who, limit=0)
         raise _quarantined(batch, refusal) from None
-    return _land(recipe, _Arrival(_content_id(path), path, recipe.data.layout, str(path)), who)
+    return _land(recipe, _Arrival(_content_id(path), path, recipe.data.layout, str(path)), who, report)
 
 
-def land_rows(recipe: Recipe, path: Path, who: str, layout: Layout, source: str, meta: Mapping[str, str]) -> Batch:
+def land_rows(
+    recipe: Recipe, path: Path, who: str, layout: Layout, source: str, meta: Mapping[str, str], report: Report
+) -> Batch:
     """Lands rows that were written to a file of ours, `source` by name; `meta` is kept with the commit."""
-    return _land(recipe, _Arrival(_content_id(path), path, layout, source, meta=meta, keep=False), who)
+    return _land(recipe, _Arrival(_content_id(path), path, layout, source, meta=meta, keep=False), who, report)
 
 
 def feed_id(recipe: Recipe, feed: Feed) -> str:
@@ -97,14 +102,14 @@ def feed_id(recipe: Recipe, feed: Feed) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def land_feed(recipe: Recipe, feed: Feed, who: str) -> Batch:
+def land_feed(recipe: Recipe, feed: Feed, who: str, report: Report = silent) -> Batch:
     """Lands one of the recipe's own batches."""
     id = feed_id(recipe, feed)
     if landed_before := landed(recipe, id):
         return landed_before
     inputs, labels = fetch.fetch_feed(recipe, feed)
     source = f"{inputs}[{feed.start}:{feed.stop}]" if feed.stop else str(inputs)
-    return _land(recipe, _Arrival(id, inputs, _layout(recipe), source, labels, feed), who)
+    return _land(recipe, _Arrival(id, inputs, _layout(recipe), source, labels, feed), who, report)
 
 
 def landed(recipe: Recipe, id: str) -> Batch | None:
@@ -206,7 +211,7 @@ def _layout(recipe: Recipe) -> Layout:
     return DETECTED if recipe.data.prepare else recipe.data.layout
 
 
-def _land(recipe: Recipe, arrival: _Arrival, who: str) -> Batch:
+def _land(recipe: Recipe, arrival: _Arrival, who: str, report: Report) -> Batch:
     home, id = lake(recipe.name), arrival.id
     path, once = home / "landing", f"land:{id}"
     turn = table.turn_of(path, once) + 1  # read first: of several at the same moment, one lands it
@@ -219,7 +224,7 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str) -> Batch:
     ):
         try:
             rows = sources.read(
-                arrival.inputs, recipe.contract, _limits(), folder, arrival.labels, arrival.feed, arrival.layout
+                arrival.inputs, recipe.contract, _limits(), folder, arrival.labels, arrival.feed, arrival.layout, report
             )
             tasks.labels(recipe.answers.task).check(recipe.answers, _distinct(rows))
         except Refusal as refusal:
@@ -228,9 +233,12 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str) -> Batch:
             quarantine.keep_file(home, id, arrival.inputs, refusal.what, who, limit=_limits().disk)
             raise _quarantined(id, refusal) from None
         in_benchmark = frozenset(benchmark(recipe)["input"].to_pylist())
+        say, total, reasons = paced(report), rows.num_rows, Counter[str]()
         for good, bad in accepted_or_refused(rows, recipe, id, in_benchmark):
             accepted.write(good)
             refused.write(bad)
+            reasons.update(reason for reason in bad["reason"].to_pylist() if reason in reasons or len(reasons) < _MANY)
+            say(f"{accepted.count + refused.count:,} of {total:,} records are checked")
         notes = {each["values"]: each["counts"] for each in pc.value_counts(rows["note"].drop_null()).to_pylist()}
         facts = sources.facts(rows)
         accepted.close()
@@ -240,7 +248,8 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str) -> Batch:
         counts = {"accepted": str(accepted.count), "quarantined": str(refused.count)}
         meta = {"source": arrival.source, **counts, **arrival.meta}
         new = table.append(path, accepted.rows(), once, turn=turn, who=who, **meta)
-    return Batch(id, recipe.name, arrival.source, accepted.count, refused.count, new, notes, facts)
+    commonest = dict(reasons.most_common(_SHOWN))
+    return Batch(id, recipe.name, arrival.source, accepted.count, refused.count, new, notes, facts, commonest)
 
 
 def _quarantined(batch: str, refusal: Refusal) -> Refusal:

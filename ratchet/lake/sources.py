@@ -25,6 +25,7 @@ from ratchet.errors import Refusal
 from ratchet.kinds import parts
 from ratchet.lake import formats
 from ratchet.layout import DETECTED, Layout
+from ratchet.progress import SECONDS, Report, silent
 from ratchet.recipe import Feed
 
 _TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note"), pa.string())
@@ -55,6 +56,7 @@ def read(
     labels: Path | None = None,
     part: Feed | None = None,
     layout: Layout = DETECTED,
+    report: Report = silent,
 ) -> pa.Table:
     """The rows of a source, or a part of them, as `ROWS`; refused records are rows with a reason.
 
@@ -69,7 +71,7 @@ def read(
     job = {**files, **bounds, "contract": contract.to_json(), "layout": asdict(layout)}
     env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2",
            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
-    status, stdout, stderr = _run(json.dumps(job), env, out, inputs)
+    status, stdout, stderr = _run(json.dumps(job), env, out, inputs, report)
     if status == 0:
         # Mapped, not read: the caller iterates over it batch by batch.
         rows = pa.ipc.open_file(pa.memory_map(str(out))).read_all()
@@ -83,20 +85,23 @@ def read(
         raise Refusal(what, inputs, "The file is broken, or needs more than RATCHET_INGEST_MEMORY_MB") from None
 
 
-def _run(job: str, env: dict[str, str], out: Path, inputs: Path) -> tuple[int, str, str]:
+def _run(job: str, env: dict[str, str], out: Path, inputs: Path, report: Report) -> tuple[int, str, str]:
     """The exit status and the output of the child, which may take as long as it goes on writing records."""
     command, pipe = [sys.executable, "-m", "ratchet.lake.sources"], subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env) as process:
-        size = -1
+        size, grown = -1, time.monotonic()
         left: str | None = job
         while True:
             try:
-                stdout, stderr = process.communicate(left, timeout=_SECONDS)
+                stdout, stderr = process.communicate(left, timeout=min(SECONDS, _SECONDS))
                 return process.returncode, stdout, stderr
             except subprocess.TimeoutExpired:
                 left = None  # it was sent
                 before, size = size, out.stat().st_size if out.exists() else -1
-                if size <= before:
+                if size > before:
+                    grown = time.monotonic()
+                    report(f"{max(0, size) / 1e6:,.0f} MB of records are read")
+                elif time.monotonic() - grown >= _SECONDS:
                     process.kill()
                     what = f"nothing of it was read for {_SECONDS} s"
                     raise Refusal(what, inputs, "Split it into smaller files") from None

@@ -154,6 +154,9 @@ class ImageContract:
             colour = image.mode in ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
             alpha = image.mode in ("PA", "LA", "RGBA") or "transparency" in image.info
             notes = ["its colours became grey"] * (colour and self.channels == 1)
+            notes += ["its four printing colours became red, green and blue"] * (
+                image.mode == "CMYK" and self.channels != 1
+            )
             notes += ["its alpha was laid over black"] * (alpha and self.channels != 4)
             notes += [f"it was resized ({self.resize})"] * (set(image.size) != {self.width, self.height})
         except Exception:  # it is refused with the reason
