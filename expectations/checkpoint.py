@@ -22,8 +22,10 @@ def docs() -> Path:
     return settings().home / "gx" / "uncommitted" / "data_docs" / "local_site" / "index.html"
 
 
-def check(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation, ...]) -> SuiteResult:
-    """Runs the suite on a table of statistics, one row per record.
+def check(
+    recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation, ...], keep: bool = True
+) -> SuiteResult:
+    """Runs the suite on a table of statistics, one row per record; Data Docs have a page of it, if it is to be kept.
 
     A suite that checked nothing (no rows, no expectation, or one that raised) has failed.
     """
@@ -34,7 +36,7 @@ def check(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation
     try:
         # All recipes share one file context, and two runs may validate at the same time.
         with locked(settings().home / "gx.lock"):
-            result = _run(recipe, batch, frame, suite)
+            result = _run(recipe, batch, frame, suite, keep)
     except Exception as error:
         return SuiteResult(batch, False, len(frame), (), str(docs()), f"the suite raised: {error}"[:500])
     results = tuple(_result(e, r, frame) for e, r in zip(suite, result, strict=True))
@@ -44,12 +46,13 @@ def check(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation
     return SuiteResult(batch, not failed, len(frame), results, str(docs()), why)
 
 
-def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation, ...]) -> list[Any]:
+def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation, ...], keep: bool) -> list[Any]:
     """GX's result of each expectation, in the suite's order."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    context: Any = gx.get_context(mode="file", project_root_dir=settings().home)
+    where: dict[str, Any] = {"mode": "file", "project_root_dir": settings().home} if keep else {"mode": "ephemeral"}
+    context: Any = gx.get_context(**where)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_or_update_pandas("records")
     asset = source.add_dataframe_asset(recipe)
@@ -59,12 +62,13 @@ def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation,
         kind = getattr(gx.expectations, expectation.type)
         gx_suite.add_expectation(kind(**expectation.arguments, meta={"number": number, "batch": batch}))
     gx_suite = context.suites.add_or_update(gx_suite)
+    actions = [gx.checkpoint.UpdateDataDocsAction(name="docs")] if keep else []
     validation = context.validation_definitions.add_or_update(
         gx.ValidationDefinition(name=recipe, data=definition, suite=gx_suite)
     )
     checkpoint = context.checkpoints.add_or_update(gx.Checkpoint(
         name=recipe, validation_definitions=[validation],
-        actions=[gx.checkpoint.UpdateDataDocsAction(name="docs")], result_format={"result_format": "COMPLETE"},
+        actions=actions, result_format={"result_format": "COMPLETE"},
     ))  # fmt: skip
     run_id = gx.RunIdentifier(run_name=f"{recipe}-{batch}")
     outcome = checkpoint.run(batch_parameters={"dataframe": frame}, run_id=run_id)

@@ -99,7 +99,8 @@ def _suite(recipe: Recipe, records: pa.Table) -> list[str]:
     from expectations import checkpoint, statistics
     from expectations.suite import suite
 
-    result = checkpoint.check(recipe.name, "preview", statistics.of_records(recipe, records), suite(recipe))
+    measured = statistics.of_records(recipe, records)
+    result = checkpoint.check(recipe.name, "preview", measured, suite(recipe), keep=False)
     return [] if result.passed else [f"the suite refuses the first batch: {result.why}"]
 
 

@@ -194,6 +194,7 @@ def csv_of(path: Path, header: str, lines: Iterable[str]) -> Path:
 def test_a_new_recipe_is_tried_as_the_loop_would(own: Path) -> None:
     result = tried("text", texts(own))
     assert result.problems == ()
+    assert not checkpoint.docs().exists(), "nothing of it is kept in Data Docs"
     figures = "\n".join(result.figures)
     assert re.search(r"examples: \d+ train, \d+ validation, \d+ test, \d+ benchmark", figures)
     assert "the best constant answer has accuracy 0.5" in figures

@@ -147,7 +147,7 @@ def benchmark(recipe: Recipe) -> pa.Table:
             inputs, labels = fetch.fetch_feed(recipe, recipe.benchmark)
             with scratch_folder() as folder:
                 rows = sources.read(
-                    inputs, recipe.contract, _limits(), folder, labels, recipe.benchmark, _layout(recipe)
+                    inputs, recipe.contract, sources.limits(), folder, labels, recipe.benchmark, _layout(recipe)
                 )
                 accepted, refused = _collected(accepted_or_refused(rows, recipe, "benchmark", frozenset()))
             if refused.num_rows > max(_FEW_REFUSED, rows.num_rows // 100):
@@ -173,7 +173,7 @@ def read_only(recipe: Recipe, feed: Feed, benchmark_rows: pa.Table) -> Reading:
     """Reads a batch of the recipe's own without landing it. Raises Refusal like `land_feed`."""
     inputs, labels = fetch.fetch_feed(recipe, feed)
     with scratch_folder() as folder:
-        rows = sources.read(inputs, recipe.contract, _limits(), folder, labels, feed, _layout(recipe))
+        rows = sources.read(inputs, recipe.contract, sources.limits(), folder, labels, feed, _layout(recipe))
         tasks.labels(recipe.answers.task).check(recipe.answers, _distinct(rows))
         in_benchmark = frozenset(benchmark_rows["input"].to_pylist())
         accepted, refused = _collected(accepted_or_refused(rows, recipe, "preview", in_benchmark))
@@ -193,10 +193,6 @@ def fingerprint(records: Iterable[pa.Array]) -> str:
         lines = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
         digest.update(("\n" if start else "").encode() + lines.encode())
     return digest.hexdigest()
-
-
-def _limits() -> sources.Limits:
-    return sources.Limits(memory=settings().ingest_memory_mb << 20, disk=settings().ingest_disk_mb << 20)
 
 
 def _content_id(path: Path) -> str:
@@ -224,13 +220,20 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str, report: Report) -> Batch:
     ):
         try:
             rows = sources.read(
-                arrival.inputs, recipe.contract, _limits(), folder, arrival.labels, arrival.feed, arrival.layout, report
+                arrival.inputs,
+                recipe.contract,
+                sources.limits(),
+                folder,
+                arrival.labels,
+                arrival.feed,
+                arrival.layout,
+                report,
             )
             tasks.labels(recipe.answers.task).check(recipe.answers, _distinct(rows))
         except Refusal as refusal:
             if not arrival.keep:
                 raise Refusal(refusal.what, arrival.source, refusal.next) from refusal
-            quarantine.keep_file(home, id, arrival.inputs, refusal.what, who, limit=_limits().disk)
+            quarantine.keep_file(home, id, arrival.inputs, refusal.what, who, limit=sources.limits().disk)
             raise _quarantined(id, refusal) from None
         in_benchmark = frozenset(benchmark(recipe)["input"].to_pylist())
         say, total, reasons = paced(report), rows.num_rows, Counter[str]()

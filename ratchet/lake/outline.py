@@ -13,7 +13,6 @@ from ratchet.errors import Refusal
 from ratchet.lake import sources
 from ratchet.layout import DETECTED, Layout
 from ratchet.scratch import scratch_folder
-from ratchet.settings import settings
 
 Fields = Mapping[str, str]
 """Values for the template of a recipe, by field."""
@@ -46,9 +45,8 @@ class Outline:
 
 def read(source: Path, contract: Contract, layout: Layout) -> pa.Table:
     """The rows of a source. Raises Refusal if it cannot be read."""
-    limits = sources.Limits(settings().ingest_memory_mb << 20, settings().ingest_disk_mb << 20)
     with scratch_folder() as folder:
-        return sources.read(source, contract, limits, folder, layout=layout)
+        return sources.read(source, contract, sources.limits(), folder, layout=layout)
 
 
 def accepted(rows: pa.Table, source: Path) -> pa.Table:

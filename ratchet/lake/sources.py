@@ -27,6 +27,7 @@ from ratchet.lake import formats
 from ratchet.layout import DETECTED, Layout
 from ratchet.progress import SECONDS, Report, silent
 from ratchet.recipe import Feed
+from ratchet.settings import settings
 
 _TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note"), pa.string())
 ROWS = pa.schema({**_TEXTS, "data": pa.binary(), "captured_at": pa.timestamp("us", tz="UTC"), "payload": pa.binary()})
@@ -46,6 +47,11 @@ class Limits:
     memory: int
     """Bytes in addition to what the reader itself takes."""
     disk: int
+
+
+def limits() -> Limits:
+    """Those of the settings."""
+    return Limits(memory=settings().ingest_memory_mb << 20, disk=settings().ingest_disk_mb << 20)
 
 
 def read(
