@@ -44,7 +44,7 @@ def rows(name: str, scratch: Path) -> Iterator[str]:
         quarantine.admit_landed(ingest.lake(name), batch, "benchmark")
     data, (benchmark, _) = snapshot.take(recipe), snapshot.load_benchmark(recipe)
     own = recipe.training
-    for family in families(recipe.contract.kind):
+    for family in families(recipe.contract.kind, recipe.answers.task):
         training = own if family == own.family else replace(own, family=family, parameters={})
         inputs = training_inputs(recipe, training, data, scratch)
         yield _row(recipe, training, inputs, benchmark, scratch / name / family)

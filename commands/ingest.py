@@ -56,10 +56,10 @@ def command(recipe: str, path: str | None, next_: bool, sql: bool) -> None:
         click.echo(fact)
     for note, count in batch.notes.items():
         click.echo(f"of {count} records: {note}")
-    show = f"ratchet quarantine show {recipe} {batch.id}"
-    if not batch.accepted:
-        raise Refusal("no record of it could be admitted", batch.source, f"See why: {show}")
     for reason, count in batch.reasons.items():
         click.echo(f"{count} in quarantine: {reason}")
+    show = f"ratchet quarantine show {recipe} {batch.id}"
+    if not batch.accepted:
+        raise Refusal("no record of it could be admitted", batch.source, f"See each: {show}")
     if batch.quarantined:
         click.echo(f"see each: {show}")

@@ -74,11 +74,12 @@ def _run(recipe: str, parameters: dict[str, Any]) -> None:
     from releases import api
 
     running, loaded = stack(), load(recipe)
-    accepted = families(loaded.contract.kind)
+    accepted = families(loaded.contract.kind, loaded.answers.task)
     if "all" in parameters.get("families", ()):
         parameters = {**parameters, "families": list(accepted)}
     if others := set(parameters.get("families", ())) - set(accepted):
-        what = f"{', '.join(sorted(others))} does not accept {loaded.contract.kind} inputs"
+        which = f"{loaded.contract.kind} inputs, or does not learn {loaded.answers.task}"
+        what = f"{', '.join(sorted(others))} does not accept {which}"
         raise Refusal(what, recipe, f"Choose from: {', '.join(accepted)}")
     if not running.checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "Run `ratchet up`")

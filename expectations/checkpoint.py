@@ -102,8 +102,8 @@ def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> Expec
 
 def _missing(expectation: Expectation, frame: pd.DataFrame) -> str:
     """The names of what the column has no value for."""
-    present = set(frame[expectation.column]) if expectation.names else set()
-    missing = [name for number, name in enumerate(expectation.names) if number not in present]
+    present = set(frame[expectation.column].explode()) if expectation.names else set()
+    missing = [name for number, name in enumerate(expectation.names) if not present & {number, name}]
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
     return f", without {', '.join(missing[:5])}{more}" if missing else ""
 

@@ -8,7 +8,7 @@ of Population Stability Index, 2018.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MIN_SHARE = 1e-4
 _BINS, _POINTS, _MOST = 10, 101, 200
-_EXCLUDED = ("record", "label", "class_share", "duplicate", "age_days")
+_EXCLUDED = ("record", "label", "duplicate", "age_days")
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Summary:
     """Of each other column; empty in a summary of 0.1.0."""
 
 
-def summarize(frame: pd.DataFrame) -> Summary:
-    """The summary of the table of statistics that the suite checks."""
-    at = np.linspace(0, 1, _POINTS)
-    columns = {name: frame[name].dropna() for name in frame.columns if name not in _EXCLUDED and len(frame)}
+def summarize(frame: pd.DataFrame, shares: Collection[str]) -> Summary:
+    """The summary of the table of statistics that the suite checks, without the columns that describe the batch."""
+    at, left_out = np.linspace(0, 1, _POINTS), {*_EXCLUDED, *shares}
+    columns = {name: frame[name].dropna() for name in frame.columns if name not in left_out and len(frame)}
     numbers = {name: values.to_numpy(float) for name, values in columns.items() if _is_numeric(values) and len(values)}
     quantiles = {name: tuple(map(float, np.quantile(values, at))) for name, values in numbers.items()}
     others = {name: values for name, values in columns.items() if name not in numbers}
     # A column of names or of ids always differs, and is nobody's business in a summary.
     categories = {name: _counts(values) for name, values in others.items() if 0 < values.nunique() <= _MOST}
-    return Summary(len(frame), quantiles, _counts(frame["label"]) if "label" in frame else {}, categories)
+    return Summary(len(frame), quantiles, _counts(frame["label"].explode()) if "label" in frame else {}, categories)
 
 
 def _is_numeric(values: pd.Series) -> bool:

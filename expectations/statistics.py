@@ -27,8 +27,15 @@ SAMPLE = 200_000
 def columns(recipe: Recipe) -> tuple[str, ...]:
     """The columns of the table, for this kind of input and this task."""
     labels = tasks.labels(recipe.answers.task).statistics(recipe.answers, [])
+    return ("record", *labels, *names(recipe).values(), "duplicate", "age_days")
+
+
+def names(recipe: Recipe) -> Mapping[str, str]:
+    """The names in the table of what is measured of an input: a column of the input may be called as one of ours."""
+    labels = tasks.labels(recipe.answers.task).statistics(recipe.answers, [])
+    taken = {"record", "label", *labels, "duplicate", "age_days"}
     own = kinds.records(recipe.contract.kind).statistics(recipe.contract, [])
-    return ("record", *labels, *own, "duplicate", "age_days")
+    return {name: f"{name} (column)" if name in taken else name for name in own}
 
 
 def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> pd.DataFrame:
@@ -82,22 +89,24 @@ def _frame(recipe: Recipe, rows: Rows, seen: np.ndarray) -> pd.DataFrame:
 def _measured(recipe: Recipe, rows: Rows, chosen: np.ndarray) -> dict[str, list[Any]]:
     """The digest, the age and the properties of each of the chosen records; only figures are kept of a part."""
     kind, now = kinds.records(recipe.contract.kind), datetime.now(UTC)
-    result: dict[str, list[Any]] = {name: [] for name in ("record", "age_days", *kind.statistics(recipe.contract, []))}
+    records_, ages = list[str](), list[float]()
+    own: dict[str, list[Any]] = {name: [] for name in names(recipe)}
     whole: list[Mapping[str, Any]] = []
     start = 0
     for part in rows.parts():
-        own = chosen[(chosen >= start) & (chosen < start + part.num_rows)] - start
-        records = part.take(pa.array(own)).to_pylist()
-        result["record"] += [record["record"] for record in records]
-        result["age_days"] += [(now - record["captured_at"]).total_seconds() / 86400 for record in records]
+        here = chosen[(chosen >= start) & (chosen < start + part.num_rows)] - start
+        records = part.take(pa.array(here)).to_pylist()
+        records_ += [record["record"] for record in records]
+        ages += [(now - record["captured_at"]).total_seconds() / 86400 for record in records]
         if kind.NEEDS_NEIGHBOURS:
             whole += records
         else:
-            _extend(result, kind.statistics(recipe.contract, records))
+            _extend(own, kind.statistics(recipe.contract, records))
         start += part.num_rows
     if kind.NEEDS_NEIGHBOURS:
-        _extend(result, kind.statistics(recipe.contract, whole))
-    return result
+        _extend(own, kind.statistics(recipe.contract, whole))
+    named = {new: own[name] for name, new in names(recipe).items()}
+    return {"record": records_, "age_days": ages, **named}
 
 
 def _extend(result: dict[str, list[Any]], more: Mapping[str, Sequence[Any]]) -> None:

@@ -14,6 +14,7 @@ from ratchet.files import load, save
 from ratchet.lake import ingest as lake
 from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
+from ratchet.tasks import parts as tasks
 from ratchet.types import Candidate, CardSources, Drift, EvaluationReport, Snapshot, SuiteResult, from_json, to_json
 
 
@@ -60,7 +61,11 @@ def _summary(recipe: Recipe, batch: str) -> Summary:
 
     if saved := load(_summary_path(recipe, batch)):
         return from_json(Summary, saved)
-    return summarize(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records"))
+    return summarize(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records"), _shares(recipe))
+
+
+def _shares(recipe: Recipe) -> tuple[str, ...]:
+    return tasks.labels(recipe.answers.task).SHARES
 
 
 def _summary_path(recipe: Recipe, batch: str) -> Path:
@@ -76,7 +81,7 @@ def run_suite(recipe: Recipe, batch: str) -> SuiteResult:
     frame = statistics.of_batch(recipe, home, batch)
     result = checkpoint.check(recipe.name, batch, frame, suite(recipe))
     save(home / "suites" / f"{batch}.json", to_json(result))
-    save(_summary_path(recipe, batch), to_json(summarize(frame)))
+    save(_summary_path(recipe, batch), to_json(summarize(frame, _shares(recipe))))
     return result
 
 

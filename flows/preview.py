@@ -85,13 +85,14 @@ def _fewer_inputs(recipe: Recipe, records: pa.Table) -> list[str]:
 
 
 def _absent(recipe: Recipe, rows: Mapping[str, pa.Table]) -> list[str]:
-    """Classes of which training or the benchmark has no record."""
-    count, problems = tasks.labels(recipe.answers.task).counts, []
+    """Classes or labels of which training or the benchmark has no record."""
+    task, answers, problems = tasks.labels(recipe.answers.task), recipe.answers, []
     for name in ("train", "benchmark"):
-        present = count(recipe.answers, rows[name]["label"].to_pylist())
-        if absent := [each for each in recipe.answers.classes if each not in present]:
+        present = task.counts(answers, rows[name]["label"].to_pylist())
+        if absent := [each for each in task.expected(answers) if each not in present]:
+            what = "class" if answers.classes else "label"
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-            problems.append(f"`{name}` has no record of the class {', '.join(absent[:5])}{more}")
+            problems.append(f"`{name}` has no record of the {what} {', '.join(absent[:5])}{more}")
     return problems
 
 

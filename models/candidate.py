@@ -175,7 +175,7 @@ def fit(
     if zoo.trainer(recipe, training):
         return foreign.fit(recipe, training, inputs, folder, on_epoch)
     fitted = train.fit(
-        recipe, training, inputs.train, inputs.validation, folder, on_epoch, inputs.initial, inputs.weights
+        recipe, training, inputs.train, inputs.validation, folder, on_epoch, inputs.initial, inputs.sample_weights
     )
     scale = temperature(recipe, fitted.model, *inputs.validation)
     sample = inputs.sides["test"].inputs[:256]
@@ -322,7 +322,7 @@ def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
         if zoo.trainer(recipe, training):
             return foreign.fit(recipe, training, inputs, folder, on_epoch)[0].weights
         sides = inputs.train, inputs.validation
-        return train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial, inputs.weights).weights
+        return train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial, inputs.sample_weights).weights
 
 
 def differs(candidate: Candidate) -> str:

@@ -42,9 +42,9 @@ def fit(
     for earlier in folder.glob("try-*"):  # of a run that was killed
         shutil.rmtree(earlier, ignore_errors=True)
     scratch = folder / f"try-{os.getpid()}-{time.monotonic_ns()}"
-    counts = inputs.weights or (None, None)
-    train = trainer.Side(inputs.sides["train"].inputs, *inputs.train, counts[0])
-    validation = trainer.Side(inputs.sides["validation"].inputs, *inputs.validation, counts[1])
+    weights = inputs.sample_weights or (None, None)
+    train = trainer.Side(inputs.sides["train"].inputs, *inputs.train, weights[0])
+    validation = trainer.Side(inputs.sides["validation"].inputs, *inputs.validation, weights[1])
     sizes = {"epochs": training.epochs, "batch_size": training.batch_size, "learning_rate": training.learning_rate}
     job = {
         "train": zoo.trainer(recipe, training),
@@ -62,8 +62,8 @@ def fit(
     temperature = parts.training(recipe.answers.task).temperature(validation.targets, outputs)
     exported = adopt.finish(recipe, folder, temperature)
     last = {**(history[-1] if history else {}), f"val_{metric}": recipe.answers.score(validation.targets, outputs)}
-    weights = sha256(exported.path)
-    return Fitted(None, (*history[:-1], last), time.monotonic() - started, weights, ""), exported
+    digest = sha256(exported.path)
+    return Fitted(None, (*history[:-1], last), time.monotonic() - started, digest, ""), exported
 
 
 def _run(recipe: Recipe, job: Path, on_epoch: Epoch) -> tuple[Path, list[Mapping[str, float]]]:

@@ -131,7 +131,7 @@ def _trial(search: _Search, inputs: NetworkInputs, name: str) -> None:
         folder = candidates.folder(recipe, training, search.snapshot)
         try:
             sides = inputs.train, inputs.validation
-            fitted = train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial, inputs.weights)
+            fitted = train.fit(recipe, training, *sides, folder, on_epoch, inputs.initial, inputs.sample_weights)
         except (optuna.TrialPruned, Refusal) as end:  # a refusal, such as a loss that is not finite, ends the trial
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             run.tag("ratchet.trial", str(end) if isinstance(end, Refusal) else "pruned")

@@ -49,15 +49,15 @@ def fit(
     folder: Path,
     on_epoch: Epoch = lambda epoch, metrics: None,
     initial: InitialWeights | None = None,
-    weights: tuple[np.ndarray, np.ndarray] | None = None,
+    sample_weights: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Fitted:
     """Trains the network, or resumes after the last finished epoch in `folder`.
 
     `train` and `validation` are features [N, ...] and targets, as the recipe's task has them, which also has the loss.
     The same arguments give the same weights. `on_epoch` is called for every epoch, including those before a kill.
-    `initial` holds the weights that `training.initial_weights` names, and `weights` how much each record of the two
-    sides counts in the loss; metrics count all alike. Raises Refusal if the loss is no longer finite, or the initial
-    weights do not have their digest.
+    `initial` holds the weights that `training.initial_weights` names, and `sample_weights` how much each record of
+    the two sides counts in the loss; metrics count all alike. Raises Refusal if the loss is no longer finite, or the
+    initial weights do not have their digest.
     """
     import keras
 
@@ -86,9 +86,9 @@ def fit(
         rng = np.random.default_rng([training.seed, epoch])
         order = rng.permutation(len(x))
         features = zoo.augment(recipe, training, x[order], rng)
-        counts = weights[0][order] if weights else None
-        held_out = (*validation, weights[1]) if weights else validation
-        metrics = _epoch(model, (features, y[order], counts), held_out, training.batch_size)
+        own = sample_weights[0][order] if sample_weights else None
+        held_out = (*validation, *(sample_weights[1:] if sample_weights else ()))
+        metrics = _epoch(model, (features, y[order], own), held_out, training.batch_size)
         history.append(metrics)
         if not all(np.isfinite(v) for v in metrics.values()):
             what = f"the loss is no longer finite ({metrics['loss']}) after epoch {epoch + 1}"
@@ -139,9 +139,9 @@ def _take_over(model: Any, initial: InitialWeights, recipe: str) -> None:
 def _epoch(
     model: Any, train: tuple[np.ndarray, np.ndarray, np.ndarray | None], validation: tuple[np.ndarray, ...], batch: int
 ) -> dict[str, float]:
-    x, y, weights = train
+    x, y, sample_weights = train
     options = {"epochs": 1, "shuffle": False, "validation_batch_size": 256, "verbose": 0}
-    result = model.fit(x, y, sample_weight=weights, batch_size=batch, validation_data=validation, **options)
+    result = model.fit(x, y, sample_weight=sample_weights, batch_size=batch, validation_data=validation, **options)
     return {name: float(values[0]) for name, values in result.history.items()}
 
 

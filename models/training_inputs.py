@@ -31,7 +31,7 @@ class NetworkInputs:
     validation: tuple[np.ndarray, np.ndarray]
     initial: InitialWeights | None
     """The weights that `training.initial_weights` names; None for a cold start."""
-    weights: tuple[np.ndarray, np.ndarray] | None = None
+    sample_weights: tuple[np.ndarray, np.ndarray] | None = None
     """How much the records of the training side [N] and of the validation side [M] count, 1 on average in training."""
 
 
@@ -49,16 +49,17 @@ def training_inputs(recipe: Recipe, training: Training, snapshot: Snapshot, scra
         (recipe.contract.features(sides[side].inputs, vocabulary), sides[side].targets)
         for side in ("train", "validation")
     )
-    return NetworkInputs(sides, vocabulary, train, validation, initial, _weights(recipe, sides))
+    return NetworkInputs(sides, vocabulary, train, validation, initial, _sample_weights(recipe, sides))
 
 
-def _weights(recipe: Recipe, sides: Mapping[Side, Examples]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Raises Refusal if no record of the training side counts."""
-    train, validation = sides["train"].weights, sides["validation"].weights
+def _sample_weights(recipe: Recipe, sides: Mapping[Side, Examples]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Raises Refusal if no record of a side counts."""
+    train, validation = sides["train"].sample_weights, sides["validation"].sample_weights
     if train is None or validation is None:
         return None
-    if not train.any():
-        raise Refusal("the weight of every record is 0", recipe.name, "Give records that count")
+    for side, weights in (("train", train), ("validation", validation)):
+        if not weights.any():
+            raise Refusal(f"the weight of every record of the {side} side is 0", recipe.name, "Ingest some that count")
     return train / train.mean(), validation / train.mean()
 
 

@@ -21,8 +21,9 @@ MAX_REGIONS, _MAX_BATCH, _MAX_BYTES = 64, 16, 4 << 20
 class Attribution:
     """`region` is top, bottom, left, right of an image in pixels, or start and stop of characters, steps or columns.
 
-    `weight` is the loss of probability of the predicted class if the region is occluded. Of a number it is how much
-    lower the answer is without it, and of a forecast the mean absolute change over the horizon, in their units.
+    `weight` is how much probability the predicted class, or the most probable label, loses if the region is occluded.
+    Of a number it is how much lower the answer is without it, and of a forecast the mean absolute change over the
+    horizon, in their units.
     """
 
     region: tuple[int, ...]

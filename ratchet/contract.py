@@ -6,6 +6,7 @@ This file travels inside every bento, so it needs only NumPy.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from datetime import datetime
@@ -145,6 +146,11 @@ def require_numbers(values: Any, which: str, expected: str) -> None:
             require_numbers(part, which, expected)
     elif not types <= {int, float}:
         raise Refusal("not every element is a number", which, f"Send {expected}")
+
+
+def nan_for_null(values: list[Any]) -> list[Any]:
+    """Nested lists with NaN for each null, which stands for a value that is missing."""
+    return [nan_for_null(v) if isinstance(v, list) else math.nan if v is None else v for v in values]
 
 
 def require_range(array: np.ndarray, low: float, high: float, which: str) -> None:

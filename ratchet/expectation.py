@@ -16,7 +16,7 @@ class Expectation:
     setting: str = ""
     """The field of the recipe's suite that decides, which a person may change."""
     names: tuple[str, ...] = ()
-    """What the numbers in the column stand for: a message names those that are missing."""
+    """What the numbers in the column stand for, or its names: a message says which of them are missing."""
 
 
 def between(column: str, low: float, high: float) -> Expectation:

@@ -101,10 +101,10 @@ _MOVED = {"ratchet.images": "ratchet.kinds.image", "ratchet.texts": "ratchet.kin
 _MAX_RECIPE_NAME, _MAX_PURPOSE = 63, 2000
 
 
-def families(kind: str) -> tuple[str, ...]:
-    """The families that accept this kind of input."""
-    network = kinds.part(kind, "network")
-    return tuple(name for name, start in _NEEDS.items() if hasattr(network, start))
+def families(kind: str, task: str) -> tuple[str, ...]:
+    """The families that accept this kind of input and learn this task."""
+    network, accepts = kinds.part(kind, "network"), parts.criteria(task).accepts
+    return tuple(name for name, start in _NEEDS.items() if hasattr(network, start) and accepts(name))
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Recipe:
         if self.train and (self.network or not re.fullmatch(r"[\w.]+:\w+", self.train)):
             raise ValueError(f"`train` is `package.module:function`, and without `network`, not {self.train!r}")
         if self.network is None and not self.train:
-            bounds.known("family", [self.training.family], families(kind))
+            bounds.known("family", [self.training.family], families(kind, self.answers.task))
         bounds.known("slice", self.criteria.slices, slices.names(self.contract, self.answers.task))
         module.check(self)
 

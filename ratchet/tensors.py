@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ratchet.contract import require_numbers
+from ratchet.contract import nan_for_null, require_numbers
 from ratchet.errors import Refusal
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ def _shaped(data: Any, shape: tuple[int, ...], name: str) -> Any:
             raise no(f"the data has {len(data)} values, not {count}", name)
         return data
     try:
+        if None in data or any(isinstance(part, list) and None in part for part in data):
+            data = nan_for_null(data)
         require_numbers(data, name, "numbers")
         array = np.array(data)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:

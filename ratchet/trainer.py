@@ -26,13 +26,16 @@ class Side:
     """The records of one side."""
 
     inputs: np.ndarray
-    """Inputs [N, ...] as the contract has them: a structured array for a table, of which pandas makes a frame."""
+    """Inputs [N, ...] as the contract has them: a structured array for a table, of which pandas makes a frame.
+
+    A value of a series that is missing is NaN.
+    """
     features: np.ndarray
     """The same as a network receives them, [N, ...]."""
     targets: np.ndarray
     """The numbers of classes [N], or values [N, width]."""
-    weights: np.ndarray | None = None
-    """How much each record [N] counts, 1 on average; None if all count alike."""
+    sample_weights: np.ndarray | None = None
+    """How much each record [N] counts, 1 on average on the training side; None if all count alike."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ def write(folder: Path, train: Side, validation: Side, job: Mapping[str, Any]) -
         texts = side.inputs.dtype == object
         inputs = np.zeros(0) if texts else side.inputs
         arrays: dict[str, Any] = {"inputs": inputs, "features": side.features, "targets": side.targets}
-        if side.weights is not None:
-            arrays["weights"] = side.weights
+        if side.sample_weights is not None:
+            arrays["sample_weights"] = side.sample_weights
         np.savez(folder / f"{name}.npz", **arrays)
         if texts:
             (folder / f"{name}.json").write_text(json.dumps(side.inputs.tolist()), encoding="utf-8")
@@ -104,7 +107,7 @@ def expected(folder: Path) -> np.ndarray | None:
 
 def _side(folder: Path, name: str) -> Side:
     with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
-        side = Side(arrays["inputs"], arrays["features"], arrays["targets"], arrays.get("weights"))
+        side = Side(arrays["inputs"], arrays["features"], arrays["targets"], arrays.get("sample_weights"))
     texts = folder / f"{name}.json"
     if not texts.exists():
         return side

@@ -224,6 +224,12 @@ def test_a_window_with_too_many_missing_values_in_a_row_is_refused_with_its_plac
     assert np.isnan(FILLED.synthesize(4, np.random.default_rng(0))).any(), "a golden set asks for gaps, too"
     assert not np.isnan(FILLED.occlude(gaps, (0, 3))[0, :3]).any()
     assert SERIES.features(SERIES.read([[1] * 6])).shape == (1, 6, 1)
+    assert np.isfinite(SERIES.features(gaps)).all(), (
+        "an older champion reads the benchmark of a recipe that allows gaps"
+    )
+    assert (FILLED.features_version, SERIES.features_version) == (2, 1), "it is trained anew"
+    last = FILLED.synthesize(400, np.random.default_rng(0))[:, -1]
+    assert np.isnan(last).any(), "the newest value may be missing, too"
     with pytest.raises(Refusal, match="3 values in a row are missing in row 1, more than 2"):
         FILLED.read([[1] * 6, [1, None, None, None, 5, 6]])
     with pytest.raises(Refusal, match="not every element is a number"):
@@ -268,8 +274,21 @@ def test_values_may_stand_on_business_days_or_in_months(step: str, days: list[st
     ].tolist() == [1, 1, 1, 1]
     assert dataclasses.replace(kind, window=24, block=48).season == season
     assert kinds.of(kind.to_json()) == kind
-    with pytest.raises(ValueError, match="a step is a number of seconds"):
-        dataclasses.replace(SERIES, step="fortnight")
+    for wrong in ("fortnight", 3600.0, True):
+        with pytest.raises(ValueError, match="a step is a whole number of seconds"):
+            dataclasses.replace(SERIES, step=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("contract", [FILLED, SERIES], ids=["gaps", "whole"])
+def test_a_missing_value_is_null_by_both_protocols(contract: SeriesContract) -> None:
+    window = [1.0, None, None, 4.0, 5.0, None]
+    sent = {"inputs": [{"name": "series", "datatype": "FP32", "shape": [1, 6], "data": window}]}
+    if not contract.fill:
+        with pytest.raises(Refusal):
+            protocol.parse(json.dumps(sent).encode(), None, contract, contract.answers())
+        return
+    request = protocol.parse(json.dumps(sent).encode(), None, contract, contract.answers())
+    assert np.array_equal(request.inputs, contract.read([window]), equal_nan=True)
 
 
 def test_a_season_is_a_day_where_there_is_one() -> None:

@@ -50,8 +50,9 @@ def test_the_default_network_is_the_one_that_was_promised(home: Path) -> None:
 
 @pytest.mark.parametrize(("name", "family"), [
     (name, family)
-    for name, kind in (("fashion-mnist", "image"), ("spam", "text"), ("sf-temperature", "series"))
-    for family in families(kind)
+    for name, kind, task in (("fashion-mnist", "image", "classification"), ("spam", "text", "classification"),
+                             ("sf-temperature", "series", "forecast"))
+    for family in families(kind, task)
 ])  # fmt: skip
 def test_initial_weights_do_not_depend_on_what_other_threads_draw(home: Path, name: str, family: str) -> None:
     recipe = recipes.load(name)
@@ -100,15 +101,17 @@ eagerly = sys.argv[1] == "tensorflow"  # its graphs are trained elsewhere, and t
 chance = np.random.default_rng(0)
 classes = [Classification(tuple(map(str, range(count)))) for count in (10, 2)]
 text, series = TextContract(max_tokens=16, vocabulary_size=50), SeriesContract(0, 99)
+gaps = SeriesContract(0, 99, fill=3)
 table = TableContract((Column("a", "number"), Column("b", "category", values=("x", "y"))), target="c")
 number = Regression(0, 99, 1)
-pairs = ((ImageContract(28, 28), classes[0]), (text, classes[1]), (series, series.answers()))
+pairs = ((ImageContract(28, 28), classes[0]), (text, classes[1]), (series, series.answers()),
+         (gaps, gaps.answers()))
 for contract, answers in (*pairs, (table, classes[1]), (table, number), (text, number)):
     learnt = ("hello", "world") if contract is text else contract.learn_vocabulary(contract.synthesize(32, chance))
     x = contract.features(contract.synthesize(32, chance), learnt)
     width, numbers = answers.width, not answers.classes
     y = chance.uniform(0, 99, (32, width)).astype(np.float32) if numbers else np.arange(32) % width
-    for name in set(families(contract.kind)) - set(zoo.TRAINERS):
+    for name in set(families(contract.kind, answers.task)) - set(zoo.TRAINERS):
         model = zoo.family(name)(contract, answers)
         loss = "mse" if numbers else "sparse_categorical_crossentropy"
         model.compile(optimizer="adam", loss=loss, run_eagerly=eagerly)
@@ -127,7 +130,7 @@ def test_every_family_trains_on_every_backend_that_is_installed(backend: str) ->
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in families("image") if name != "cnn"])
+@pytest.mark.parametrize("name", [name for name in families("image", "classification") if name != "cnn"])
 def test_the_other_families_are_the_same_when_trained_again_and_export_as_they_are(
     name: str, small: Recipe, sides: tuple[Pictures, Pictures], tmp_path: Path
 ) -> None:

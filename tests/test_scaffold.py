@@ -30,6 +30,7 @@ from ratchet.lake.scaffold import scaffold
 from ratchet.lake.snapshot import Examples
 from ratchet.layout import Layout
 from ratchet.tasks.multilabel import MultiLabel
+from ratchet.tasks.multilabel import scaffold as several
 from ratchet.tasks.regression import Regression
 
 
@@ -261,6 +262,25 @@ def test_a_short_series_makes_a_recipe_with_a_shorter_horizon(own: Path) -> None
     assert tried("series", source, Given(horizon=1)).problems == ()
 
 
+def test_years_and_a_day_that_comes_twice_end_in_no_trace(own: Path) -> None:
+    years = (f"{1900 + n}-01-01,{n % 7}" for n in range(80))
+    with pytest.raises(Refusal, match="do not suffice"):
+        scaffold("mine", "series", csv_of(own / "years.csv", "time,value", years))
+    days = [date(2012, 1, 2) + timedelta(days=n) for n in range(2400)]
+    lines = [
+        f"{day}T{n % 400 // 399:02}:00:00,{n % 5}" for n, day in enumerate(day for day in days if day.weekday() < 5)
+    ]
+    scaffold("mine", "series", csv_of(own / "twice.csv", "time,value", lines))
+
+
+def test_labels_with_a_comma_are_no_lists(own: Path) -> None:
+    for labels in (["New York, NY", "Buffalo, NY", "Albany, NY"], ["yes, sure", "no, sure"]):
+        assert several.fit(labels * 50) == 0.0
+    assert several.fit([f"{n % 60},{n % 7}0" for n in range(900)]) == 0.0, "numbers with a decimal comma"
+    assert several.fit(["a|17;b", "17;b", "17"] * 50) == several.fit(["a|b", "b"] * 50) == 0.8
+    assert several.fit(['["x|y"]', "[]"]) == 1.0
+
+
 def test_prices_of_business_days_and_counts_of_months_make_a_recipe(own: Path) -> None:
     days = (date(2012, 1, 2) + timedelta(days=n) for n in range(2400))
     prices = [f"{day},{50 + n % 5}" for n, day in enumerate(day for day in days if day.weekday() < 5)]
@@ -269,6 +289,15 @@ def test_prices_of_business_days_and_counts_of_months_make_a_recipe(own: Path) -
     contract = recipes.load("mine").contract
     assert isinstance(contract, SeriesContract)
     assert (contract.step, contract.horizon, contract.window, contract.fill) == ("business day", 5, 35, 1)
+    recipes.source("mine").unlink()
+    midnights = (f"{price[:10]}T00:00:00{price[10:]}" for price in (*holidays, "2012-01-07,50"))
+    berlin = Given(Layout(zone="Europe/Berlin"))
+    scaffold("mine", "series", csv_of(own / "berlin.csv", "time,value", sorted(midnights)), berlin)
+    contract = recipes.load("mine").contract
+    assert isinstance(contract, SeriesContract)
+    assert contract.step == "business day", "a single weekend does not change it"
+    monday = datetime(2012, 1, 8, 23, tzinfo=UTC), datetime(2012, 7, 8, 22, tzinfo=UTC)
+    assert all(contract.places(np.array([time.timestamp()]))[0] % 1 == 0 for time in monday)
     recipes.source("mine").unlink()
     months = [f"{1990 + n // 12}-{n % 12 + 1:02}-01,{(n % 12) + n / 50}" for n in range(420)]
     assert tried("series", csv_of(own / "months.csv", "time,value", months)).problems == ()

@@ -25,6 +25,7 @@ from expectations.drift import drift, summarize
 from expectations.statistics import of_batch
 from expectations.suite import suite
 from models.checks import _one_column
+from models.training_inputs import NetworkInputs, training_inputs
 from ratchet import kinds
 from ratchet.errors import Refusal
 from ratchet.evaluation import association
@@ -473,6 +474,28 @@ def test_a_split_by_time_needs_a_time_and_says_where_a_record_is(home: Path, tmp
     assert [len(sides[side]) for side in SIDES] == [450, 25, 25]
 
 
+def test_the_weights_of_rows_reach_the_training_with_a_mean_of_one(home: Path, tmp_path: Path) -> None:
+    columns = (Column("x", "number"), Column("worth", "number", low=0, feature=False))
+    contract = TableContract(columns, "y", weight="worth")
+
+    def inputs(name: str, worth: Callable[[int], int]) -> NetworkInputs:
+        lines = [f"{n},{worth(n)},{('no', 'yes')[n % 2]}" for n in range(600)]
+        (tmp_path / f"{name}.csv").write_text("x,worth,y\n" + "\n".join(lines))
+        own = replace(recipe(tmp_path / f"{name}.csv", contract), name=name)
+        batch = ingest.land_feed(own, own.batches[0], "test")
+        quarantine.admit_landed(ingest.lake(own.name), batch.id, "test")
+        return training_inputs(own, own.training, snapshot.take(own), tmp_path)
+
+    given = inputs("some", lambda n: n % 4)
+    assert given.sample_weights
+    for side, weights in zip(("train", "validation"), given.sample_weights, strict=True):
+        by_row = given.sides[side].inputs["x"] % 4
+        assert np.allclose(weights / weights.max(), by_row / 3)
+    assert given.sample_weights[0].mean() == pytest.approx(1)
+    with pytest.raises(Refusal, match="the weight of every record of the train side is 0"):
+        inputs("none", lambda n: 0)
+
+
 def test_rows_without_a_value_to_split_by_are_on_any_side(home: Path) -> None:
     contract = TableContract(
         (Column("x", "number"), Column("c", "category", missing=1.0, feature=False)), "y", split_by="c"
@@ -494,7 +517,7 @@ def test_what_a_table_drifts_in_is_named_by_column(home: Path, tmp_path: Path) -
     for name, shift in (("shops.csv", 0.0), ("later.csv", 3.0)):
         own = replace(recipe(shops(tmp_path / name, 1200, shift), SHOPS), name=f"shops-{shift:.0f}")
         batch = ingest.land_feed(own, own.batches[0], "test")
-        frames.append(summarize(of_batch(own, ingest.lake(own.name), batch.id)))
+        frames.append(summarize(of_batch(own, ingest.lake(own.name), batch.id), ("class_share",)))
     indices = {each.column: each.index for each in drift([frames[0]], [frames[1]])}
     assert indices["x"] > 0.25
     assert indices["kind"] < 0.1

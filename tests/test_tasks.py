@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
+from expectations.drift import Summary, drift, summarize
 from models import export, train
 from models.evaluate import benchmark_checks
 from ratchet import recipe as recipes
@@ -146,14 +148,14 @@ def test_a_number_or_labels_are_predicted_for_any_kind_of_input(
 MOVIES = MultiLabel(("action", "comedy", "drama"))
 
 
-@given(st.lists(st.sampled_from(["action", " comedy", "drama ", "thriller", ""]), max_size=4))
-def test_labels_of_a_record_are_read_in_any_order_and_each_must_be_known(names: list[str]) -> None:
-    read = several.reader(MOVIES)
-    if not names or {name.strip() for name in names} - set(MOVIES.labels):
-        with pytest.raises(Refusal, match="none of the 3 labels"):
-            read("|".join(names))
+@given(st.lists(st.sampled_from(["action", " comedy", "drama ", "thriller"]), min_size=1, max_size=4), st.booleans())
+def test_labels_of_a_record_are_read_in_any_order_and_each_must_be_known(names: list[str], as_list: bool) -> None:
+    read, label = several.reader(MOVIES), tabular.text_of(names) if as_list else "|".join(names)
+    if {name.strip() for name in names} - set(MOVIES.labels):
+        with pytest.raises(Refusal, match="has a name that is none of the 3 labels"):
+            read(label)
         return
-    kept = read("|".join(names))
+    kept = read(label)
     assert kept == read("|".join(reversed(names)))
     (target,) = several.targets(MOVIES, np.array([kept], object))
     assert MOVIES.names(target) == sorted({name.strip() for name in names})
@@ -162,35 +164,56 @@ def test_labels_of_a_record_are_read_in_any_order_and_each_must_be_known(names: 
 
 def test_a_record_may_have_no_label_but_must_say_so() -> None:
     read = several.reader(MOVIES)
-    assert several.targets(MOVIES, np.array([read("none"), read("drama|action")], object)).tolist() == [
-        [0, 0, 0],
-        [1, 0, 1],
-    ]
-    assert tabular.text_of(["drama", "action"]) == "drama|action"
-    assert read(tabular.text_of([])) == "none"
+    kept = [read(tabular.text_of(label)) for label in ("none", "drama|action", [])]
+    assert kept == ["none", "action|drama", "none"]
+    assert several.targets(MOVIES, np.array(kept, object)).tolist() == [[0, 0, 0], [1, 0, 1], [0, 0, 0]]
     with pytest.raises(Refusal, match="a record without labels says 'none'"):
         read(None)
     assert several.counts(MOVIES, ["none", "action|drama", "drama", None]) == {"action": 1, "drama": 2}
     measured = several.statistics(MOVIES, ["none", "action|drama", "drama"])
-    assert measured == {"labels": [0, 2, 1], "label_share": [1.0, 1 / 3, 2 / 3]}
+    assert measured["label"] == [[], ["action", "drama"], ["drama"]]
+    assert measured["label_share"] == [1.0, 1 / 3, 2 / 3]
+    assert measured["absent_labels"] == [1, 1, 1]
     assert MOVIES.describe(np.array([0.1, 0.2, 0.3])) == "no label"
 
 
+def test_labels_may_be_separated_otherwise_and_hold_what_separates_elsewhere() -> None:
+    task = MultiLabel(("a|b", "c"), separator=";", none="-")
+    read = several.reader(task)
+    assert [read(tabular.text_of(label)) for label in (["c", "a|b"], [], "c", "-")] == ["a|b;c", "-", "c", "-"]
+
+
+@pytest.mark.parametrize(("label", "why"), [
+    ("Drama", "differs from one in case alone"), ("drama|", "no name beside it"), ("Dear Mrs Miller", "3 labels$"),
+])  # fmt: skip
+def test_what_is_no_label_is_refused_without_repeating_it(label: str, why: str) -> None:
+    """If columns are swapped, it is somebody's text, which `which` has and a recipe may hide."""
+    with pytest.raises(Refusal, match=why.removesuffix("$")) as refusal:
+        several.reader(MOVIES)(label)
+    assert label not in refusal.value.what
+    assert refusal.value.which == label
+    assert not why.endswith("$") or refusal.value.what.endswith(why.removesuffix("$"))
+
+
 @pytest.mark.parametrize(
-    ("task", "family", "why"),
+    ("task", "why"),
     [
-        (MultiLabel(("a|b", "c")), "cnn", "has the separator"),
-        (MultiLabel(("a", "none")), "cnn", "is `none`"),
-        (MultiLabel(("a", "b"), separator=" "), "cnn", "is blank"),
-        (MultiLabel(("a", "a")), "cnn", "labels"),
-        (MultiLabel(()), "cnn", "name at least one"),
+        (MultiLabel(("a|b", "c")), "has the separator"),
+        (MultiLabel(("a", "none")), "is `none`"),
+        (MultiLabel(("a", "b"), separator=" "), "is blank"),
+        (MultiLabel(("a", "b"), none=""), "none"),
+        (MultiLabel(("a", "a")), "labels"),
+        (MultiLabel(()), "name at least one"),
     ],
 )
-def test_labels_that_could_not_be_read_are_refused_in_the_recipe(
-    task: MultiLabel, family: str, why: str, small: Recipe
-) -> None:
+def test_labels_that_could_not_be_read_are_refused_in_the_recipe(task: MultiLabel, why: str, small: Recipe) -> None:
     with pytest.raises(ValueError, match=why):
-        replace(small, task=task, criteria=MultiLabelCriteria(accuracy=0.5), training=Training(family=family))
+        replace(small, task=task, criteria=MultiLabelCriteria(accuracy=0.5))
+
+
+def test_trees_are_no_family_for_several_labels() -> None:
+    assert recipes.families("table", "classification") == ("mlp", "boosting")
+    assert recipes.families("table", "multilabel") == ("mlp",)
 
 
 def test_thresholds_of_several_labels_are_scikit_learns() -> None:
@@ -207,6 +230,38 @@ def test_thresholds_of_several_labels_are_scikit_learns() -> None:
     assert precision.value == pytest.approx(average_precision_score(targets, outputs, average="macro"))
     broken = thresholds.labels(limits, MOVIES.labels, targets, outputs >= 0.5, None)
     assert {check.outcome for check in broken} == {"error"}
+
+
+def test_a_label_without_a_record_in_the_benchmark_is_no_success() -> None:
+    targets = np.zeros((50, 3))
+    targets[:, 0] = 1
+    limits = {"binary accuracy": 0.9, "F1": 0.1, "F1 of the worst label": 0.1, "average precision": 0.1}
+    checks = thresholds.labels(limits, MOVIES.labels, targets, np.ones((50, 3), bool), np.ones((50, 3)))
+    assert [check.outcome for check in checks] == ["failed", "passed", "error", "error"]
+    assert "no record of comedy, drama" in checks[2].detail
+
+
+def test_two_models_that_are_nearly_always_right_agree_on_many_labels() -> None:
+    task, chance = MultiLabel(tuple(map(str, range(50)))), np.random.default_rng(0)
+    truth = chance.random((500, 50)) < 0.2
+    one, other = (truth ^ (chance.random((500, 50)) < 0.01) for _ in range(2))
+    pairs = [task.agree(task.compact(a), task.compact(b)) for a, b in zip(one, other, strict=True)]
+    assert sum(pairs) > 0.99 * len(pairs)
+    assert not task.agree(task.compact(truth[0]), task.compact(~truth[0]))
+
+
+def test_only_a_change_of_labels_is_drift() -> None:
+    chance = np.random.default_rng(0)
+
+    def summary(shares: list[float]) -> Summary:
+        there = chance.random((2000, 3)) < shares
+        labels = [several.reader(MOVIES)(tabular.text_of(MOVIES.names(row))) for row in there]
+        frame = pd.DataFrame(several.statistics(MOVIES, labels) | {"record": labels, "duplicate": 0, "age_days": 1.0})
+        return summarize(frame, several.SHARES)
+
+    first, again, swapped = summary([0.5, 0.3, 0.1]), summary([0.5, 0.3, 0.1]), summary([0.1, 0.3, 0.5])
+    assert [(each.column, each.index < 0.02) for each in drift([first], [again])] == [("label", True)]
+    assert drift([first], [swapped])[0].index > 0.25
 
 
 def test_a_rare_class_moves_balanced_accuracy_and_average_precision_as_a_frequent_one_does() -> None:

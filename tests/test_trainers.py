@@ -230,6 +230,6 @@ def test_a_record_that_counts_little_is_hardly_learned(family: str, inputs: Netw
         candidate.fit(own, own.training, given, tmp_path / name, lambda number, metrics: None)[1]
         .predict(inputs.sides["train"].inputs)[:, 0]
         .mean()
-        for name, given in (("equal", inputs), ("unequal", replace(inputs, weights=counts)))
+        for name, given in (("equal", inputs), ("unequal", replace(inputs, sample_weights=counts)))
     )
     assert unequal < equal / 2, (unequal, equal)

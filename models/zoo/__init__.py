@@ -40,8 +40,8 @@ def network(recipe: Recipe, training: Training) -> Any:
     accept this kind of input.
     """
     contract, answers = recipe.contract, recipe.answers
-    if not recipe.network and training.family not in (accepted := families(contract.kind)):
-        what = f"the family {training.family} does not accept {contract.kind} inputs"
+    if not recipe.network and training.family not in (accepted := families(contract.kind, answers.task)):
+        what = f"the family {training.family} does not accept {contract.kind} inputs, or does not learn {answers.task}"
         raise Refusal(what, recipe.name, f"Choose from: {', '.join(accepted)}")
     with _seeds_from(training.seed):
         if recipe.network:

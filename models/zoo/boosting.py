@@ -47,8 +47,11 @@ def train(data: TrainingInputs, context: TrainingContext) -> Path:
     train, validation = data.train, data.validation
     callbacks = [lightgbm.early_stopping(_PATIENCE, verbose=False), _logging(context)]
     pairs = [(side.features, _flat(side.targets)) for side in (train, validation)]
-    weights = None if train.weights is None else [train.weights, validation.weights]
-    model.fit(*pairs[0], weights and weights[0], eval_set=pairs, eval_sample_weight=weights, callbacks=callbacks)
+    weights: dict[str, Any] = {}
+    if train.sample_weights is not None:
+        both = [train.sample_weights, validation.sample_weights]
+        weights = {"sample_weight": both[0], "eval_sample_weight": both}
+    model.fit(*pairs[0], eval_set=pairs, callbacks=callbacks, **weights)
     initial = [("table", FloatTensorType([None, train.features.shape[1]]))]
     zipmap = {"zipmap": False} if data.classes else {}
     graph = convert_lightgbm(_in_single_precision(model), "boosting", initial, target_opset=15, **zipmap)

@@ -87,37 +87,37 @@ def labels(
     """Minimum accuracy, F1 and average precision by the names of `limits`; arrays are [N, labels], of which many hold.
 
     `outputs` is None if some are missing or not finite. Source: scikit-learn, `f1_score` with `average="micro"`, and
-    `average_precision_score` with `average="macro"`. A label that no record has counts in neither of the last two.
+    `average_precision_score` with `average="macro"`.
     """
     from sklearn.metrics import average_precision_score, f1_score
 
     present = np.flatnonzero(targets.any(axis=0))
+    absent = [name for number, name in enumerate(names) if number not in present]
+    unknown = f"the benchmark has no record of {', '.join(absent)[:200]}" if absent else ""
 
     def precision() -> tuple[float, str]:
-        assert outputs is not None
-        return float(average_precision_score(targets[:, present], outputs[:, present])), ""
+        return float(average_precision_score(targets, outputs, average="macro")), ""
 
     def worst() -> tuple[float, str]:
-        values = {int(n): float(f1_score(targets[:, n], predicted[:, n], zero_division=0.0)) for n in present}
-        number = min(values, key=lambda n: values[n])
-        return values[number], f"that of {names[number]}, "
+        values = f1_score(targets, predicted, average=None, zero_division=0.0)
+        return float(values.min()), f"that of {names[int(values.argmin())]}, "
 
-    measures: Mapping[str, Callable[[], tuple[float, str]]] = {
-        "binary accuracy": lambda: (float((predicted == (targets > 0)).mean()), ""),
-        "F1": lambda: (float(f1_score(targets, predicted, average="micro", zero_division=0.0)), ""),
-        "F1 of the worst label": worst,
-        "average precision": precision,
+    measures: Mapping[str, tuple[Callable[[], tuple[float, str]], str]] = {
+        "binary accuracy": (lambda: (float((predicted == (targets > 0)).mean()), ""), ""),
+        "F1": (lambda: (float(f1_score(targets, predicted, average="micro", zero_division=0.0)), ""), ""),
+        "F1 of the worst label": (worst, unknown),
+        "average precision": (precision, unknown),
     }
     checks = []
     for name, limit in limits.items():
         role: Role = "metric" if name == "binary accuracy" else "check"
+        measure, why = measures[name]
         if limit is None:
             checks.append(Check(name, None, None, "skipped", "the recipe sets no limit"))
-        elif outputs is None or not len(present):
-            why = "the benchmark's records have no label" if outputs is not None else _MISSING
-            checks.append(Check(name, None, limit, "error", why, role=role))
+        elif outputs is None or why:
+            checks.append(Check(name, None, limit, "error", why if outputs is not None else _MISSING, role=role))
         else:
-            value, what = measures[name]()
+            value, what = measure()
             checks.append(at_least(name, value, limit, what, role=role))
     return checks
 

@@ -117,7 +117,7 @@ class Forecasting(Protocol):
     def season(self, contract: Any) -> int:
         """The steps after which the seasonal-naive baseline repeats a value."""
 
-    def known(self, contract: Any, windows: np.ndarray) -> np.ndarray:
+    def filled(self, contract: Any, windows: np.ndarray) -> np.ndarray:
         """The windows [N, window] with a value wherever one is missing."""
 
     def raised(self, contract: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -44,7 +44,7 @@ def lake(recipe: str) -> Path:
 
 _WHOLE = Feed("")
 _SHOWN, _MANY = 3, 1000
-"""Reasons of quarantine that are shown, and that are counted, since each record may have another."""
+"""Reasons of quarantine that are shown, and that are counted at a time: each record may have one of its own."""
 _FEW_REFUSED = 3
 """Records of a benchmark that may always be left out."""
 
@@ -240,7 +240,9 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str, report: Report) -> Batch:
         for good, bad in accepted_or_refused(rows, recipe, id, in_benchmark):
             accepted.write(good)
             refused.write(bad)
-            reasons.update(reason for reason in bad["reason"].to_pylist() if reason in reasons or len(reasons) < _MANY)
+            reasons.update(bad["reason"].to_pylist())
+            if len(reasons) > _MANY:
+                reasons = Counter(dict(reasons.most_common(_MANY // 2)))
             say(f"{accepted.count + refused.count:,} of {total:,} records are checked")
         notes = {each["values"]: each["counts"] for each in pc.value_counts(rows["note"].drop_null()).to_pylist()}
         facts = sources.facts(rows)

@@ -80,9 +80,10 @@ def scaffold(name: str, kind: str, source: Path, given: Given = NOTHING) -> Scaf
     why, fields = refused["reason"][0].as_py() if refused.num_rows else "", dict(outline.fields)
     fields["suite"] = fields.get("suite", "") + _repeated(outline, good)
     if "task" not in fields:  # the kind of input does not imply it
-        fields |= _task(good["label"].to_pylist()).fields(good, source)
-    if fields["family"] == fields.get("without"):  # the task has no trainer in that family
-        fields["family"] = next(family for family in recipes.families(kind) if family != fields["without"])
+        task = _task(good["label"].to_pylist())
+        fields |= tasks.scaffold(task).fields(good, source)
+        learned = recipes.families(kind, task)
+        fields["family"] = fields["family"] if fields["family"] in learned else learned[0]
     fields |= {"layout": f"\n        layout={_code(given.layout)}," if given.layout != DETECTED else ""}
     fields |= {"imports": _imports(kind, fields), "rows": str(max(20, good.num_rows // 20)), "digest": digest(source)}
     places = {"path": str(source), "folder": str(source.parent), "file": source.name}
@@ -106,9 +107,9 @@ def _code(layout: Layout) -> str:
     return f"Layout({', '.join(f'{name}={value!r}' for name, value in given_fields(layout).items())})"
 
 
-def _task(labels: Sequence[str | None]) -> tasks.Scaffold:
+def _task(labels: Sequence[str | None]) -> str:
     """The task that fits the labels best."""
-    return max((tasks.scaffold(name) for name in task_names()), key=lambda module: module.fit(labels))
+    return max(task_names(), key=lambda name: tasks.scaffold(name).fit(labels))
 
 
 def _imports(kind: str, fields: Fields) -> str:

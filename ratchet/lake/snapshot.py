@@ -30,7 +30,7 @@ class Examples:
     """Digests [N] of the benchmark's records; empty for windows."""
     groups: np.ndarray | None = None
     """Names [N] of the groups of people that the records belong to, or None if no record names one."""
-    weights: np.ndarray | None = None
+    sample_weights: np.ndarray | None = None
     """How much each of the records [N] counts in training; None if all count alike."""
 
     def __len__(self) -> int:
@@ -97,9 +97,9 @@ def newest(recipe: Recipe, snapshot: Snapshot, champion: Snapshot) -> Examples:
 
 
 def examples(recipe: Recipe, rows: pa.Table) -> Examples:
-    """The examples that records make. Of a series there are fewer: windows without gaps."""
+    """The examples that records make. Of a series there are fewer: windows whose gaps the contract allows."""
     inputs, labels, weights = kinds.records(recipe.contract.kind).examples(recipe.contract, rows)
-    return Examples(inputs, tasks.labels(recipe.answers.task).targets(recipe.answers, labels), weights=weights)
+    return Examples(inputs, tasks.labels(recipe.answers.task).targets(recipe.answers, labels), sample_weights=weights)
 
 
 def load_benchmark(recipe: Recipe) -> tuple[Examples, str]:

@@ -106,7 +106,7 @@ def _run(job: str, env: dict[str, str], out: Path, inputs: Path, report: Report)
                 before, size = size, out.stat().st_size if out.exists() else -1
                 if size > before:
                     grown = time.monotonic()
-                    report(f"{max(0, size) / 1e6:,.0f} MB of records are read")
+                    report(f"{size / 1e6:,.0f} MB of records are read")
                 elif time.monotonic() - grown >= _SECONDS:
                     process.kill()
                     what = f"nothing of it was read for {_SECONDS} s"

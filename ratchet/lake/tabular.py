@@ -94,12 +94,9 @@ def timed(record: Record, value: Any, times: Times) -> Record:
 
 
 def text_of(label: Any) -> str | None:
-    """A label as text, whatever its type in the file is; bytes are taken as UTF-8.
-
-    A list has `|` between its labels, and is `none` if it is empty, as the task `MultiLabel` reads them by default.
-    """
-    if isinstance(label, list | tuple):
-        return "|".join(map(str, label)) or "none"
+    """A label as text, whatever its type in the file is: bytes are taken as UTF-8, and a list becomes JSON."""
+    if isinstance(label, list):
+        return json.dumps(label, ensure_ascii=False, default=str)
     if isinstance(label, bytes):
         label = label.decode("utf-8", "replace")
     return None if label is None or (isinstance(label, float) and label != label) else str(label)

@@ -68,6 +68,9 @@ class CriteriaModule(Protocol):
     def CRITERIA(self) -> type[Any]:
         """The dataclass of the criteria."""
 
+    def accepts(self, family: str) -> bool:
+        """Whether the family can learn this task."""
+
     def check(self, recipe: Recipe) -> None:
         """Raises ValueError if answers, criteria and the rest of the recipe do not fit together."""
 
@@ -88,14 +91,21 @@ class Labels(Protocol):
     def describe(self, answers: Any, label: Any) -> str:
         """A label for people; empty if there is none."""
 
+    def expected(self, answers: Any) -> tuple[str, ...]:
+        """The names that `counts` has if nothing is missing; empty if labels are not few."""
+
     def counts(self, answers: Any, labels: Sequence[Any]) -> Mapping[str, int]:
         """Records by label; empty if labels are not few."""
 
     def targets(self, answers: Any, labels: np.ndarray) -> np.ndarray:
         """Targets [N, ...] from the lake's column [N]."""
 
+    @property
+    def SHARES(self) -> tuple[str, ...]:
+        """Which of the statistics describe a batch as a whole: their drift says nothing."""
+
     def statistics(self, answers: Any, labels: Sequence[Any]) -> dict[str, Any]:
-        """The columns that a suite checks, a value for each of these labels."""
+        """The columns that a suite checks, a value for each of these labels; `label` is a name, or a list of names."""
 
     def expectations(self, answers: Any, suite: Suite) -> tuple[Expectation, ...]:
         """What these columns must be."""

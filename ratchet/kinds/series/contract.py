@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ratchet.contract import as_array, require_range
+from ratchet.contract import as_array, nan_for_null, require_range
 from ratchet.errors import Refusal
 from ratchet.kinds.series import grid
 from ratchet.tasks.forecast.answers import Forecast
@@ -49,10 +49,9 @@ class SeriesContract:
     dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:
-        if isinstance(self.step, str) and self.step not in grid.CALENDAR:
-            raise ValueError(
-                f"a step is a number of seconds, {' or '.join(map(repr, grid.CALENDAR))}, not {self.step!r}"
-            )
+        if type(self.step) is not int and self.step not in grid.CALENDAR:
+            calendar = " or ".join(map(repr, grid.CALENDAR))
+            raise ValueError(f"a step is a whole number of seconds, {calendar}, not {self.step!r}")
         least = min(self.window, self.horizon, *([self.step] if isinstance(self.step, int) else []))
         if least < 1 or not self.low < self.high or self.close <= 0:
             raise ValueError("window, horizon and step must be at least 1, low below high, and close above 0")
@@ -130,7 +129,7 @@ class SeriesContract:
         """Windows [N, window] of finite numbers, and null for a value that is missing."""
         expected = f"[N, {self.window}] numbers"
         if self.fill and isinstance(values, list):
-            values = [[math.nan if v is None else v for v in row] if isinstance(row, list) else row for row in values]
+            values = nan_for_null(values)
         array = as_array(values, which, expected)
         if array.dtype == bool or not np.issubdtype(array.dtype, np.number):
             raise Refusal(f"the values are not numbers ({array.dtype})", which, f"Send {expected}")
@@ -161,16 +160,18 @@ class SeriesContract:
 
     @property
     def features_version(self) -> int:
-        return 1
+        return 2 if self.fill else 1
 
     def learn_vocabulary(self, inputs: np.ndarray) -> tuple[str, ...]:
         return ()
 
     def features(self, inputs: np.ndarray, vocabulary: Sequence[str] = ()) -> np.ndarray:
-        """float32 [N, window, 1], not scaled; if values may be missing [N, window, 2], with 1 beside each that is."""
-        if not self.fill:
-            return inputs.astype(np.float32)[..., None]
-        return np.stack([self.filled(inputs), np.isnan(inputs).astype(np.float32)], axis=-1)
+        """float32 [N, window, 1], not scaled; if values may be missing [N, window, 2], with 1 beside each that is.
+
+        The benchmark of a recipe that now allows gaps is also read by the contract of an older champion.
+        """
+        values = self.filled(inputs)
+        return np.stack([values, np.isnan(inputs).astype(np.float32)] if self.fill else [values], axis=-1)
 
     def categories(self) -> tuple[int, ...]:
         return ()
@@ -189,7 +190,7 @@ class SeriesContract:
         wave = np.sin(2 * np.pi * (hours + rng.uniform(0, 24, size=(count, 1))) / 24) * span / 20
         windows = (level + drift + wave).clip(self.low, self.high).astype(self.dtype)
         for row in range(0, count if self.fill else 0, 2):
-            start = int(rng.integers(self.window - self.fill))
+            start = int(rng.integers(self.window - self.fill + 1))
             windows[row, start : start + self.fill] = np.nan
         return windows
 

@@ -15,7 +15,7 @@ def apis(
     """The methods of the service, by name."""
 
     async def predict(self: Any, series: list[Any]) -> dict[str, Any]:
-        """A JSON array of windows [N, window], numbers, the newest last."""
+        """A JSON array of windows [N, window], numbers, the newest last; null where a value is missing."""
         return await predict_json(series)
 
     async def explain(self: Any, series: list[Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def season(contract: SeriesContract) -> int:
     return contract.season
 
 
-def known(contract: SeriesContract, windows: np.ndarray) -> np.ndarray:
+def filled(contract: SeriesContract, windows: np.ndarray) -> np.ndarray:
     """The windows [N, window] without gaps, as a model reads them."""
     return contract.filled(windows)
 

@@ -9,7 +9,7 @@ from ratchet.kinds.series.contract import SeriesContract
 def steps(contract: SeriesContract, size: int) -> Start:
     """The input float32 [N, window, 1]; its days [N, window / horizon, 2 horizon].
 
-    If values may be missing, the input is [N, window, 2], and a day also has which of its values are.
+    If values may be missing, they are [N, window, 2] and [N, window / horizon, 3 horizon]: a day also has which are.
 
     A day is as long as the horizon, and enters with its values and its differences from the last day. The forecast is
     the last day plus two learnt terms: a linear one from the differences (a highway, as in TiDE, Das and others 2023,

@@ -16,6 +16,8 @@ from ratchet.lake.outline import Fields, Given, Outline, accepted, quoted, read
 
 _UNBOUNDED = 1e300
 _DAY = 86400
+_NEARLY = 0.99
+"""The share of times that must be on business days."""
 
 
 def outline(source: Path, given: Given) -> Outline:
@@ -32,8 +34,7 @@ def outline(source: Path, given: Given) -> Outline:
         raise Refusal("it has too few times to be a series", source, "Give at least 60 rows of `time`, `value`")
     if (np.diff(times) < 0).any():
         raise Refusal("its rows are not in the order of time", source, "Sort them: the last fifth is the benchmark")
-    step = _step(seconds)
-    offset = Counter((seconds % step).tolist()).most_common(1)[0][0] if isinstance(step, int) else 0
+    step, offset = _grid(seconds)
     horizon = given.horizon or _horizon(step)
     window = given.window or (12 if step == "month" else 7) * horizon
     if window % horizon:
@@ -51,33 +52,48 @@ def outline(source: Path, given: Given) -> Outline:
         every = grid.describe(step)
         next = f"Give at least {15 * block} values, one every {every}, or a smaller --horizon and --window"
         raise Refusal(what, source, next)
-    gaps = np.diff(grid.places(step, offset, seconds)) // 1 - 1
+    gaps = np.diff(np.floor(grid.places(step, offset, seconds)).astype(int)) - 1
     accepted(rows, source)
     arguments: dict[str, Any] = {"low": _short(low - room, room), "high": _short(high + room, room)}
     arguments |= {"close": _short((high - low) / 50, room / 50), "step": step, "offset": offset}
     arguments |= {"window": window, "horizon": horizon, "block": block}
-    if gaps.any():
+    if (gaps > 0).any():
         arguments["fill"] = int(min(np.quantile(gaps[gaps > 0], 0.95), max(1, window // 8)))
     notes = {"low": "  # the range is a guess", "fill": "  # values are missing, at most so many in a row are filled"}
     lines = "".join(f"        {field}={value!r},{notes.get(field, '')}\n" for field, value in arguments.items())
     criteria = f"ForecastCriteria(squared_error={float(np.var(values)) or 1.0:.4g})"
     call = f"SeriesContract(\n{lines}    )"
-    share = float((gaps > 0).mean())
+    share = float((gaps != 0).mean())
     suite = f", max_gaps={min(1.0, round(2 * share + 0.01, 2))}" if share > 0.005 else ""
     fields = {"call": call, "family": "rnn", "criteria": criteria, "suite": suite}
     return Outline(rows, SeriesContract(**arguments), {**fields, **_feeds(source, rows.num_rows)})
 
 
-def _step(seconds: np.ndarray) -> int | str:
-    """Seconds from one time to the next, or `month`, or `business day` where weekends are missing."""
+def _grid(seconds: np.ndarray) -> tuple[int | str, int]:
+    """The step, and where it begins: seconds from one time to the next, or `month`, or `business day`.
+
+    Days are business days if nearly no time is on a weekend, as the zone of the times has it: of midnights in Berlin,
+    which are 22:00 or 23:00 in UTC, a day must begin before that.
+    """
     usual: int = Counter(np.diff(seconds).tolist()).most_common(1)[0][0]
-    days = (seconds // _DAY).astype("datetime64[D]")
-    months = np.diff(days.astype("datetime64[M]").astype(int))
+    months = np.diff(grid.places("month", 0, seconds))
     if usual >= 28 * _DAY and months.min() > 0 and (months == 1).mean() > 0.5:
-        return "month"
-    if usual == _DAY and (np.diff(days).astype(int) == 3).mean() > 0.1 and np.is_busday(days).all():
-        return "business day"
-    return usual
+        return "month", 0
+    if usual == _DAY:
+        for offset in (0, *_starts(seconds)):
+            places = grid.places("business day", offset, seconds)
+            weekends = np.diff(np.floor((seconds - offset) / _DAY)) == 3
+            if (places % 1 == 0).mean() > _NEARLY and weekends.mean() > 0.1:
+                return "business day", offset
+    return usual, Counter((seconds % usual).tolist()).most_common(1)[0][0]
+
+
+def _starts(seconds: np.ndarray) -> tuple[int, int]:
+    """When a day may begin, in seconds after midnight in UTC: in the middle of the longest time without a value."""
+    times = np.unique(seconds % _DAY)
+    free = np.diff([*times, times[0] + _DAY])
+    middle = int(times[free.argmax()] + free.max() // 2) % _DAY
+    return middle - _DAY, middle
 
 
 def _horizon(step: int | str) -> int:

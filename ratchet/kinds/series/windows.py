@@ -7,10 +7,10 @@ from ratchet.kinds.series.contract import SeriesContract, longest_run
 
 
 def windows(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs [N, window] and targets [N, horizon], float32, one pair for each time with no gap around it.
+    """Inputs [N, window] and targets [N, horizon], float32, one pair for each time around which enough is known.
 
-    A time with two different values is a gap, since nobody knows which one is right. An input may have gaps of up to
-    `contract.fill` values, which are NaN.
+    An input may lack up to `contract.fill` values in a row, which are NaN, and a target none. A time with two different
+    values lacks one, since nobody knows which is right.
     """
     times = contract.places(rows["captured_at"].cast(pa.int64()).to_numpy() // 1_000_000)
     pairs = np.unique(np.stack([times, rows["value"].to_numpy().astype(np.float64)]), axis=1)

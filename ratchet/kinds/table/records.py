@@ -21,7 +21,6 @@ from ratchet.tokenizer import tokens
 
 TYPE = pa.string()
 NEEDS_NEIGHBOURS = False
-_RESERVED = ("record", "label", "class_share", "target", "duplicate", "age_days")
 
 
 def cell(data: bytes) -> str:
@@ -97,7 +96,7 @@ def _changed(why: str) -> Refusal:
 def statistics(contract: TableContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The value of each column; None where it is missing. What names a record or its time always changes."""
     rows = [json.loads(record["row"]) for record in records]
-    return {_named(column): [_statistic(column, row) for row in rows] for column in _measured(contract)}
+    return {column.name: [_statistic(column, row) for row in rows] for column in _measured(contract)}
 
 
 def _statistic(column: Column, row: Mapping[str, Any]) -> Any:
@@ -111,16 +110,11 @@ def _measured(contract: TableContract) -> list[Column]:
     return [column for column in contract.columns if column.name not in apart]
 
 
-def _named(column: Column) -> str:
-    """Its name in the table of statistics, which has columns of its own."""
-    return f"{column.name} (column)" if column.name in _RESERVED else column.name
-
-
 def expectations(contract: TableContract, suite: Suite) -> tuple[Expectation, ...]:
     """For each column how many values may be missing, and its range; ingest has refused the rows that break it."""
     result = []
     for column in _measured(contract):
-        name = _named(column)
+        name = column.name
         result.append(complete(name, column.missing))
         bounds = {"min_value": column.low, "max_value": column.high}
         limits = {key: bound for key, bound in bounds.items() if bound is not None}

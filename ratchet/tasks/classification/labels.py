@@ -56,6 +56,10 @@ def describe(answers: Classification, label: int | None) -> str:
     return "" if label is None else answers.classes[label]
 
 
+def expected(answers: Classification) -> tuple[str, ...]:
+    return answers.classes
+
+
 def counts(answers: Classification, labels: Sequence[int | None]) -> Mapping[str, int]:
     return Counter(answers.classes[label] for label in labels if label is not None)
 
@@ -63,6 +67,9 @@ def counts(answers: Classification, labels: Sequence[int | None]) -> Mapping[str
 def targets(answers: Classification, labels: np.ndarray) -> np.ndarray:
     """Numbers of classes [N]."""
     return labels
+
+
+SHARES: tuple[str, ...] = ("class_share",)
 
 
 def statistics(answers: Classification, labels: Sequence[int | None]) -> dict[str, Any]:

@@ -40,5 +40,10 @@ class ForecastCriteria:
 CRITERIA = ForecastCriteria
 
 
+def accepts(family: str) -> bool:
+    """Every family does."""
+    return True
+
+
 def check(recipe: Recipe) -> None:
     """A forecast fits any criteria."""

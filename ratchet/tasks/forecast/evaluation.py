@@ -40,7 +40,7 @@ def benchmark_checks(recipe: Recipe, benchmark: Examples, outputs: np.ndarray, t
     assert isinstance(answers, Forecast)
     assert isinstance(criteria, ForecastCriteria)
     kind, contract = parts.forecasting(recipe.contract.kind), recipe.contract
-    windows, past = (kind.known(contract, examples.inputs) for examples in (benchmark, trained))
+    windows, past = (kind.filled(contract, examples.inputs) for examples in (benchmark, trained))
     simple = baselines(windows, past, trained.targets, kind.season(contract))
     strict = criteria.linear == 0
     linear = replace(margin(answers, criteria.linear), must_be_smaller=strict, inclusive=not strict)

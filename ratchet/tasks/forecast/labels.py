@@ -25,12 +25,19 @@ def describe(answers: Forecast, label: Any) -> str:
     return ""
 
 
+def expected(answers: Forecast) -> tuple[str, ...]:
+    return ()
+
+
 def counts(answers: Forecast, labels: Sequence[Any]) -> Mapping[str, int]:
     return {}
 
 
 def targets(answers: Forecast, labels: np.ndarray) -> np.ndarray:
     return labels
+
+
+SHARES: tuple[str, ...] = ()
 
 
 def statistics(answers: Forecast, labels: Sequence[Any]) -> dict[str, Any]:

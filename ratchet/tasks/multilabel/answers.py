@@ -1,7 +1,7 @@
 """Any number of some labels. Needs only NumPy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,13 +13,15 @@ _THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class MultiLabel:
-    """Probabilities [N, labels], each for itself; the labels from 0.5 on are predicted. Targets are 0 or 1 for each."""
+    """Probabilities [N, labels], each for itself; those from 0.5 on are predicted. Targets [N, labels] are 0 or 1."""
 
     labels: tuple[str, ...]
     separator: str = "|"
     """What stands between the labels of a record, as its source has them."""
     none: str = "none"
     """What stands there if a record has no label."""
+    close: float = 0.1
+    """Two answers agree if they differ in at most this share of the labels."""
     task: ClassVar[str] = "multilabel"
     output: ClassVar[str] = "probabilities"
     metric: ClassVar[str] = "binary_accuracy"
@@ -36,7 +38,7 @@ class MultiLabel:
         return len(self.labels)
 
     def to_json(self) -> dict[str, Any]:
-        return {"task": self.task, "labels": list(self.labels), "separator": self.separator, "none": self.none}
+        return {"task": self.task, **asdict(self), "labels": list(self.labels)}
 
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float(1 - self.losses(targets, outputs).mean())
@@ -75,7 +77,8 @@ class MultiLabel:
         return tuple(present(output).astype(float).tolist())
 
     def agree(self, one: Compact, other: Compact) -> bool:
-        return one == other
+        """Whether they differ in at most `close` of the labels."""
+        return float(np.abs(np.subtract(one, other)).mean()) <= self.close
 
     def differ(self, outputs: np.ndarray, others: np.ndarray) -> np.ndarray:
         return np.asarray((present(outputs) != present(others)).any(axis=1))

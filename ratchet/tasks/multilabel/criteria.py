@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ratchet import bounds
 from ratchet.bounds import Positive, Share, require_names
 from ratchet.tasks.multilabel.answers import MultiLabel
 
@@ -46,6 +47,11 @@ class MultiLabelCriteria:
 CRITERIA = MultiLabelCriteria
 
 
+def accepts(family: str) -> bool:
+    """Trees predict one class or one number."""
+    return family != "boosting"
+
+
 def check(recipe: Recipe) -> None:
     """Raises ValueError if answers and family do not fit together, or a label could not be read."""
     answers = recipe.answers
@@ -55,9 +61,8 @@ def check(recipe: Recipe) -> None:
         raise ValueError("there are no labels: name at least one")
     if not answers.separator.strip():
         raise ValueError("the separator of the labels is blank: give a character such as '|'")
+    bounds.require_names("none", (answers.none,))
     for name in answers.labels:
         if answers.separator in name or name == answers.none or name != name.strip():
             what = f"the label {name!r} has the separator {answers.separator!r} or blanks at an end, or is `none`"
             raise ValueError(f"{what}: give another separator or another `none`")
-    if recipe.training.family == "boosting" and not (recipe.train or recipe.network):
-        raise ValueError("the family boosting predicts one class or one number: take `mlp`, or a trainer of your own")

@@ -1,8 +1,10 @@
 """Several labels of one record: the lake keeps their names, in the recipe's order, with a separator between them."""
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,20 +21,35 @@ TYPE = pa.string()
 def reader(answers: MultiLabel) -> Callable[[str | None], str]:
     """Reads names of labels in any order, or the word for none; the result has the recipe's order."""
     known = {unicodedata.normalize("NFC", name): name for name in answers.labels}
+    folded = {name.casefold() for name in known}
 
     def read(label: str | None) -> str:
         if label is None:
-            what = f"is missing; a record without labels says {answers.none!r}"
-            raise Refusal(what, "", "Correct the label")
-        if label.strip() == answers.none:
-            return answers.none
-        names = {name.strip() for name in label.split(answers.separator)}
-        if unknown := sorted(names - known.keys()):
-            what = f"has {unknown[0][:40]!r}, none of the {answers.width} labels"
-            raise Refusal(f"{what} that {answers.separator!r} separates", label, "Correct the label")
-        return answers.separator.join(name for spelled, name in known.items() if spelled in names)
+            raise Refusal(f"is missing; a record without labels says {answers.none!r}", "", "Correct the label")
+        names = split(label, answers.separator, answers.none)
+        if "" in names:
+            what = f"has a separator {answers.separator!r} with no name beside it"
+            raise Refusal(what, label, "Correct the label")
+        if unknown := names - known.keys():
+            near = all(name.casefold() in folded for name in unknown)
+            hint = ": it differs from one in case alone" if near else ""
+            what = f"has a name that is none of the {answers.width} labels{hint}"
+            raise Refusal(what, label, "Correct the label")
+        return answers.separator.join(name for spelled, name in known.items() if spelled in names) or answers.none
 
     return read
+
+
+def split(label: str, separator: str, none: str) -> set[str]:
+    """The names in a label: of a list in JSON, or with separators between them."""
+    if label.startswith("["):
+        with suppress(ValueError):
+            return {str(name).strip() for name in json.loads(label)}
+    return set() if label.strip() == none else {name.strip() for name in label.split(separator)}
+
+
+def expected(answers: MultiLabel) -> tuple[str, ...]:
+    return answers.labels
 
 
 def check(answers: MultiLabel, labels: Collection[str]) -> None:
@@ -58,19 +75,30 @@ def targets(answers: MultiLabel, labels: np.ndarray) -> np.ndarray:
     return result
 
 
+SHARES = ("label_share", "absent_labels")
+
+
 def statistics(answers: MultiLabel, labels: Sequence[str | None]) -> dict[str, Any]:
-    """`labels`, the number of a record's, and `label_share`, which is the share of records with its rarest one."""
+    """`label`, a list of a record's; and of the batch the share of its rarest label, and how many no record has."""
     names = [_names(answers, label) if label is not None else [] for label in labels]
-    shares = {name: count / len(labels) for name, count in Counter(name for each in names for name in each).items()}
+    counts = Counter(name for each in names for name in each)
+    shares = {name: count / len(labels) for name, count in counts.items()}
     rarest = [min((shares[name] for name in each), default=1.0) for each in names]
-    return {"labels": [len(each) for each in names], "label_share": rarest}
+    return {"label": names, "label_share": rarest, "absent_labels": [answers.width - len(counts)] * len(names)}
 
 
 def expectations(answers: MultiLabel, suite: Suite) -> tuple[Expectation, ...]:
-    share = suite.min_class_share
+    share, count = suite.min_class_share, answers.width
+    present = (
+        f"all {count} labels come" if not suite.missing_classes else f"{suite.missing_classes} labels may not come"
+    )
     says = f"the rarest label has at least {share:.0%} of the rows"
-    limits = {"column": "label_share", "min_value": share}
-    return (Expectation("ExpectColumnMinToBeBetween", limits, says, "label_share", "min_class_share"),)
+    rarest = {"column": "label_share", "min_value": share}
+    absent = {"column": "absent_labels", "max_value": suite.missing_classes}
+    return (
+        Expectation("ExpectColumnMaxToBeBetween", absent, present, "label", "missing_classes", names=answers.labels),
+        Expectation("ExpectColumnMinToBeBetween", rarest, says, "label_share", "min_class_share"),
+    )
 
 
 def _names(answers: MultiLabel, label: str) -> list[str]:

@@ -12,6 +12,7 @@ from ratchet.bounds import MAX_NAME
 from ratchet.errors import Refusal
 from ratchet.lake.outline import Fields, quoted
 from ratchet.settings import is_printable
+from ratchet.tasks.multilabel.labels import split
 
 _SEPARATORS = ("|", ";", ",")
 _MOST = 200
@@ -21,26 +22,46 @@ _SEVERAL = 0.1
 
 
 def fit(labels: Sequence[str | None]) -> float:
-    """0.8 if a separator parts the labels of many records into few names that come often."""
+    """1 for lists, and 0.8 for texts that a separator parts into few names that come often."""
     known = [label for label in labels if label]
+    if known and all(label.startswith("[") and label.endswith("]") for label in known):
+        return 1.0
+    return 0.8 if _separator(known) else 0.0
+
+
+def _separator(labels: Sequence[str]) -> str:
+    """What parts labels into names; empty if nothing does.
+
+    Records have one, two or more names, so that `city, state` is none; and numbers may have a decimal comma.
+    """
     for separator in _SEPARATORS:
-        several = sum(separator in label for label in known)
-        names = {name.strip() for label in known for name in label.split(separator)}
-        if several > _SEVERAL * len(known) and "" not in names and 2 <= len(names) < min(_MOST, len(set(known)) + 2):
-            return 0.8
-    return 0.0
+        sets = [[name.strip() for name in label.split(separator)] for label in labels]
+        names, sizes = {name for each in sets for name in each}, {len(each) for each in sets}
+        several = sum(len(each) > 1 for each in sets) > _SEVERAL * len(sets)
+        few = 2 <= len(names) < min(_MOST, len(set(labels)) + 2)
+        if several and few and len(sizes) > 1 and "" not in names and not all(map(_is_number, names)):
+            return separator
+    return ""
+
+
+def _is_number(name: str) -> bool:
+    return name.replace(".", "", 1).lstrip("+-").isdecimal()
 
 
 def fields(rows: pa.Table, source: Path) -> Fields:
     """Thresholds a little above those of the best constant; every sixth record is benchmark."""
     labels = rows["label"].drop_null().to_pylist()
-    separator = next(each for each in _SEPARATORS if sum(each in label for label in labels) > _SEVERAL * len(labels))
-    sets = [{name.strip() for name in label.split(separator)} - {_NONE} for label in labels]
+    found = _separator(labels)
+    sets = [split(label, found or _SEPARATORS[0], _NONE) for label in labels]
     counts = Counter(name for names in sets for name in names)
+    if len(counts) < 2 or len(counts) > _MOST:
+        what = f"its lists have {len(counts)} different labels"
+        raise Refusal(what, source, f"Give from 2 to {_MOST} labels that come often")
     for name in counts:
         if len(name) > MAX_NAME or not is_printable(name):
-            what = f"{name[:40]!r}, which {separator!r} separates from others, cannot be the name of a label"
-            raise Refusal(what, source, f"Give names of at most {MAX_NAME} printable characters")
+            raise Refusal(f"{name[:40]!r} cannot be the name of a label", source,
+                          f"Give names of at most {MAX_NAME} printable characters")  # fmt: skip
+    separator = found or next((each for each in _SEPARATORS if not any(each in name for name in counts)), "|")
     shares = np.array(list(counts.values())) / len(labels)
     constant = float(np.maximum(shares, 1 - shares).mean())
     by = f", separator={quoted(separator)}" if separator != "|" else ""
@@ -51,6 +72,5 @@ def fields(rows: pa.Table, source: Path) -> Fields:
         "batch": f"Feed({quoted(source.name)}, every=-6)",
         "benchmark": f"Feed({quoted(source.name)}, every=6)",
         "share": f", min_class_share={shares.min() / 3:.2g}",
-        "without": "boosting",
         "criteria": f"MultiLabelCriteria(accuracy={math.floor(1000 * (constant + (1 - constant) / 10)) / 1000})",
     }

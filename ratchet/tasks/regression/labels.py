@@ -38,6 +38,10 @@ def describe(answers: Regression, label: float | None) -> str:
     return "" if label is None else answers.describe_target([label])
 
 
+def expected(answers: Regression) -> tuple[str, ...]:
+    return ()
+
+
 def counts(answers: Regression, labels: Sequence[float | None]) -> Mapping[str, int]:
     return {}
 
@@ -45,6 +49,9 @@ def counts(answers: Regression, labels: Sequence[float | None]) -> Mapping[str, 
 def targets(answers: Regression, labels: np.ndarray) -> np.ndarray:
     """Numbers [N, 1]."""
     return labels.reshape(-1, 1)
+
+
+SHARES: tuple[str, ...] = ()
 
 
 def statistics(answers: Regression, labels: Sequence[float | None]) -> dict[str, Any]:

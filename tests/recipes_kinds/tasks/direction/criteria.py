@@ -27,5 +27,10 @@ class DirectionCriteria:
 CRITERIA = DirectionCriteria
 
 
+def accepts(family: str) -> bool:
+    """Every family does."""
+    return True
+
+
 def check(recipe: Recipe) -> None:
     """A direction fits any criteria."""

@@ -32,6 +32,10 @@ def describe(answers: Direction, label: float | None) -> str:
     return f"{label}°"
 
 
+def expected(answers: Direction) -> tuple[str, ...]:
+    return ()
+
+
 def counts(answers: Direction, labels: Sequence[float | None]) -> Mapping[str, int]:
     return {}
 
@@ -40,6 +44,9 @@ def targets(answers: Direction, labels: np.ndarray) -> np.ndarray:
     """Unit vectors [N, 2]."""
     angles = np.radians(labels)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+SHARES = ()
 
 
 def statistics(answers: Direction, labels: Sequence[float | None]) -> dict[str, Any]:
