@@ -51,8 +51,8 @@ def _is_number(name: str) -> bool:
 def fields(rows: pa.Table, source: Path) -> Fields:
     """Thresholds a little above those of the best constant; every sixth record is benchmark."""
     labels = rows["label"].drop_null().to_pylist()
-    found = _separator(labels)
-    sets = [split(label, found or _SEPARATORS[0], _NONE) for label in labels]
+    detected = _separator(labels)
+    sets = [split(label, detected or _SEPARATORS[0], _NONE) for label in labels]
     counts = Counter(name for names in sets for name in names)
     if len(counts) < 2 or len(counts) > _MOST:
         what = f"its lists have {len(counts)} different labels"
@@ -61,7 +61,7 @@ def fields(rows: pa.Table, source: Path) -> Fields:
         if len(name) > MAX_NAME or not is_printable(name):
             raise Refusal(f"{name[:40]!r} cannot be the name of a label", source,
                           f"Give names of at most {MAX_NAME} printable characters")  # fmt: skip
-    separator = found or next((each for each in _SEPARATORS if not any(each in name for name in counts)), "|")
+    separator = detected or next((each for each in _SEPARATORS if not any(each in name for name in counts)), "|")
     shares = np.array(list(counts.values())) / len(labels)
     constant = float(np.maximum(shares, 1 - shares).mean())
     by = f", separator={quoted(separator)}" if separator != "|" else ""
