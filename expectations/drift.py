@@ -1,8 +1,10 @@
 """How far newer batches are from older ones, column by column. Pure.
 
 By the population stability index over ten bins that hold a tenth of the older records each: below 0.1 the change is
-little, from 0.25 on it is large. Source: Siddiqi, Credit Risk Scorecards, 2006; Yurdakul, Statistical Properties
-of Population Stability Index, 2018.
+little. Source: Siddiqi, Credit Risk Scorecards, 2006; Yurdakul, Statistical Properties of Population Stability Index,
+2018. Of a few records chance alone makes it large, so a column has drifted only if the change is also significant: by
+Pearson's test of homogeneity, with rare values taken together (Cochran, 1954) and all columns of a comparison corrected
+for their number (Holm, 1979).
 """
 
 from __future__ import annotations
@@ -19,6 +21,13 @@ from ratchet.types import Drift
 if TYPE_CHECKING:
     import pandas as pd
 
+NOTABLE = 0.1
+"""The index from which on a change is more than little."""
+FALSE_ALARMS = 0.01
+"""The share of comparisons of unchanged data in which any column may be said to have drifted."""
+MIN_ROWS = 50
+"""Records of each side below which nothing is said."""
+_MIN_EXPECTED = 5
 _MIN_SHARE = 1e-4
 _BINS, _POINTS, _MOST = 10, 101, 200
 _EXCLUDED = ("record", "label", "duplicate", "age_days")
@@ -58,17 +67,17 @@ def _counts(values: pd.Series) -> dict[str, int]:
 
 
 def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ...]:
-    """The index of every column and of the labels; empty if there are no older or no newer records."""
+    """Whether each column and the labels have drifted; empty if there are no older or no newer records."""
     older, newer = ([summary for summary in side if summary.rows] for side in (older, newer))
     if not older or not newer:
         return ()
-    counts = tuple(sum(summary.rows for summary in side) for side in (older, newer))
-    results, both = [], [*older, *newer]
+    rows = tuple(sum(summary.rows for summary in side) for side in (older, newer))
+    shares, both = dict[str, tuple[np.ndarray, np.ndarray]](), [*older, *newer]
     for name in sorted(set.intersection(*(set(summary.quantiles) for summary in both))):
         values, weights = _weighted(older, name)
         at = np.linspace(0, 1, _BINS + 1)[1:-1]
         edges = np.unique(np.quantile(values, at, weights=weights, method="inverted_cdf"))
-        results.append(Drift(name, _index(_binned(older, name, edges), _binned(newer, name, edges), counts)))
+        shares[name] = _binned(older, name, edges), _binned(newer, name, edges)
     categories = {"label": [each.labels for each in both]}
     categories |= {name: [each.categories.get(name, {}) for each in both] for name in _columns(both)}
     for name, sizes in categories.items():
@@ -76,8 +85,39 @@ def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ..
         if old and new:
             known = sorted(set(old) | set(new))
             one, other = (np.array([side.get(value, 0.0) for value in known]) for side in (old, new))
-            results.append(Drift(name, _index(one, other, counts)))
-    return tuple(results)
+            shares[name] = one, other
+    indices = {name: _index(*pair, rows) for name, pair in shares.items()}
+    if min(rows) < MIN_ROWS:
+        return tuple(Drift(name, index) for name, index in indices.items())
+    p_values = _holm({name: _p_value(*pair, rows) for name, pair in shares.items()})
+    return tuple(
+        Drift(name, index, p_values[name], index >= NOTABLE and p_values[name] <= FALSE_ALARMS)
+        for name, index in indices.items()
+    )
+
+
+def _p_value(older: np.ndarray, newer: np.ndarray, rows: tuple[int, ...]) -> float:
+    """Of Pearson's test that both shares [K] of so many rows are of one population; 1 if there is one value."""
+    from scipy.stats import chi2
+
+    observed = np.stack([older * rows[0], newer * rows[1]])
+    order = np.argsort(observed.sum(axis=0))
+    fewest = observed[:, order].sum(axis=0).cumsum() * min(rows) / sum(rows)
+    rare = order[: np.searchsorted(fewest, _MIN_EXPECTED) + 1] if fewest[0] < _MIN_EXPECTED else order[:0]
+    observed = np.column_stack([observed[:, rare].sum(axis=1), np.delete(observed, rare, axis=1)])
+    observed = observed[:, observed.sum(axis=0) > 0]
+    expected = observed.sum(axis=1, keepdims=True) * observed.sum(axis=0) / observed.sum()
+    statistic = float(((observed - expected) ** 2 / expected).sum())
+    return float(chi2.sf(statistic, observed.shape[1] - 1)) if observed.shape[1] > 1 else 1.0
+
+
+def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """The same, corrected for their number."""
+    corrected, largest = dict[str, float](), 0.0
+    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, p * (len(p_values) - rank)))
+        corrected[name] = largest
+    return corrected
 
 
 def _columns(summaries: Sequence[Summary]) -> list[str]:

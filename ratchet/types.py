@@ -256,10 +256,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a column of newer batches is from that of older ones: the population stability index."""
+    """How far a column of newer batches is from that of older ones."""
 
     column: str
     index: float
+    """The population stability index, less what chance adds to it."""
+    p_value: float | None = None
+    """How probable such a change is by chance, corrected for the number of columns; None if there are too few records.
+
+    In a card of 0.1.0 it is missing.
+    """
+    drifted: bool = False
 
 
 @dataclass(frozen=True)

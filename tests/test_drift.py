@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from expectations import drift
 from ratchet.types import from_json, to_json
@@ -39,12 +42,52 @@ def test_a_large_batch_weighs_more_than_many_small_ones() -> None:
                                                [summary(chance.normal(0, 1, 5000), {})])] == [True]  # fmt: skip
 
 
-def test_a_few_records_of_the_same_population_have_rarely_drifted() -> None:
-    chance = np.random.default_rng(0)
-    older = [summary(chance.normal(0, 1, 5000), {})]
-    result = [drift.drift(older, [summary(chance.normal(0, 1, 30), {})])[0].index for _ in range(100)]
-    assert sum(index >= 0.25 for index in result) <= 25
-    assert np.mean(result) < 0.2
+@pytest.mark.parametrize("rows", [50, 400, 20_000])
+def test_unchanged_data_raise_an_alarm_as_rarely_as_is_stated(rows: int) -> None:
+    """Twelve columns: numbers, few different numbers, a rare event, and many categories."""
+    chance, alarms, tries = np.random.default_rng(rows), 0, 200
+    shares = 1 / np.arange(1, 101)
+
+    def batch(count: int) -> drift.Summary:
+        numbers = [*chance.normal(size=(8, count)), chance.integers(3, size=count), chance.random(count) < 0.02]
+        quantiles = {str(n): tuple(np.quantile(x.astype(float), np.linspace(0, 1, 101))) for n, x in enumerate(numbers)}
+        drawn = chance.choice(100, count, p=shares / shares.sum())
+        names = {str(value): int(number) for value, number in zip(*np.unique(drawn, return_counts=True), strict=True)}
+        return drift.Summary(count, quantiles, {"no": count // 2, "yes": count - count // 2}, {"name": names})
+
+    for _ in range(tries):
+        alarms += any(each.drifted for each in drift.drift([batch(5000)], [batch(rows)]))
+    assert alarms <= 7, "with a rate of 1 %, more than 7 of 200 would come once in a thousand times"
+
+
+@pytest.mark.parametrize(("rows", "shift"), [(60, 1.5), (300, 0.7), (5000, 0.5)])
+def test_a_change_that_matters_is_found(rows: int, shift: float) -> None:
+    chance = np.random.default_rng(1)
+    results = [
+        drift.drift([summary(chance.normal(0, 1, 5000), {})], [summary(chance.normal(shift, 1, rows), {})])[0]
+        for _ in range(20)
+    ]
+    assert all(each.drifted for each in results)
+
+
+def test_a_change_of_many_records_that_is_little_is_no_drift_and_of_a_few_nothing_is_said() -> None:
+    chance = np.random.default_rng(2)
+    older = [summary(chance.normal(0, 1, 500_000), {"a": 10})]
+    (little,) = drift.drift(older, [summary(chance.normal(0.05, 1, 500_000), {})])
+    assert little.p_value is not None
+    assert little.p_value < 0.01
+    assert not little.drifted
+    (few,) = drift.drift(older, [summary(chance.normal(3, 1, 49), {})])
+    assert (few.p_value, few.drifted) == (None, False)
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=8))
+def test_the_correction_is_holms(p_values: dict[str, float]) -> None:
+    corrected = drift._holm(p_values)
+    ordered = sorted(p_values, key=lambda name: p_values[name])
+    assert [corrected[name] for name in ordered] == sorted(corrected.values())
+    assert all(p_values[name] <= corrected[name] <= 1 for name in p_values)
+    assert not ordered or corrected[ordered[0]] == min(1.0, p_values[ordered[0]] * len(p_values))
 
 
 def test_a_summary_round_trips_through_json() -> None:

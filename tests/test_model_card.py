@@ -70,7 +70,7 @@ def sources(recipe: Recipe, blessed: bool = True, name: str = "accuracy") -> Car
     variants = (Variant("fp32", "model.onnx", "b" * 64, 0.38, checks[0], 0.08, "host-a", packaged=True),
              Variant("int8", "", "", 0.0, Check("no worse than fp32", None, None, "error", name)))  # fmt: skip
     sibling = replace(candidate, version="6", parameters={"epochs": 3, "initial_weights": "9" * 64})
-    drifted = (Drift(name, 0.3), Drift("mean", 0.01))
+    drifted = (Drift(name, 0.3, 0.001, True), Drift("mean", 0.01, 0.8), Drift("few", 0.4))
     url = "http://127.0.0.1:5000/#/x"
     return CardSources(replace(candidate, variants=variants), report, (suite,), drifted, (sibling,), url)
 
