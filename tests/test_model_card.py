@@ -148,7 +148,7 @@ def test_the_page_needs_no_network_and_shows_everything(small: Recipe, blessed: 
         "skipped",
         "batch-1",
         "0.91",
-        "large",
+        "not tested",
         "host-a",
         "packaged",
         "ratchet reproduce small-fashion 7",
