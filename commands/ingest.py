@@ -58,6 +58,8 @@ def command(recipe: str, path: str | None, next_: bool, sql: bool) -> None:
         click.echo(f"of {count} records: {note}")
     for reason, count in batch.reasons.items():
         click.echo(f"{count} in quarantine: {reason}")
+    if others := batch.quarantined - sum(batch.reasons.values()):
+        click.echo(f"{others} in quarantine for other reasons")
     show = f"ratchet quarantine show {recipe} {batch.id}"
     if not batch.accepted:
         raise Refusal("no record of it could be admitted", batch.source, f"See each: {show}")

@@ -72,7 +72,11 @@ def command(
         click.echo(fact)
     if written.refused:
         click.echo(f"{written.refused} others would go to quarantine; the first reason is: {written.why}")
-    result = preview(load(name), lambda line: click.echo(f"{line} …", err=True))
+    try:
+        result = preview(load(name), lambda line: click.echo(f"{line} …", err=True))
+    except KeyboardInterrupt:
+        written.path.unlink()  # so that the same command can be run again
+        raise
     for figure in result.figures:
         click.echo(figure)
     for problem in result.problems:

@@ -45,7 +45,8 @@ def _preview(recipe: Recipe, report: Callable[[str], None]) -> Preview:
     for reason, count in batch.reasons.items():
         figures.append(f"{count} would go to quarantine: {reason}")
     if not batch.accepted.num_rows:
-        return Preview(tuple(figures), ("no record of the first batch can be read",))
+        why = next(iter(batch.reasons), "it holds none")
+        return Preview(tuple(figures), (f"no record of the first batch would land: {why}",))
     sides = kinds.records(recipe.contract.kind).sides(recipe.contract, batch.accepted)
     rows: dict[str, pa.Table] = {**dict(sides.items()), "benchmark": benchmark_rows}
     parts = {name: snapshot.examples(recipe, each) for name, each in rows.items()}
@@ -119,6 +120,10 @@ def _baselines(recipe: Recipe, trained: Examples, benchmark: Examples) -> list[s
         best = min(constants, key=lambda outputs: answers.losses(trained.targets, outputs).mean())
         score = answers.score(benchmark.targets, np.tile(best[0], (len(benchmark), 1)))
         figures.append(f"the best constant answer has {metric} {score:.4g} on the benchmark")
+    if simple := task.simple_models(recipe, benchmark, trained):
+        scores = {name: answers.score(benchmark.targets, outputs) for name, outputs in simple.items()}
+        figures += [f"{name} has {metric} {score:.4g}" for name, score in scores.items()]
+        return [*figures, "a model is compared with these, as the recipe's criteria say"]
     outputs = linear.fit_and_predict(recipe, trained, benchmark.inputs)
     figures.append(f"a linear model has {metric} {answers.score(benchmark.targets, outputs):.4g}")
     checks = task.benchmark_checks(recipe, benchmark, outputs, trained)

@@ -36,10 +36,12 @@ def stage(function: Any) -> Any:
 
 @stage
 def ingest(name: str) -> None:
-    """Lands the recipe's first batch if no batch ever landed."""
+    """Lands the recipe's first batch, unless it has landed, or others were admitted instead."""
     recipe = load_recipe(name)
-    if quarantine.ever_landed(lake.lake(name)):
+    if not lake.is_first_due(recipe):
         log.info("batches waiting for validation: %d", len(quarantine.pending(lake.lake(name))))
+        if not lake.landed(recipe, lake.feed_id(recipe, recipe.batches[0])):
+            log.info("the recipe's first batch has not landed; `ratchet ingest %s --next` lands it", name)
         return
     batch = lake.land_feed(recipe, recipe.batches[0], WHO, log.info)
     counts = batch.id, batch.accepted, batch.quarantined, batch.source

@@ -43,6 +43,14 @@ def save(candidate: Candidate, variants: tuple[Variant, ...]) -> None:
     registry.set_tag(candidate.recipe, candidate.version, candidates.VARIANT, json.dumps(tag))
 
 
+def _refuse_trees(path: Path) -> None:
+    """Raises Refusal for a model of trees, which ONNX's tools cannot convert."""
+    import onnx
+
+    if any(node.op_type.startswith("TreeEnsemble") for node in onnx.load(path).graph.node):
+        raise Refusal("trees have no smaller form", path.name, "Nothing: fp32 is packaged")
+
+
 def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, ...]:
     """Makes the variants, uploads them to MLflow and compares them with fp32 on the benchmark; measures no latency.
 
@@ -63,6 +71,7 @@ def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, 
     for name, convert in conversions.items():
         path = full.path.with_name(f"model.{name}.onnx")
         try:
+            _refuse_trees(full.path)
             convert(path)
             variant = Exported(path, full.contract)
             own, expected[name] = variant.predict(benchmark.inputs), variant.predict(sample).tolist()

@@ -70,7 +70,8 @@ def test_a_batch_of_which_every_record_was_refused_lands_again_when_its_cause_is
         entries = quarantine.entries(home)
         assert sum(entry.rows for entry in entries) == 20, "refused again, and not listed twice"
         assert all(entry.reason.endswith("write whole numbers, or names") for entry in entries)
-        assert not quarantine.ever_landed(home)
+        assert not quarantine.pending(home)
+        assert ingest.is_first_due(small)
     with pytest.raises(Refusal, match=r"is in quarantine .*decimal number.*ingest it again"):
         snapshot.take(small)
     corrected = replace(small, task=Classification(tuple(f"{i}.0" for i in range(10)), numbered=True))
@@ -133,6 +134,17 @@ def test_a_record_is_shown_by_the_beginning_of_its_digest(small: Recipe, picture
 
 LAND = "import sys; from pathlib import Path; from ratchet import recipe; from ratchet.lake import ingest\n"
 LAND += "print(ingest.land(recipe.load('small-fashion'), Path(sys.argv[1]), 'test').new)"
+
+
+def test_the_first_batch_of_a_recipe_lands_although_another_waits_but_not_after_one_was_admitted(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
+    assert ingest.is_first_due(small)
+    path = npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50])
+    batch = ingest.land(small, path, "test")
+    assert ingest.is_first_due(small), "a batch that waits is no reason to leave out the recipe's own"
+    quarantine.admit_landed(ingest.lake(small.name), batch.id, "test")
+    assert not ingest.is_first_due(small)
 
 
 def test_a_long_ingest_says_how_far_it_is(

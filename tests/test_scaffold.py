@@ -210,7 +210,8 @@ def test_texts_that_are_few_inputs_to_a_model_are_named_as_that(own: Path) -> No
         (f"order {n} is {'late' if n % 2 else 'here'},{'ab'[n % 2]}" for n in range(300)),
     )
     result = tried("text", source)
-    assert result.problems == ("no record of the first batch can be read",)
+    (problem,) = result.problems
+    assert problem.startswith("no record of the first batch would land: the text is an input of the benchmark set")
     (reason,) = [figure for figure in result.figures if "quarantine" in figure]
     assert "is an input of the benchmark set" in reason
     assert "equal but for case, numbers and addresses are one input" in reason
@@ -271,6 +272,27 @@ def test_years_and_a_day_that_comes_twice_end_in_no_trace(own: Path) -> None:
         f"{day}T{n % 400 // 399:02}:00:00,{n % 5}" for n, day in enumerate(day for day in days if day.weekday() < 5)
     ]
     scaffold("mine", "series", csv_of(own / "twice.csv", "time,value", lines))
+
+
+def test_what_is_left_out_of_a_table_is_said_and_a_series_with_decimal_commas_too(own: Path) -> None:
+    lines = (f"{n},{'ab'[n % 2]},{n * 7919 % 10},{'yn'[n % 2]}" for n in range(300))
+    written = scaffold("mine", "table", csv_of(own / "t.csv", "row,tells,x,label", lines))
+    assert any("the column 'tells' is no feature: it saves" in fact for fact in written.facts), written.facts
+    recipes.source("mine").unlink()
+    days = [f"2012-{n // 28 % 12 + 1:02}-{n % 28 + 1:02};1{n},5" for n in range(300)]
+    with pytest.raises(Refusal, match="with a decimal comma: give `--decimal ,`"):
+        scaffold("mine", "series", csv_of(own / "s.csv", "time;value", days))
+
+
+def test_a_forecast_is_tried_by_the_baselines_that_it_will_be_compared_with(own: Path) -> None:
+    figures = tried("series", csv_of(own / "h.csv", *_head(hours(6000)))).figures
+    assert any("the linear baseline has mean squared error" in figure for figure in figures)
+    assert not any("a linear model" in figure for figure in figures)
+
+
+def _head(text: str) -> tuple[str, list[str]]:
+    first, *lines = text.splitlines()
+    return first, lines
 
 
 def test_labels_with_a_comma_are_no_lists(own: Path) -> None:

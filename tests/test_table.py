@@ -141,6 +141,15 @@ def test_a_column_says_how_much_a_row_counts() -> None:
             replace(TABLE, columns=(*TABLE.columns, wrong), weight="worth")
 
 
+def test_a_corrected_value_of_a_column_that_is_no_feature_makes_another_record() -> None:
+    """Or a model would keep a wrong weight: the same records are the same data."""
+    contract = TableContract((Column("x", "number"), Column("w", "number", low=0, feature=False)), "y", weight="w")
+    one, other = (contract.encode({"x": 1, "w": weight}, "") for weight in (1, 2))
+    assert contract.digest(one, None) == contract.digest(other, None), "they are the same input"
+    assert contract.beside(one) != contract.beside(other)
+    assert TableContract((Column("x", "number"),), "y").beside(b"{}") == ""
+
+
 def test_only_what_training_saw_decides_the_features() -> None:
     trained = np.repeat(TABLE.read([cells(price=10, brand="a"), cells(price=30, brand="b")]), 5)
     vocabulary = TABLE.learn_vocabulary(trained)

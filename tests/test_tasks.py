@@ -76,7 +76,7 @@ def test_labels_that_are_counted_from_one_are_refused_as_a_whole(
     np.savez(tmp_path / "shifted.npz", x=images, y=labels + 1)
     with pytest.raises(Refusal, match="go up to 10 and none is 0: classes are counted from 0"):
         ingest.land(small, tmp_path / "shifted.npz", "test")
-    assert not quarantine.ever_landed(ingest.lake(small.name))
+    assert not quarantine.pending(ingest.lake(small.name))
     np.savez(tmp_path / "good.npz", x=images, y=labels)
     assert ingest.land(small, tmp_path / "good.npz", "test").accepted == 200
 
@@ -169,6 +169,10 @@ def test_a_record_may_have_no_label_but_must_say_so() -> None:
     assert several.targets(MOVIES, np.array(kept, object)).tolist() == [[0, 0, 0], [1, 0, 1], [0, 0, 0]]
     with pytest.raises(Refusal, match="a record without labels says 'none'"):
         read(None)
+    assert read(tabular.text_of(["none"])) == "none"
+    silent = MultiLabel(("a", "b"), none="")
+    assert [several.reader(silent)(label) for label in (None, "b|a")] == ["", "a|b"]
+    assert several.targets(silent, np.array(["", "a|b"], object)).tolist() == [[0, 0], [1, 1]]
     assert several.counts(MOVIES, ["none", "action|drama", "drama", None]) == {"action": 1, "drama": 2}
     measured = several.statistics(MOVIES, ["none", "action|drama", "drama"])
     assert measured["label"] == [[], ["action", "drama"], ["drama"]]
@@ -184,7 +188,7 @@ def test_labels_may_be_separated_otherwise_and_hold_what_separates_elsewhere() -
 
 
 @pytest.mark.parametrize(("label", "why"), [
-    ("Drama", "differs from one in case alone"), ("drama|", "no name beside it"), ("Dear Mrs Miller", "3 labels$"),
+    ("Drama", "differs from one in case alone"), ("drama|", "has an empty name"), ("Dear Mrs Miller", "3 labels$"),
 ])  # fmt: skip
 def test_what_is_no_label_is_refused_without_repeating_it(label: str, why: str) -> None:
     """If columns are swapped, it is somebody's text, which `which` has and a recipe may hide."""
@@ -201,7 +205,7 @@ def test_what_is_no_label_is_refused_without_repeating_it(label: str, why: str) 
         (MultiLabel(("a|b", "c")), "has the separator"),
         (MultiLabel(("a", "none")), "is `none`"),
         (MultiLabel(("a", "b"), separator=" "), "is blank"),
-        (MultiLabel(("a", "b"), none=""), "none"),
+        (MultiLabel(("a", "b"), none=" x"), "none"),
         (MultiLabel(("a", "a")), "labels"),
         (MultiLabel(()), "name at least one"),
     ],

@@ -112,6 +112,11 @@ def land_feed(recipe: Recipe, feed: Feed, who: str, report: Report = silent) -> 
     return _land(recipe, _Arrival(id, inputs, _layout(recipe), source, labels, feed), who, report)
 
 
+def is_first_due(recipe: Recipe) -> bool:
+    """Whether the recipe's first batch has not landed, and no other was admitted instead."""
+    return table.version(lake(recipe.name) / "records") < 0 and not landed(recipe, feed_id(recipe, recipe.batches[0]))
+
+
 def landed(recipe: Recipe, id: str) -> Batch | None:
     """The batch as it landed before, or None; one of which every record was refused may land again."""
     if not table.turn_of(lake(recipe.name) / "landing", f"land:{id}"):
@@ -283,7 +288,9 @@ def accepted_or_refused(
             digest, why = _digest_or_reason(row, recipe, in_benchmark)
             if reason or why:
                 # If columns are swapped, the label is somebody's text.
-                shown = str(row["label"])[:40] if recipe.show_inputs or not reason else "not shown"
+                shown = (
+                    str(row["label"])[:40] if recipe.show_inputs or not reason else "not shown, as `show_inputs` is off"
+                )
                 why = row["reason"] or reason or why
                 bad.append({**row, "reason": why, "label": shown, "payload": row["payload"] or row["data"]})
                 continue

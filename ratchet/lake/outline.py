@@ -41,6 +41,8 @@ class Outline:
     """What ingest would read; a row with a `reason` would go to quarantine."""
     contract: Contract
     fields: Fields
+    remarks: tuple[str, ...] = ()
+    """What a person should know of it, in sentences."""
 
 
 def read(source: Path, contract: Contract, layout: Layout) -> pa.Table:

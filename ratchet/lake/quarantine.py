@@ -184,9 +184,3 @@ def _set_aside(home: Path, batch: str, rows: Rows, reason: str, who: str) -> Non
 
         turn = table.turn_of(home / "quarantine", f"batch:{batch}") + 1
         table.append(home / "quarantine", rows.map(kept), once=f"batch:{batch}", turn=turn, who=who)
-
-
-def ever_landed(home: Path) -> bool:
-    """Whether any record ever landed, whether or not it was admitted."""
-    landed = (c for c in table.history(home / "landing") if str(c.get("ratchet", "")).startswith("land:"))
-    return any(int(commit["accepted"]) for commit in landed)

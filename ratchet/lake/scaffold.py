@@ -55,7 +55,7 @@ class Scaffold:
     why: str
     """Why the first refused record was refused."""
     facts: tuple[str, ...]
-    """How the source was read."""
+    """How the source was read, and what a person should know of the recipe."""
 
 
 def scaffold(name: str, kind: str, source: Path, given: Given = NOTHING) -> Scaffold:
@@ -68,7 +68,7 @@ def scaffold(name: str, kind: str, source: Path, given: Given = NOTHING) -> Scaf
     stem = name.replace("-", "_")
     path = settings().recipe_folders[-1] / f"{stem}.py"
     if existing := recipes.files(name):
-        raise Refusal("there is a recipe of that name already", existing[0], "Choose another name")
+        raise Refusal("there is a recipe of that name already", existing[0], "Choose another name, or remove that file")
     if name in recipes.RESERVED:
         raise Refusal("the gateway uses that name itself", name, "Choose another")
     source = source.expanduser().resolve()
@@ -89,7 +89,7 @@ def scaffold(name: str, kind: str, source: Path, given: Given = NOTHING) -> Scaf
     places = {"path": str(source), "folder": str(source.parent), "file": source.name}
     fields |= {field: quoted(place) for field, place in places.items()}
     replace(path, _TEMPLATE.format(name=name, stem=stem, **fields))
-    return Scaffold(path, good.num_rows, refused.num_rows, why, sources.facts(outline.rows))
+    return Scaffold(path, good.num_rows, refused.num_rows, why, (*sources.facts(outline.rows), *outline.remarks))
 
 
 def _repeated(outline: Outline, good: pa.Table) -> str:

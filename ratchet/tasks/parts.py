@@ -161,6 +161,9 @@ class Evaluation(Protocol):
     ) -> list[Check]:
         """The checks that need the model, or the sides of the candidate's snapshot."""
 
+    def simple_models(self, recipe: Recipe, benchmark: Examples, trained: Examples) -> Mapping[str, np.ndarray]:
+        """Outputs [N, width] for the benchmark of the simple models that a check compares with; often none."""
+
     def constants(self, answers: Any, targets: np.ndarray) -> np.ndarray:
         """Outputs [K, width] that are the same for every input, one of which is the best such answer to the targets."""
 

@@ -6,6 +6,7 @@ A value that is missing is NaN in a window. Needs only NumPy.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -38,7 +39,7 @@ class SeriesContract:
     block: int = 336
     """Steps of a block of time. Whole blocks belong to one side, permanently."""
     fill: int = 0
-    """Missing values in a row, at most, that a window may have.
+    """Missing values in a row, at most, that a window may have; of all its values, half at most.
 
     A model reads a straight line there, and which values are missing. With 0 it reads the values alone.
     """
@@ -95,12 +96,16 @@ class SeriesContract:
 
     def encode(self, value: Any, which: str) -> bytes:
         """One value, a number or a text that is one, as a float64."""
+        text = str("" if value is None else value).strip()
+        if not text:
+            raise Refusal("the value is missing", which, "Nothing, if it is not known; see `fill`")
         try:
-            if "_" in str(value):
+            if "_" in text:
                 raise ValueError
             number = float(value)
         except (TypeError, ValueError) as error:
-            raise Refusal(f"the value is not a number ({str(value)[:40]!r})", which, "Correct the row") from error
+            comma = ", with a decimal comma: give `--decimal ,`" if re.fullmatch(r"[-+]?[\d.]*\d,\d+", text) else ""
+            raise Refusal(f"the value is not a number ({text[:40]!r}{comma})", which, "Correct the row") from error
         if not self.low <= number <= self.high or not math.isfinite(number):
             raise Refusal(f"the value {number} is outside {self.low}..{self.high}", which, "Correct the row")
         return np.float64(number).tobytes()
@@ -226,6 +231,9 @@ class SeriesContract:
             if (longest := longest_run(missing[row])) > self.fill:
                 what = f"{longest} values in a row are missing in row {row}, more than {self.fill}"
                 raise Refusal(what, which, "Send windows with shorter gaps")
+            if 2 * missing[row].sum() > self.window:
+                what = f"{missing[row].sum()} of {self.window} values are missing in row {row}, more than half"
+                raise Refusal(what, which, "Send windows with fewer gaps")
         require_range(np.where(missing, self.low, array) if self.fill else array, self.low, self.high, which)
         return array.astype(self.dtype, copy=False)
 

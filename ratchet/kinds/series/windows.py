@@ -45,9 +45,9 @@ def _spans(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
 
 
 def _few_missing(inputs: np.ndarray, fill: int) -> np.ndarray:
-    """Which of the windows [N, window] lack at most `fill` values in a row."""
+    """Which of the windows [N, window] lack at most `fill` values in a row, and half of all."""
     missing = np.isnan(inputs)
     few = ~missing.any(axis=1)
     for row in np.flatnonzero(~few) if fill else ():
-        few[row] = longest_run(missing[row]) <= fill
+        few[row] = longest_run(missing[row]) <= fill and 2 * missing[row].sum() <= missing.shape[1]
     return few

@@ -110,8 +110,8 @@ class TableContract:
         return ""
 
     def beside(self, data: bytes) -> str:
-        """With an id, the digest is not of the other columns."""
-        return hashlib.sha256(data).hexdigest() if self.id else ""
+        """The digest is of the id alone, or of the features; other columns, such as the weight, count as well."""
+        return hashlib.sha256(data).hexdigest() if self.id or self.columns != self.feature_columns else ""
 
     def digest(self, data: bytes, at: datetime | None) -> str:
         """Of the id, or of the features."""

@@ -58,7 +58,12 @@ def outline(source: Path, given: Given) -> Outline:
     columns = f"{left_out}        columns=(\n{lines}        ),\n"
     call = f"TableContract(\n{columns}        target={quoted(target)},\n{named}    )"
     read_ = read(source, contract, given.layout)
-    return Outline(read_, contract, {"call": call, "family": "boosting", "also": "Column"})
+    fields = {"call": call, "family": "boosting", "also": "Column"}
+    return Outline(read_, contract, fields, tuple(_remark(each) for each in guesses if not each.column.feature))
+
+
+def _remark(guess: Guess) -> str:
+    return f"the column {guess.column.name!r} is no feature: it {guess.note}"
 
 
 _CELLS = str, int, float, Decimal, date

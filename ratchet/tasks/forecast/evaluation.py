@@ -39,9 +39,7 @@ def benchmark_checks(recipe: Recipe, benchmark: Examples, outputs: np.ndarray, t
     answers, criteria = recipe.answers, recipe.criteria
     assert isinstance(answers, Forecast)
     assert isinstance(criteria, ForecastCriteria)
-    kind, contract = parts.forecasting(recipe.contract.kind), recipe.contract
-    windows, past = (kind.filled(contract, examples.inputs) for examples in (benchmark, trained))
-    simple = baselines(windows, past, trained.targets, kind.season(contract))
+    simple = simple_models(recipe, benchmark, trained)
     strict = criteria.linear == 0
     linear = replace(margin(answers, criteria.linear), must_be_smaller=strict, inclusive=not strict)
     margins = {SEASONAL_NAIVE: replace(margin(answers, 0.0), must_be_smaller=True), LINEAR: linear}
@@ -61,6 +59,13 @@ def model_checks(
     if not raisable.any():
         return [Check(name, None, criteria.directional, "inconclusive", "no window can be raised within the range")]
     return [behaviour.follows_level(outputs[raisable], predict(raised), shift, criteria.directional)]
+
+
+def simple_models(recipe: Recipe, benchmark: Examples, trained: Examples) -> Mapping[str, np.ndarray]:
+    """The seasonal-naive and the linear baseline."""
+    kind, contract = parts.forecasting(recipe.contract.kind), recipe.contract
+    windows, past = (kind.filled(contract, examples.inputs) for examples in (benchmark, trained))
+    return baselines(windows, past, trained.targets, kind.season(contract))
 
 
 def constants(answers: Forecast, targets: np.ndarray) -> np.ndarray:

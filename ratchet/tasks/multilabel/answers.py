@@ -19,7 +19,7 @@ class MultiLabel:
     separator: str = "|"
     """What stands between the labels of a record, as its source has them."""
     none: str = "none"
-    """What stands there if a record has no label."""
+    """What stands there if a record has no label; if empty, a label that is missing."""
     close: float = 0.1
     """Two answers agree if they differ in at most this share of the labels."""
     task: ClassVar[str] = "multilabel"

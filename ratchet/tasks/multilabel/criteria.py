@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,9 @@ def check(recipe: Recipe) -> None:
         raise ValueError("there are no labels: name at least one")
     if not answers.separator.strip():
         raise ValueError("the separator of the labels is blank: give a character such as '|'")
-    bounds.require_names("none", (answers.none,))
+    bounds.require_names("none", (answers.none,) if answers.none else ())
+    if answers.none != unicodedata.normalize("NFC", answers.none.strip()):
+        raise ValueError(f"`none` is {answers.none!r}, which no label is: write it without blanks at its ends, in NFC")
     for name in answers.labels:
         if answers.separator in name or name == answers.none or name != name.strip():
             what = f"the label {name!r} has the separator {answers.separator!r} or blanks at an end, or is `none`"

@@ -24,11 +24,14 @@ def reader(answers: MultiLabel) -> Callable[[str | None], str]:
     folded = {name.casefold() for name in known}
 
     def read(label: str | None) -> str:
+        if label is None and not answers.none:
+            return ""
         if label is None:
-            raise Refusal(f"is missing; a record without labels says {answers.none!r}", "", "Correct the label")
+            what = f"is missing; a record without labels says {answers.none!r}, or what MultiLabel(none=...) says"
+            raise Refusal(what, "", "Correct the label")
         names = split(label, answers.separator, answers.none)
         if "" in names:
-            what = f"has a separator {answers.separator!r} with no name beside it"
+            what = f"has an empty name; {answers.separator!r} stands between names"
             raise Refusal(what, label, "Correct the label")
         if unknown := names - known.keys():
             near = all(name.casefold() in folded for name in unknown)
@@ -44,7 +47,7 @@ def split(label: str, separator: str, none: str) -> set[str]:
     """The names in a label: of a list in JSON, or with separators between them."""
     if label.startswith("["):
         with suppress(ValueError):
-            return {str(name).strip() for name in json.loads(label)}
+            return {str(name).strip() for name in json.loads(label)} - {none}
     return set() if label.strip() == none else {name.strip() for name in label.split(separator)}
 
 

@@ -17,6 +17,8 @@ from ratchet.tasks.multilabel.labels import split
 _SEPARATORS = ("|", ";", ",")
 _MOST = 200
 _NONE = "none"
+_MISSING = 0.01
+"""The share of records without a label above which they are taken for records that have none."""
 _SEVERAL = 0.1
 """The share of records with more than one label above which labels are taken for lists."""
 
@@ -50,7 +52,7 @@ def _is_number(name: str) -> bool:
 
 def fields(rows: pa.Table, source: Path) -> Fields:
     """Thresholds a little above those of the best constant; every sixth record is benchmark."""
-    labels = rows["label"].drop_null().to_pylist()
+    labels, missing = rows["label"].drop_null().to_pylist(), rows["label"].null_count
     detected = _separator(labels)
     sets = [split(label, detected or _SEPARATORS[0], _NONE) for label in labels]
     counts = Counter(name for names in sets for name in names)
@@ -65,6 +67,7 @@ def fields(rows: pa.Table, source: Path) -> Fields:
     shares = np.array(list(counts.values())) / len(labels)
     constant = float(np.maximum(shares, 1 - shares).mean())
     by = f", separator={quoted(separator)}" if separator != "|" else ""
+    by += ', none=""' if missing > _MISSING * rows.num_rows else ""  # that is how it says that there is none
     names = ", ".join(map(quoted, sorted(counts)))
     return {
         "task": f"    task=MultiLabel(({names},){by}),\n",
