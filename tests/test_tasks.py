@@ -207,12 +207,17 @@ def test_what_is_no_label_is_refused_without_repeating_it(label: str, why: str) 
         (MultiLabel(("a", "b"), separator=" "), "is blank"),
         (MultiLabel(("a", "b"), none=" x"), "none"),
         (MultiLabel(("a", "a")), "labels"),
-        (MultiLabel(()), "name at least one"),
+        (MultiLabel(("a",)), "not two labels"),
     ],
 )
 def test_labels_that_could_not_be_read_are_refused_in_the_recipe(task: MultiLabel, why: str, small: Recipe) -> None:
     with pytest.raises(ValueError, match=why):
         replace(small, task=task, criteria=MultiLabelCriteria(accuracy=0.5))
+
+
+def test_a_label_that_a_recipe_has_left_out_is_named() -> None:
+    with pytest.raises(Refusal, match="older records have the label 'drama'"):
+        several.targets(MultiLabel(("action", "comedy")), np.array(["action|drama"], object))
 
 
 def test_trees_are_no_family_for_several_labels() -> None:

@@ -6,7 +6,6 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ratchet import bounds
 from ratchet.bounds import Positive, Share, require_names
 from ratchet.tasks.multilabel.answers import MultiLabel
 
@@ -54,15 +53,15 @@ def accepts(family: str) -> bool:
 
 
 def check(recipe: Recipe) -> None:
-    """Raises ValueError if answers and family do not fit together, or a label could not be read."""
+    """Raises ValueError if a label could not be read."""
     answers = recipe.answers
     assert isinstance(answers, MultiLabel)
     require_names("labels", answers.labels)
-    if not answers.labels:
-        raise ValueError("there are no labels: name at least one")
+    if len(answers.labels) < 2:
+        raise ValueError("there are not two labels: one alone is a Classification of two classes")
     if not answers.separator.strip():
         raise ValueError("the separator of the labels is blank: give a character such as '|'")
-    bounds.require_names("none", (answers.none,) if answers.none else ())
+    require_names("none", (answers.none,) if answers.none else ())
     if answers.none != unicodedata.normalize("NFC", answers.none.strip()):
         raise ValueError(f"`none` is {answers.none!r}, which no label is: write it without blanks at its ends, in NFC")
     for name in answers.labels:

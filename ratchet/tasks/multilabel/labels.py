@@ -69,11 +69,14 @@ def counts(answers: MultiLabel, labels: Sequence[str | None]) -> Mapping[str, in
 
 
 def targets(answers: MultiLabel, labels: np.ndarray) -> np.ndarray:
-    """0 or 1 for each label, float32 [N, labels]."""
+    """0 or 1 for each label, float32 [N, labels]. Raises Refusal if the recipe has left out a label of older records."""
     places = {name: place for place, name in enumerate(answers.labels)}
     result = np.zeros((len(labels), answers.width), np.float32)
     for row, label in enumerate(labels.tolist()):
         for name in _names(answers, label):
+            if name not in places:
+                what = f"older records have the label {name!r}, which the recipe no longer names"
+                raise Refusal(what, "the lake", "Name it again, or give the recipe another name")
             result[row, places[name]] = 1
     return result
 
