@@ -69,7 +69,7 @@ def counts(answers: MultiLabel, labels: Sequence[str | None]) -> Mapping[str, in
 
 
 def targets(answers: MultiLabel, labels: np.ndarray) -> np.ndarray:
-    """0 or 1 for each label, float32 [N, labels]. Raises Refusal if the recipe has left out a label of older records."""
+    """0 or 1 for each label, float32 [N, labels]. Raises Refusal if the recipe has left one of a record out."""
     places = {name: place for place, name in enumerate(answers.labels)}
     result = np.zeros((len(labels), answers.width), np.float32)
     for row, label in enumerate(labels.tolist()):
