@@ -57,7 +57,7 @@ def find_version(recipe: str, number: str | None) -> Version:
     if number is None:
         champion = api.state_of(recipe).champion
         if champion is None:
-            raise Refusal("there is no champion", recipe, "Name a version")
+            raise Refusal("there is no champion", recipe, "Name a version; MLflow lists them")
         number = champion.version
     version = registry.version(recipe, number)
     if version is None:

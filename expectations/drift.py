@@ -43,18 +43,22 @@ class Summary:
     labels: Mapping[str, int]
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Of each other column; empty in a summary of 0.1.0."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Records of each column without a value; empty in a summary of 0.1.0."""
 
 
 def summarize(frame: pd.DataFrame, shares: Collection[str]) -> Summary:
     """The summary of the table of statistics that the suite checks, without the columns that describe the batch."""
     at, left_out = np.linspace(0, 1, _POINTS), {*_EXCLUDED, *shares}
     columns = {name: frame[name].dropna() for name in frame.columns if name not in left_out and len(frame)}
+    missing = {name: len(frame) - len(values) for name, values in columns.items()}
     numbers = {name: values.to_numpy(float) for name, values in columns.items() if _is_numeric(values) and len(values)}
     quantiles = {name: tuple(map(float, np.quantile(values, at))) for name, values in numbers.items()}
     others = {name: values for name, values in columns.items() if name not in numbers}
     # A column of names or of ids always differs, and is nobody's business in a summary.
     categories = {name: _counts(values) for name, values in others.items() if 0 < values.nunique() <= _MOST}
-    return Summary(len(frame), quantiles, _counts(frame["label"].explode()) if "label" in frame else {}, categories)
+    labels = _counts(frame["label"].explode()) if "label" in frame else {}
+    return Summary(len(frame), quantiles, labels, categories, missing)
 
 
 def _is_numeric(values: pd.Series) -> bool:
@@ -86,6 +90,12 @@ def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ..
             known = sorted(set(old) | set(new))
             one, other = (np.array([side.get(value, 0.0) for value in known]) for side in (old, new))
             shares[name] = one, other
+    for name in sorted(set.intersection(*(set(summary.missing) for summary in both))):
+        absent = [sum(summary.missing[name] for summary in side) / count
+                  for side, count in zip((older, newer), rows, strict=True)]  # fmt: skip
+        if any(absent):
+            one, other = (np.array([share, 1 - share]) for share in absent)
+            shares[f"{name} (missing)"] = one, other
     indices = {name: _index(*pair, rows) for name, pair in shares.items()}
     if min(rows) < MIN_ROWS:
         return tuple(Drift(name, index) for name, index in indices.items())

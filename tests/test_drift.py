@@ -81,6 +81,21 @@ def test_a_change_of_many_records_that_is_little_is_no_drift_and_of_a_few_nothin
     assert (few.p_value, few.drifted) == (None, False)
 
 
+def test_a_flood_of_missing_values_is_a_finding_of_its_own() -> None:
+    import pandas as pd
+
+    chance = np.random.default_rng(3)
+
+    def batch(share: float) -> drift.Summary:
+        values = np.where(chance.random(1000) < share, np.nan, chance.normal(0, 1, 1000))
+        return drift.summarize(pd.DataFrame({"record": ["r"] * 1000, "label": [0] * 1000, "x": values}), ())
+
+    drifted = {
+        share: {d.column for d in drift.drift([batch(0.1)], [batch(share)]) if d.drifted} for share in (0.1, 0.5, 1)
+    }
+    assert drifted == {0.1: set(), 0.5: {"x (missing)"}, 1: {"x (missing)"}}
+
+
 @given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=8))
 def test_the_correction_is_holms(p_values: dict[str, float]) -> None:
     corrected = drift._holm(p_values)

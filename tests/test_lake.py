@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands import show
+from commands import show, withdraw
 from ratchet import progress
 from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, records, snapshot, split, table
@@ -145,6 +145,18 @@ def test_the_first_batch_of_a_recipe_lands_although_another_waits_but_not_after_
     assert ingest.is_first_due(small), "a batch that waits is no reason to leave out the recipe's own"
     quarantine.admit_landed(ingest.lake(small.name), batch.id, "test")
     assert not ingest.is_first_due(small)
+
+
+def test_a_batch_that_was_ingested_by_mistake_is_taken_back_before_its_validation(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
+    batch = ingest.land(small, npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50]), "test")
+    done = CliRunner().invoke(withdraw.command, [small.name, batch.id, "--why", "by mistake"])
+    assert "withdrawn before its validation" in done.output
+    home = ingest.lake(small.name)
+    assert quarantine.pending(home) == []
+    (entry,) = quarantine.entries(home)
+    assert (entry.kind, entry.rows, entry.reason) == ("batch", 50, "withdrawn: by mistake")
 
 
 def test_a_long_ingest_says_how_far_it_is(

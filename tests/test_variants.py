@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from flows.latency_benchmark import on_a_host
 from models import variants
@@ -102,6 +104,15 @@ def test_a_real_model_in_eight_bits_is_smaller_and_answers_alike(
         assert path.stat().st_size < full.path.stat().st_size * (0.6 if name == "fp16" else 0.4)
         assert (small.predict(built.images).argmax(axis=1) == labels).mean() > 0.97
     assert not (tmp_path / "prepared.onnx").exists()
+
+
+def test_trees_have_no_variant_and_the_reason_is_a_sentence(built: Built, tmp_path: Path) -> None:
+    node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in "xy"]
+    onnx.save(helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:])), tmp_path / "trees.onnx")
+    with pytest.raises(Refusal, match="trees have no smaller form"):
+        variants._refuse_trees(tmp_path / "trees.onnx")
+    variants._refuse_trees(built.exported.path)
 
 
 def test_a_model_is_measured_in_a_process_of_its_own(built: Built) -> None:
