@@ -20,10 +20,6 @@ def command(recipe: str, batch: str, why: str) -> None:
     from releases.api import person
 
     source(recipe)
-    home = lake(recipe)
-    if batch in quarantine.pending(home):
-        quarantine.refuse_landed(home, batch, f"withdrawn: {why}", person())
-        click.echo(f"batch {batch}: withdrawn before its validation; no version was trained on it")
-        return
-    rows = quarantine.withdraw(home, batch, why, person())
-    click.echo(f"batch {batch}: {rows} records withdrawn; a version trained on them serves until a run replaces it")
+    rows, admitted = quarantine.withdraw(lake(recipe), batch, why, person())
+    trained = "a version trained on them serves until a run replaces it"
+    click.echo(f"batch {batch}: {rows} records withdrawn{f'; {trained}' if admitted else ' before their validation'}")

@@ -25,12 +25,14 @@ NOTABLE = 0.1
 """The index from which on a change is more than little."""
 FALSE_ALARMS = 0.01
 """The share of comparisons of unchanged data in which any column may be said to have drifted."""
-MIN_ROWS = 50
-"""Records of each side below which nothing is said."""
+MIN_ROWS = 100
+"""Values on each side below which nothing is said of a column: with fewer, Pearson's test alarms too often."""
 _MIN_EXPECTED = 5
 _MIN_SHARE = 1e-4
-_BINS, _POINTS, _MOST = 10, 101, 200
+_BINS, _POINTS, _MOST, _FEW = 10, 101, 200, 20
 _EXCLUDED = ("record", "label", "duplicate", "age_days")
+Counts = tuple[np.ndarray, np.ndarray]
+"""Older and newer records [K] in each bin of a column."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +43,37 @@ class Summary:
     quantiles: Mapping[str, tuple[float, ...]]
     """Of each column of numbers, without those that are missing."""
     labels: Mapping[str, int]
+    """Empty if a record may have several."""
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Of each other column; empty in a summary of 0.1.0."""
+    """Of each other column, and of numbers that are few; empty in a summary of 0.1.0."""
     missing: Mapping[str, int] = field(default_factory=dict)
     """Records of each column without a value; empty in a summary of 0.1.0."""
+    several: Mapping[str, int] = field(default_factory=dict)
+    """Records with each label, if a record may have several; empty in a summary of 0.1.0."""
 
 
 def summarize(frame: pd.DataFrame, shares: Collection[str]) -> Summary:
     """The summary of the table of statistics that the suite checks, without the columns that describe the batch."""
-    at, left_out = np.linspace(0, 1, _POINTS), {*_EXCLUDED, *shares}
+    left_out = {*_EXCLUDED, *shares}
     columns = {name: frame[name].dropna() for name in frame.columns if name not in left_out and len(frame)}
     missing = {name: len(frame) - len(values) for name, values in columns.items()}
-    numbers = {name: values.to_numpy(float) for name, values in columns.items() if _is_numeric(values) and len(values)}
-    quantiles = {name: tuple(map(float, np.quantile(values, at))) for name, values in numbers.items()}
+    numbers = {name: values.to_numpy(float) for name, values in columns.items() if _is_numeric(values)}
+    at = (np.arange(_POINTS) + 0.5) / _POINTS
+    quantiles = {name: tuple(map(float, np.quantile(values, at, method="inverted_cdf")))
+                 for name, values in numbers.items()}  # fmt: skip
     others = {name: values for name, values in columns.items() if name not in numbers}
     # A column of names or of ids always differs, and is nobody's business in a summary.
     categories = {name: _counts(values) for name, values in others.items() if 0 < values.nunique() <= _MOST}
-    labels = _counts(frame["label"].explode()) if "label" in frame else {}
-    return Summary(len(frame), quantiles, labels, categories, missing)
+    labels = frame["label"] if "label" in frame else frame["record"][:0]
+    lists = bool(len(labels)) and labels.map(lambda label: isinstance(label, list)).all()
+    counts = _counts(labels.explode())
+    return Summary(len(frame), quantiles, {} if lists else counts, categories, missing, counts if lists else {})
 
 
 def _is_numeric(values: pd.Series) -> bool:
-    return values.map(type).isin([int, float, bool]).all() if values.dtype == object else values.dtype.kind in "iufb"
+    """Whether these are numbers, and not only a few different ones, which are compared one by one."""
+    numeric = values.map(type).isin([int, float, bool]).all() if values.dtype == object else values.dtype.kind in "iufb"
+    return bool(numeric) and values.nunique() > _FEW
 
 
 def _counts(values: pd.Series) -> dict[str, int]:
@@ -75,46 +86,93 @@ def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ..
     older, newer = ([summary for summary in side if summary.rows] for side in (older, newer))
     if not older or not newer:
         return ()
-    rows = tuple(sum(summary.rows for summary in side) for side in (older, newer))
-    shares, both = dict[str, tuple[np.ndarray, np.ndarray]](), [*older, *newer]
-    for name in sorted(set.intersection(*(set(summary.quantiles) for summary in both))):
+    compared = {**_numbers(older, newer), **_categories(older, newer), **_events(older, newer)}
+    enough = {name: pair for name, pair in compared.items() if min(round(side.sum()) for side in pair) >= MIN_ROWS}
+    p_values = _holm({name: _p_value(*pair) for name, pair in enough.items()})
+    results = []
+    for name, pair in compared.items():
+        index, p_value = _index(*pair), p_values.get(name)
+        drifted = p_value is not None and p_value <= FALSE_ALARMS and index >= NOTABLE
+        results.append(Drift(name, index, p_value, drifted))
+    return tuple(results)
+
+
+def _numbers(older: Sequence[Summary], newer: Sequence[Summary]) -> dict[str, Counts]:
+    """Of each column of numbers, by the tenths of the older ones; a number that fills one has a bin of its own."""
+    result = {}
+    for name in sorted(set.intersection(*(set(summary.quantiles) for summary in (*older, *newer)))):
         values, weights = _weighted(older, name)
         at = np.linspace(0, 1, _BINS + 1)[1:-1]
-        edges = np.unique(np.quantile(values, at, weights=weights, method="inverted_cdf"))
-        shares[name] = _binned(older, name, edges), _binned(newer, name, edges)
-    categories = {"label": [each.labels for each in both]}
-    categories |= {name: [each.categories.get(name, {}) for each in both] for name in _columns(both)}
-    for name, sizes in categories.items():
-        old, new = _shares(sizes[: len(older)]), _shares(sizes[len(older) :])
+        edges, times = np.unique(np.quantile(values, at, weights=weights, method="inverted_cdf"), return_counts=True)
+        edges = np.unique([*edges, *np.nextafter(edges[times > 1], -np.inf)])
+        result[name] = _binned(older, name, edges), _binned(newer, name, edges)
+    return result
+
+
+def _weighted(side: Sequence[Summary], name: str) -> Counts:
+    """The quantiles of a column, and the number of values that each of them stands for."""
+    values = np.concatenate([s.quantiles[name] for s in side])
+    sizes = [(s.rows - s.missing.get(name, 0)) / len(s.quantiles[name]) for s in side]
+    weights = [np.full(len(s.quantiles[name]), size) for s, size in zip(side, sizes, strict=True)]
+    return values, np.concatenate(weights)
+
+
+def _binned(side: Sequence[Summary], name: str, edges: np.ndarray) -> np.ndarray:
+    values, weights = _weighted(side, name)
+    return np.bincount(np.searchsorted(edges, values, side="left"), weights, minlength=len(edges) + 1)
+
+
+def _categories(older: Sequence[Summary], newer: Sequence[Summary]) -> dict[str, Counts]:
+    """Of the labels, and of each column of categories: the records with each."""
+    both, result = (older, newer), {}
+    sizes = {"label": [[summary.labels for summary in side] for side in both]}
+    for name in sorted({name for summary in (*older, *newer) for name in summary.categories}):
+        sizes[name] = [[summary.categories.get(name, {}) for summary in side] for side in both]
+    for name, sides in sizes.items():
+        old, new = (_total(side) for side in sides)
         if old and new:
-            known = sorted(set(old) | set(new))
-            one, other = (np.array([side.get(value, 0.0) for value in known]) for side in (old, new))
-            shares[name] = one, other
-    for name in sorted(set.intersection(*(set(summary.missing) for summary in both))):
-        absent = [sum(summary.missing[name] for summary in side) / count
-                  for side, count in zip((older, newer), rows, strict=True)]  # fmt: skip
-        if any(absent):
-            one, other = (np.array([share, 1 - share]) for share in absent)
-            shares[f"{name} (missing)"] = one, other
-    indices = {name: _index(*pair, rows) for name, pair in shares.items()}
-    if min(rows) < MIN_ROWS:
-        return tuple(Drift(name, index) for name, index in indices.items())
-    p_values = _holm({name: _p_value(*pair, rows) for name, pair in shares.items()})
-    return tuple(
-        Drift(name, index, p_values[name], index >= NOTABLE and p_values[name] <= FALSE_ALARMS)
-        for name, index in indices.items()
-    )
+            known = sorted({*old, *new})
+            result[name] = (
+                np.array([float(old[each]) for each in known]),
+                np.array([float(new[each]) for each in known]),
+            )
+    return result
 
 
-def _p_value(older: np.ndarray, newer: np.ndarray, rows: tuple[int, ...]) -> float:
-    """Of Pearson's test that both shares [K] of so many rows are of one population; 1 if there is one value."""
+def _events(older: Sequence[Summary], newer: Sequence[Summary]) -> dict[str, Counts]:
+    """Of what a record has or has not: a missing value in each column, and each of several labels."""
+    both, result = [*older, *newer], {}
+    for kind, called in (("missing", "{} (missing)"), ("several", "label {}")):
+        if all(getattr(summary, kind) for summary in both):
+            for name in sorted({name for summary in both for name in getattr(summary, kind)}):
+                sides = []
+                for side in (older, newer):
+                    there = sum(getattr(summary, kind).get(name, 0) for summary in side)
+                    sides.append(np.array([there, sum(summary.rows for summary in side) - there], float))
+                if any(side[0] for side in sides):
+                    result[called.format(name)] = sides[0], sides[1]
+    return result
+
+
+def _total(counts: Sequence[Mapping[str, int]]) -> Counter[str]:
+    total = Counter[str]()
+    for each in counts:
+        total.update(each)
+    return total
+
+
+def _p_value(older: np.ndarray, newer: np.ndarray) -> float:
+    """Of Pearson's test that both counts [K] are of one population; 1 if there is one bin."""
     from scipy.stats import chi2
 
-    observed = np.stack([older * rows[0], newer * rows[1]])
-    order = np.argsort(observed.sum(axis=0))
-    fewest = observed[:, order].sum(axis=0).cumsum() * min(rows) / sum(rows)
-    rare = order[: np.searchsorted(fewest, _MIN_EXPECTED) + 1] if fewest[0] < _MIN_EXPECTED else order[:0]
-    observed = np.column_stack([observed[:, rare].sum(axis=1), np.delete(observed, rare, axis=1)])
+    observed = np.stack([older, newer])
+    expected = observed.sum(axis=0) * observed.sum(axis=1).min() / observed.sum()
+    order = np.argsort(expected)
+    rare = int((expected < _MIN_EXPECTED).sum())
+    while 0 < rare < len(order) and expected[order[:rare]].sum() < _MIN_EXPECTED:
+        rare += 1
+    merged = observed[:, order[:rare]].sum(axis=1, keepdims=True)
+    observed = np.hstack([merged, observed[:, order[rare:]]])
     observed = observed[:, observed.sum(axis=0) > 0]
     expected = observed.sum(axis=1, keepdims=True) * observed.sum(axis=0) / observed.sum()
     statistic = float(((observed - expected) ** 2 / expected).sum())
@@ -130,32 +188,8 @@ def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return corrected
 
 
-def _columns(summaries: Sequence[Summary]) -> list[str]:
-    return sorted({name for summary in summaries for name in summary.categories})
-
-
-def _shares(sizes: Sequence[Mapping[str, int]]) -> dict[str, float]:
-    """The share of each category among all of a side's batches."""
-    total = Counter[str]()
-    for each in sizes:
-        total.update(each)
-    return {value: count / total.total() for value, count in total.items()}
-
-
-def _weighted(side: Sequence[Summary], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The quantiles of a column, and the number of records that each of them stands for."""
-    values = np.concatenate([s.quantiles[name] for s in side])
-    return values, np.concatenate([np.full(len(s.quantiles[name]), s.rows / len(s.quantiles[name])) for s in side])
-
-
-def _binned(side: Sequence[Summary], name: str, edges: np.ndarray) -> np.ndarray:
-    values, weights = _weighted(side, name)
-    counts = np.bincount(np.searchsorted(edges, values, side="left"), weights, minlength=len(edges) + 1)
-    return np.asarray(counts / counts.sum())
-
-
-def _index(older: np.ndarray, newer: np.ndarray, counts: tuple[int, ...]) -> float:
+def _index(older: np.ndarray, newer: np.ndarray) -> float:
     """The index minus its mean for two samples of one population (Yurdakul), and at least 0."""
-    one, other = np.maximum(older, _MIN_SHARE), np.maximum(newer, _MIN_SHARE)
-    chance = (len(older) - 1) * sum(1 / n for n in counts)
+    one, other = (np.maximum(counts / max(counts.sum(), 1), _MIN_SHARE) for counts in (older, newer))
+    chance = (len(older) - 1) * sum(1 / max(counts.sum(), 1) for counts in (older, newer))
     return round(max(0.0, float(((other - one) * np.log(other / one)).sum()) - chance), 4)

@@ -230,6 +230,8 @@ def test_a_window_with_too_many_missing_values_in_a_row_is_refused_with_its_plac
     assert (FILLED.features_version, SERIES.features_version) == (2, 1), "it is trained anew"
     last = FILLED.synthesize(400, np.random.default_rng(0))[:, -1]
     assert np.isnan(last).any(), "the newest value may be missing, too"
+    with pytest.raises(ValueError, match="more than half of a window"):
+        dataclasses.replace(SERIES, fill=4)
     with pytest.raises(Refusal, match="4 of 6 values are missing in row 0, more than half"):
         FILLED.read([[None, None, 3, None, None, 6]])
     with pytest.raises(Refusal, match="3 values in a row are missing in row 1, more than 2"):

@@ -94,7 +94,7 @@ def test_a_batch_larger_than_a_part_moves_as_one_that_is_not(
     assert parts is not None
     assert sum(1 for _ in parts.parts()) >= 20
     assert snapshot.take(small).fingerprint == whole.fingerprint
-    assert quarantine.withdraw(ingest.lake(small.name), batch, "wrong", "test") == 60
+    assert quarantine.withdraw(ingest.lake(small.name), batch, "wrong", "test") == (60, True)
     assert quarantine.admit(ingest.lake(small.name), batch, "test", "right after all") == 60
     assert snapshot.take(small).fingerprint == whole.fingerprint
 
@@ -152,7 +152,7 @@ def test_a_batch_that_was_ingested_by_mistake_is_taken_back_before_its_validatio
 ) -> None:
     batch = ingest.land(small, npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50]), "test")
     done = CliRunner().invoke(withdraw.command, [small.name, batch.id, "--why", "by mistake"])
-    assert "withdrawn before its validation" in done.output
+    assert "50 records withdrawn before their validation" in done.output
     home = ingest.lake(small.name)
     assert quarantine.pending(home) == []
     (entry,) = quarantine.entries(home)
@@ -297,7 +297,7 @@ def test_a_withdrawn_batch_is_out_of_the_next_snapshot_and_can_come_back(
     before = snapshot.take(small)
     two = admitted(small, npz(tmp_path / "b.npz", pictures[0][50:90], pictures[1][50:90]))
     both = snapshot.take(small)
-    assert quarantine.withdraw(home, two, "bad camera", "me") == 40
+    assert quarantine.withdraw(home, two, "bad camera", "me") == (40, True)
     after = snapshot.take(small)
     assert (after.fingerprint, after.batches) == (before.fingerprint, (one,))
     assert before.version < both.version < after.version

@@ -301,6 +301,8 @@ def test_labels_with_a_comma_are_no_lists(own: Path) -> None:
     assert several.fit([f"{n % 60},{n % 7}0" for n in range(900)]) == 0.0, "numbers with a decimal comma"
     assert several.fit(["a|17;b", "17;b", "17"] * 50) == several.fit(["a|b", "b"] * 50) == 0.8
     assert several.fit(['["x|y"]', "[]"]) == 1.0
+    assert several.fit(["[spam]", "[ham]"] * 50) == 0.0, "brackets alone make no list"
+    assert several.fit(["1|4", "2", "3|1"] * 50) == 0.8, "numbers of labels"
 
 
 def test_prices_of_business_days_and_counts_of_months_make_a_recipe(own: Path) -> None:

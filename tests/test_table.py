@@ -435,7 +435,7 @@ def test_a_batch_of_numbers_can_be_refused_admitted_and_withdrawn(home: Path, tm
     assert labels is not None
     assert admitted is not None
     assert sorted(admitted["label"].to_pylist()) == sorted(labels["label"].to_pylist())
-    assert quarantine.withdraw(home, batch.id, "after all not", "test") == 500
+    assert quarantine.withdraw(home, batch.id, "after all not", "test") == (500, True)
     assert len(quarantine.show(home, batch.id)) == 500
 
 

@@ -96,15 +96,22 @@ def refuse_landed(home: Path, batch: str, reason: str, who: str) -> None:
         table.delete(home / "landing", {"batch": batch}, who=who, why=reason)
 
 
-def withdraw(home: Path, batch: str, reason: str, who: str) -> int:
-    """Moves an admitted batch from the records to quarantine, as a new version; old snapshots stay readable."""
-    rows = _batch(home / "records", batch)
+def withdraw(home: Path, batch: str, reason: str, who: str) -> tuple[int, bool]:
+    """Moves a batch to quarantine, as a new version; old snapshots stay readable.
+
+    The number of its records, and whether they were admitted and a version may be trained on them. Raises Refusal if
+    the batch is neither admitted nor waits for its validation.
+    """
+    rows, waiting = _batch(home / "records", batch), _batch(home / "landing", batch)
+    if rows is None and waiting is not None:
+        _set_aside(home, batch, waiting, f"withdrawn: {reason}", who)
+        return table.delete(home / "landing", {"batch": batch}, who=who, why=reason), False
     if rows is None:
         admitted = ", ".join(_batches(home)) or "none"
         raise Refusal("no such batch is admitted", batch, f"Admitted batches: {admitted}")
     _set_aside(home, batch, rows, f"withdrawn: {reason}", who)
     table.delete(home / "landing", {"batch": batch}, who=who, why=reason)  # left over if its admission was killed
-    return table.delete(home / "records", {"batch": batch}, who=who, why=reason)
+    return table.delete(home / "records", {"batch": batch}, who=who, why=reason), True
 
 
 def _batches(home: Path) -> list[str]:

@@ -56,8 +56,8 @@ class SeriesContract:
         least = min(self.window, self.horizon, *([self.step] if isinstance(self.step, int) else []))
         if least < 1 or not self.low < self.high or self.close <= 0:
             raise ValueError("window, horizon and step must be at least 1, low below high, and close above 0")
-        if not 0 <= self.fill < self.window:
-            raise ValueError(f"{self.fill} missing values in a row cannot be filled in a window of {self.window}")
+        if not 0 <= 2 * self.fill <= self.window:
+            raise ValueError(f"{self.fill} missing values in a row are more than half of a window of {self.window}")
         if self.window % self.horizon:
             raise ValueError(f"the window of {self.window} is not a multiple of the horizon of {self.horizon}")
         if self.block < self.window + self.horizon:

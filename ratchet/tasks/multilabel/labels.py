@@ -46,7 +46,7 @@ def reader(answers: MultiLabel) -> Callable[[str | None], str]:
 def split(label: str, separator: str, none: str) -> set[str]:
     """The names in a label: of a list in JSON, or with separators between them."""
     if label.startswith("["):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return {str(name).strip() for name in json.loads(label)} - {none}
     return set() if label.strip() == none else {name.strip() for name in label.split(separator)}
 

@@ -1,5 +1,6 @@
 """Outlines a recipe for records with several labels."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ _SEVERAL = 0.1
 def fit(labels: Sequence[str | None]) -> float:
     """1 for lists, and 0.8 for texts that a separator parts into few names that come often."""
     known = [label for label in labels if label]
-    if known and all(label.startswith("[") and label.endswith("]") for label in known):
+    if known and all(map(_is_list, known)):
         return 1.0
     return 0.8 if _separator(known) else 0.0
 
@@ -41,9 +42,22 @@ def _separator(labels: Sequence[str]) -> str:
         names, sizes = {name for each in sets for name in each}, {len(each) for each in sets}
         several = sum(len(each) > 1 for each in sets) > _SEVERAL * len(sets)
         few = 2 <= len(names) < min(_MOST, len(set(labels)) + 2)
-        if several and few and len(sizes) > 1 and "" not in names and not all(map(_is_number, names)):
+        if (
+            several
+            and few
+            and len(sizes) > 1
+            and "" not in names
+            and not (separator == "," and all(map(_is_number, names)))
+        ):
             return separator
     return ""
+
+
+def _is_list(label: str) -> bool:
+    try:
+        return label.startswith("[") and isinstance(json.loads(label), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_number(name: str) -> bool:
@@ -53,6 +67,7 @@ def _is_number(name: str) -> bool:
 def fields(rows: pa.Table, source: Path) -> Fields:
     """Thresholds a little above those of the best constant; every sixth record is benchmark."""
     labels, missing = rows["label"].drop_null().to_pylist(), rows["label"].null_count
+    silent = missing > _MISSING * rows.num_rows  # that is how a record says that it has none
     detected = _separator(labels)
     sets = [split(label, detected or _SEPARATORS[0], _NONE) for label in labels]
     counts = Counter(name for names in sets for name in names)
@@ -64,10 +79,10 @@ def fields(rows: pa.Table, source: Path) -> Fields:
             raise Refusal(f"{name[:40]!r} cannot be the name of a label", source,
                           f"Give names of at most {MAX_NAME} printable characters")  # fmt: skip
     separator = detected or next((each for each in _SEPARATORS if not any(each in name for name in counts)), "|")
-    shares = np.array(list(counts.values())) / len(labels)
+    shares = np.array(list(counts.values())) / (rows.num_rows if silent else len(labels))
     constant = float(np.maximum(shares, 1 - shares).mean())
     by = f", separator={quoted(separator)}" if separator != "|" else ""
-    by += ', none=""' if missing > _MISSING * rows.num_rows else ""  # that is how it says that there is none
+    by += ', none=""' if silent else ""
     names = ", ".join(map(quoted, sorted(counts)))
     return {
         "task": f"    task=MultiLabel(({names},){by}),\n",
