@@ -43,10 +43,10 @@ def test_a_large_batch_weighs_more_than_many_small_ones() -> None:
                                                [summary(chance.normal(0, 1, 5000), {})])] == [True]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rows", "batches"), [(100, 1), (5, 20), (400, 1), (5000, 1)])
+@pytest.mark.parametrize(("rows", "batches"), [(100, 1), (10, 10), (1000, 1)])
 def test_unchanged_data_raise_an_alarm_as_rarely_as_is_stated(rows: int, batches: int) -> None:
     """Of numbers, few different numbers, flags, values that are mostly missing, many categories, and several labels."""
-    chance, alarms, tries = np.random.default_rng(rows), 0, 150
+    chance, alarms, tries = np.random.default_rng(rows), 0, 80
     shares = 1 / np.arange(1, 151)
 
     def batch(count: int) -> drift.Summary:
@@ -64,9 +64,9 @@ def test_unchanged_data_raise_an_alarm_as_rarely_as_is_stated(rows: int, batches
 
     older = [batch(5000)]
     for number in range(tries):
-        older = [batch(5000)] if number % 10 == 0 else older
+        older = [batch(5000)] if number % 20 == 0 else older
         alarms += any(each.drifted for each in drift.drift(older, [batch(rows) for _ in range(batches)]))
-    assert alarms <= 6, "with a rate of 1 %, more than 6 of 150 would come once in a thousand times"
+    assert alarms <= 4, "with a rate of 1 %, more than 4 of 80 would come once in a thousand times"
 
 
 def labelled(*shares: float) -> drift.Summary:
