@@ -166,7 +166,8 @@ def test_a_long_ingest_says_how_far_it_is(
     lines: list[str] = []
     path = npz(tmp_path / "a.npz", np.concatenate([pictures[0], pictures[0] // 2]), np.tile(pictures[1], 2))
     ingest.land(small, path, "test", lines.append)
-    assert lines == ["4,096 of 6,000 records are checked", "6,000 of 6,000 records are checked"]
+    checked = [line for line in lines if "checked" in line]  # on a slow machine, reading takes seconds, too
+    assert checked == ["4,096 of 6,000 records are checked", "6,000 of 6,000 records are checked"]
 
 
 def test_several_at_the_same_moment_land_it_once(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
