@@ -109,7 +109,9 @@ class Column:
 
     def _check_number(self, cell: float, shown: str, which: str) -> None:
         low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
-        if not low <= cell <= high or not math.isfinite(cell):
+        if not math.isfinite(cell):
+            raise Refusal(f"the column {self.name!r} has{shown}, which is not finite", which, "Correct it")
+        if not low <= cell <= high:
             what = f"the column {self.name!r} has{shown}, outside {low:g}..{high:g}"
             raise Refusal(what, which, "Correct it, or the recipe's range")
 
