@@ -52,12 +52,8 @@ def command(recipe: str, path: str | None, next_: bool, sql: bool) -> None:
     total = batch.accepted + batch.quarantined
     counts = f"{batch.accepted} landed, {batch.quarantined} went to quarantine"
     click.echo(f"batch {batch.id}: {total} records came in, {counts}")
-    for fact in batch.facts:
-        click.echo(fact)
-    for note, count in batch.notes.items():
-        click.echo(f"of {count} records: {note}")
-    for reason, count in batch.reasons.items():
-        click.echo(f"{count} in quarantine: {reason}")
+    for remark in batch.remarks:
+        click.echo(remark)
     if others := batch.quarantined - sum(batch.reasons.values()):
         click.echo(f"{others} in quarantine for other reasons")
     show = f"ratchet quarantine show {recipe} {batch.id}"

@@ -64,10 +64,10 @@ def summarize(frame: pd.DataFrame, shares: Collection[str]) -> Summary:
     others = {name: values for name, values in columns.items() if name not in numbers}
     # A column of names or of ids always differs, and is nobody's business in a summary.
     categories = {name: _counts(values) for name, values in others.items() if 0 < values.nunique() <= _MOST}
-    labels = frame["label"] if "label" in frame else frame["record"][:0]
-    lists = bool(len(labels)) and labels.map(lambda label: isinstance(label, list)).all()
-    counts = _counts(labels.explode())
-    return Summary(len(frame), quantiles, {} if lists else counts, categories, missing, counts if lists else {})
+    labels = _counts(frame["label"].explode()) if "label" in frame else {}
+    if labels and frame["label"].map(lambda label: isinstance(label, list)).all():
+        return Summary(len(frame), quantiles, {}, categories, missing, several=labels)
+    return Summary(len(frame), quantiles, labels, categories, missing)
 
 
 def _is_numeric(values: pd.Series) -> bool:
@@ -109,7 +109,7 @@ def _numbers(older: Sequence[Summary], newer: Sequence[Summary]) -> dict[str, Co
     return result
 
 
-def _weighted(side: Sequence[Summary], name: str) -> Counts:
+def _weighted(side: Sequence[Summary], name: str) -> tuple[np.ndarray, np.ndarray]:
     """The quantiles of a column, and the number of values that each of them stands for."""
     values = np.concatenate([s.quantiles[name] for s in side])
     sizes = [(s.rows - s.missing.get(name, 0)) / len(s.quantiles[name]) for s in side]
@@ -141,16 +141,18 @@ def _categories(older: Sequence[Summary], newer: Sequence[Summary]) -> dict[str,
 
 def _events(older: Sequence[Summary], newer: Sequence[Summary]) -> dict[str, Counts]:
     """Of what a record has or has not: a missing value in each column, and each of several labels."""
-    both, result = [*older, *newer], {}
-    for kind, called in (("missing", "{} (missing)"), ("several", "label {}")):
-        if all(getattr(summary, kind) for summary in both):
-            for name in sorted({name for summary in both for name in getattr(summary, kind)}):
-                sides = []
-                for side in (older, newer):
-                    there = sum(getattr(summary, kind).get(name, 0) for summary in side)
-                    sides.append(np.array([there, sum(summary.rows for summary in side) - there], float))
-                if any(side[0] for side in sides):
-                    result[called.format(name)] = sides[0], sides[1]
+    rows = [sum(summary.rows for summary in side) for side in (older, newer)]
+    counts = {"{} (missing)": [[summary.missing for summary in side] for side in (older, newer)]}
+    counts["label {}"] = [[summary.several for summary in side] for side in (older, newer)]
+    result = {}
+    for title, sides in counts.items():
+        if not all(each for side in sides for each in side):  # a summary of 0.1.0 knows nothing of it
+            continue
+        old, new = (_total(side) for side in sides)
+        for name in sorted(each for each in {*old, *new} if old[each] or new[each]):
+            one, other = (np.array([there, count - there], float)
+                          for there, count in zip((old[name], new[name]), rows, strict=True))  # fmt: skip
+            result[title.format(name)] = one, other
     return result
 
 

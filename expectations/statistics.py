@@ -31,7 +31,7 @@ def columns(recipe: Recipe) -> tuple[str, ...]:
 
 
 def names(recipe: Recipe) -> Mapping[str, str]:
-    """The names in the table of what is measured of an input: a column of the input may be called as one of ours."""
+    """The names in the table of what is measured of an input, whose column may have the name of one of ours."""
     labels = tasks.labels(recipe.answers.task).statistics(recipe.answers, [])
     taken = {"record", "label", *labels, "duplicate", "age_days"}
     own = kinds.records(recipe.contract.kind).statistics(recipe.contract, [])
@@ -89,8 +89,9 @@ def _frame(recipe: Recipe, rows: Rows, seen: np.ndarray) -> pd.DataFrame:
 def _measured(recipe: Recipe, rows: Rows, chosen: np.ndarray) -> dict[str, list[Any]]:
     """The digest, the age and the properties of each of the chosen records; only figures are kept of a part."""
     kind, now = kinds.records(recipe.contract.kind), datetime.now(UTC)
+    named = names(recipe)
     records_, ages = list[str](), list[float]()
-    own: dict[str, list[Any]] = {name: [] for name in names(recipe)}
+    own: dict[str, list[Any]] = {name: [] for name in named}
     whole: list[Mapping[str, Any]] = []
     start = 0
     for part in rows.parts():
@@ -105,8 +106,7 @@ def _measured(recipe: Recipe, rows: Rows, chosen: np.ndarray) -> dict[str, list[
         start += part.num_rows
     if kind.NEEDS_NEIGHBOURS:
         _extend(own, kind.statistics(recipe.contract, whole))
-    named = {new: own[name] for name, new in names(recipe).items()}
-    return {"record": records_, "age_days": ages, **named}
+    return {"record": records_, "age_days": ages, **{new: own[name] for name, new in named.items()}}
 
 
 def _extend(result: dict[str, list[Any]], more: Mapping[str, Sequence[Any]]) -> None:

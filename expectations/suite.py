@@ -13,8 +13,8 @@ from ratchet.tasks import parts as tasks
 def suite(recipe: Recipe) -> tuple[Expectation, ...]:
     """Schema, row count, properties of the inputs, labels and their balance, duplicates, age."""
     limits, known = recipe.suite, list(columns(recipe))
-    own = [_renamed(each, names(recipe)) for each in
-           kinds.records(recipe.contract.kind).expectations(recipe.contract, limits)]  # fmt: skip
+    named = names(recipe)
+    inputs = kinds.records(recipe.contract.kind).expectations(recipe.contract, limits)
     labels = tasks.labels(recipe.answers.task).expectations(recipe.answers, limits)
     rows, age = limits.min_rows, limits.max_age_days
     duplicates = f"at most {limits.max_duplicates:.0%} duplicates; {recipe.contract.same}"
@@ -23,7 +23,7 @@ def suite(recipe: Recipe) -> tuple[Expectation, ...]:
     return (
         Expectation("ExpectTableColumnsToMatchSet", schema, "the columns are known"),
         Expectation("ExpectTableRowCountToBeBetween", {"min_value": rows}, f"at least {rows} rows"),
-        *own,
+        *(_renamed(each, named) for each in inputs),
         *labels,
         mean("duplicate", limits.max_duplicates, duplicates, "max_duplicates"),
         values("age_days", recent, "max_age_days", min_value=-1, max_value=age),

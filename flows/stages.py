@@ -46,12 +46,8 @@ def ingest(name: str) -> None:
     batch = lake.land_feed(recipe, recipe.batches[0], WHO, log.info)
     counts = batch.id, batch.accepted, batch.quarantined, batch.source
     log.info("batch %s: %d records landed, %d in quarantine, from %s", *counts)
-    for fact in batch.facts:
-        log.info("%s", fact)
-    for note, count in batch.notes.items():
-        log.info("of %d records: %s", count, note)
-    for reason, count in batch.reasons.items():
-        log.info("%d in quarantine: %s", count, reason)
+    for remark in batch.remarks:
+        log.info("%s", remark)
 
 
 @stage

@@ -86,9 +86,9 @@ def fit(
         rng = np.random.default_rng([training.seed, epoch])
         order = rng.permutation(len(x))
         features = zoo.augment(recipe, training, x[order], rng)
-        own = sample_weights[0][order] if sample_weights else None
-        held_out = (*validation, *(sample_weights[1:] if sample_weights else ()))
-        metrics = _epoch(model, (features, y[order], own), held_out, training.batch_size)
+        weights = sample_weights[0][order] if sample_weights else None
+        held_out = (*validation, sample_weights[1]) if sample_weights else validation
+        metrics = _epoch(model, (features, y[order], weights), held_out, training.batch_size)
         history.append(metrics)
         if not all(np.isfinite(v) for v in metrics.values()):
             what = f"the loss is no longer finite ({metrics['loss']}) after epoch {epoch + 1}"

@@ -53,6 +53,13 @@ class Batch:
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The commonest reasons of quarantine, and how many records each has."""
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How it was read, what was taken away from records, and why others are in quarantine, in sentences."""
+        taken = (f"of {count} records: {note}" for note, count in self.notes.items())
+        refused = (f"{count} in quarantine: {reason}" for reason, count in self.reasons.items())
+        return (*self.facts, *taken, *refused)
+
 
 @dataclass(frozen=True)
 class ExpectationResult:

@@ -68,13 +68,24 @@ def rare_classes(
         ),
     )
     for name, limit, measure in measures:
-        if limit is None:
-            checks.append(Check(name, None, None, "skipped", "the recipe sets no limit"))
-        elif not usable:
-            checks.append(Check(name, None, limit, "error", _MISSING))
-        else:
-            checks.append(at_least(name, float(np.mean([measure(number) for number in present])), limit))
+
+        def mean(measure: Callable[[int], float] = measure) -> tuple[float, str]:
+            return float(np.mean([measure(number) for number in present])), ""
+
+        checks.append(_limited(name, limit, "" if usable else _MISSING, mean))
     return checks
+
+
+def _limited(
+    name: str, limit: float | None, problem: str, measure: Callable[[], tuple[float, str]], role: Role = "check"
+) -> Check:
+    """A minimum, if the recipe sets one, of a value with the words before it; or the problem with measuring it."""
+    if limit is None:
+        return Check(name, None, None, "skipped", "the recipe sets no limit")
+    if problem:
+        return Check(name, None, limit, "error", problem, role=role)
+    value, what = measure()
+    return at_least(name, value, limit, what, role=role)
 
 
 def labels(
@@ -111,14 +122,8 @@ def labels(
     checks = []
     for name, limit in limits.items():
         role: Role = "metric" if name == "binary accuracy" else "check"
-        measure, why = measures[name]
-        if limit is None:
-            checks.append(Check(name, None, None, "skipped", "the recipe sets no limit"))
-        elif outputs is None or why:
-            checks.append(Check(name, None, limit, "error", why if outputs is not None else _MISSING, role=role))
-        else:
-            value, what = measure()
-            checks.append(at_least(name, value, limit, what, role=role))
+        measure, problem = measures[name]
+        checks.append(_limited(name, limit, _MISSING if outputs is None else problem, measure, role))
     return checks
 
 

@@ -241,14 +241,14 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str, report: Report) -> Batch:
             quarantine.keep_file(home, id, arrival.inputs, refusal.what, who, limit=sources.limits().disk)
             raise _quarantined(id, refusal) from None
         in_benchmark = frozenset(benchmark(recipe)["input"].to_pylist())
-        say, total, reasons = paced(report), rows.num_rows, Counter[str]()
+        report, total, reasons = paced(report), rows.num_rows, Counter[str]()
         for good, bad in accepted_or_refused(rows, recipe, id, in_benchmark):
             accepted.write(good)
             refused.write(bad)
             reasons.update(bad["reason"].to_pylist())
             if len(reasons) > _MANY:
                 reasons = Counter(dict(reasons.most_common(_MANY // 2)))
-            say(f"{accepted.count + refused.count:,} of {total:,} records are checked")
+            report(f"{accepted.count + refused.count:,} of {total:,} records are checked")
         notes = {each["values"]: each["counts"] for each in pc.value_counts(rows["note"].drop_null()).to_pylist()}
         facts = sources.facts(rows)
         accepted.close()
@@ -288,9 +288,8 @@ def accepted_or_refused(
             digest, why = _digest_or_reason(row, recipe, in_benchmark)
             if reason or why:
                 # If columns are swapped, the label is somebody's text.
-                shown = (
-                    str(row["label"])[:40] if recipe.show_inputs or not reason else "not shown, as `show_inputs` is off"
-                )
+                hidden = reason and not recipe.show_inputs
+                shown = "not shown, as `show_inputs` is off" if hidden else str(row["label"])[:40]
                 why = row["reason"] or reason or why
                 bad.append({**row, "reason": why, "label": shown, "payload": row["payload"] or row["data"]})
                 continue

@@ -82,8 +82,8 @@ def scaffold(name: str, kind: str, source: Path, given: Given = NOTHING) -> Scaf
     if "task" not in fields:  # the kind of input does not imply it
         task = _task(good["label"].to_pylist())
         fields |= tasks.scaffold(task).fields(good, source)
-        learned = recipes.families(kind, task)
-        fields["family"] = fields["family"] if fields["family"] in learned else learned[0]
+        families = recipes.families(kind, task)
+        fields["family"] = fields["family"] if fields["family"] in families else families[0]
     fields |= {"layout": f"\n        layout={_code(given.layout)}," if given.layout != DETECTED else ""}
     fields |= {"imports": _imports(kind, fields), "rows": str(max(20, good.num_rows // 20)), "digest": digest(source)}
     places = {"path": str(source), "folder": str(source.parent), "file": source.name}

@@ -70,7 +70,7 @@ class SeriesContract:
     @property
     def season(self) -> int:
         """Steps of a day, of a week of business days, or of a year of months; 1 if the window is shorter."""
-        steps = max(1, 86400 // self.step) if isinstance(self.step, int) else grid.SEASONS[self.step]
+        steps = max(1, grid.DAY // self.step) if isinstance(self.step, int) else grid.SEASONS[self.step]
         return steps if steps <= self.window else 1
 
     def places(self, seconds: np.ndarray) -> np.ndarray:
@@ -207,8 +207,8 @@ class SeriesContract:
     def occlude(self, input: np.ndarray, region: tuple[int, ...]) -> np.ndarray:
         """The run becomes a straight line between its neighbours; at an end, it repeats its one neighbour."""
         (start, stop), occluded = region, input.copy()
-        (known,) = self.filled(input)
-        before, after = known[max(start - 1, 0)], known[min(stop, self.window - 1)]
+        (filled,) = self.filled(input)
+        before, after = filled[max(start - 1, 0)], filled[min(stop, self.window - 1)]
         first = before if start else after
         last = after if stop < self.window else before
         occluded[0, start:stop] = np.linspace(first, last, stop - start + 2)[1:-1]
@@ -228,14 +228,18 @@ class SeriesContract:
             raise Refusal(f"the shape is {list(array.shape)}, not [N, {self.window}]", which, "Send exactly that shape")
         missing = np.isnan(array) if self.fill else np.zeros(0, bool)
         for row in np.flatnonzero(missing.any(axis=1)) if missing.any() else ():
-            if (longest := longest_run(missing[row])) > self.fill:
-                what = f"{longest} values in a row are missing in row {row}, more than {self.fill}"
-                raise Refusal(what, which, "Send windows with shorter gaps")
-            if 2 * missing[row].sum() > self.window:
-                what = f"{missing[row].sum()} of {self.window} values are missing in row {row}, more than half"
-                raise Refusal(what, which, "Send windows with fewer gaps")
+            self.check_gaps(missing[row], f"row {row}", which)
         require_range(np.where(missing, self.low, array) if self.fill else array, self.low, self.high, which)
         return array.astype(self.dtype, copy=False)
+
+    def check_gaps(self, missing: np.ndarray, row: str, which: str) -> None:
+        """Raises Refusal if a window may not lack these of its values [window]."""
+        if (longest := longest_run(missing)) > self.fill:
+            what = f"{longest} values in a row are missing in {row}, more than {self.fill}"
+            raise Refusal(what, which, "Send windows with shorter gaps")
+        if 2 * missing.sum() > self.window:
+            what = f"{missing.sum()} of {self.window} values are missing in {row}, more than half"
+            raise Refusal(what, which, "Send windows with fewer gaps")
 
     def filled(self, windows: np.ndarray) -> np.ndarray:
         """Windows float32 [N, window] with a straight line where values are missing; at an end, the nearest one again.

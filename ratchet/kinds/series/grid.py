@@ -5,7 +5,8 @@ import numpy as np
 CALENDAR = ("business day", "month")
 """Steps that are not equally long. Which time of the day or month a value has, does not matter."""
 SEASONS = {"business day": 5, "month": 12}
-_DAY = 86400
+DAY = 86400
+"""Seconds."""
 
 
 def places(step: int | str, offset: int, seconds: np.ndarray) -> np.ndarray:
@@ -16,7 +17,7 @@ def places(step: int | str, offset: int, seconds: np.ndarray) -> np.ndarray:
     since = np.asarray(seconds, np.float64) - offset
     if isinstance(step, int):
         return since / step
-    days = np.floor(since / _DAY).astype(np.int64).astype("datetime64[D]")
+    days = np.floor(since / DAY).astype(np.int64).astype("datetime64[D]")
     if step == "month":
         return days.astype("datetime64[M]").astype(np.float64)
     assert step == "business day", "a contract is checked when it is read"

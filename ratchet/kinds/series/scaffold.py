@@ -15,7 +15,6 @@ from ratchet.kinds.series.contract import SeriesContract
 from ratchet.lake.outline import Fields, Given, Outline, accepted, quoted, read
 
 _UNBOUNDED = 1e300
-_DAY = 86400
 _NEARLY = 0.99
 """The share of times that must be on business days."""
 
@@ -78,12 +77,12 @@ def _grid(seconds: np.ndarray) -> tuple[int | str, int]:
     """
     usual: int = Counter(np.diff(seconds).tolist()).most_common(1)[0][0]
     months = np.diff(grid.places("month", 0, seconds))
-    if usual >= 28 * _DAY and months.min() > 0 and (months == 1).mean() > 0.5:
+    if usual >= 28 * grid.DAY and months.min() > 0 and (months == 1).mean() > 0.5:
         return "month", 0
-    if usual == _DAY:
+    if usual == grid.DAY:
         for offset in (0, *_starts(seconds)):
             places = grid.places("business day", offset, seconds)
-            weekends = np.diff(np.floor((seconds - offset) / _DAY)) == 3
+            weekends = np.diff(np.floor((seconds - offset) / grid.DAY)) == 3
             if (places % 1 == 0).mean() > _NEARLY and weekends.mean() > 0.1:
                 return "business day", offset
     return usual, Counter((seconds % usual).tolist()).most_common(1)[0][0]
@@ -91,16 +90,16 @@ def _grid(seconds: np.ndarray) -> tuple[int | str, int]:
 
 def _starts(seconds: np.ndarray) -> tuple[int, int]:
     """When a day may begin, in seconds after midnight in UTC: in the middle of the longest time without a value."""
-    times = np.unique(seconds % _DAY)
-    free = np.diff([*times, times[0] + _DAY])
-    middle = int(times[free.argmax()] + free.max() // 2) % _DAY
-    return middle - _DAY, middle
+    times = np.unique(seconds % grid.DAY)
+    free = np.diff([*times, times[0] + grid.DAY])
+    middle = int(times[free.argmax()] + free.max() // 2) % grid.DAY
+    return middle - grid.DAY, middle
 
 
 def _horizon(step: int | str) -> int:
     if isinstance(step, str):
         return {"business day": 5, "month": 1}[step]
-    return max(1, round(_DAY / step)) if step < _DAY else 7
+    return max(1, round(grid.DAY / step)) if step < grid.DAY else 7
 
 
 def _short(value: float, scale: float) -> float:

@@ -1,9 +1,12 @@
 """Windows of a series: what the model reads, and what came next. Pure."""
 
+from contextlib import suppress
+
 import numpy as np
 import pyarrow as pa
 
-from ratchet.kinds.series.contract import SeriesContract, longest_run
+from ratchet.errors import Refusal
+from ratchet.kinds.series.contract import SeriesContract
 
 
 def windows(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +25,7 @@ def windows(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.nd
     if not len(spans):
         return np.zeros((0, contract.window), np.float32), np.zeros((0, contract.horizon), np.float32)
     inputs, targets = spans[:, : contract.window], spans[:, contract.window :]
-    usable = ~np.isnan(targets).any(axis=1) & _few_missing(inputs, contract.fill)
+    usable = ~np.isnan(targets).any(axis=1) & _few_missing(contract, inputs)
     return np.ascontiguousarray(inputs[usable]), np.ascontiguousarray(targets[usable])
 
 
@@ -44,10 +47,12 @@ def _spans(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate(spans) if spans else np.zeros((0, size), np.float32)
 
 
-def _few_missing(inputs: np.ndarray, fill: int) -> np.ndarray:
-    """Which of the windows [N, window] lack at most `fill` values in a row, and half of all."""
+def _few_missing(contract: SeriesContract, inputs: np.ndarray) -> np.ndarray:
+    """Which of the windows [N, window] the contract accepts with what they lack."""
     missing = np.isnan(inputs)
     few = ~missing.any(axis=1)
-    for row in np.flatnonzero(~few) if fill else ():
-        few[row] = longest_run(missing[row]) <= fill and 2 * missing[row].sum() <= missing.shape[1]
+    for row in np.flatnonzero(~few) if contract.fill else ():
+        with suppress(Refusal):
+            contract.check_gaps(missing[row], f"row {row}", "the windows")
+            few[row] = True
     return few

@@ -57,14 +57,18 @@ def is_in_order(contract: TableContract) -> bool:
 
 def examples(contract: TableContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """A structured array [N] of the features, labels [N], and weights [N] if a column has them."""
-    inputs = np.empty(rows.num_rows, contract.dtype)
-    columns = _columns(contract, rows) if rows.num_rows else {}
-    for column in contract.feature_columns if columns else ():
+    inputs, labels = np.empty(rows.num_rows, contract.dtype), rows["label"].to_numpy()
+    if not rows.num_rows:
+        return inputs, labels, np.zeros(0) if contract.weight else None
+    columns = _columns(contract, rows)
+    for column in contract.feature_columns:
         inputs[column.name] = columns[column.name]
-    weights = columns.get(contract.weight, np.zeros(0)) if contract.weight else None
-    if weights is not None and np.isnan(weights).any():
+    if not contract.weight:
+        return inputs, labels, None
+    weights = columns[contract.weight]
+    if np.isnan(weights).any():
         raise _changed(f"some have no {contract.weight!r}, which is the weight")
-    return inputs, rows["label"].to_numpy(), weights
+    return inputs, labels, weights
 
 
 def _columns(contract: TableContract, rows: pa.Table) -> Mapping[str, np.ndarray]:

@@ -67,7 +67,7 @@ def _is_number(name: str) -> bool:
 def fields(rows: pa.Table, source: Path) -> Fields:
     """Thresholds a little above those of the best constant; every sixth record is benchmark."""
     labels, missing = rows["label"].drop_null().to_pylist(), rows["label"].null_count
-    silent = missing > _MISSING * rows.num_rows  # that is how a record says that it has none
+    none_is_missing = missing > _MISSING * rows.num_rows
     detected = _separator(labels)
     sets = [split(label, detected or _SEPARATORS[0], _NONE) for label in labels]
     counts = Counter(name for names in sets for name in names)
@@ -79,10 +79,10 @@ def fields(rows: pa.Table, source: Path) -> Fields:
             raise Refusal(f"{name[:40]!r} cannot be the name of a label", source,
                           f"Give names of at most {MAX_NAME} printable characters")  # fmt: skip
     separator = detected or next((each for each in _SEPARATORS if not any(each in name for name in counts)), "|")
-    shares = np.array(list(counts.values())) / (rows.num_rows if silent else len(labels))
+    shares = np.array(list(counts.values())) / (rows.num_rows if none_is_missing else len(labels))
     constant = float(np.maximum(shares, 1 - shares).mean())
     by = f", separator={quoted(separator)}" if separator != "|" else ""
-    by += ', none=""' if silent else ""
+    by += ', none=""' if none_is_missing else ""
     names = ", ".join(map(quoted, sorted(counts)))
     return {
         "task": f"    task=MultiLabel(({names},){by}),\n",
