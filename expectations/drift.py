@@ -193,5 +193,6 @@ def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def _index(older: np.ndarray, newer: np.ndarray) -> float:
     """The index minus its mean for two samples of one population (Yurdakul), and at least 0."""
     one, other = (np.maximum(counts / max(counts.sum(), 1), _MIN_SHARE) for counts in (older, newer))
+    index = ((other - one) * np.log(other / one)).sum()
     chance = (len(older) - 1) * sum(1 / max(counts.sum(), 1) for counts in (older, newer))
-    return round(max(0.0, float(((other - one) * np.log(other / one)).sum()) - chance), 4)
+    return round(max(0.0, float(index - chance)), 4)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expectations import drift
-from ratchet.types import from_json, to_json
+from ratchet.types import Drift, from_json, to_json
 
 
 def summary(values: np.ndarray, labels: dict[str, int]) -> drift.Summary:
@@ -144,3 +144,12 @@ def test_a_summary_round_trips_through_json() -> None:
     assert result.categories == {"mean": {"1.0": 1, "2.0": 1}}
     assert result.labels == {"0": 1, "1": 1}
     assert from_json(drift.Summary, json.loads(json.dumps(to_json(result)))) == result
+
+
+def test_a_drift_round_trips_through_json() -> None:
+    """A comparison of NumPy's numbers is one of its booleans, which JSON refuses."""
+    chance = np.random.default_rng(0)
+    older, same, moved = (summary(chance.normal(mean, 1, 3000), {"0": 3000}) for mean in (0, 0, 1))
+    for newer in (same, moved):
+        for each in drift.drift([older], [newer]):
+            assert from_json(Drift, json.loads(json.dumps(to_json(each)))) == each
