@@ -26,8 +26,10 @@ VERSION = 2
 """Raise it when the same package key should give another bento."""
 
 _SERVICE = (
-    "bentos/__init__.py", "bentos/inference.py", "bentos/model.py", "bentos/openapi.py", "bentos/protocol.py",
-    "bentos/recent_answers.py", "bentos/request_guard.py", "bentos/service.py", "ratchet/__init__.py",
+    "bentos/__init__.py", "bentos/caller.py", "bentos/feedback.py", "bentos/inference.py", "bentos/model.py",
+    "bentos/openapi.py", "bentos/operations.py", "bentos/prediction_log.py", "bentos/protocol.py",
+    "bentos/recent_answers.py", "bentos/request_guard.py", "bentos/segments.py", "bentos/service.py",
+    "ratchet/__init__.py",
     "ratchet/answers.py", "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
     "ratchet/extension.py", "ratchet/session.py", "ratchet/tensors.py",
 )  # fmt: skip
@@ -60,12 +62,17 @@ def package_key(recipe: Recipe, onnx: str, vocabulary: str = "") -> str:
     `onnx` and `vocabulary` are the SHA-256 of the model's files.
     """
     digest = hashlib.sha256()
-    meaning = json.dumps([recipe.contract.to_json(), recipe.answers.to_json(), recipe.record_inputs])
+    meaning = json.dumps([recipe.contract.to_json(), recipe.answers.to_json(), recipe.record_inputs, _log(recipe)])
     for part in (onnx, vocabulary, meaning, lock.requirements("bento")):
         digest.update(hashlib.sha256(part.encode()).digest())
     for file in service_files(recipe).values():
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _log(recipe: Recipe) -> dict[str, Any]:
+    """The rules of its prediction log."""
+    return {"sample": recipe.log.sample, "inputs": recipe.log.inputs, "redact": list(recipe.log.redact)}
 
 
 def revision(version: str, key: str) -> str:
@@ -87,7 +94,7 @@ def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tu
     tag = f"{recipe.name}:{revision(version, labels['package'])}"
     served = {"recipe": recipe.name, "version": version, "tag": tag, "task": recipe.answers.to_json()}
     inputs = {"contract": recipe.contract.to_json(), "record_inputs": recipe.record_inputs}
-    meta = {"format": 2, **served, **inputs, "labels": labels}
+    meta = {"format": 2, **served, **inputs, "log": _log(recipe), "labels": labels}
     (model / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     (model / DATA).write_text(json.dumps(contents.card, indent=1), encoding="utf-8")
     (model / PAGE).write_text(to_html(contents.card), encoding="utf-8")

@@ -15,7 +15,7 @@ import numpy as np
 from ratchet import kinds, tasks
 from ratchet.answers import Answers
 from ratchet.contract import Contract
-from ratchet.endpoints import INFER, READY, model
+from ratchet.endpoints import INFER, OWN, READY, model
 from ratchet.errors import Refusal
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Recipe
@@ -111,7 +111,7 @@ def infer(client: httpx.Client, golden: Golden, inputs: np.ndarray) -> np.ndarra
     body = b"".join(tensor.raw or b"" for tensor in tensors)
     outputs = [{"name": golden.answers.output, "parameters": {"binary_data": True}}]
     head = json.dumps({"inputs": described, "outputs": outputs}).encode()
-    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream", OWN: "1"}
     try:
         response = client.post(f"{model(golden.recipe)}{INFER}", content=head + body, headers=headers)
     except httpx.HTTPError as error:

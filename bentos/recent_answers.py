@@ -6,19 +6,16 @@ Raw inputs are kept only if the recipe allows it.
 import base64
 import hashlib
 from collections import deque
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
+from bentos.caller import CALLER
 from ratchet.answers import Answers
 from ratchet.contract import Contract
 
 MAX_ANSWERS, MAX_INPUT = 4096, 16 << 10
 """The number of answers that are kept, and the size in bytes of the largest raw input that is kept."""
-
-request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the current request, which the gateway sets. A request without an id is not kept."""
 
 
 class RecentAnswers:
@@ -28,8 +25,9 @@ class RecentAnswers:
         self._kept: deque[dict[str, Any]] = deque(maxlen=MAX_ANSWERS)
 
     def add(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
-        """Keeps the first of the outputs [N, width] for inputs [N, ...] in compact form."""
-        if not request_id.get():
+        """Keeps the first of the outputs [N, width] for inputs [N, ...] in compact form, if the request has an id."""
+        request = CALLER.get().id
+        if not request:
             return
         self.total += 1
         first = self.contract.pack(inputs[:1])
@@ -38,7 +36,7 @@ class RecentAnswers:
         whole = first if len(inputs) == 1 else self.contract.pack(inputs)
         digest = hashlib.blake2b(whole, digest_size=8).hexdigest()
         answer = self.answers.compact(outputs[0])
-        self._kept.append({"id": f"{request_id.get()} {digest}", "answer": answer, "input": raw})
+        self._kept.append({"id": f"{request} {digest}", "answer": answer, "input": raw})
 
     def after(self, number: int, limit: int = 512) -> dict[str, Any]:
         """Up to `limit` answers after the first `number`, oldest first, and the number to continue with."""

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from bentos import recent_answers
+from bentos.caller import CALLER, caller_of
 from bentos.protocol import decode
-from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, MAX_BODY, PREDICT
+from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, FEEDBACK, MAX_BODY, PREDICT
 from ratchet.errors import Refusal
 
 Message = MutableMapping[str, Any]
@@ -19,9 +19,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _PAGE_POLICY = b"default-src 'self' 'unsafe-inline' data:"
-_MOUNTS = ("/v2", DOCS)
+_MOUNTS = ("/v2", DOCS, FEEDBACK)
 _JSON = ("application/json",)
-_CONTENT_TYPES = {CLASSIFY: ("multipart/form-data",), PREDICT: _JSON, EXPLAIN: _JSON}
+_CONTENT_TYPES = {CLASSIFY: ("multipart/form-data",), PREDICT: _JSON, EXPLAIN: _JSON, FEEDBACK: _JSON}
 _INFER_TYPES = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
 """What clients of the Open Inference Protocol send; curl calls any body a form. Our parser reads JSON alone."""
 
@@ -29,16 +29,15 @@ _INFER_TYPES = ("application/json", "application/octet-stream", "", "application
 class RequestGuard:
     """An ASGI middleware around the whole service. `headers` are added to every response."""
 
-    def __init__(self, app: Any, headers: dict[str, str]) -> None:
-        self.app = app
+    def __init__(self, app: Any, recipe: str, headers: dict[str, str]) -> None:
+        self.app, self.recipe = app, recipe
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        id = dict(scope["headers"]).get(b"x-request-id", b"")[:64]
-        recent_answers.request_id.set(id.decode("latin-1"))
+        CALLER.set(caller_of(dict(scope["headers"]), self.recipe))
         if scope["path"] in _MOUNTS:  # it would redirect to a path that callers cannot reach
             path = scope["path"] + "/"
             scope = {**scope, "path": path, "raw_path": path.encode()}

@@ -40,12 +40,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bentos import openapi
+from bentos.feedback import Feedback
 from bentos.inference import Served, refusal_response, routes
 from bentos.model import Model, require_finite
+from bentos.operations import Operations
+from bentos.prediction_log import PredictionLog, Rules
 from bentos.recent_answers import RecentAnswers
 from bentos.request_guard import RequestGuard
 from ratchet import attribution, kinds, tasks
-from ratchet.endpoints import CARD, DOCS, MAX_BATCH, RECENT
+from ratchet.endpoints import CARD, DOCS, FEEDBACK, MAX_BATCH, OPERATIONS
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
@@ -54,6 +57,17 @@ CONTRACT = kinds.of(META["contract"])
 ANSWERS = tasks.served(META)
 RECIPE, VERSION = META["recipe"], META["version"]
 RECENT_ANSWERS = RecentAnswers(CONTRACT, ANSWERS, META["record_inputs"])
+_LOG_FOLDER = Path(os.environ["RATCHET_LOG"]) if os.environ.get("RATCHET_LOG") else None
+_WORKER = "--worker-id" in sys.argv
+"""The master imports this file as well, and serves nobody."""
+PREDICTIONS = PredictionLog(
+    _LOG_FOLDER if _WORKER else None,
+    int(os.environ.get("RATCHET_LOG_MB", "0")) << 20,
+    CONTRACT,
+    kinds.part(CONTRACT.kind, "logged"),
+    Rules(**META.get("log", {})),
+    META["tag"].partition(":")[2],
+)
 
 
 @cache
@@ -69,12 +83,8 @@ async def _predict(inputs: np.ndarray) -> np.ndarray:
     require_finite(outputs, ANSWERS.output, META["tag"])
     model().count(inputs)
     RECENT_ANSWERS.add(inputs, outputs)
+    PREDICTIONS.add(inputs, outputs)
     return outputs
-
-
-async def _recent(request: Request) -> JSONResponse:
-    after = request.query_params.get("after", "0")
-    return JSONResponse(RECENT_ANSWERS.after(int(after) if after.isdigit() and len(after) < 20 else 0))
 
 
 async def _card(_: Request) -> Response:
@@ -173,9 +183,13 @@ _decorate = bentoml.service(
 )
 Service = _decorate(Service)  # type: ignore[misc,assignment]
 _service: Any = Service
-_operations, _, _recent_path = RECENT.removeprefix("/").partition("/")
+_operations = Operations(RECENT_ANSWERS, PREDICTIONS, _LOG_FOLDER)
+_feedback = Feedback(RECIPE, ANSWERS, PREDICTIONS)
 _service.mount_asgi_app(Starlette(routes=_ROUTES), path="/v2", name="v2")
-_service.mount_asgi_app(Starlette(routes=[Route(f"/{_recent_path}", _recent)]), path=f"/{_operations}", name="ops")
+_service.mount_asgi_app(Starlette(routes=_operations.routes()), path=OPERATIONS, name="ops")
+_service.mount_asgi_app(
+    Starlette(routes=[Route("/", _feedback.accept, methods=["POST"])]), path=FEEDBACK, name="feedback"
+)
 _service.mount_asgi_app(Starlette(routes=[Route("/", _card)]), path=CARD, name="card")
 _service.mount_asgi_app(Starlette(routes=[Route("/", _docs)]), path=DOCS, name="docs")
-_service.add_asgi_middleware(RequestGuard, headers={"x-model-version": VERSION, "x-bento": META["tag"]})
+_service.add_asgi_middleware(RequestGuard, recipe=RECIPE, headers={"x-model-version": VERSION, "x-bento": META["tag"]})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands._stack import stack
-from ratchet.endpoints import PREDICT
+from ratchet.endpoints import OWN, PREDICT
 from ratchet.errors import Refusal
 from ratchet.settings import settings
 
@@ -123,7 +123,7 @@ def _first_prediction(recipe: Recipe) -> None:
     body = {recipe.contract.json_key: recipe.contract.values(input)}
     path.write_text(json.dumps(body), encoding="utf-8")
     try:
-        response = httpx.post(url, json=body, timeout=10, **LOCAL)
+        response = httpx.post(url, json=body, headers={OWN: "1"}, timeout=10, **LOCAL)
         prediction = response.json()
     except (httpx.HTTPError, ValueError) as error:
         raise Refusal(f"the gateway did not respond ({error})", url, "See `ratchet status`") from error

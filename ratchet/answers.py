@@ -39,6 +39,9 @@ class Answers(Protocol):
     def to_json(self) -> dict[str, Any]:
         """The definition, with the name of the task."""
 
+    def read_label(self, label: str | None) -> Any:
+        """A label as its source has it, in the form that the lake keeps. Raises Refusal if it is none."""
+
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         """The metric."""
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ratchet.settings import is_printable
 
@@ -82,6 +82,9 @@ def _check(value: Any, hint: Any, where: str) -> None:
         for bound in arguments[1:]:
             if not bound.holds(value):
                 raise ValueError(f"{where} must be {bound}, not {value!r}")
+    elif origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{where} must be one of {', '.join(map(repr, arguments))}, not {value!r}")
     elif origin in (Union, UnionType):
         _check_any(value, arguments, where)
     elif origin is tuple and isinstance(value, tuple) and arguments[1:] == (Ellipsis,):

@@ -11,8 +11,14 @@ MAX_BATCH = 1024
 """Inputs of one request."""
 MAX_BODY = 8 << 20
 """Bytes of the largest body that is read."""
-RECENT, CARD = "/ops/recent", "/card"
-"""For Ratchet alone: the recent answers and the model card. The gateway does not route them."""
+OPERATIONS, CARD = "/ops", "/card"
+"""For Ratchet alone: what it reads of a bento, and the model card. The gateway does not route them."""
+RECENT, LOG = f"{OPERATIONS}/recent", f"{OPERATIONS}/log"
+"""The recent answers, and the files of the prediction log."""
+FEEDBACK = "/feedback"
+"""Labels that come back for requests that were answered."""
+SUBJECT, OWN = "x-subject-id", "x-ratchet-own"
+"""Headers of a request: whom it is about, and that Ratchet itself sent it."""
 DOCS = "/docs.json"
 """The OpenAPI page."""
 PREDICTIONS = (CLASSIFY, PREDICT, INFER)

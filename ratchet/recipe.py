@@ -25,12 +25,13 @@ from ratchet.tasks.multilabel.answers import MultiLabel
 from ratchet.tasks.multilabel.criteria import MultiLabelCriteria
 from ratchet.tasks.regression.answers import Regression
 from ratchet.tasks.regression.criteria import RegressionCriteria
+from ratchet.watch_plan import Log, Watch
 
 __all__ = [
-    "STRATEGIES", "Bound", "Classification", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Layout",
+    "STRATEGIES", "Bound", "Classification", "Criteria", "DataSet", "Feed", "ForecastCriteria", "Layout", "Log",
     "MultiLabel", "MultiLabelCriteria", "Query", "Range",
-    "Recipe", "Regression", "RegressionCriteria", "ReleasePlan", "Step", "Suite", "Training", "families",
-    "load", "names", "source",
+    "Recipe", "Regression", "RegressionCriteria", "ReleasePlan", "Step", "Suite", "Training", "Watch",
+    "families", "load", "names", "source",
 ]  # fmt: skip
 """A recipe imports from here, from the module of its kind of input and that of its task, and from nowhere else."""
 
@@ -157,6 +158,8 @@ class Recipe:
     release_plan: ReleasePlan = field(default_factory=ReleasePlan)
     record_inputs: bool = False
     """Whether a bento may keep raw inputs for a while, to replay them to a challenger."""
+    log: Log = field(default_factory=Log)
+    watch: Watch = field(default_factory=Watch)
     show_inputs: bool = False
     """Whether raw inputs may appear in artifacts, such as the golden set; if not, synthetic ones do."""
     memory_mb: Count = 1024
@@ -177,6 +180,8 @@ class Recipe:
             if step.weight + step.mirror > 100:
                 raise ValueError(f"a step has more than 100 %: {step.weight} % and {step.mirror} % mirrored")
         self._check_task()
+        if self.log.redact:
+            self._check_log()
 
     def _check_task(self) -> None:
         kind, implied = self.contract.kind, self.contract.answers()
@@ -193,6 +198,12 @@ class Recipe:
             bounds.known("family", [self.training.family], families(kind, self.answers.task))
         bounds.known("slice", self.criteria.slices, slices.names(self.contract, self.answers.task))
         module.check(self)
+
+    def _check_log(self) -> None:
+        try:
+            kinds.part(self.contract.kind, "logged").redacted(self.contract, self.contract.example(), self.log.redact)
+        except re.error as error:
+            raise ValueError(f"`redact` holds what is no regular expression ({error})") from error
 
     def _check_names(self) -> None:
         if len(self.name) > _MAX_RECIPE_NAME:

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
         description="Folders, separated by colons, to which links in a folder of images may point, beside that folder; "
         "`.dvc/cache`, for example.",
     )
+    log_mb: int = Field(
+        256, ge=0, description="Disk limit on each host for what a recipe logs until it is collected; 0 logs nothing."
+    )
     tick_seconds: float = Field(
         0.5, gt=0, description="Seconds between two ticks of the controller, and of each agent."
     )

@@ -23,7 +23,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bentos import build, golden, recent_answers
+from bentos import build, golden
+from bentos.caller import CALLER, Caller
 from bentos.recent_answers import RecentAnswers
 from commands import label
 from ratchet import lock
@@ -92,6 +93,8 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
     assert files == {
         "bentofile.yaml", "bentos/__init__.py", "bentos/request_guard.py", "bentos/model.py", "bentos/protocol.py",
         "bentos/inference.py", "bentos/openapi.py", "bentos/recent_answers.py", "bentos/service.py",
+        "bentos/caller.py", "bentos/feedback.py", "bentos/operations.py", "bentos/prediction_log.py",
+        "bentos/segments.py", "ratchet/kinds/image/logged.py",
         "ratchet/__init__.py", "ratchet/answers.py", "ratchet/extension.py", "ratchet/tasks/__init__.py",
         "ratchet/tasks/classification/__init__.py", "ratchet/tasks/classification/answers.py",
         "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
@@ -507,9 +510,9 @@ def test_a_recent_answer_has_its_request_id_and_its_raw_input_if_the_recipe_allo
     assert base64.b64decode(now["answers"][0]["input"]) == built.images[0].tobytes()
     assert httpx.get(f"{url}/ops/recent", params={"after": "nonsense"}).status_code == 200
     silent = RecentAnswers(ImageContract(28, 28), Classification(tuple("0123456789")), keep_inputs=False)
-    token = recent_answers.request_id.set("two")
+    token = CALLER.set(Caller("two"))
     silent.add(built.images[:2], np.eye(10, dtype=np.float32)[[3, 4]])
-    recent_answers.request_id.reset(token)
+    CALLER.reset(token)
     assert [(r["answer"], r["input"]) for r in silent.after(0)["answers"]] == [(3, "")]
 
 

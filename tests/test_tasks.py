@@ -29,12 +29,10 @@ from ratchet.lake import ingest, quarantine, tabular
 from ratchet.lake.snapshot import Examples
 from ratchet.recipe import MultiLabelCriteria, Recipe, RegressionCriteria, Training
 from ratchet.tasks.classification import Classification
-from ratchet.tasks.classification import labels as classes
 from ratchet.tasks.classification.scaffold import _alike
 from ratchet.tasks.multilabel import MultiLabel
 from ratchet.tasks.multilabel import labels as several
 from ratchet.tasks.regression import Regression
-from ratchet.tasks.regression import labels as numbers
 
 Pictures = tuple[np.ndarray, np.ndarray]
 ODD = Classification(("1", "3", "5"))
@@ -42,7 +40,7 @@ ODD = Classification(("1", "3", "5"))
 
 @given(st.text())
 def test_a_label_is_a_class_s_name_exactly(label: str) -> None:
-    read = classes.reader(ODD)
+    read = ODD.read_label
     if label in ODD.classes:
         assert ODD.classes[read(label)] == label
         return
@@ -56,12 +54,12 @@ def test_a_label_is_a_class_s_name_exactly(label: str) -> None:
 ])  # fmt: skip
 def test_a_label_that_is_nearly_one_says_why_it_is_none(names: tuple[str, ...], label: str, hint: str) -> None:
     with pytest.raises(Refusal) as refusal:
-        classes.reader(Classification(names))(label)
+        Classification(names).read_label(label)
     assert refusal.match(hint) if hint != "classes$" else refusal.value.what.endswith("classes")
 
 
 def test_numbers_are_read_where_the_recipe_says_so_and_never_beside_names_that_are_numbers() -> None:
-    read = classes.reader(Classification(("boot", "shoe"), numbered=True))
+    read = Classification(("boot", "shoe"), numbered=True).read_label
     assert [read(label) for label in ("boot", "1", "0")] == [0, 1, 0]
     fashion = recipes.load("fashion-mnist")
     assert isinstance(fashion.answers, Classification)
@@ -88,7 +86,7 @@ def test_names_that_differ_in_case_or_blanks_alone_are_pointed_out() -> None:
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_a_number_is_read_as_it_is_or_refused(value: float) -> None:
-    read = numbers.reader(Regression(-10, 10, close=1))
+    read = Regression(-10, 10, close=1).read_label
     if -10 <= value <= 10:
         assert read(repr(value)) == value
         return
@@ -99,7 +97,7 @@ def test_a_number_is_read_as_it_is_or_refused(value: float) -> None:
 @pytest.mark.parametrize("label", ["", "1_000", "seven", None, "0x10"])
 def test_what_is_no_number_is_refused(label: str | None) -> None:
     with pytest.raises(Refusal, match="not a number"):
-        numbers.reader(Regression(-10, 10_000, close=1))(label)
+        Regression(-10, 10_000, close=1).read_label(label)
 
 
 IMAGE, TEXT = ImageContract(32, 32, channels=3), TextContract(max_tokens=16, vocabulary_size=50)
@@ -150,7 +148,7 @@ MOVIES = MultiLabel(("action", "comedy", "drama"))
 
 @given(st.lists(st.sampled_from(["action", " comedy", "drama ", "thriller"]), min_size=1, max_size=4), st.booleans())
 def test_labels_of_a_record_are_read_in_any_order_and_each_must_be_known(names: list[str], as_list: bool) -> None:
-    read, label = several.reader(MOVIES), tabular.text_of(names) if as_list else "|".join(names)
+    read, label = MOVIES.read_label, tabular.text_of(names) if as_list else "|".join(names)
     if {name.strip() for name in names} - set(MOVIES.labels):
         with pytest.raises(Refusal, match="has a name that is none of the 3 labels"):
             read(label)
@@ -163,7 +161,7 @@ def test_labels_of_a_record_are_read_in_any_order_and_each_must_be_known(names: 
 
 
 def test_a_record_may_have_no_label_but_must_say_so() -> None:
-    read = several.reader(MOVIES)
+    read = MOVIES.read_label
     kept = [read(tabular.text_of(label)) for label in ("none", "drama|action", [])]
     assert kept == ["none", "action|drama", "none"]
     assert several.targets(MOVIES, np.array(kept, object)).tolist() == [[0, 0, 0], [1, 0, 1], [0, 0, 0]]
@@ -171,7 +169,7 @@ def test_a_record_may_have_no_label_but_must_say_so() -> None:
         read(None)
     assert read(tabular.text_of(["none"])) == "none"
     silent = MultiLabel(("a", "b"), none="")
-    assert [several.reader(silent)(label) for label in (None, "b|a")] == ["", "a|b"]
+    assert [silent.read_label(label) for label in (None, "b|a")] == ["", "a|b"]
     assert several.targets(silent, np.array(["", "a|b"], object)).tolist() == [[0, 0], [1, 1]]
     assert several.counts(MOVIES, ["none", "action|drama", "drama", None]) == {"action": 1, "drama": 2}
     measured = several.statistics(MOVIES, ["none", "action|drama", "drama"])
@@ -183,13 +181,13 @@ def test_a_record_may_have_no_label_but_must_say_so() -> None:
 
 def test_labels_may_be_separated_otherwise_and_hold_what_separates_elsewhere() -> None:
     task = MultiLabel(("a|b", "c"), separator=";", none="-")
-    read = several.reader(task)
+    read = task.read_label
     assert [read(tabular.text_of(label)) for label in (["c", "a|b"], [], "c", "-")] == ["a|b;c", "-", "c", "-"]
 
 
 def test_a_label_that_no_parser_likes_is_refused_like_any_other() -> None:
     with pytest.raises(Refusal, match="none of the 3 labels"):
-        several.reader(MOVIES)("[" * 100_000)
+        MOVIES.read_label("[" * 100_000)
 
 
 @pytest.mark.parametrize(("label", "why"), [
@@ -198,7 +196,7 @@ def test_a_label_that_no_parser_likes_is_refused_like_any_other() -> None:
 def test_what_is_no_label_is_refused_without_repeating_it(label: str, why: str) -> None:
     """If columns are swapped, it is somebody's text, which `which` has and a recipe may hide."""
     with pytest.raises(Refusal, match=why.removesuffix("$")) as refusal:
-        several.reader(MOVIES)(label)
+        MOVIES.read_label(label)
     assert label not in refusal.value.what
     assert refusal.value.which == label
     assert not why.endswith("$") or refusal.value.what.endswith(why.removesuffix("$"))
@@ -269,7 +267,7 @@ def test_only_a_change_of_labels_is_drift() -> None:
 
     def summary(shares: list[float]) -> Summary:
         there = chance.random((2000, 3)) < shares
-        labels = [several.reader(MOVIES)(tabular.text_of(MOVIES.names(row))) for row in there]
+        labels = [MOVIES.read_label(tabular.text_of(MOVIES.names(row))) for row in there]
         frame = pd.DataFrame(several.statistics(MOVIES, labels) | {"record": labels, "duplicate": 0, "age_days": 1.0})
         return summarize(frame, several.SHARES)
 

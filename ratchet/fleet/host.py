@@ -86,7 +86,7 @@ class Host:
                 files.save(self._file(name), {"package": to_json(package), "ports": ports})
             for gpu, port in ports.items():
                 self._sockets(_program_name(name, gpu)).mkdir(exist_ok=True)
-                self.supervisor.ensure(self._program(name, gpu, folder, port, package.memory_mb))
+                self.supervisor.ensure(self._program(name, gpu, folder, port, package))
         return tuple(ports.values())
 
     def programs(self) -> Iterator[Program]:
@@ -94,7 +94,7 @@ class Host:
         for placement in self._placements():
             folder = self.packages.folder(placement.package)
             for gpu, port in placement.ports.items():
-                yield self._program(placement.name, gpu, folder, port, placement.package.memory_mb)
+                yield self._program(placement.name, gpu, folder, port, placement.package)
 
     def _ports(self, name: str, previous: Mapping[str, int]) -> dict[str, int]:
         """A port for each GPU: the previous one, unless its process is dead and the port is taken."""
@@ -250,14 +250,16 @@ class Host:
                 return port
         raise Refusal("no port is free for a bento", f"RATCHET_BENTO_PORTS={self.settings.bento_ports}", "Widen it")
 
-    def _program(self, name: str, gpu: str, folder: Path, port: int, memory_mb: int) -> Program:
+    def _program(self, name: str, gpu: str, folder: Path, port: int, package: Package) -> Program:
         program = _program_name(name, gpu)
         environment = {
             **TELEMETRY_OFF,
             _REVISION: name,
             _PORT: str(port),
             "RATCHET_DEVICE": self.settings.device,
-            "RATCHET_MEMORY_MB": str(memory_mb),
+            "RATCHET_MEMORY_MB": str(package.memory_mb),
+            "RATCHET_LOG": str(self.settings.home / "predictions" / package.recipe),
+            "RATCHET_LOG_MB": str(self.settings.log_mb),
             "BENTOML_HOME": str(self._scratch(program)),  # BentoML adds up the metrics of all that share a home
             "BENTOML_CONFIG_OPTIONS": "",
             "TMPDIR": str(self._sockets(program)),  # a killed bento leaves its sockets

@@ -14,7 +14,7 @@ _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection
 _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 ANY_READY = "~ready"
 """The cluster of everything that serves. No recipe has a name with a tilde."""
-CORS_HEADERS = "content-type,x-request-id,inference-header-content-length"
+CORS_HEADERS = "content-type,x-request-id,x-subject-id,inference-header-content-length"
 """The headers that a page of an allowed origin may send, and read beside the model's version."""
 
 

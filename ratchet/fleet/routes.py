@@ -105,10 +105,10 @@ def route_table(splits: Mapping[str, Split], hedged: Container[str], cors: Mappi
             {"name": f"recipe:{recipe}", "match": model, "route": action},
             {"match": {"safe_regex": {"regex": f"/{escaped}"}}, "redirect": {"path_redirect": f"/{recipe}/"}},
             # Not by the revisions' own clusters: explanations must not take the connections that predictions need,
-            # and do not count for a revision.
-            {"match": {"path": f"/{recipe}{endpoints.EXPLAIN}"},
-             "route": {"cluster": ready(recipe), "prefix_rewrite": endpoints.EXPLAIN, "timeout": "30s"},
-             "request_headers_to_add": headers},
+            # and neither they nor feedback count for a revision.
+            *({"match": {"path": f"/{recipe}{path}"},
+               "route": {"cluster": ready(recipe), "prefix_rewrite": path, "timeout": "30s"},
+               "request_headers_to_add": headers} for path in (endpoints.EXPLAIN, endpoints.FEEDBACK)),
             {"match": {"safe_regex": {"regex": f"/{escaped}/{PUBLIC}"}},
              "route": {**action, "regex_rewrite": {"pattern": {"regex": f"^/{escaped}/"}, "substitution": "/"}},
              "request_headers_to_add": headers},

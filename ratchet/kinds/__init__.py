@@ -9,7 +9,7 @@ from typing import Any
 from ratchet.contract import Contract
 from ratchet.extension import Registry
 
-_REGISTRY = Registry(__name__, tuple(__path__), "kind of input", in_bento=("contract", "endpoint"))
+_REGISTRY = Registry(__name__, tuple(__path__), "kind of input", in_bento=("contract", "endpoint", "logged"))
 look_outside, names, part = _REGISTRY.look_outside, _REGISTRY.names, _REGISTRY.part
 bento_files = _REGISTRY.bento_files
 

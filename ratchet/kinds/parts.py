@@ -1,8 +1,9 @@
 """What the modules of a kind hold, besides its contract. They load only where they are used.
 
-`sources` reads what people have; `records` keeps it in the lake and says what a batch must be; `network` is the
-beginning of a network; `evaluation` perturbs and slices; `endpoint` is BentoML's own API; `show` is for people;
-`scaffold` outlines a recipe. Of these `endpoint` alone travels in a bento, with the contract.
+`sources` reads what people have; `records` keeps it in the lake and says what a batch must be; `logged` is what the
+prediction log keeps; `network` is the beginning of a network; `evaluation` perturbs and slices; `endpoint` is BentoML's
+own API; `show` is for people; `scaffold` outlines a recipe. Of these `endpoint` and `logged` travel in a bento, with
+the contract.
 """
 
 from __future__ import annotations
@@ -84,6 +85,16 @@ class Records(Protocol):
 
     def expectations(self, contract: Any, suite: Suite) -> tuple[Expectation, ...]:
         """What these columns must be."""
+
+
+class Logged(Protocol):
+    """What the prediction log keeps of inputs. It travels in a bento."""
+
+    def statistics(self, contract: Any, inputs: np.ndarray) -> dict[str, list[Any]]:
+        """A value, as JSON has it, for each of the inputs [N, ...], by the names that `Records.statistics` has."""
+
+    def redacted(self, contract: Any, inputs: np.ndarray, what: Sequence[str]) -> np.ndarray:
+        """The inputs [N, ...] without what a recipe's `redact` names. Raises ValueError if it cannot be meant."""
 
 
 class Evaluation(Protocol):
@@ -172,6 +183,11 @@ def records(kind: str) -> Records:
     return module
 
 
+def logged(kind: str) -> Logged:
+    module: Logged = part(kind, "logged")
+    return module
+
+
 def evaluation(kind: str) -> Evaluation:
     module: Evaluation = part(kind, "evaluation")
     return module
@@ -194,26 +210,36 @@ def scaffold(kind: str) -> Scaffold:
 
 if TYPE_CHECKING:  # the project's own modules are checked against the protocols
     from ratchet.kinds.image import evaluation as image_evaluation
+    from ratchet.kinds.image import logged as image_logged
     from ratchet.kinds.image import records as image_records
     from ratchet.kinds.image import scaffold as image_scaffold
     from ratchet.kinds.image import show as image_show
     from ratchet.kinds.image import sources as image_sources
     from ratchet.kinds.series import evaluation as series_evaluation
+    from ratchet.kinds.series import logged as series_logged
     from ratchet.kinds.series import records as series_records
     from ratchet.kinds.series import scaffold as series_scaffold
     from ratchet.kinds.series import show as series_show
     from ratchet.kinds.series import sources as series_sources
+    from ratchet.kinds.table import evaluation as table_evaluation
+    from ratchet.kinds.table import logged as table_logged
+    from ratchet.kinds.table import records as table_records
+    from ratchet.kinds.table import scaffold as table_scaffold
+    from ratchet.kinds.table import show as table_show
+    from ratchet.kinds.table import sources as table_sources
     from ratchet.kinds.text import evaluation as text_evaluation
+    from ratchet.kinds.text import logged as text_logged
     from ratchet.kinds.text import records as text_records
     from ratchet.kinds.text import scaffold as text_scaffold
     from ratchet.kinds.text import show as text_show
     from ratchet.kinds.text import sources as text_sources
 
     def _are_as_described(
-        sources: Sources, records: Records, evaluation: Evaluation, show: Show, scaffold: Scaffold
+        sources: Sources, records: Records, logged: Logged, evaluation: Evaluation, show: Show, scaffold: Scaffold
     ) -> None: ...
 
-    _are_as_described(image_sources, image_records, image_evaluation, image_show, image_scaffold)
-    _are_as_described(series_sources, series_records, series_evaluation, series_show, series_scaffold)
-    _are_as_described(text_sources, text_records, text_evaluation, text_show, text_scaffold)
+    _are_as_described(image_sources, image_records, image_logged, image_evaluation, image_show, image_scaffold)
+    _are_as_described(series_sources, series_records, series_logged, series_evaluation, series_show, series_scaffold)
+    _are_as_described(table_sources, table_records, table_logged, table_evaluation, table_show, table_scaffold)
+    _are_as_described(text_sources, text_records, text_logged, text_evaluation, text_show, text_scaffold)
     _forecasting: Forecasting = series_evaluation

@@ -278,7 +278,7 @@ def accepted_or_refused(
     rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[str]
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The accepted rows as records, and the refused rows with their reasons; a few thousand rows at a time."""
-    read = tasks.labels(recipe.answers.task).reader(recipe.answers)
+    read = recipe.answers.read_label
     now, records = datetime.now(UTC), parts.records(recipe.contract.kind)
     record_schema = schema(recipe.contract, recipe.answers.task)
     for part in rows.to_batches(max_chunksize=4096):

@@ -1,8 +1,8 @@
 """What the modules of a task hold, besides its answers. They load only where they are used.
 
-`criteria` is what a recipe requires of an evaluation; `labels` reads a record's label and says what a batch of labels
-must be; `training` is the end of a network; `evaluation` checks and explains; `scaffold` outlines a recipe. None of
-them travels in a bento.
+`criteria` is what a recipe requires of an evaluation; `labels` is what the lake keeps of a label, and what a batch of
+them must be; `training` is the end of a network; `evaluation` checks and explains; `scaffold` outlines a recipe. None
+of them travels in a bento.
 """
 
 from __future__ import annotations
@@ -76,14 +76,11 @@ class CriteriaModule(Protocol):
 
 
 class Labels(Protocol):
-    """A label as the lake keeps it, what is measured of it, and what a batch of labels must be."""
+    """How the lake keeps a label, what is measured of it, and what a batch of labels must be."""
 
     @property
     def TYPE(self) -> pa.DataType:
         """The type of the lake's column."""
-
-    def reader(self, answers: Any) -> Callable[[str | None], Any]:
-        """Reads a label as its source has it. The function raises Refusal if it is none."""
 
     def check(self, answers: Any, labels: Collection[str]) -> None:
         """Raises Refusal if the different labels of a batch cannot be meant as they stand together."""

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.expectation import Expectation, between, values
+from ratchet.kinds.image import logged
 from ratchet.kinds.image.contract import ImageContract
 from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
@@ -52,8 +53,7 @@ def statistics(contract: ImageContract, records: Sequence[Mapping[str, Any]]) ->
     whole = b"".join(record["image"] for record in records)
     pixels = np.frombuffer(whole, contract.dtype).reshape(len(records), -1)
     sizes = {"height": [len(r["image"]) // row for r in records], "width": [contract.width] * len(records)}
-    extremes = {"minimum": pixels.min(axis=1), "maximum": pixels.max(axis=1)}
-    return {**sizes, **extremes, "mean": pixels.mean(axis=1), "deviation": pixels.std(axis=1)}
+    return {**sizes, **logged.statistics(contract, pixels)}
 
 
 def expectations(contract: ImageContract, suite: Suite) -> tuple[Expectation, ...]:

@@ -14,10 +14,10 @@ from ratchet.errors import Refusal
 from ratchet.expectation import Expectation, complete, values
 from ratchet.kinds.table.column import Column
 from ratchet.kinds.table.contract import TableContract
+from ratchet.kinds.table.logged import measured, value_of
 from ratchet.lake import split
 from ratchet.lake.split import Side
 from ratchet.suite import Suite
-from ratchet.tokenizer import tokens
 
 TYPE = pa.string()
 NEEDS_NEIGHBOURS = False
@@ -98,26 +98,15 @@ def _changed(why: str) -> Refusal:
 
 
 def statistics(contract: TableContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The value of each column; None where it is missing. What names a record or its time always changes."""
+    """The value of each column; None where it is missing."""
     rows = [json.loads(record["row"]) for record in records]
-    return {column.name: [_statistic(column, row) for row in rows] for column in _measured(contract)}
-
-
-def _statistic(column: Column, row: Mapping[str, Any]) -> Any:
-    """The value; of a text, the number of its words."""
-    value = row.get(column.name)
-    return len(tokens(value)) if column.type == "text" and value is not None else value
-
-
-def _measured(contract: TableContract) -> list[Column]:
-    apart = (contract.id, contract.split_by, contract.time)
-    return [column for column in contract.columns if column.name not in apart]
+    return {column.name: [value_of(column, row.get(column.name)) for row in rows] for column in measured(contract)}
 
 
 def expectations(contract: TableContract, suite: Suite) -> tuple[Expectation, ...]:
     """For each column how many values may be missing, and its range; ingest has refused the rows that break it."""
     result = []
-    for column in _measured(contract):
+    for column in measured(contract):
         name = column.name
         result.append(complete(name, column.missing))
         bounds = {"min_value": column.low, "max_value": column.high}

@@ -1,14 +1,13 @@
 """How the lake keeps texts, what is measured of them, and what a batch of them must be."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ratchet.expectation import Expectation, between, mean, values
+from ratchet.kinds.text import logged
 from ratchet.kinds.text.contract import TextContract
 from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
@@ -46,20 +45,7 @@ def examples(contract: TextContract, rows: pa.Table) -> tuple[np.ndarray, np.nda
 
 def statistics(contract: TextContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The columns that a suite checks, a value for each of these records."""
-    texts = [record["text"] for record in records]
-    return {
-        "characters": [len(text) for text in texts],
-        "words": [len(contract.tokens(text)) for text in texts],
-        "unprintable": [sum(map(_is_unprintable, text)) / len(text) for text in texts],
-    }
-
-
-@lru_cache(maxsize=1 << 16)
-def _is_unprintable(character: str) -> bool:
-    """Control characters, and the mark of what could not be decoded. Joiners and soft hyphens are part of words."""
-    if character.isspace():
-        return False
-    return character == "\ufffd" or unicodedata.category(character) in ("Cc", "Co", "Cs")
+    return logged.statistics(contract, [record["text"] for record in records])
 
 
 def expectations(contract: TextContract, suite: Suite) -> tuple[Expectation, ...]:

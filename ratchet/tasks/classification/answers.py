@@ -1,12 +1,15 @@
 """One of some classes. Needs only NumPy."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ratchet.answers import Compact
+from ratchet.errors import Refusal
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class Classification:
 
     def to_json(self) -> dict[str, Any]:
         return {"task": self.task, "classes": list(self.classes), "numbered": self.numbered}
+
+    def read_label(self, label: str | None) -> int:
+        """The number of the class with exactly this name, or with this number where the recipe allows numbers."""
+        numbers = _numbers(self)
+        if label in numbers:
+            return numbers[label]
+        raise Refusal(f"is not one of the {self.width} classes{_hint(self, str(label))}", str(label), _CORRECT)
 
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float((outputs.argmax(axis=1) == targets).mean())
@@ -84,3 +94,24 @@ class Classification:
     def attribution(self, output: np.ndarray, occluded: np.ndarray) -> np.ndarray:
         """The loss of probability of the predicted class."""
         return output.max() - occluded[:, int(output.argmax())]
+
+
+_CORRECT = "Correct the label"
+
+
+@lru_cache(maxsize=16)
+def _numbers(answers: Classification) -> dict[str, int]:
+    """The number of each class by its labels."""
+    by_number = {str(i): i for i in range(answers.width)} if answers.numbered else {}
+    return by_number | {unicodedata.normalize("NFC", name): i for i, name in enumerate(answers.classes)}
+
+
+def _hint(answers: Classification, label: str) -> str:
+    whole = label.removesuffix(".0")
+    if whole != label and whole in _numbers(answers):  # a column of numbers with a gap is read so by many tools
+        return ": it is a decimal number; write whole numbers, or names"
+    near = next((name for name in answers.classes if name.strip().casefold() == label.strip().casefold()), None)
+    if near is not None:
+        return f": it differs from {near!r} in case or blanks alone"
+    number = label.isdecimal() and int(label) < answers.width
+    return ": it is a number; a recipe whose labels are numbers says `numbered=True`" if number else ""

@@ -1,8 +1,7 @@
 """Classes as labels: the lake keeps a class's number."""
 
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,34 +13,6 @@ from ratchet.suite import Suite
 from ratchet.tasks.classification.answers import Classification
 
 TYPE = pa.int32()
-
-
-def reader(answers: Classification) -> Callable[[str | None], int]:
-    """Reads a class's name exactly, or its number where the recipe says that labels may be numbers."""
-    names, numbers = answers.classes, _numbers(answers)
-
-    def read(label: str | None) -> int:
-        if label in numbers:
-            return numbers[label]
-        raise Refusal(f"is not one of the {len(names)} classes{_hint(str(label))}", str(label), "Correct the label")
-
-    def _hint(label: str) -> str:
-        whole = label.removesuffix(".0")
-        if whole != label and whole in numbers:  # a column of numbers with a gap is read so by many tools
-            return ": it is a decimal number; write whole numbers, or names"
-        near = next((name for name in names if name.strip().casefold() == label.strip().casefold()), None)
-        if near is not None:
-            return f": it differs from {near!r} in case or blanks alone"
-        number = label.isdecimal() and int(label) < len(names)
-        return ": it is a number; a recipe whose labels are numbers says `numbered=True`" if number else ""
-
-    return read
-
-
-def _numbers(answers: Classification) -> dict[str, int]:
-    """The number of each class by its labels."""
-    by_number = {str(i): i for i in range(len(answers.classes))} if answers.numbered else {}
-    return by_number | {unicodedata.normalize("NFC", name): i for i, name in enumerate(answers.classes)}
 
 
 def check(answers: Classification, labels: Collection[str]) -> None:

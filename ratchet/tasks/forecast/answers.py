@@ -34,6 +34,9 @@ class Forecast:
     def to_json(self) -> dict[str, Any]:
         return {"task": self.task, **asdict(self)}
 
+    def read_label(self, label: str | None) -> None:
+        """A series has no labels: what comes next is the target."""
+
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float(self.losses(targets, outputs).mean())
 

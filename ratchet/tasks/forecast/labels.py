@@ -1,6 +1,6 @@
 """A series has no labels: what comes next is the target."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,6 @@ from ratchet.suite import Suite
 from ratchet.tasks.forecast.answers import Forecast
 
 TYPE = pa.int32()
-
-
-def reader(answers: Forecast) -> Callable[[str | None], None]:
-    return lambda label: None
 
 
 def check(answers: Forecast, labels: Collection[str]) -> None:

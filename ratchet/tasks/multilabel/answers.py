@@ -1,14 +1,20 @@
 """Any number of some labels. Needs only NumPy."""
 
+import json
+import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ratchet.answers import Compact
+from ratchet.errors import Refusal
 
 _THRESHOLD = 0.5
+_CORRECT = "Correct the label"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,23 @@ class MultiLabel:
 
     def to_json(self) -> dict[str, Any]:
         return {"task": self.task, **asdict(self), "labels": list(self.labels)}
+
+    def read_label(self, label: str | None) -> str:
+        """Names of labels in any order, or the word for none; the result has the recipe's order."""
+        if label is None and not self.none:
+            return ""
+        if label is None:
+            what = f"is missing; a record without labels says {self.none!r}, or what MultiLabel(none=...) says"
+            raise Refusal(what, "", _CORRECT)
+        known, names = _known(self.labels), split(label, self.separator, self.none)
+        if "" in names:
+            raise Refusal(f"has an empty name; {self.separator!r} stands between names", label, _CORRECT)
+        if unknown := names - known.keys():
+            folded = {name.casefold() for name in known}
+            near = all(name.casefold() in folded for name in unknown)
+            hint = ": it differs from one in case alone" if near else ""
+            raise Refusal(f"has a name that is none of the {self.width} labels{hint}", label, _CORRECT)
+        return self.separator.join(name for spelled, name in known.items() if spelled in names) or self.none
 
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float(1 - self.losses(targets, outputs).mean())
@@ -102,3 +125,17 @@ class MultiLabel:
 def present(outputs: np.ndarray) -> np.ndarray:
     """Which labels [N, width] are predicted."""
     return np.asarray(outputs >= _THRESHOLD)
+
+
+@lru_cache(maxsize=16)
+def _known(labels: tuple[str, ...]) -> dict[str, str]:
+    """The labels by their names in Unicode's composed form."""
+    return {unicodedata.normalize("NFC", name): name for name in labels}
+
+
+def split(label: str, separator: str, none: str) -> set[str]:
+    """The names in a label: of a list in JSON, or with separators between them."""
+    if label.startswith("["):
+        with suppress(ValueError, RecursionError):
+            return {str(name).strip() for name in json.loads(label)} - {none}
+    return set() if label.strip() == none else {name.strip() for name in label.split(separator)}

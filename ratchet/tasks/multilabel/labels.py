@@ -1,10 +1,7 @@
 """Several labels of one record: the lake keeps their names, in the recipe's order, with a separator between them."""
 
-import json
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,39 +13,6 @@ from ratchet.suite import Suite
 from ratchet.tasks.multilabel.answers import MultiLabel
 
 TYPE = pa.string()
-
-
-def reader(answers: MultiLabel) -> Callable[[str | None], str]:
-    """Reads names of labels in any order, or the word for none; the result has the recipe's order."""
-    known = {unicodedata.normalize("NFC", name): name for name in answers.labels}
-    folded = {name.casefold() for name in known}
-
-    def read(label: str | None) -> str:
-        if label is None and not answers.none:
-            return ""
-        if label is None:
-            what = f"is missing; a record without labels says {answers.none!r}, or what MultiLabel(none=...) says"
-            raise Refusal(what, "", "Correct the label")
-        names = split(label, answers.separator, answers.none)
-        if "" in names:
-            what = f"has an empty name; {answers.separator!r} stands between names"
-            raise Refusal(what, label, "Correct the label")
-        if unknown := names - known.keys():
-            near = all(name.casefold() in folded for name in unknown)
-            hint = ": it differs from one in case alone" if near else ""
-            what = f"has a name that is none of the {answers.width} labels{hint}"
-            raise Refusal(what, label, "Correct the label")
-        return answers.separator.join(name for spelled, name in known.items() if spelled in names) or answers.none
-
-    return read
-
-
-def split(label: str, separator: str, none: str) -> set[str]:
-    """The names in a label: of a list in JSON, or with separators between them."""
-    if label.startswith("["):
-        with suppress(ValueError, RecursionError):
-            return {str(name).strip() for name in json.loads(label)} - {none}
-    return set() if label.strip() == none else {name.strip() for name in label.split(separator)}
 
 
 def expected(answers: MultiLabel) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from ratchet.bounds import MAX_NAME
 from ratchet.errors import Refusal
 from ratchet.lake.outline import Fields, quoted
 from ratchet.settings import is_printable
-from ratchet.tasks.multilabel.labels import split
+from ratchet.tasks.multilabel.answers import split
 
 _SEPARATORS = ("|", ";", ",")
 _MOST = 200

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ratchet.answers import Compact
+from ratchet.errors import Refusal
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,17 @@ class Regression:
 
     def to_json(self) -> dict[str, Any]:
         return {"task": self.task, **asdict(self)}
+
+    def read_label(self, label: str | None) -> float:
+        try:
+            if "_" in str(label):
+                raise ValueError
+            number = float(str(label))
+        except ValueError as error:
+            raise Refusal("is not a number", str(label), "Correct the label") from error
+        if not self.low <= number <= self.high or not math.isfinite(number):
+            raise Refusal(f"is outside {self.low}..{self.high}", str(label), "Correct it, or widen the range")
+        return number
 
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float(self.losses(targets, outputs).mean())

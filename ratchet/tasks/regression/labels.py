@@ -1,33 +1,16 @@
 """Numbers as labels."""
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ratchet.errors import Refusal
 from ratchet.expectation import Expectation, between
 from ratchet.suite import Suite
 from ratchet.tasks.regression.answers import Regression
 
 TYPE = pa.float64()
-
-
-def reader(answers: Regression) -> Callable[[str | None], float]:
-    def read(label: str | None) -> float:
-        try:
-            if "_" in str(label):
-                raise ValueError
-            number = float(str(label))
-        except ValueError as error:
-            raise Refusal("is not a number", str(label), "Correct the label") from error
-        if not answers.low <= number <= answers.high or not math.isfinite(number):
-            raise Refusal(f"is outside {answers.low}..{answers.high}", str(label), "Correct it, or widen the range")
-        return number
-
-    return read
 
 
 def check(answers: Regression, labels: Collection[str]) -> None:

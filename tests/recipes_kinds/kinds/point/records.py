@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from ratchet.kinds.point import logged
 from ratchet.kinds.point.contract import PointContract
+from ratchet.kinds.point.logged import NAMES
 
 from ratchet.expectation import Expectation, between
 from ratchet.lake.split import by_digest as sides
@@ -15,7 +17,6 @@ from ratchet.suite import Suite
 __all__ = ["TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
 TYPE = pa.binary()
 NEEDS_NEIGHBOURS = False
-NAMES = ("x", "y")
 
 
 def cell(data: bytes) -> bytes:
@@ -32,8 +33,8 @@ def examples(contract: PointContract, rows: pa.Table) -> tuple[np.ndarray, np.nd
 
 
 def statistics(contract: PointContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    points = [np.frombuffer(record["point"], np.float32) for record in records]
-    return {name: [float(point[at]) for point in points] for at, name in enumerate(NAMES)}
+    whole = b"".join(record["point"] for record in records)
+    return logged.statistics(contract, np.frombuffer(whole, np.float32).reshape(-1, 2))
 
 
 def expectations(contract: PointContract, suite: Suite) -> tuple[Expectation, ...]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ratchet.answers import Compact
+from ratchet.errors import Refusal
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,12 @@ class Direction:
 
     def to_json(self) -> dict[str, Any]:
         return {"task": self.task, "close": self.close}
+
+    def read_label(self, label: str | None) -> float:
+        try:
+            return float(str(label).removesuffix("°")) % 360
+        except ValueError as error:
+            raise Refusal("is no angle", str(label), "Write it as 37°") from error
 
     def score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float(1 - self.losses(targets, outputs).mean())

@@ -1,27 +1,16 @@
 """Angles as labels, such as `37°`; the lake keeps degrees."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from ratchet.tasks.direction.answers import Direction
 
-from ratchet.errors import Refusal
 from ratchet.expectation import Expectation, between
 from ratchet.suite import Suite
 
 TYPE = pa.float64()
-
-
-def reader(answers: Direction) -> Callable[[str | None], float]:
-    def read(label: str | None) -> float:
-        try:
-            return float(str(label).removesuffix("°")) % 360
-        except ValueError as error:
-            raise Refusal("is no angle", str(label), "Write it as 37°") from error
-
-    return read
 
 
 def check(answers: Direction, labels: Collection[str]) -> None:

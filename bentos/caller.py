@@ -1,0 +1,42 @@
+"""Who sent the current request."""
+
+import hashlib
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from ratchet.endpoints import OWN, SUBJECT
+
+_SHADOW = "-shadow"
+"""With which Envoy ends the `Host` of a request that it mirrors."""
+_LONGEST = 64
+"""Bytes of an id that are kept."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    id: str = ""
+    """The request's id, which the gateway sets; empty for a request that came another way."""
+    subject: str = ""
+    """The digest of the subject's id, if the caller sent one."""
+    origin: str = "caller"
+    """`caller`, `shadow` if the response is discarded, or `own` if Ratchet sent the request."""
+
+
+_NOBODY = Caller()
+CALLER: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
+
+
+def caller_of(headers: Mapping[bytes, bytes], recipe: str) -> Caller:
+    """From a request's headers, whose names are in lower case."""
+    id = headers.get(b"x-request-id", b"")[:_LONGEST].decode("latin-1")
+    subject = subject_digest(recipe, headers.get(SUBJECT.encode(), b"").decode("latin-1"))
+    if OWN.encode() in headers:
+        return Caller(id, subject, "own")
+    host = headers.get(b"host", b"").decode("latin-1").partition(":")[0]
+    return Caller(id, subject, "shadow" if host.endswith(_SHADOW) else "caller")
+
+
+def subject_digest(recipe: str, subject: str) -> str:
+    """What is kept of a subject's id, by which what is theirs is found again."""
+    return hashlib.blake2b(f"{recipe}:{subject}".encode(), digest_size=16).hexdigest() if subject else ""

@@ -1,0 +1,78 @@
+"""The routes for Ratchet alone, for a mount at `/ops`: recent answers and the log. The gateway does not route them."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bentos import segments
+from bentos.inference import refusal_response
+from bentos.prediction_log import PredictionLog
+from bentos.recent_answers import RecentAnswers
+from ratchet.endpoints import LOG, OPERATIONS, RECENT
+from ratchet.errors import Refusal
+
+
+def _below(path: str) -> str:
+    """A route's path without the mount's."""
+    return path.removeprefix(OPERATIONS)
+
+
+@dataclass(frozen=True)
+class Operations:
+    recent_answers: RecentAnswers
+    log: PredictionLog
+    folder: Path | None
+    """Of the recipe's log on this host, which several processes share."""
+
+    def routes(self) -> list[Route]:
+        """Without the prefix `/ops`."""
+        return [
+            Route(_below(RECENT), self.recent),
+            Route(_below(LOG), self.listing),
+            Route(f"{_below(LOG)}/{{name}}", self.segment),
+            Route(f"{_below(LOG)}/{{name}}", self.remove, methods=["DELETE"]),
+        ]
+
+    async def recent(self, request: Request) -> JSONResponse:
+        after = request.query_params.get("after", "0")
+        return JSONResponse(self.recent_answers.after(int(after) if after.isdigit() and len(after) < 20 else 0))
+
+    async def listing(self, request: Request) -> JSONResponse:
+        """The complete segments, and the processes that wrote them; `?complete=1` first completes this process's."""
+        folder = self.folder
+        if folder is None or not folder.is_dir():
+            return JSONResponse({"segments": [], "writers": []})
+        if "complete" in request.query_params:
+            await anyio.to_thread.run_sync(self.log.complete_segments)
+        # Writers first: a process that dies in between is finished the next time.
+        writers = await anyio.to_thread.run_sync(segments.writers, folder)
+        names = await anyio.to_thread.run_sync(segments.complete, folder)
+        return JSONResponse({"segments": names, "writers": [asdict(writer) for writer in writers]})
+
+    async def segment(self, request: Request) -> Response:
+        return await self._with(request, lambda path: Response(path.read_bytes(), media_type="application/x-ndjson"))
+
+    async def remove(self, request: Request) -> Response:
+        """Removes a segment, or the counts of a process that is dead."""
+
+        def unlink(path: Path) -> Response:
+            path.unlink(missing_ok=True)
+            return JSONResponse({"removed": path.name})
+
+        return await self._with(request, unlink)
+
+    async def _with(self, request: Request, work: Callable[[Path], Response]) -> Response:
+        name = request.path_params["name"]
+        if self.folder is None or not segments.is_removable(self.folder, name):
+            missing = Refusal("there is no such complete segment", name, "List them: /ops/log")
+            return refusal_response(missing, 404)
+        try:
+            return await anyio.to_thread.run_sync(work, self.folder / name)
+        except OSError as error:
+            what = f"the segment cannot be read ({error.strerror})"
+            return refusal_response(Refusal(what, name, "Try again"), 503)

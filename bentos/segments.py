@@ -1,0 +1,133 @@
+"""The files of a log on this host: JSON lines that a process writes, and that are collected and then removed.
+
+A segment is complete when its name ends in `.jsonl`, or when its process is dead. Each process has a file of counts,
+which it locks while it lives, so that what it lost is known even if it was killed. Needs only the standard library.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import re
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SEGMENT_BYTES = 1 << 20
+"""From which on a segment is complete."""
+NAME = re.compile(r"(predictions|feedback)-([0-9a-f]{16})-([0-9]{6})\.(jsonl|open)")
+"""The kind of a segment, the id of its process, and its number there."""
+_COUNTS = struct.Struct("<QQ")
+
+
+class Counts:
+    """The rows that a process should have logged, and those that it knows to be lost: in memory shared with a file."""
+
+    def __init__(self, folder: Path, process: str) -> None:
+        """Raises OSError if the file cannot be made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(folder / f"{process}.counts", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        os.posix_fallocate(self._file, 0, _COUNTS.size)  # without its block, a full disk would end the process
+        self._map = mmap.mmap(self._file, _COUNTS.size)
+        self.taken = self.lost = 0
+
+    def take(self, rows: int) -> int:
+        """Counts rows that are to be logged; returns the number of the first."""
+        first, self.taken = self.taken, self.taken + rows
+        _COUNTS.pack_into(self._map, 0, self.taken, self.lost)
+        return first
+
+    def lose(self, rows: int) -> None:
+        self.lost += rows
+        _COUNTS.pack_into(self._map, 0, self.taken, self.lost)
+
+
+class Segments:
+    """Writes the segments of one kind. Every method raises OSError if the disk refuses, and then nothing is written."""
+
+    def __init__(self, folder: Path, kind: str, process: str, limit: int) -> None:
+        self._folder, self._stem, self._limit = folder, f"{kind}-{process}", limit
+        self._number, self._file, self._size, self._opened = 0, -1, 0, 0.0
+
+    def write(self, lines: bytes, durable: bool = False) -> None:
+        """Appends whole lines; `durable` ones survive a power failure."""
+        if self._file < 0:
+            self._open()
+        try:
+            self._append(lines)
+            if durable:
+                os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, self._size)  # no half line stays
+            raise
+        self._size += len(lines)
+        if self._size >= SEGMENT_BYTES:
+            self.close()
+
+    def close(self, age: float = 0.0) -> None:
+        """Completes the segment, if there is one of this age in seconds."""
+        if self._file < 0 or time.monotonic() - self._opened < age:
+            return
+        os.fsync(self._file)
+        os.close(self._file)
+        self._path("open").rename(self._path("jsonl"))
+        self._file, self._number = -1, self._number + 1
+
+    def _open(self) -> None:
+        taken = sum(file.stat().st_size for file in self._folder.iterdir())
+        if taken >= self._limit:
+            raise OSError(f"the log has {taken >> 20} MB that were not collected, above its limit")
+        self._file = os.open(self._path("open"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size, self._opened = 0, time.monotonic()
+
+    def _append(self, lines: bytes) -> None:
+        left = memoryview(lines)
+        while left:
+            left = left[os.write(self._file, left) :]
+
+    def _path(self, suffix: str) -> Path:
+        return self._folder / f"{self._stem}-{self._number:06}.{suffix}"
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A process that writes, or wrote, segments here."""
+
+    process: str
+    alive: bool
+    taken: int
+    lost: int
+
+
+def writers(folder: Path) -> list[Writer]:
+    """Every process that has a file of counts here."""
+    return [_writer(path) for path in sorted(folder.glob("*.counts"))]
+
+
+def _writer(path: Path) -> Writer:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alive = False
+        except BlockingIOError:
+            alive = True
+        counts = file.read(_COUNTS.size)
+    taken, lost = _COUNTS.unpack(counts) if len(counts) == _COUNTS.size else (0, 0)
+    return Writer(path.stem, alive, taken, lost)
+
+
+def complete(folder: Path) -> list[str]:
+    """The names of the segments that no process writes any more, oldest first for each process."""
+    alive = {writer.process for writer in writers(folder) if writer.alive}
+    matches = [match for path in folder.glob("*-*.*") if (match := NAME.fullmatch(path.name))]
+    ended = [match for match in matches if match[4] == "jsonl" or match[2] not in alive]
+    return [match.string for match in sorted(ended, key=lambda match: (match[1], match[2], match[3]))]
+
+
+def is_removable(folder: Path, name: str) -> bool:
+    """Whether it is a complete segment, or the counts of a process that is dead."""
+    ended = {f"{writer.process}.counts" for writer in writers(folder) if not writer.alive}
+    return name in ended or name in complete(folder)

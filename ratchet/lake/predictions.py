@@ -1,0 +1,126 @@
+"""The lake's tables of what was served: predictions, the labels that came back, and what was lost of either log.
+
+A segment of a host's log lands once: its number is the turn of its process's transaction.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ratchet.errors import Refusal
+from ratchet.lake import table
+from ratchet.lake.ingest import lake
+
+_AT = pa.timestamp("us", tz="UTC")
+_TEXTS = dict.fromkeys(("request", "revision", "subject", "origin", "statistics", "host", "process"), pa.string())
+_OTHERS = {"row": pa.int32(), "number": pa.int64(), "at": _AT, "output": pa.list_(pa.float32()), "input": pa.binary()}
+PREDICTIONS = pa.schema({**_TEXTS, **_OTHERS})
+"""`statistics` is JSON; `input` is as the contract packs it, and null unless the recipe keeps inputs."""
+FEEDBACK = pa.schema(
+    {"request": pa.string(), "row": pa.int32(), "label": pa.string(), "at": _AT, "source": pa.string()}
+)
+LOST = pa.schema({"process": pa.string(), "host": pa.string(), "taken": pa.int64(), "lost": pa.int64(), "at": _AT})
+"""Of each process that ended: the rows that it should have logged, and those that did not land."""
+_FORMAT = 1
+
+
+def predictions(recipe: str) -> Path:
+    return lake(recipe) / "predictions"
+
+
+def feedback(recipe: str) -> Path:
+    return lake(recipe) / "feedback"
+
+
+def lost(recipe: str) -> Path:
+    return lake(recipe) / "lost"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One file of a host's log."""
+
+    number: int
+    content: bytes
+
+
+def landed(path: Path, process: str) -> int:
+    """How many segments of the process have landed in that table."""
+    return table.turn_of(path, f"log:{process}")
+
+
+def land_predictions(recipe: str, process: str, host: str, segments: Sequence[Segment], who: str) -> int:
+    """Lands the process's next segments; the number of rows. Rows that are no whole line count as lost later."""
+    rows = [_prediction(line, host, process) for line in _lines(segments)]
+    return _land(predictions(recipe), process, rows, PREDICTIONS, segments, who)
+
+
+def land_feedback(recipe: str, process: str, segments: Sequence[Segment], who: str) -> int:
+    """Lands the process's next segments of labels; the number of rows."""
+    rows = [
+        {"request": line["request"], "row": line["row"], "label": line["label"], "at": _at(line), "source": "endpoint"}
+        for line in _lines(segments)
+    ]
+    return _land(feedback(recipe), process, rows, FEEDBACK, segments, who)
+
+
+def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str, once: str, who: str) -> bool:
+    """Adds labels by request and row, once; False if it was done before."""
+    now = datetime.now(UTC)
+    rows = [
+        {"request": request, "row": row, "label": label, "at": now, "source": source}
+        for (request, row), label in labels.items()
+    ]
+    return table.append(feedback(recipe), pa.Table.from_pylist(rows, schema=FEEDBACK), f"file:{once}", who=who)
+
+
+def note_end(recipe: str, process: str, host: str, taken: int, who: str) -> int:
+    """Records what a process that ended has lost, once; the number of rows."""
+    present = table.read(predictions(recipe), ["number"], where=("process", process))
+    missing = taken - (present.num_rows if present else 0)
+    row = {"process": process, "host": host, "taken": taken, "lost": missing, "at": datetime.now(UTC)}
+    table.append(lost(recipe), pa.Table.from_pylist([row], schema=LOST), f"ended:{process}", who=who)
+    return missing
+
+
+def _land(
+    path: Path,
+    process: str,
+    rows: Sequence[Mapping[str, Any]],
+    schema: pa.Schema,
+    segments: Sequence[Segment],
+    who: str,
+) -> int:
+    turn = segments[-1].number + 1
+    new = table.append(path, pa.Table.from_pylist(list(rows), schema=schema), f"log:{process}", turn=turn, who=who)
+    return len(rows) if new else 0
+
+
+def _lines(segments: Iterable[Segment]) -> Iterable[dict[str, Any]]:
+    for segment in segments:
+        for text in segment.content.split(b"\n"):
+            try:
+                line = json.loads(text)
+            except ValueError:  # the last line of a process that was killed, or the end of the file
+                continue
+            if line["format"] > _FORMAT:
+                what = "the log was written by a newer Ratchet"
+                raise Refusal(what, f"segment {segment.number}", "Upgrade this one")
+            yield line
+
+
+def _prediction(line: Mapping[str, Any], host: str, process: str) -> dict[str, Any]:
+    own = {name: line[name] for name in ("request", "revision", "subject", "origin", "row", "number", "output")}
+    kept = base64.b64decode(line["input"]) if "input" in line else None
+    place = {"host": host, "process": process}
+    return {**own, **place, "at": _at(line), "statistics": json.dumps(line["statistics"]), "input": kept}
+
+
+def _at(line: Mapping[str, Any]) -> datetime:
+    return datetime.fromtimestamp(line["at"], UTC)

@@ -1,0 +1,254 @@
+"""The log of predictions: what is asked to be logged is written, or counted as lost, whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bentos import prediction_log, segments
+from bentos.caller import CALLER, Caller, caller_of, subject_digest
+from bentos.prediction_log import PredictionLog, Rules
+from ratchet import kinds
+from ratchet.contract import Contract
+from ratchet.kinds.image import ImageContract
+from ratchet.kinds.table import Column, TableContract
+from ratchet.kinds.text import TextContract
+from ratchet.settings import ROOT
+
+TEXTS = TextContract(max_characters=100, max_tokens=8, vocabulary_size=10)
+LIMIT = 64 << 20
+
+
+def log_in(folder: Path, contract: Contract = TEXTS, limit: int = LIMIT, **rules: Any) -> PredictionLog:
+    return PredictionLog(folder, limit, contract, kinds.part(contract.kind, "logged"), Rules(**rules), "v1-abc")
+
+
+def add(log: PredictionLog, inputs: Any, caller: Caller | None = None, outputs: np.ndarray | None = None) -> None:
+    token = CALLER.set(caller or Caller("one"))
+    log.add(inputs, np.tile(np.float32([0.25, 0.75]), (len(inputs), 1)) if outputs is None else outputs)
+    CALLER.reset(token)
+
+
+def lines(folder: Path, kind: str = "predictions") -> list[dict[str, Any]]:
+    names = [name for name in segments.complete(folder) if name.startswith(kind)]
+    return [json.loads(line) for name in names for line in (folder / name).read_bytes().splitlines()]
+
+
+def texts(*values: str) -> np.ndarray:
+    return np.array(values, object)
+
+
+def test_a_row_has_who_when_what_was_answered_and_what_the_input_was_like(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    add(log, texts("free money now", "hello"), Caller("one", "5ub", "caller"))
+    log.complete_segments()
+    first, second = lines(tmp_path)
+    assert (first["request"], first["row"], first["subject"], first["origin"]) == ("one", 0, "5ub", "caller")
+    assert (first["revision"], first["output"], second["row"]) == ("v1-abc", [0.25, 0.75], 1)
+    assert first["statistics"] == {"characters": 14, "words": 3, "unprintable": 0}
+    assert abs(first["at"] - time.time()) < 60
+    assert [first["number"], second["number"]] == [0, 1]
+    assert "input" not in first, "the recipe does not allow it"
+
+
+@pytest.mark.parametrize(
+    ("contract", "values", "redact", "left"),
+    [
+        (TEXTS, ["write to ann@example.org"], (r"\S+@\S+",), ["write to █"]),
+        (
+            TableContract((Column("age", "integer", missing=1.0), Column("city", "category", missing=1.0)), "x"),
+            [{"age": 3, "city": "Ulm"}],
+            ("age",),
+            [{"age": None, "city": "Ulm"}],
+        ),
+        (ImageContract(1, 2), [[[7, 200]]], (), [[[7, 200]]]),
+    ],
+)
+def test_an_input_is_kept_only_where_the_recipe_allows_it_and_without_what_it_redacts(
+    contract: Contract, values: list[Any], redact: tuple[str, ...], left: list[Any], tmp_path: Path
+) -> None:
+    import base64
+
+    log = log_in(tmp_path, contract, inputs=True, redact=redact)
+    add(log, contract.read(values))
+    log.complete_segments()
+    (line,) = lines(tmp_path)
+    kept = contract.unpack(base64.b64decode(line["input"]), 1)
+    assert contract.values(kept) == left
+    if redact:
+        assert "ann@" not in json.dumps(line)
+        assert line["statistics"].get("age") is None, "not in the statistics either"
+
+
+def test_requests_without_an_id_are_not_logged_and_a_sample_takes_whole_requests(tmp_path: Path) -> None:
+    log = log_in(tmp_path, sample=0.3)
+    add(log, texts("nobody"), Caller(""))
+    for number in range(400):
+        add(log, texts("a", "b"), Caller(f"id {number}"))
+    log.complete_segments()
+    rows = [(line["request"], line["row"]) for line in lines(tmp_path)]
+    assert 400 * 2 * 0.2 < len(rows) < 400 * 2 * 0.4
+    assert {request for request, row in rows if row == 0} == {request for request, row in rows if row == 1}
+    other = log_in(tmp_path / "other", sample=0.3)
+    for number in range(400):
+        add(other, texts("a", "b"), Caller(f"id {number}"))
+    other.complete_segments()
+    assert [(line["request"], line["row"]) for line in lines(tmp_path / "other")] == rows, "on every host the same"
+
+
+@pytest.mark.parametrize(
+    ("headers", "origin"),
+    [
+        ({b"host": b"example.org:8080"}, "caller"),
+        ({b"host": b"example.org-shadow:8080"}, "shadow"),
+        ({b"host": b"example.org-shadow"}, "shadow"),
+        ({b"host": b"example.org", b"x-ratchet-own": b"1"}, "own"),
+    ],
+)
+def test_shadow_answers_and_ratchets_own_requests_are_marked(headers: dict[bytes, bytes], origin: str) -> None:
+    caller = caller_of({b"x-request-id": b"one", **headers}, "spam")
+    assert (caller.id, caller.origin, caller.subject) == ("one", origin, "")
+
+
+def test_a_subject_is_known_by_a_digest_that_differs_from_recipe_to_recipe() -> None:
+    caller = caller_of({b"x-subject-id": b"Ann"}, "spam")
+    assert caller.subject == subject_digest("spam", "Ann") != subject_digest("ham", "Ann")
+    assert "Ann" not in repr(caller)
+
+
+def test_what_does_not_fit_into_the_queue_is_counted_as_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_log, "_PAUSE", 60.0)
+    log = log_in(tmp_path)
+    for _ in range(5):
+        add(log, texts(*["a"] * 1024))
+    (writer,) = segments.writers(tmp_path)
+    assert (writer.alive, writer.taken, writer.lost) == (True, 5 * 1024, 1024)
+    log.complete_segments()
+    add(log, texts("again"))
+    log.complete_segments()
+    assert len(lines(tmp_path)) == 4 * 1024 + 1, "there is room again"
+
+
+def test_a_full_disk_loses_rows_that_are_counted_and_feedback_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, full = os.write, False
+
+    def fails(file: int, data: Any) -> int:
+        if full and len(data) > 10:
+            return write(file, data[:10])  # some of a line still fits
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    log = log_in(tmp_path)
+    add(log, texts("before"))
+    log.complete_segments()
+    monkeypatch.setattr(segments.os, "write", fails)
+    full = True
+    add(log, texts("lost", "lost"))
+    log.complete_segments()
+    with pytest.raises(Exception, match=r"No space left on device.*Send it again later"):
+        log.add_feedback([{"request": "one", "row": 0, "label": "spam"}])
+    full = False
+    add(log, texts("after"))
+    log.add_feedback([{"request": "one", "row": 0, "label": "ham"}])
+    log.complete_segments()
+    assert [line["statistics"]["characters"] for line in lines(tmp_path)] == [6, 5], "no half line, and nothing twice"
+    assert [line["label"] for line in lines(tmp_path, "feedback")] == ["ham"]
+    (writer,) = segments.writers(tmp_path)
+    assert (writer.taken, writer.lost) == (4, 2)
+
+
+def test_the_log_stays_below_its_limit_until_it_is_collected(tmp_path: Path) -> None:
+    log = log_in(tmp_path, limit=3 << 20)
+    for _ in range(40):
+        add(log, texts(*["long " * 20] * 1000))
+        log.complete_segments()
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < (3 << 20) + 2 * segments.SEGMENT_BYTES
+    (writer,) = segments.writers(tmp_path)
+    assert 0 < writer.lost == writer.taken - len(lines(tmp_path))
+    for name in segments.complete(tmp_path):
+        (tmp_path / name).unlink()
+    add(log, texts("again"))
+    log.complete_segments()
+    assert len(lines(tmp_path)) == 1
+
+
+_WRITES = """
+import sys, time
+from pathlib import Path
+from tests import test_prediction_log as tests
+log = tests.log_in(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    for number in range(50):
+        tests.add(log, tests.texts("a", "b", "c"))
+    time.sleep(0.01)
+"""
+
+
+def test_of_a_killed_process_every_row_is_in_a_segment_or_known_to_be_lost(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WRITES, str(tmp_path)], stdout=subprocess.PIPE, env=env, cwd=ROOT, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1.5)
+    assert segments.writers(tmp_path)[0].alive
+    assert not [name for name in segments.complete(tmp_path) if name.endswith("open")], "it still writes"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (writer,) = segments.writers(tmp_path)
+    assert not writer.alive
+    whole = b"".join((tmp_path / name).read_bytes() for name in segments.complete(tmp_path))
+    numbers = [json.loads(line)["number"] for line in whole.split(b"\n")[:-1]]
+    assert 0 < len(numbers) <= writer.taken
+    assert numbers == sorted(set(numbers)), "each once, in order"
+    assert max(numbers) < writer.taken
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(st.integers(1, 40), st.just("close"), st.just("fail")), max_size=12))
+def test_whatever_the_disk_does_a_segment_holds_whole_lines_and_each_once(steps: list[Any]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder, written, number = Path(name), [], 0
+        out = segments.Segments(folder, "predictions", "0" * 16, LIMIT)
+        patch.setattr(segments, "SEGMENT_BYTES", 200)
+        for step in steps:
+            if step == "close":
+                out.close()
+                continue
+            data = b"".join(b"%d\n" % (number + i) for i in range(1 if step == "fail" else step))
+            number += data.count(b"\n")
+            write = os.write
+            with pytest.MonkeyPatch.context() as broken:
+                if step == "fail":
+
+                    def half(file: int, part: Any, write: Any = write) -> int:
+                        write(file, part[: len(part) // 2])
+                        raise OSError(errno.ENOSPC, "full")
+
+                    broken.setattr(segments.os, "write", half)
+                    with pytest.raises(OSError, match="full"):
+                        out.write(data)
+                    continue
+                out.write(data)
+            written += data.splitlines()
+        kept = [line for each in segments.complete(folder) for line in (folder / each).read_bytes().splitlines()]
+        assert kept == written
