@@ -52,12 +52,17 @@ class Summary:
     """Records with each label, if a record may have several; empty in a summary of 0.1.0."""
 
 
-def summarize(frame: pd.DataFrame, shares: Collection[str]) -> Summary:
-    """The summary of the table of statistics that the suite checks, without the columns that describe the batch."""
+def summarize(frame: pd.DataFrame, shares: Collection[str], like: Summary | None = None) -> Summary:
+    """The summary of the table of statistics that the suite checks, without the columns that describe the batch.
+
+    Numbers are those columns that have a quantile in `like`, so that the two can be compared; by default, those that
+    hold many different numbers.
+    """
     left_out = {*_EXCLUDED, *shares}
     columns = {name: frame[name].dropna() for name in frame.columns if name not in left_out and len(frame)}
     missing = {name: len(frame) - len(values) for name, values in columns.items()}
-    numbers = {name: values.to_numpy(float) for name, values in columns.items() if _is_numeric(values)}
+    known = set(like.quantiles) if like else {name for name, values in columns.items() if _is_numeric(values)}
+    numbers = {name: columns[name].to_numpy(float) for name in columns.keys() & known if len(columns[name])}
     at = (np.arange(_POINTS) + 0.5) / _POINTS
     quantiles = {name: tuple(map(float, np.quantile(values, at, method="inverted_cdf")))
                  for name, values in numbers.items()}  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any
 from prefect import flow
 from prefect.states import Completed
 
+from flows import watching
 from flows.log import log
 from flows.refusals import refusals_are_states
 from ratchet.lake import outcomes
@@ -27,4 +28,10 @@ def collect() -> Any:
         if collected.predictions or collected.labels or joined.outcomes:
             counts = collected.predictions, collected.labels, len(joined.outcomes)
             lines.append("{}: {} predictions, {} labels, {} joined".format(recipe, *counts))
+        if (state := watching.watched(load_recipe(recipe))) is not None:
+            watching.publish(ledger, state)
+            for finding in state.findings:
+                log.info("%s: %s, %s: %s (%s)", recipe, finding.tier, finding.effect, finding.what, finding.sure)
+            for remark in state.remarks:
+                log.info("%s: %s", recipe, remark)
     return Completed(message="; ".join(lines) or "nothing to collect")

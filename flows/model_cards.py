@@ -49,13 +49,13 @@ def _drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[
     if version is None:
         return ()
     older = set(candidates.read(version).snapshot.batches)
-    summaries = {batch: _summary(recipe, batch) for batch in sorted(older | set(candidate.snapshot.batches))}
+    summaries = {batch: summary(recipe, batch) for batch in sorted(older | set(candidate.snapshot.batches))}
     old = [summary for batch, summary in summaries.items() if batch in older]
     new = [summary for batch, summary in summaries.items() if batch not in older]
     return drift(old, new)
 
 
-def _summary(recipe: Recipe, batch: str) -> Summary:
+def summary(recipe: Recipe, batch: str) -> Summary:
     """The summary of an admitted batch: kept when its suite ran, or made now if its admission was forced."""
     from expectations import statistics
 

@@ -46,7 +46,7 @@ def evaluate(recipe: Recipe, candidate: Candidate, champions: Sequence[Package],
 
     def work() -> EvaluationReport:
         versions = {version for version in (champion, best) if version is not None}
-        outputs = {version: _outputs(packages[version], benchmark.inputs) for version in versions}
+        outputs = {version: outputs_of(packages[version], benchmark.inputs) for version in versions}
         rivals = [(version, outputs[version]) if version else None for version in (champion, best)]
         model = candidates.exported(recipe, candidate, scratch)
         own = model.predict(benchmark.inputs)
@@ -107,7 +107,7 @@ def _newest(recipe: Recipe, model: Exported, candidate: Candidate, champion: Pac
         why = f"{len(examples)} records are newer than what version {champion.version} was trained on"
         return [champion_checks.skipped_newest(why)]
     margin = parts.evaluation(recipe.answers.task).margin(recipe.answers, recipe.criteria.margin)
-    rival, outputs = (champion.version, _outputs(champion, examples.inputs)), model.predict(examples.inputs)
+    rival, outputs = (champion.version, outputs_of(champion, examples.inputs)), model.predict(examples.inputs)
     return [champion_checks.newest(recipe.answers, margin, examples.targets, outputs, rival)]
 
 
@@ -135,7 +135,7 @@ def _is_kept(package: Package) -> bool:
     return PackageCache(settings()).has(package) or registry.has(package.artifact)
 
 
-def _outputs(package: Package, inputs: np.ndarray) -> np.ndarray:
+def outputs_of(package: Package, inputs: np.ndarray) -> np.ndarray:
     """What a package answers. Raises Refusal if MLflow no longer has it, and this machine has no copy."""
     cache = PackageCache(settings())
     if not _is_kept(package):

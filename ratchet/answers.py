@@ -48,6 +48,9 @@ class Answers(Protocol):
     def losses(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """The loss [N] of each output, by which two models are compared record by record."""
 
+    def certainty(self, outputs: np.ndarray) -> np.ndarray:
+        """A number [N] for each output by which outputs of like loss lie together, such as the confidence."""
+
     def strata(self, targets: np.ndarray) -> list[np.ndarray]:
         """Masks [N] of records with like targets, which a sample should hold evenly."""
 
@@ -84,3 +87,8 @@ class Answers(Protocol):
 
     def attribution(self, output: np.ndarray, occluded: np.ndarray) -> np.ndarray:
         """The weight [N] of each occluded region, from the output [width] and the outputs without it [N, width]."""
+
+
+def predicted(answers: Answers, outputs: np.ndarray) -> list[str]:
+    """The names [N] of the classes that the outputs [N, width] predict; empty for a task without classes."""
+    return [answers.classes[int(number)] for number in outputs.argmax(axis=1)] if answers.classes else []

@@ -277,6 +277,84 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What the benchmark promises of a version: the mean loss of an answer, and that of answers of like certainty.
+
+    Losses are shares of `scale`, at most 1.
+    """
+
+    loss: float
+    deviation: float
+    """The standard deviation of the loss of one record."""
+    records: int
+    scale: float
+    """The loss that counts as 1; a larger one counts as much."""
+    centres: tuple[float, ...]
+    """The mean certainty in each bin of records of like certainty, rising."""
+    losses: tuple[float, ...]
+    """The mean loss in each bin."""
+    counts: tuple[int, ...]
+    """The records in each bin."""
+    certainties: tuple[float, ...]
+    """Quantiles of the certainty, evenly spaced."""
+    predicted: Mapping[str, int]
+    """Records by the class that is predicted; empty for another task."""
+
+
+Tier = Literal["measured", "estimated", "changed"]
+Effect = Literal["harmful", "benign", "unknown"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is noticed about what serves, in one of three tiers."""
+
+    tier: Tier
+    what: str
+    """In a sentence, for people."""
+    effect: Effect
+    since: float
+    """Seconds since 1970: when it began, as far as is known."""
+    sure: str
+    """How sure it is, in words with a figure."""
+    subject: str = ""
+    """The column that changed; empty for the loss."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A mean loss over some predictions, as a share of the promise's scale, with its interval of 95 %."""
+
+    loss: float
+    low: float
+    high: float
+    records: int
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How it is with a revision that serves."""
+
+    recipe: str
+    revision: str
+    promised: float
+    limit: float
+    """The loss from which on the revision is harmed."""
+    answered: int
+    """Predictions of callers in the log."""
+    measured: Level | None
+    """None without labels."""
+    estimated: Level | None
+    """None if there are too few predictions, or labels have shown that the estimate is wrong."""
+    findings: tuple[Finding, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def harmed(self) -> bool:
+        return any(finding.effect == "harmful" for finding in self.findings)
+
+
+@dataclass(frozen=True)
 class CardSources:
     """What a model card is rendered from, up to the evaluation."""
 

@@ -31,6 +31,8 @@ class Watch:
     """What starts a retraining by itself; empty if a person does."""
     tolerance: NotNegative = 0.02
     """How much larger than its evaluation promised a revision's loss may be, as a share of the loss's range."""
+    window: Count = 1000
+    """Predictions that are compared at once with what the revision was trained on."""
     labels: Count = 1000
     """Labelled inputs that are enough for a retraining."""
     label_days: Positive = 30.0

@@ -189,7 +189,8 @@ def test_a_recipe_file_is_all_that_a_new_recipe_needs() -> None:
         assert deployment["pull"] == []
         assert deployment["work_pool"]["job_variables"] == {"command": "setsid python -m prefect.engine"}
         awake = any(s["active"] for s in deployment.get("schedules", []))
-        assert awake == (deployment["name"] in ("reconcile", "collect")), "a schedule that trains is off until a person turns it on"
+        kept = deployment["name"] in ("reconcile", "collect")
+        assert awake == kept, "a schedule that trains is off until a person turns it on"
 
 
 KINDS, TASKS = (

@@ -50,6 +50,9 @@ class Classification:
         """1 for a wrong class, 0 for the right one."""
         return (outputs.argmax(axis=1) != targets).astype(float)
 
+    def certainty(self, outputs: np.ndarray) -> np.ndarray:
+        return np.asarray(outputs.max(axis=1))
+
     def strata(self, targets: np.ndarray) -> list[np.ndarray]:
         return [targets == number for number in range(self.width)]
 

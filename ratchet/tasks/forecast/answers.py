@@ -44,6 +44,10 @@ class Forecast:
         """The mean squared error over the horizon."""
         return ((outputs - targets) ** 2).mean(axis=1)
 
+    def certainty(self, outputs: np.ndarray) -> np.ndarray:
+        """How much the forecast moves."""
+        return np.asarray(outputs.std(axis=1))
+
     def strata(self, targets: np.ndarray) -> list[np.ndarray]:
         return [np.ones(len(targets), bool)]
 

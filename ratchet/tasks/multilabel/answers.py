@@ -70,6 +70,10 @@ class MultiLabel:
         """The share of the labels that are wrong, which is the Hamming loss."""
         return np.asarray((present(outputs) != (targets > 0)).mean(axis=1))
 
+    def certainty(self, outputs: np.ndarray) -> np.ndarray:
+        """How far the probabilities are from the threshold, on average."""
+        return np.asarray(np.abs(outputs - _THRESHOLD).mean(axis=1))
+
     def strata(self, targets: np.ndarray) -> list[np.ndarray]:
         """Records with each of the labels; one with several is in several."""
         return [targets[:, number] > 0 for number in range(self.width)]

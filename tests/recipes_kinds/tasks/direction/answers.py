@@ -40,6 +40,10 @@ class Direction:
         lengths = np.linalg.norm(outputs, axis=1) * np.linalg.norm(targets, axis=1)
         return 1 - (outputs * targets).sum(axis=1) / np.maximum(lengths, 1e-9)
 
+    def certainty(self, outputs: np.ndarray) -> np.ndarray:
+        """The length of the vector."""
+        return np.asarray(np.linalg.norm(outputs, axis=1))
+
     def strata(self, targets: np.ndarray) -> list[np.ndarray]:
         return [np.ones(len(targets), bool)]
 

@@ -1,0 +1,29 @@
+"""What a package promises: its answers to the benchmark, scored once for each package and benchmark."""
+
+from collections import Counter
+
+from models.evaluate import outputs_of
+from ratchet import memo
+from ratchet.answers import predicted
+from ratchet.evaluation import promise as promises
+from ratchet.lake.snapshot import load_benchmark
+from ratchet.recipe import Recipe
+from ratchet.types import Package, Promise
+
+VERSION = 1
+"""Raise it when the same package should promise something else."""
+
+
+def of(recipe: Recipe, package: Package) -> Promise:
+    """The promise of what the package serves. Raises Refusal if nobody has the package any more."""
+    benchmark, fingerprint = load_benchmark(recipe)
+
+    def work() -> Promise:
+        outputs = outputs_of(package, benchmark.inputs)
+        answers = recipe.answers
+        losses, certainties = answers.losses(benchmark.targets, outputs), answers.certainty(outputs)
+        return promises.promise(losses, certainties, Counter(predicted(answers, outputs)))
+
+    key = memo.key("promise", VERSION, package=package.digest, benchmark=fingerprint)
+    result, _ = memo.run(key, Promise, work, source=promises.promise)
+    return result

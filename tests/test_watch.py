@@ -1,0 +1,167 @@
+"""Watching what serves: an alarm when the loss is above what was promised, and hardly ever otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expectations import changed, drift, estimated, measured, watch
+from expectations.changed import Change
+from ratchet.evaluation.promise import promise
+from ratchet.types import Promise, Watched, from_json, to_json
+
+WINDOW = 500
+
+
+def sound(records: int = 10_000, loss: float = 0.1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Certainties that are right: an answer of certainty c is wrong with probability 1 - c."""
+    chance = np.random.default_rng(seed)
+    certainties = 1 - chance.beta(1, 1 / loss - 1, records)
+    return certainties, (chance.random(records) > certainties).astype(float)
+
+
+def promised() -> Promise:
+    certainties, losses = sound()
+    return promise(losses, certainties, Counter({"a": 6000, "b": 4000}))
+
+
+def state(
+    certainties: np.ndarray,
+    losses: np.ndarray,
+    labelled: int,
+    changes: tuple[Change, ...] = (),
+    tolerance: float = 0.02,
+) -> Watched:
+    at = 1e9 + 60.0 * np.arange(len(certainties))
+    served = watch.Served(at, certainties, at[:labelled], losses[:labelled], certainties[:labelled])
+    return watch.watched("r", "v1", promised(), tolerance, served, changes, WINDOW)
+
+
+@pytest.mark.parametrize("loss", [0.02, 0.1, 0.4])
+def test_a_sound_revision_alarms_more_rarely_than_is_stated(loss: float) -> None:
+    """The mean time to an alarm is at least the threshold, so of series of a tenth of it hardly any may alarm."""
+    chance, alarms, tries, labels, limit = np.random.default_rng(1), 0, 300, 100, 1000.0
+    for _ in range(tries):
+        losses = (chance.random(labels) < loss).astype(float)
+        alarms += measured.alarm(losses, loss, limit) is not None
+    assert alarms / tries <= labels / limit + 3 * np.sqrt(labels / limit / tries)
+
+
+@pytest.mark.parametrize(("before", "after", "most"), [(0.05, 0.15, 600), (0.1, 0.3, 250), (0.3, 0.9, 40)])
+def test_a_larger_loss_is_noticed_soon_and_its_beginning_is_named(before: float, after: float, most: int) -> None:
+    chance = np.random.default_rng(2)
+    losses = np.concatenate([chance.random(3000) < before, chance.random(3000) < after]).astype(float)
+    alarm = measured.alarm(losses, before + 0.02, measured.threshold(100_000))
+    assert alarm
+    assert 3000 <= alarm.at < 3000 + most
+    assert abs(alarm.since - 3000) < 200
+
+
+@given(st.lists(st.floats(0, 1), max_size=60), st.floats(0, 1))
+def test_no_losses_make_a_figure_that_is_not_finite(losses: list[float], limit: float) -> None:
+    alarm = measured.alarm(np.array(losses), limit, 10_000)
+    assert alarm is None or np.isfinite(alarm.evidence)
+    if losses:
+        level = measured.level(np.array(losses))
+        assert 0 <= level.low <= level.loss + 1e-9
+        assert level.loss <= level.high + 1e-9 <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("hard", [0.0, 0.3, 0.6])
+def test_the_estimate_contains_the_true_loss_when_harder_inputs_come(hard: float) -> None:
+    own, misses = promised(), 0
+    for seed in range(40):
+        easy, harder = sound(1000, 0.1, seed), sound(1000, 0.2, seed + 1000)
+        chosen = np.random.default_rng(seed).random(1000) < hard
+        certainties, losses = (np.where(chosen, b, a) for a, b in zip(easy, harder, strict=True))
+        level = estimated.level(own, certainties)
+        true = 1 - certainties.mean()
+        misses += not level.low - 0.01 <= true <= level.high + 0.01
+        assert not estimated.is_wrong(own, certainties, losses)
+    assert misses <= 4
+
+
+def test_labels_switch_an_estimate_off_that_the_certainty_does_not_carry() -> None:
+    certainties, _ = sound(2000)
+    wrong = (np.random.default_rng(3).random(2000) < 0.5).astype(float)
+    assert estimated.is_wrong(promised(), certainties, wrong)
+    result = state(certainties, wrong, 2000)
+    assert result.estimated is None
+    assert "switched off" in result.remarks[0]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.floats(0, 50), min_size=1, max_size=40), st.integers(0, 1000))
+def test_a_promise_of_any_losses_is_finite_and_round_trips(losses: list[float], seed: int) -> None:
+    certainties = np.random.default_rng(seed).normal(size=len(losses))
+    own = promise(np.array(losses), certainties, {})
+    assert np.isfinite([own.loss, own.scale, own.deviation, *own.losses]).all()
+    assert 0 <= own.loss <= 1
+    assert own.scale > 0
+    assert sum(own.counts) == len(losses)
+    assert from_json(Promise, to_json(own)) == own
+
+
+CHANGE = Change("hour", "hour has drifted (index 0.30, from 0.1)", "p = 0.001")
+
+
+def test_a_change_is_benign_while_the_loss_is_within_its_limit_and_harmful_when_it_is_not() -> None:
+    good, bad = sound(2000, 0.1, 5), sound(2000, 0.35, 6)
+    for (certainties, losses), labelled, effect in ((good, 0, "benign"), (good, 2000, "benign"), (bad, 0, "harmful"),
+                                                    (bad, 2000, "harmful")):  # fmt: skip
+        result = state(certainties, losses, labelled, (CHANGE,))
+        assert {finding.effect for finding in result.findings} == {effect}
+        assert result.harmed == (effect == "harmful")
+        assert [f.subject for f in result.findings if f.tier == "changed"] == ["hour"]
+
+
+def test_without_enough_predictions_or_labels_the_effect_of_a_change_is_unknown_and_nothing_is_nan() -> None:
+    result = state(*sound(50), 0, (CHANGE,))
+    assert [finding.effect for finding in result.findings] == ["unknown"]
+    assert (result.measured, result.estimated) == (None, None)
+    assert "50 predictions are too few" in result.remarks[0]
+    empty = state(np.empty(0), np.empty(0), 0)
+    assert (empty.answered, empty.findings) == (0, ())
+    assert from_json(Watched, to_json(result)) == result
+
+
+def test_every_finding_says_since_when_and_how_sure() -> None:
+    certainties, losses = sound(1500, 0.35, 7)
+    for finding in state(certainties, losses, 1500, (CHANGE,)).findings:
+        assert 1e9 <= finding.since <= 1e9 + 60 * 1500
+        assert any(character.isdigit() for character in finding.sure)
+
+
+def window(**columns: object) -> drift.Summary:
+    return drift.summarize(pd.DataFrame(columns), (), like=TRAINED)
+
+
+def rows(seed: int, **more: object) -> dict[str, object]:
+    chance = np.random.default_rng(seed)
+    return {"size": chance.normal(size=1000), "city": chance.choice(["Ulm", "Bonn"], 1000), **more}
+
+
+TRAINED = drift.summarize(pd.DataFrame(rows(0)), ())
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (rows(1), []),
+        (rows(1, size=np.random.default_rng(2).normal(1, 1, 1000)), ["size has drifted"]),
+        (rows(1, size=np.zeros(1000)), ["size is 0 in every request"]),
+        (rows(1, city=["Ulm"] * 1000), ["city is 'Ulm' in every request"]),
+        (rows(1, city=["Ulm", "Bonn", "Kiel", "Kiel"] * 250), ["city has values that training has not seen: 'Kiel'"]),
+        (rows(1, size=[None, 1.0] * 500), ["size is 1 in every request", "size (missing) has drifted"]),
+    ],
+)
+def test_each_kind_of_change_is_its_own_finding(columns: dict[str, object], said: list[str]) -> None:
+    sentences = [change.what for change in changed.changes([TRAINED], window(**columns))]
+    for each in said:
+        assert any(sentence.startswith(each) for sentence in sentences), sentences
+    assert bool(sentences) == bool(said)
