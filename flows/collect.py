@@ -3,14 +3,17 @@
 from typing import Any
 
 from prefect import flow
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
-from flows import watching
+from flows import triggering, watching
 from flows.log import log
 from flows.refusals import refusals_are_states
+from ratchet.errors import Refusal
 from ratchet.lake import outcomes
+from ratchet.recipe import Recipe, load_error
 from ratchet.recipe import load as load_recipe
 from releases import api, log_collector
+from releases.ledger import Ledger
 
 WHO = "collect"
 
@@ -18,20 +21,38 @@ WHO = "collect"
 @flow(name="collect", persist_result=False)
 @refusals_are_states
 def collect() -> Any:
-    """Moves the hosts' logs into the lake, each row once, and joins labels with predictions."""
-    ledger, lines = api.open_ledger(), []
-    for recipe in ledger.recipes():
-        collected = log_collector.collect(recipe, WHO, log.info, ledger)
-        joined = outcomes.update(load_recipe(recipe), WHO)
-        for problem in collected.problems:
-            log.warning("%s: %s", recipe, problem)
-        if collected.predictions or collected.labels or joined.outcomes:
-            counts = collected.predictions, collected.labels, len(joined.outcomes)
-            lines.append("{}: {} predictions, {} labels, {} joined".format(recipe, *counts))
-        if (state := watching.watched(load_recipe(recipe))) is not None:
-            watching.publish(ledger, state)
-            for finding in state.findings:
-                log.info("%s: %s, %s: %s (%s)", recipe, finding.tier, finding.effect, finding.what, finding.sure)
-            for remark in state.remarks:
-                log.info("%s: %s", recipe, remark)
-    return Completed(message="; ".join(lines) or "nothing to collect")
+    """For each recipe that serves: moves its log into the lake, joins labels, watches, and starts what is due."""
+    ledger, lines, faults = api.open_ledger(), list[str](), list[str]()
+    for name in ledger.recipes():
+        if why := load_error(name):
+            lines.append(f"{name} is not watched: {why}")
+            continue
+        try:
+            lines += [f"{name}: {line}" for line in _collect(ledger, load_recipe(name))]
+        except Refusal as refusal:  # one recipe must not keep the others from being watched
+            log.warning("%s: %s", name, refusal)
+            faults.append(f"{name}: {refusal}")
+    if faults:
+        return Failed(message="; ".join(faults))
+    return Completed(message="; ".join(lines) or "nothing new")
+
+
+def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
+    """A line for each thing that is worth knowing."""
+    collected = log_collector.collect(recipe.name, WHO, log.info, ledger)
+    for problem in collected.problems:
+        log.warning("%s: %s", recipe.name, problem)
+    joined = outcomes.update(recipe, WHO)
+    lines = []
+    if collected.predictions or collected.labels or joined.outcomes:
+        counts = collected.predictions, collected.labels, len(joined.outcomes)
+        lines.append("{} predictions, {} labels, {} joined".format(*counts))
+    if joined.given_up:
+        lines.append(f"{joined.given_up} labels are for no prediction that was logged")
+    state = watching.watched(recipe)
+    if state is None:
+        return lines
+    watching.publish(ledger, state)
+    for finding in state.findings:
+        log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
+    return [*lines, *(f"{f.effect}: {f.what}" for f in state.findings), *triggering.trigger(ledger, recipe, state)]

@@ -31,6 +31,9 @@ def expand(declared: dict[str, Any], names: list[str]) -> dict[str, Any]:
                 existing.add((template["entrypoint"], name))
                 deployment = copy.deepcopy(template)
                 deployment["name"] = deployment["parameters"]["recipe"] = name
+                for trigger in deployment.get("triggers", ()):
+                    trigger["name"] = f"retrain {name}"
+                    trigger["match"] = {"prefect.resource.id": f"ratchet.recipe.{name}"}
                 derived.append(deployment)
     return {**declared, "deployments": [*deployments, *derived]}
 

@@ -10,6 +10,7 @@ from flows import stages
 from flows.cancelling import withdraw_release
 from flows.compete import compete
 from flows.refusals import refusals_are_states
+from flows.triggering import claimed
 from ratchet.errors import Refusal
 from ratchet.types import Candidate, version_of
 from releases import api, ledger
@@ -25,13 +26,20 @@ def retrain_and_release(
     families: list[str] | None = None,
     trials: int | None = None,
     warm_start: bool = False,
+    cause: str = "",
 ) -> Any:
     """Runs the loop once for a recipe. If data, parameters, recipe, service and lock are unchanged, it does nothing.
+
+    `cause` is what started it, if that was no person: one cause starts one run.
 
     A batch that fails its suite, a candidate that is rejected, a bento that does not answer: each ends the run with
     a sentence, and the champion still serves.
     """
-    with ledger.hold_lease(api.open_ledger(), f"run:{recipe}", str(flow_run.id)) as require_lease:
+    records = api.open_ledger()
+    with (
+        ledger.hold_lease(records, f"run:{recipe}", str(flow_run.id)) as require_lease,
+        claimed(records, recipe, cause),
+    ):
         if families and trials:
             raise Refusal("a search is for the recipe's own family", recipe, "Give families or trials, not both")
         stages.ingest(recipe)

@@ -174,6 +174,18 @@ def has_ended(id: str) -> bool:
     return bool(state and state.is_final())
 
 
+def is_over(id: str) -> bool:
+    """Whether the run is in its last state; a deleted one counts as well."""
+    from prefect.exceptions import ObjectNotFound
+
+    with client() as prefect:
+        try:
+            state = prefect.read_flow_run(UUID(id)).state
+        except ObjectNotFound:
+            return True
+    return bool(state and state.is_final())
+
+
 def is_cancelled(id: str) -> bool:
     """Whether a person cancelled the run; a deleted one counts as well."""
     from prefect.exceptions import ObjectNotFound

@@ -17,7 +17,7 @@ from flows.log import log
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.lake import ingest as lake
-from ratchet.lake import quarantine
+from ratchet.lake import learning, quarantine
 from ratchet.lake import snapshot as snapshots
 from ratchet.recipe import Recipe, Training
 from ratchet.recipe import load as load_recipe
@@ -36,8 +36,12 @@ def stage(function: Any) -> Any:
 
 @stage
 def ingest(name: str) -> None:
-    """Lands the recipe's first batch, unless it has landed, or others were admitted instead."""
+    """Lands the recipe's first batch, unless it has landed, or others were admitted instead; and what was labelled."""
     recipe = load_recipe(name)
+    if labelled := learning.land(recipe, WHO):
+        log.info("batch %s: %d labelled inputs landed, from %s", labelled.id, labelled.accepted, labelled.source)
+        for remark in labelled.remarks:
+            log.info("%s", remark)
     if not lake.is_first_due(recipe):
         log.info("batches waiting for validation: %d", len(quarantine.pending(lake.lake(name))))
         if not lake.landed(recipe, lake.feed_id(recipe, recipe.batches[0])):

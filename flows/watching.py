@@ -46,7 +46,7 @@ def publish(ledger: Ledger, state: Watched) -> None:
 
 def _changes(recipe: Recipe, champion: Package, promise: Promise, own: Predictions) -> tuple[Change, ...]:
     """Of the newest full window: its inputs beside the batches of training, its answers beside the benchmark's."""
-    trained = [model_cards.summary(recipe, batch) for batch in _trained_on(champion)]
+    trained = [model_cards.summary(recipe, batch) for batch in trained_on(champion)]
     names = statistics.names(recipe)
     inputs = pd.DataFrame(list(own.measured)).rename(columns=dict(names))
     last = len(own.at) // recipe.watch.window * recipe.watch.window
@@ -69,7 +69,7 @@ def _union(summaries: list[Summary]) -> Summary:
     return Summary(0, {name: values for each in summaries for name, values in each.quantiles.items()}, {})
 
 
-def _trained_on(champion: Package) -> list[str]:
+def trained_on(champion: Package) -> list[str]:
     """The batches of the snapshot, from the card in the package."""
     from models import registry
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from ratchet.bounds import Count, NotNegative, Positive, Share
 
-Cause = Literal["harm", "labels", "batch", "drift"]
+Kind = Literal["harm", "labels", "batch", "drift"]
 """What may start a retraining: harmful drift or a measured loss, new labels, a batch in the inbox, or any drift."""
 
 
@@ -27,7 +27,7 @@ class Log:
 class Watch:
     """When what serves counts as harmed, and what then happens."""
 
-    causes: tuple[Cause, ...] = ("harm", "labels", "batch")
+    causes: tuple[Kind, ...] = ("harm", "labels", "batch")
     """What starts a retraining by itself; empty if a person does."""
     tolerance: NotNegative = 0.02
     """How much larger than its evaluation promised a revision's loss may be, as a share of the loss's range."""

@@ -41,6 +41,14 @@ _LABELS = sa.Table(
     sa.Column("at", sa.Float, nullable=False), sa.Column("label", sa.Integer, nullable=False),
     sa.Index("labels_at", "recipe", "at"),
 )  # fmt: skip
+CAUSES = sa.Table(
+    "causes", _META, sa.Column("recipe", sa.String(100), primary_key=True),
+    sa.Column("cause", sa.String(200), primary_key=True), sa.Column("at", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(40), nullable=False), sa.Column("why", sa.String(1000), nullable=False),
+    sa.Column("run", sa.String(100), nullable=True), sa.Column("started", sa.Float, nullable=True),
+    sa.Column("ended", sa.Float, nullable=True), sa.Column("result", sa.String(40), nullable=True),
+)  # fmt: skip
+"""What starts a retraining: its key is what makes one cause start one run."""
 LABELS_KEPT = 7 * 86400.0
 """Seconds."""
 
@@ -105,7 +113,7 @@ class Ledger:
         return sa.engine.url.make_url(self.url).render_as_string() if "://" in self.url else "RATCHET_LEDGER_URL"
 
     @contextmanager
-    def _begin(self) -> Iterator[sa.Connection]:
+    def begin(self) -> Iterator[sa.Connection]:
         """A transaction. Raises Refusal if the database does not answer; IntegrityError is left to the caller."""
         try:
             with self._engine.begin() as connection:
@@ -122,7 +130,7 @@ class Ledger:
         entry = Entry(recipe, seq, time.time() if at is None else at, kind, who, body)
         row = {**vars(entry), "body": dict(body)}
         try:
-            with self._begin() as connection:
+            with self.begin() as connection:
                 connection.execute(_EVENTS.insert(), row)
         except sa.exc.IntegrityError as error:
             raise Conflict from error
@@ -131,34 +139,34 @@ class Ledger:
     def read(self, recipe: str, after: int = 0) -> list[Entry]:
         """A recipe's entries after `seq`, oldest first. Raises Refusal on a newer format."""
         query = _EVENTS.select().where(_EVENTS.c.recipe == recipe, _EVENTS.c.seq > after).order_by(_EVENTS.c.seq)
-        with self._begin() as connection:
+        with self.begin() as connection:
             rows = connection.execute(query).mappings().all()
         if rows and max(r["format"] for r in rows) > FORMAT:
             raise Refusal("the ledger was written by a newer Ratchet", self._location, "Upgrade this one")
         return [Entry(**r) for r in rows]
 
     def recipes(self) -> list[str]:
-        with self._begin() as connection:
+        with self.begin() as connection:
             return list(connection.scalars(sa.select(_EVENTS.c.recipe).distinct().order_by(_EVENTS.c.recipe)))
 
     def publish(self, name: str, body: Mapping[str, Any], at: float) -> None:
         """Replaces the status of `name`. No history of it is kept."""
         row = {"at": at, "body": dict(body)}
-        with self._begin() as connection:
+        with self.begin() as connection:
             if connection.execute(_STATUSES.update().where(_STATUSES.c.name == name).values(**row)).rowcount:
                 return
-        with suppress(sa.exc.IntegrityError), self._begin() as connection:
+        with suppress(sa.exc.IntegrityError), self.begin() as connection:
             connection.execute(_STATUSES.insert(), {"name": name, **row})
 
     def statuses(self, kind: str) -> dict[str, Status]:
         """The statuses named `kind:NAME`, by NAME."""
         query = _STATUSES.select().where(_STATUSES.c.name.startswith(f"{kind}:", autoescape=True))
-        with self._begin() as connection:
+        with self.begin() as connection:
             rows = connection.execute(query).mappings().all()
         return {r["name"].partition(":")[2]: Status(r["at"], r["body"]) for r in rows}
 
     def unpublish(self, name: str) -> None:
-        with self._begin() as connection:
+        with self.begin() as connection:
             connection.execute(_STATUSES.delete().where(_STATUSES.c.name == name))
 
     def add_labels(self, recipe: str, labels: Mapping[str, int], at: float) -> None:
@@ -167,7 +175,7 @@ class Ledger:
         rows = [{"recipe": recipe, "request": id, "at": at, "label": label} for id, label in labels.items()]
         previous = _LABELS.delete().where(_LABELS.c.recipe == sa.bindparam("r"), _LABELS.c.request == sa.bindparam("i"))
         try:
-            with self._begin() as connection:
+            with self.begin() as connection:
                 connection.execute(_LABELS.delete().where(own, _LABELS.c.at < at - LABELS_KEPT))
                 connection.execute(previous, [{"r": recipe, "i": id} for id in labels])
                 connection.execute(_LABELS.insert(), rows)
@@ -178,7 +186,7 @@ class Ledger:
     def labels_since(self, recipe: str, since: float) -> dict[str, int]:
         """The labels that came at `since` or later, by request id."""
         query = sa.select(_LABELS.c.request, _LABELS.c.label).where(_LABELS.c.recipe == recipe, _LABELS.c.at >= since)
-        with self._begin() as connection:
+        with self.begin() as connection:
             return {row.request: row.label for row in connection.execute(query)}
 
     def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
@@ -186,12 +194,12 @@ class Ledger:
         now = time.time() if now is None else now
         available = sa.or_(_LEASES.c.holder == holder, _LEASES.c.expires < now)
         row = {"name": name, "holder": holder, "expires": now + seconds}
-        with self._begin() as connection:
+        with self.begin() as connection:
             renew = _LEASES.update().where(_LEASES.c.name == name, available).values(**row)
             if connection.execute(renew).rowcount:
                 return True
         try:
-            with self._begin() as connection:
+            with self.begin() as connection:
                 connection.execute(_LEASES.insert(), row)
         except sa.exc.IntegrityError:
             return False
@@ -199,13 +207,13 @@ class Ledger:
 
     def release_lease(self, name: str, holder: str) -> None:
         """Returns the lease."""
-        with self._begin() as connection:
+        with self.begin() as connection:
             connection.execute(_LEASES.delete().where(_LEASES.c.name == name, _LEASES.c.holder == holder))
 
     def holder(self, name: str, now: float | None = None) -> str | None:
         """Who holds the lease now, or None."""
         query = sa.select(_LEASES.c.holder).where(_LEASES.c.name == name, _LEASES.c.expires >= (now or time.time()))
-        with self._begin() as connection:
+        with self.begin() as connection:
             return connection.scalar(query)
 
 

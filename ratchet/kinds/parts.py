@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,6 +80,12 @@ class Records(Protocol):
 
     def examples(self, contract: Any, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Inputs [N, ...]; targets: labels [N], or values [N, horizon]; weights [N], or None if all count alike."""
+
+    def served(self, contract: Any, input: np.ndarray, name: str, at: datetime) -> Any:
+        """The value of a record, as the contract encodes one, from an input [1, ...] that was served at that time.
+
+        None if an input is no record. `name` is unique.
+        """
 
     def statistics(self, contract: Any, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The columns that a suite checks, a value for each of these records."""

@@ -64,6 +64,8 @@ class _Arrival:
     """Kept with the commit."""
     keep: bool = True
     """Whether a source that cannot be read is kept."""
+    rows: pa.Table | None = None
+    """What was read of it, if it need not be read again."""
 
 
 def land(recipe: Recipe, path: Path, who: str, report: Report = silent) -> Batch:
@@ -90,6 +92,11 @@ def land_rows(
 ) -> Batch:
     """Lands rows that were written to a file of ours, `source` by name; `meta` is kept with the commit."""
     return _land(recipe, _Arrival(_content_id(path), path, layout, source, meta=meta, keep=False), who, report)
+
+
+def land_read(recipe: Recipe, id: str, rows: pa.Table, who: str, source: str, meta: Mapping[str, str]) -> Batch:
+    """Lands rows as `sources.ROWS` that were read already; `meta` is kept with the commit."""
+    return _land(recipe, _Arrival(id, Path(source), DETECTED, source, meta=meta, keep=False, rows=rows), who, silent)
 
 
 def feed_id(recipe: Recipe, feed: Feed) -> str:
@@ -224,16 +231,7 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str, report: Report) -> Batch:
         Spool(folder / "refused.arrow", sources.ROWS) as refused,
     ):
         try:
-            rows = sources.read(
-                arrival.inputs,
-                recipe.contract,
-                sources.limits(),
-                folder,
-                arrival.labels,
-                arrival.feed,
-                arrival.layout,
-                report,
-            )
+            rows = _read(recipe, arrival, folder, report) if arrival.rows is None else arrival.rows
             tasks.labels(recipe.answers.task).check(recipe.answers, _distinct(rows))
         except Refusal as refusal:
             if not arrival.keep:
@@ -260,6 +258,12 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str, report: Report) -> Batch:
         new = table.append(path, accepted.rows(), once, turn=turn, who=who, **meta)
     commonest = dict(reasons.most_common(_SHOWN))
     return Batch(id, recipe.name, arrival.source, accepted.count, refused.count, new, notes, facts, commonest)
+
+
+def _read(recipe: Recipe, arrival: _Arrival, folder: Path, report: Report) -> pa.Table:
+    return sources.read(
+        arrival.inputs, recipe.contract, sources.limits(), folder, arrival.labels, arrival.feed, arrival.layout, report
+    )
 
 
 def _quarantined(batch: str, refusal: Refusal) -> Refusal:

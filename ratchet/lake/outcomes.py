@@ -26,8 +26,9 @@ _AT = pa.timestamp("us", tz="UTC")
 _WHEN = {"predicted_at": _AT, "labelled_at": _AT}
 SCHEMA = pa.schema({
     "request": pa.string(), "row": pa.int32(), "revision": pa.string(), **_WHEN, "label": pa.string(),
-    "correction": pa.int32(), "loss": pa.float64(), "output": pa.list_(pa.float32()),
+    "correction": pa.int32(), "loss": pa.float64(), "output": pa.list_(pa.float32()), "turn": pa.int64(),
 })  # fmt: skip
+"""`correction` counts the labels before it, and `turn` the commits of the table."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def update(recipe: Recipe, who: str, now: datetime | None = None) -> Joined:
         return Joined((), 0, 0)
     joined = join(labels, _answers(recipe.name, requests), _known(recipe.name, requests), now, patience)
     if joined.outcomes:
-        table.append(path(recipe.name), _rows(recipe, joined.outcomes), "join", turn=turn, who=who)
+        table.append(path(recipe.name), _rows(recipe, joined.outcomes, turn), "join", turn=turn, who=who)
     return joined
 
 
@@ -142,7 +143,7 @@ def _select(path: Path, columns: list[str], where: pc.Expression) -> Iterable[di
         yield from pa.Table.from_batches([part]).filter(where).to_pylist()
 
 
-def _rows(recipe: Recipe, outcomes: Sequence[Outcome]) -> pa.Table:
+def _rows(recipe: Recipe, outcomes: Sequence[Outcome], turn: int) -> pa.Table:
     answers = recipe.answers
     labels = np.array([answers.read_label(each.label.label) for each in outcomes])
     targets = tasks.labels(answers.task).targets(answers, labels)
@@ -158,6 +159,7 @@ def _rows(recipe: Recipe, outcomes: Sequence[Outcome]) -> pa.Table:
             "correction": each.correction,
             "loss": float(loss),
             "output": each.answer.output,
+            "turn": turn,
         }
         for each, loss in zip(outcomes, losses, strict=True)
     ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "examples",
     "expectations",
     "is_in_order",
+    "served",
     "side_of",
     "sides",
     "statistics",
@@ -43,6 +45,11 @@ def examples(contract: ImageContract, rows: pa.Table) -> tuple[np.ndarray, np.nd
     cells = rows["image"].to_pylist()
     images = contract.unpack(b"".join(cells), len(cells)) if cells else contract.example()[:0]
     return images, rows["label"].to_numpy(), None
+
+
+def served(contract: ImageContract, input: np.ndarray, name: str, at: datetime) -> Any:
+    """The pixels."""
+    return input[0]
 
 
 def statistics(contract: ImageContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

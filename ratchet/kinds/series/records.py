@@ -1,6 +1,7 @@
 """How the lake keeps the values of a series, what is measured of them, and what a batch of them must be."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ def is_in_order(contract: SeriesContract) -> bool:
 def examples(contract: SeriesContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, None]:
     """Windows [N, window] and what came next [N, horizon]."""
     return (*windows(contract, rows), None)
+
+
+def served(contract: SeriesContract, input: np.ndarray, name: str, at: datetime) -> Any:
+    """None: a window is no record, and its values come with later batches."""
+    return None
 
 
 def statistics(contract: SeriesContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,13 @@ def _values(column: Column, cells: pa.ChunkedArray) -> np.ndarray:
 def _changed(why: str) -> Refusal:
     what = f"older rows do not fit the recipe's columns ({why})"
     return Refusal(what, "the lake", "Change the columns back, or give the recipe another name")
+
+
+def served(contract: TableContract, input: np.ndarray, name: str, at: datetime) -> Any:
+    """The row with the request as its id and its time, which are no features; other such columns are missing."""
+    own = {contract.id: name} if contract.id else {}
+    when = {contract.time: at} if contract.time else {}
+    return {**contract.values(input)[0], **own, **when}
 
 
 def statistics(contract: TableContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

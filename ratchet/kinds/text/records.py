@@ -1,6 +1,7 @@
 """How the lake keeps texts, what is measured of them, and what a batch of them must be."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "examples",
     "expectations",
     "is_in_order",
+    "served",
     "side_of",
     "sides",
     "statistics",
@@ -41,6 +43,11 @@ def examples(contract: TextContract, rows: pa.Table) -> tuple[np.ndarray, np.nda
     """Texts [N] and labels [N]."""
     texts = rows["text"].to_pylist()
     return contract.read(texts) if texts else contract.example()[:0], rows["label"].to_numpy(), None
+
+
+def served(contract: TextContract, input: np.ndarray, name: str, at: datetime) -> Any:
+    """The text."""
+    return str(input[0])
 
 
 def statistics(contract: TextContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

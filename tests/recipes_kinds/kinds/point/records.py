@@ -1,6 +1,7 @@
 """Points in the lake."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ratchet.lake.split import by_digest as sides
 from ratchet.lake.split import side_by_digest as side_of
 from ratchet.suite import Suite
 
-__all__ = ["TYPE", "cell", "examples", "expectations", "side_of", "sides", "statistics"]
+__all__ = ["TYPE", "cell", "examples", "expectations", "served", "side_of", "sides", "statistics"]
 TYPE = pa.binary()
 NEEDS_NEIGHBOURS = False
 
@@ -30,6 +31,10 @@ def is_in_order(contract: PointContract) -> bool:
 def examples(contract: PointContract, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, None]:
     points = np.frombuffer(b"".join(rows["point"].to_pylist()), np.float32).reshape(-1, 2)
     return points, rows["label"].to_numpy(), None
+
+
+def served(contract: PointContract, input: np.ndarray, name: str, at: datetime) -> Any:
+    return input[0]
 
 
 def statistics(contract: PointContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""Which cause starts a retraining now, and why another does not. Pure.
+
+One cause starts one run. No run starts while another is on its way, too soon after the last one, above the week's
+budget, without anything new to learn from, or when retraining has not cured the same harm twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ratchet.watch_plan import Kind, Watch
+
+_WEEK = 7 * 86400.0
+_PATIENCE = 900.0
+"""Seconds for a run to start after its cause was recorded; then another cause may start one."""
+_CURES = 2
+"""Retrainings for harm in a row that were released without a cure, after which a person must look."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a recipe should be retrained. The same id is the same cause."""
+
+    id: str
+    kind: Kind
+    why: str
+
+
+@dataclass(frozen=True)
+class Past:
+    """A cause that was recorded, and the run that it started."""
+
+    id: str
+    kind: str
+    at: float
+    started: float | None = None
+    ended: float | None = None
+    result: str | None = None
+    """`released`, or what else the run ended with; None while it is not over."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    cause: Cause
+    start: bool
+    why: str
+    """Why it starts nothing; empty if it does."""
+
+
+def decide(plan: Watch, causes: Sequence[Cause], past: Sequence[Past], new_records: int, now: float) -> list[Decision]:
+    """A decision for each cause that was not recorded before; at most one starts a run."""
+    known = {each.id for each in past}
+    decisions, starts = list[Decision](), False
+    for cause in causes:
+        if cause.id in known:
+            continue
+        why = "another cause starts a run already" if starts else _obstacle(plan, cause, past, new_records, now)
+        starts |= not why
+        decisions.append(Decision(cause, not why, why))
+    return decisions
+
+
+def _obstacle(plan: Watch, cause: Cause, past: Sequence[Past], new_records: int, now: float) -> str:
+    """Why the cause starts no run now; empty if it does."""
+    started = [each for each in past if each.started is not None]
+    last = max((each.started or 0.0 for each in started), default=None)
+    week = [each for each in started if now - (each.started or 0.0) < _WEEK]
+    spent = sum((each.ended or now) - (each.started or now) for each in week)
+    cool = plan.cool_down_hours * 3600
+    if cause.kind not in plan.causes:
+        return f"the recipe's `watch.causes` do not name {cause.kind!r}"
+    if any(_is_under_way(each, now) for each in past):
+        return "a run is on its way"
+    if cause.kind in ("harm", "drift") and new_records == 0:
+        return "there is nothing new to learn from: labels are wanted, see `ratchet unsure`"
+    if cause.kind == "harm" and _was_not_cured(past):
+        return f"{_CURES} retrainings did not cure it, so a person must look"
+    if last is not None and now - last < cool:
+        return f"the last run started {(now - last) / 3600:.1f} h ago, and the cool-down is {plan.cool_down_hours:g} h"
+    if len(week) >= plan.runs_a_week:
+        return f"the week's budget of {plan.runs_a_week} runs is spent"
+    if spent >= plan.seconds_a_week:
+        return f"the week's budget of {plan.seconds_a_week:,.0f} s is spent"
+    return ""
+
+
+def _is_under_way(past: Past, now: float) -> bool:
+    """Whether its run goes on, or should start soon; a clock that was set back makes nothing young for ever."""
+    if past.result is not None:
+        return False
+    return past.started is not None or abs(now - past.at) < _PATIENCE
+
+
+def _was_not_cured(past: Sequence[Past]) -> bool:
+    """Whether the last runs were all for harm and were released."""
+    ended = sorted((each for each in past if each.ended is not None), key=lambda each: each.ended or 0.0)
+    last = ended[-_CURES:]
+    return len(last) == _CURES and all(each.kind == "harm" and each.result == "released" for each in last)

@@ -1,0 +1,77 @@
+"""Lands inputs that were served and whose label came back as a batch, through the same checks as every other."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ratchet.errors import Refusal
+from ratchet.kinds import parts
+from ratchet.lake import ingest, outcomes, predictions, sources, table
+from ratchet.recipe import Recipe
+from ratchet.types import Batch
+
+_TURN = "outcomes"
+"""In the commit of a batch: the last turn of the outcomes that it holds."""
+
+
+def waiting(recipe: Recipe) -> int:
+    """Labelled inputs that are kept and have not landed."""
+    return len(_newest(recipe)) if recipe.log.inputs else 0
+
+
+def land(recipe: Recipe, who: str) -> Batch | None:
+    """Lands them; None if there are none. The commit says how far, so each lands once whenever this is killed."""
+    newest = _newest(recipe) if recipe.log.inputs else {}
+    rows = [row for key, input in _inputs(recipe, set(newest)) if (row := _row(recipe, newest[key], input))]
+    if not rows:
+        return None
+    turn = max(outcome["turn"] for outcome in newest.values())
+    id = hashlib.sha256(f"served {recipe.name} {last_turn(recipe)} {turn}".encode()).hexdigest()[:16]
+    source = f"served requests with a label, up to commit {turn}"
+    return ingest.land_read(
+        recipe, id, pa.Table.from_pylist(rows, schema=sources.ROWS), who, source, {_TURN: str(turn)}
+    )
+
+
+def _newest(recipe: Recipe) -> dict[outcomes.Key, dict[str, Any]]:
+    """The newest outcome of each prediction among those that have not landed."""
+    rows = table.read(outcomes.path(recipe.name), ["request", "row", "label", "correction", "predicted_at", "turn"])
+    if rows is None:
+        return {}
+    new = rows.filter(pc.field("turn") > last_turn(recipe)).sort_by("correction").to_pylist()
+    return {(outcome["request"], outcome["row"]): outcome for outcome in new}
+
+
+def last_turn(recipe: Recipe) -> int:
+    """The last turn of the outcomes that have landed."""
+    commits = table.history(ingest.lake(recipe.name) / "landing")
+    return max((int(commit[_TURN]) for commit in commits if _TURN in commit), default=0)
+
+
+def _inputs(recipe: Recipe, keys: set[outcomes.Key]) -> Iterator[tuple[outcomes.Key, bytes]]:
+    """The input of each of these predictions, of the first answer that a caller got."""
+    mine = pc.field("request").isin([request for request, _ in keys]) & (pc.field("origin") == "caller")
+    first: dict[outcomes.Key, tuple[Any, bytes]] = {}
+    rows = table.rows(predictions.predictions(recipe.name), ["request", "row", "at", "input", "origin"])
+    for part in rows.parts() if rows else ():
+        for row in pa.Table.from_batches([part]).filter(mine).to_pylist():
+            key = row["request"], row["row"]
+            if key in keys and row["input"] is not None and (key not in first or row["at"] < first[key][0]):
+                first[key] = row["at"], row["input"]
+    for key, (_, input) in sorted(first.items()):
+        yield key, input
+
+
+def _row(recipe: Recipe, outcome: dict[str, Any], input: bytes) -> dict[str, Any] | None:
+    """A row as a reader of files would have read it; None if an input is no record."""
+    contract, name = recipe.contract, f"{outcome['request']}#{outcome['row']}"
+    at = outcome["predicted_at"]
+    row = {"name": name, "label": outcome["label"], "captured_at": at}
+    try:
+        value = parts.records(contract.kind).served(contract, contract.unpack(input, 1, name), name, at)
+        return None if value is None else {**row, "data": contract.encode(value, name)}
+    except Refusal as refusal:  # it was served by a contract that was wider
+        return {**row, "reason": refusal.what, "payload": input}
