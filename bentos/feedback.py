@@ -1,6 +1,7 @@
 """Labels that come back for requests that were answered: checked, and written to the disk before they are accepted."""
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,7 +65,9 @@ class Feedback:
 
 def text_of(label: Any) -> str | None:
     """A label as JSON has it, as a file would have it."""
-    return label if label is None or isinstance(label, str) else json.dumps(label)
+    if label is None or isinstance(label, str):
+        return unicodedata.normalize("NFC", label) if label else label
+    return json.dumps(label, ensure_ascii=False)
 
 
 def read_label(answers: Answers, label: str | None, recipe: str, which: str) -> Any:

@@ -13,26 +13,27 @@ from ratchet.errors import Refusal
 @click.argument("recipe")
 @click.argument("file", type=click.File("rb"))
 def command(recipe: str, file: BinaryIO) -> None:
-    """Add the labels of served requests: rows of `request id,class` in FILE, `-` for standard input.
+    """Add the labels of served requests: rows of `request id,label` in FILE, `-` for standard input.
 
-    The id is the response's header `x-request-id`, the class that of the request's first input. While a version is
-    on trial or bakes, its predictions and the champion's are compared with the labels.
+    The id is the response's header `x-request-id`. Of a batch, `request id,row,label` names the row, counted from 0.
+    While a version is on trial or bakes, its predictions and the champion's are compared with the labels; later they
+    measure what serves, and become training data where the recipe keeps inputs.
     """
+    from ratchet.lake import outcomes, predictions
     from ratchet.recipe import load
-    from releases import api, labels
+    from releases import api, label_file
 
-    answers = load(recipe).answers
-    if not answers.classes:
-        next = "Ingest the actual values: `ratchet ingest`"
-        raise Refusal(f"the recipe's task is {answers.task}, so it has no classes", recipe, next)
-    source = Path(file.name)
-    content = file.read(labels.MAX_BYTES + 1)
-    if len(content) > labels.MAX_BYTES:
-        raise Refusal(f"the file is larger than {labels.MAX_BYTES >> 20} MB", source, "Split the file")
-    by_request = labels.read(labels.decode(content, source), answers.classes, source)
-    ledger = api.open_ledger()
-    ledger.add_labels(recipe, by_request, time.time())
-    click.echo(f"{recipe}: labels added: {len(by_request)}")
-    if unknown := by_request.keys() - api.recent_requests(recipe, ledger):
-        what = "of these, labels of a request that was not answered lately"
+    loaded, source = load(recipe), Path(file.name)
+    content = file.read(label_file.MAX_BYTES + 1)
+    if len(content) > label_file.MAX_BYTES:
+        raise Refusal(f"the file is larger than {label_file.MAX_BYTES >> 20} MB", source, "Split the file")
+    labels = label_file.read(label_file.decode(content, source), loaded.answers, recipe, source)
+    ledger, who = api.open_ledger(), api.person()
+    predictions.add_feedback(recipe, labels, "file", who)
+    if on_trial := label_file.classes(loaded.answers, labels):
+        ledger.add_labels(recipe, on_trial, time.time())
+    joined = outcomes.update(loaded, who)
+    click.echo(f"{recipe}: labels added: {len(labels)}, joined with predictions: {len(joined.outcomes)}")
+    if unknown := {request for request, _ in labels} - api.recent_requests(recipe, ledger) - joined.requests:
+        what = "of these, labels of a request that is not in the log yet and was not answered lately"
         click.echo(f"{what}: {len(unknown)}, such as {min(unknown)}", err=True)

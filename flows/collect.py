@@ -39,7 +39,7 @@ def collect() -> Any:
 
 def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     """A line for each thing that is worth knowing."""
-    collected = log_collector.collect(recipe.name, WHO, log.info, ledger)
+    collected = log_collector.collect(recipe, WHO, log.info, ledger)
     for problem in collected.problems:
         log.warning("%s: %s", recipe.name, problem)
     joined = outcomes.update(recipe, WHO)

@@ -1,14 +1,16 @@
 """Moves the segments of a recipe's log from the hosts into the lake: each row once, however often it is killed."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ratchet.errors import Refusal
 from ratchet.lake import predictions
 from ratchet.lake.predictions import Segment
+from ratchet.recipe import Recipe
 from ratchet.types import Endpoint, HostPort, from_json
-from releases import api
+from releases import api, label_file
 from releases.ledger import Ledger
 from releases.log_reader import Listed, LogReader
 
@@ -26,13 +28,13 @@ class Collected:
     """Hosts whose log could not be read now."""
 
 
-def collect(recipe: str, who: str, report: Callable[[str], None], ledger: Ledger | None = None) -> Collected:
+def collect(recipe: Recipe, who: str, report: Callable[[str], None], ledger: Ledger) -> Collected:
     """Collects from every living host that serves the recipe. A host that does not answer is left for the next time."""
     total = Collected()
-    for host, address in _readable(recipe, ledger or api.open_ledger()):
+    for host, address in _readable(recipe.name, ledger):
         reader = LogReader(address)
         try:
-            own = _collect_host(recipe, host, reader, who)
+            own = _Host(recipe, host, reader, who, ledger).collect()
         except Refusal as refusal:
             own = Collected(problems=(f"host {host}: {refusal}",))
         finally:
@@ -58,32 +60,43 @@ def _readable(recipe: str, ledger: Ledger) -> Iterator[tuple[str, HostPort]]:
             yield host, first
 
 
-def _collect_host(recipe: str, host: str, reader: LogReader, who: str) -> Collected:
-    listing = reader.listing()
-    counts = {"predictions": 0, "feedback": 0}
-    for (kind, process), group in itertools.groupby(listing.segments, lambda each: (each.kind, each.process)):
-        listed = tuple(group)
-        for part in (listed[at : at + _AT_ONCE] for at in range(0, len(listed), _AT_ONCE)):
-            counts[kind] += _land(recipe, host, reader, kind, process, part, who)
-            for segment in part:
-                reader.remove(segment.name)
-    lost = 0
-    for writer in listing.writers:
-        if not writer.alive:  # then each of its segments was complete, and has landed
-            lost += predictions.note_end(recipe, writer.process, host, writer.taken, who)
-            reader.remove(f"{writer.process}.counts")
-    return Collected(counts["predictions"], counts["feedback"], lost)
+@dataclass(frozen=True)
+class _Host:
+    """One host's log of a recipe."""
 
+    recipe: Recipe
+    name: str
+    reader: LogReader
+    who: str
+    ledger: Ledger
 
-def _land(
-    recipe: str, host: str, reader: LogReader, kind: str, process: str, part: tuple[Listed, ...], who: str
-) -> int:
-    """Lands those of the segments that have not landed before a process was killed; the number of rows."""
-    path = predictions.predictions(recipe) if kind == "predictions" else predictions.feedback(recipe)
-    first = predictions.landed(path, process)
-    segments = [Segment(each.number, reader.read(each)) for each in part if each.number >= first]
-    if not segments:
-        return 0
-    if kind == "predictions":
-        return predictions.land_predictions(recipe, process, host, segments, who)
-    return predictions.land_feedback(recipe, process, segments, who)
+    def collect(self) -> Collected:
+        listing = self.reader.listing()
+        counts = {"predictions": 0, "feedback": 0}
+        for (kind, process), group in itertools.groupby(listing.segments, lambda each: (each.kind, each.process)):
+            listed = tuple(group)
+            for part in (listed[at : at + _AT_ONCE] for at in range(0, len(listed), _AT_ONCE)):
+                counts[kind] += self._land(kind, process, part)
+                for segment in part:
+                    self.reader.remove(segment.name)
+        lost = 0
+        for writer in listing.writers:
+            if not writer.alive:  # then each of its segments was complete, and has landed
+                lost += predictions.note_end(self.recipe.name, writer.process, self.name, writer.taken, self.who)
+                self.reader.remove(f"{writer.process}.counts")
+        return Collected(counts["predictions"], counts["feedback"], lost)
+
+    def _land(self, kind: str, process: str, part: tuple[Listed, ...]) -> int:
+        """Lands those of the segments that have not landed before a process was killed; the number of rows."""
+        name = self.recipe.name
+        path = predictions.predictions(name) if kind == "predictions" else predictions.feedback(name)
+        first = predictions.landed(path, process)
+        segments = [Segment(each.number, self.reader.read(each)) for each in part if each.number >= first]
+        if not segments:
+            return 0
+        if kind == "predictions":
+            return predictions.land_predictions(name, process, self.name, segments, self.who)
+        # First, since the same labels again change nothing: a version on trial is compared by them.
+        if on_trial := label_file.classes(self.recipe.answers, predictions.labels_of(segments)):
+            self.ledger.add_labels(name, on_trial, time.time())
+        return predictions.land_feedback(name, process, segments, self.who)

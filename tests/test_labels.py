@@ -8,13 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.answers import Answers
 from ratchet.errors import Refusal
 from ratchet.settings import settings
-from releases import labels
+from ratchet.tasks.classification import Classification
+from ratchet.tasks.forecast import Forecast
+from ratchet.tasks.multilabel import MultiLabel
+from ratchet.tasks.regression import Regression
+from releases import label_file
 from releases.labels import Labelled
 from releases.ledger import LABELS_KEPT, Ledger
 
-CLASSES = ("bag", "boot")
+BAG_OR_BOOT = Classification(("bag", "boot"))
+
+
+def read(text: str, answers: Answers = BAG_OR_BOOT) -> dict[tuple[str, int], str]:
+    return label_file.read(text, answers, "shoes", "x.csv")
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
@@ -24,29 +33,40 @@ CLASSES = ("bag", "boot")
 def test_a_file_from_any_system_is_read_whole(newline: str, delimiter: str, encoding: str, heading: str) -> None:
     rows = [*([heading.replace("|", delimiter)] if heading else []), f"a{delimiter}boot", "", f" b {delimiter} bag "]
     content = newline.join(rows).encode(encoding)
-    assert labels.read(labels.decode(content, "x.csv"), CLASSES, "x.csv") == {"a": 1, "b": 0}
+    assert read(label_file.decode(content, "x.csv")) == {("a", 0): "boot", ("b", 0): "bag"}
 
 
 def test_a_class_with_the_other_delimiter_in_its_name_is_read() -> None:
-    assert labels.read("a;boots, high\nb;bag", ("bag", "boots, high"), "x.csv") == {"a": 1, "b": 0}
-    assert labels.read('a,"boots, high"', ("bag", "boots, high"), "x.csv") == {"a": 1}
+    answers = Classification(("bag", "boots, high"))
+    assert read("a;boots, high\nb;bag", answers) == {("a", 0): "boots, high", ("b", 0): "bag"}
+    assert read('a,"boots, high"', answers) == {("a", 0): "boots, high"}
+
+
+def test_a_row_of_a_batch_and_labels_of_every_task_are_read() -> None:
+    assert read("id,row,label\na,2,boot\na,0,bag") == {("a", 2): "boot", ("a", 0): "bag"}
+    assert read("a,12.5\nb,-3", Regression(-5, 20, close=1)) == {("a", 0): "12.5", ("b", 0): "-3"}
+    assert read("a,x|y\nb,none", MultiLabel(("x", "y"))) == {("a", 0): "x|y", ("b", 0): "none"}
+    with pytest.raises(Refusal, match=r"the label '21' is outside -5\.\.20.*line 1"):
+        read("a,21", Regression(-5, 20, close=1))
+    with pytest.raises(Refusal, match=r"no labels.*Ingest the actual values"):
+        read("a,1", Forecast(24, close=1))
 
 
 def test_a_heading_is_left_out_only_at_the_top_and_only_if_it_is_one() -> None:
-    assert labels.read("id,boot", CLASSES, "x.csv") == {"id": 1}
-    with pytest.raises(Refusal, match=r"no class 'label'.*line 2"):
-        labels.read("a,boot\nrequest,label", CLASSES, "x.csv")
+    assert read("id,boot") == {("id", 0): "boot"}
+    with pytest.raises(Refusal, match=r"the label 'label' is not one of the 2 classes.*line 2"):
+        read("a,boot\nrequest,label")
 
 
 def test_a_file_in_another_encoding_is_refused() -> None:
     with pytest.raises(Refusal, match="Save it as a CSV in UTF-8"):
-        labels.decode("a,Schuhgröße".encode("latin-1"), "x.csv")
+        label_file.decode("a,Schuhgröße".encode("latin-1"), "x.csv")
 
 
 @given(st.binary(max_size=60))
 def test_no_bytes_end_in_anything_but_labels_or_a_sentence(content: bytes) -> None:
     try:
-        assert labels.read(labels.decode(content, "x.csv"), CLASSES, "x.csv")
+        assert read(label_file.decode(content, "x.csv"))
     except Refusal as refusal:
         assert refusal.next
 
@@ -54,20 +74,20 @@ def test_no_bytes_end_in_anything_but_labels_or_a_sentence(content: bytes) -> No
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["a,boot", "b,hat"], "no class 'hat'.*line 2"),
-        (["a,boot,3"], "not `request id,class`.*line 1"),
-        ([",boot"], "not `request id,class`"),
-        (["x" * 65 + ",boot"], "not `request id,class`"),
-        (["a b,boot"], "not `request id,class`"),
-        (["a;boot", "b,bag"], "not `request id;class`.*line 2"),
+        (["a,boot", "b,hat"], "the label 'hat' is not one of the 2 classes.*line 2.*bag, boot"),
+        (["a,boot,3"], "not `request id,label`.*line 1"),
+        ([",boot"], "not `request id,label`"),
+        (["x" * 65 + ",boot"], "not `request id,label`"),
+        (["a b,boot"], "not `request id,label`"),
+        (["a;boot", "b,bag"], "not `request id;label`.*line 2"),
         ([], "holds no label"),
         (["x" * 200_000], "cannot be read"),
-        ([f"{i},bag" for i in range(labels.MAX_LABELS + 1)], "more than"),
+        ([f"{i},bag" for i in range(label_file.MAX_LABELS + 1)], "more than"),
     ],
 )
 def test_a_file_with_a_bad_row_is_refused_as_a_whole(rows: list[str], message: str) -> None:
     with pytest.raises(Refusal) as refused:
-        labels.read("\n".join(rows), CLASSES, "x.csv")
+        read("\n".join(rows))
     assert re.search(message, str(refused.value))
 
 
@@ -104,15 +124,15 @@ def test_the_ledger_keeps_labels_for_a_while(home: object) -> None:
 
 
 def test_a_request_with_two_labels_is_refused_and_the_same_label_twice_counts_once() -> None:
-    assert labels.read("a,boot\na,boot", CLASSES, "x.csv") == {"a": 1}
+    assert read("a,boot\na,boot") == {("a", 0): "boot"}
     with pytest.raises(Refusal, match=r"the request a is 'bag' here, and 'boot' above: x\.csv, line 2"):
-        labels.read("a,boot\na,bag", CLASSES, "x.csv")
+        read("a,boot\na,bag")
 
 
 def test_the_first_line_that_excel_writes_is_no_label() -> None:
-    assert labels.read("sep=;\na;boot", CLASSES, "x.csv") == {"a": 1}
+    assert read("sep=;\na;boot") == {("a", 0): "boot"}
 
 
 def test_an_id_that_cannot_be_printed_is_refused() -> None:
     with pytest.raises(Refusal, match="64 printable characters"):
-        labels.read("a\0b,boot", CLASSES, "x.csv")
+        read("a\0b,boot")

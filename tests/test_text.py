@@ -13,7 +13,6 @@ from ratchet import kinds
 from ratchet.evaluation import leakage
 from ratchet.kinds.text import evaluation, records
 from ratchet.kinds.text.contract import TextContract
-from ratchet.tasks.classification import labels
 from ratchet.tasks.classification.answers import Classification
 from ratchet.tokenizer import MAIL, NUMBER, TOKENIZERS, URL, tokens
 
@@ -67,7 +66,7 @@ def test_the_form_of_an_accent_in_a_file_makes_no_other_input(text: str) -> None
 
 
 def test_a_folder_from_a_mac_is_the_class_that_the_recipe_names() -> None:
-    read = labels.reader(Classification(("cafe\u0301", "other")))
+    read = Classification(("cafe\u0301", "other")).read_label
     assert read("caf\u00e9") == 0  # ingest brings each label to this form
 
 

@@ -69,6 +69,8 @@ class Joined:
     outcomes: tuple[Outcome, ...]
     waiting: int
     given_up: int
+    requests: frozenset[str] = frozenset()
+    """Those of all labels that have a prediction."""
 
 
 def join(
@@ -89,7 +91,7 @@ def join(
             correction = 0 if before is None else before.correction + 1
             outcomes.append(Outcome(answer, label, correction))
             newest[label.key] = Known(label.label, label.at, correction)
-    return Joined(tuple(outcomes), waiting, given_up)
+    return Joined(tuple(outcomes), waiting, given_up, frozenset(request for request, _ in answers))
 
 
 def path(recipe: str) -> Path:

@@ -5,6 +5,7 @@ A segment of a host's log lands once: its number is the turn of its process's tr
 
 import base64
 import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,6 +62,11 @@ def land_predictions(recipe: str, process: str, host: str, segments: Sequence[Se
     return _land(predictions(recipe), process, rows, PREDICTIONS, segments, who)
 
 
+def labels_of(segments: Sequence[Segment]) -> dict[tuple[str, int], str]:
+    """The labels of segments by request and row, the newest of each."""
+    return {(line["request"], line["row"]): line["label"] for line in _lines(segments)}
+
+
 def land_feedback(recipe: str, process: str, segments: Sequence[Segment], who: str) -> int:
     """Lands the process's next segments of labels; the number of rows."""
     rows = [
@@ -70,14 +76,14 @@ def land_feedback(recipe: str, process: str, segments: Sequence[Segment], who: s
     return _land(feedback(recipe), process, rows, FEEDBACK, segments, who)
 
 
-def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str, once: str, who: str) -> bool:
-    """Adds labels by request and row, once; False if it was done before."""
+def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str, who: str) -> None:
+    """Adds labels by request and row. The same again change nothing, since they say the same."""
     now = datetime.now(UTC)
     rows = [
         {"request": request, "row": row, "label": label, "at": now, "source": source}
         for (request, row), label in labels.items()
     ]
-    return table.append(feedback(recipe), pa.Table.from_pylist(rows, schema=FEEDBACK), f"file:{once}", who=who)
+    table.append(feedback(recipe), pa.Table.from_pylist(rows, schema=FEEDBACK), f"file:{uuid.uuid4()}", who=who)
 
 
 def note_end(recipe: str, process: str, host: str, taken: int, who: str) -> int:
