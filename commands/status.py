@@ -57,7 +57,8 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
     for name, recipe in status["recipes"].items():
         yield f"\n{click.style(name, bold=True)}: {_headline(recipe)}"
         shown = {**recipe, "last_run": _run(recipe["last_run"]), "last_snapshot": _snapshot(recipe["last_snapshot"])}
-        for key in ("bento", "digest", "phase", "why", "traffic", "last_run", "last_snapshot", "notes"):
+        shown["watched"] = _watched(recipe["watched"])
+        for key in ("bento", "digest", "phase", "why", "traffic", "watched", "last_run", "last_snapshot", "notes"):
             if shown[key] and (key, shown[key]) != ("phase", "idle"):
                 yield f"  {key.replace('_', ' '):14} {_short(_text(shown[key]))}"
         for endpoint in recipe["endpoints"]:
@@ -71,6 +72,24 @@ def _endpoint(endpoint: dict[str, Any]) -> str:
     gateway = "in the gateway" if endpoint["in_gateway"] else "not in the gateway"
     state = ", ".join(filter(None, (endpoint["state"], ready, gateway, endpoint["fault"])))
     return f"{endpoint['revision']} at {endpoint['at']}: {state}"
+
+
+def _watched(watched: Mapping[str, Any] | None) -> str:
+    """Whether the champion is harmed, and its loss by labels, or by the certainty of its answers."""
+    if watched is None:
+        return ""
+    effects = {finding["effect"] for finding in watched["findings"]}
+    worst = next((effect for effect in ("harmful", "unknown", "benign") if effect in effects), "")
+    what = next((finding["what"] for finding in watched["findings"] if finding["effect"] == worst), "no harm")
+    for tier in ("measured", "estimated"):
+        if level := watched[tier]:
+            loss = f"loss {level['loss']:.4f} {tier} of {level['records']}, promised {watched['promised']:.4f}"
+            break
+    else:
+        loss = f"{watched['answered']} predictions, no label"
+    colour = {"harmful": "red", "unknown": "yellow"}.get(worst)
+    lost = f"; {watched['lost']} predictions were not logged" if watched["lost"] else ""
+    return f"{click.style(f'{worst}: {what}' if worst else what, fg=colour)}; {loss}{lost}; see `ratchet watch`"
 
 
 def _run(run: Mapping[str, Any] | None) -> str:
@@ -200,6 +219,7 @@ def _recipe(
             }
             for endpoint in endpoints
         ],
+        "watched": _watch_of(name),
         "last_run": dataclasses.asdict(last) if last else None,
         "last_snapshot": {"fingerprint": data.fingerprint, "records": data.records, "version": data.version}
         if data
@@ -217,6 +237,14 @@ def _runs(name: str) -> tuple[Run | None, list[str]]:
         return runs.last(name), queued
     except Refusal:  # it answered a moment ago
         return None, []
+
+
+def _watch_of(name: str) -> dict[str, Any] | None:
+    from ratchet.lake import predictions
+    from releases import api
+
+    status = api.open_ledger().statuses("watch").get(name)
+    return {**status.body, "at": status.at, "lost": predictions.count_lost(name)} if status else None
 
 
 def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:

@@ -52,11 +52,5 @@ def alarm(losses: np.ndarray, limit: float, threshold: float) -> Alarm | None:
 
 
 def level(losses: np.ndarray) -> Level:
-    """The mean of losses [N] in 0..1 with its interval: Wilson's of a proportion, or of the mean's standard error."""
-    mean, count = float(losses.mean()), len(losses)
-    if np.isin(losses, (0.0, 1.0)).all():
-        low, high = proportion.interval(mean, count)
-    else:
-        half = 1.96 * float(losses.std(ddof=1)) / np.sqrt(count) if count > 1 else 1.0
-        low, high = mean - half, mean + half
-    return Level(mean, max(0.0, float(low)), min(1.0, float(high)), count)
+    """The mean of losses [N] in 0..1 with its interval."""
+    return Level(float(losses.mean()), *proportion.of_mean(losses), len(losses))

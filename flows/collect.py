@@ -1,5 +1,6 @@
 """Collects what was served, joins the labels that came back, and says how it is with each recipe that serves."""
 
+import time
 from typing import Any
 
 from prefect import flow
@@ -9,13 +10,14 @@ from flows import triggering, watching
 from flows.log import log
 from flows.refusals import refusals_are_states
 from ratchet.errors import Refusal
-from ratchet.lake import outcomes
+from ratchet.lake import forget, outcomes
 from ratchet.recipe import Recipe, load_error
 from ratchet.recipe import load as load_recipe
 from releases import api, log_collector
 from releases.ledger import Ledger
 
 WHO = "collect"
+_DAY = 86400.0
 
 
 @flow(name="collect", persist_result=False)
@@ -42,6 +44,8 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     collected = log_collector.collect(recipe, WHO, log.info, ledger)
     for problem in collected.problems:
         log.warning("%s: %s", recipe.name, problem)
+    forget.erase(recipe, WHO)
+    _retain(ledger, recipe)
     joined = outcomes.update(recipe, WHO)
     lines = []
     if collected.predictions or collected.labels or joined.outcomes:
@@ -56,3 +60,13 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     for finding in state.findings:
         log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
     return [*lines, *(f"{f.effect}: {f.what}" for f in state.findings), *triggering.trigger(ledger, recipe, state)]
+
+
+def _retain(ledger: Ledger, recipe: Recipe) -> None:
+    """Erases once a day what the recipe's log may no longer hold."""
+    last = ledger.statuses("retained").get(recipe.name)
+    if last and 0 <= time.time() - last.at < _DAY:
+        return
+    if erased := forget.retain(recipe, WHO):
+        log.info("%s: %d rows are older than %g days, and erased", recipe.name, erased, recipe.log.days)
+    ledger.publish(f"retained:{recipe.name}", {}, time.time())

@@ -262,7 +262,7 @@ def _build(recipe: Recipe, candidate: Candidate, report: EvaluationReport, key: 
     with scratch_folder(outside_home=True) as folder:
         exported = candidates.exported(recipe, candidate, folder)
         files = sorted(exported.path.parent.iterdir())
-        inputs = golden.choose_inputs(recipe, snapshots.load(recipe, candidate.snapshot))
+        inputs = golden.choose_inputs(recipe, snapshots.load(recipe, candidate.snapshot, shown=True))
         outputs = exported.predict(inputs)
         contents = build.Contents(files, inputs, outputs, identity | sources, model_cards.card(candidate, report))
         tag, bento = build.build(recipe, candidate.version, contents, folder)

@@ -102,7 +102,10 @@ def _newest(recipe: Recipe, model: Exported, candidate: Candidate, champion: Pac
     known = candidates.kept(recipe.name, champion.version)
     if known is None:
         return [champion_checks.skipped_newest(f"MLflow no longer has version {champion.version}")]
-    examples = newest(recipe, candidate.snapshot, candidates.read(known).snapshot)
+    try:
+        examples = newest(recipe, candidate.snapshot, candidates.read(known).snapshot)
+    except Refusal as refusal:  # records of it were forgotten
+        return [champion_checks.skipped_newest(refusal.what)]
     if len(examples) < champion_checks.MIN_RECORDS:
         why = f"{len(examples)} records are newer than what version {champion.version} was trained on"
         return [champion_checks.skipped_newest(why)]

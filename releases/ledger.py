@@ -6,7 +6,7 @@ rows. It is SQLite by default, and any SQLAlchemy URL otherwise.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -188,6 +188,13 @@ class Ledger:
         query = sa.select(_LABELS.c.request, _LABELS.c.label).where(_LABELS.c.recipe == recipe, _LABELS.c.at >= since)
         with self.begin() as connection:
             return {row.request: row.label for row in connection.execute(query)}
+
+    def remove_labels(self, recipe: str, requests: Collection[str]) -> None:
+        """Removes the labels of these requests."""
+        mine = _LABELS.delete().where(_LABELS.c.recipe == recipe, _LABELS.c.request == sa.bindparam("i"))
+        if requests:
+            with self.begin() as connection:
+                connection.execute(mine, [{"i": id} for id in requests])
 
     def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
         """Takes or renews the lease `name` for `seconds`; False while another holds it."""

@@ -25,15 +25,23 @@ def waiting(recipe: Recipe) -> int:
 def land(recipe: Recipe, who: str) -> Batch | None:
     """Lands them; None if there are none. The commit says how far, so each lands once whenever this is killed."""
     newest = _newest(recipe) if recipe.log.inputs else {}
-    rows = [row for key, input in _inputs(recipe, set(newest)) if (row := _row(recipe, newest[key], input))]
+    rows = [row for key, input in _inputs(recipe, set(newest)) if (row := row_of(recipe, newest[key], input))]
     if not rows:
         return None
+    for name in ("landing", "records", "quarantine"):
+        table.keep_values_out_of_the_log(ingest.lake(recipe.name) / name)
     turn = max(outcome["turn"] for outcome in newest.values())
     id = hashlib.sha256(f"served {recipe.name} {last_turn(recipe)} {turn}".encode()).hexdigest()[:16]
     source = f"served requests with a label, up to commit {turn}"
     return ingest.land_read(
         recipe, id, pa.Table.from_pylist(rows, schema=sources.ROWS), who, source, {_TURN: str(turn)}
     )
+
+
+def batches(recipe: str) -> set[str]:
+    """The batches of served requests, which are shown nowhere and can be forgotten."""
+    commits = table.history(ingest.lake(recipe) / "landing")
+    return {commit["ratchet"].removeprefix("land:") for commit in commits if _TURN in commit}
 
 
 def _newest(recipe: Recipe) -> dict[outcomes.Key, dict[str, Any]]:
@@ -53,7 +61,7 @@ def last_turn(recipe: Recipe) -> int:
 
 def _inputs(recipe: Recipe, keys: set[outcomes.Key]) -> Iterator[tuple[outcomes.Key, bytes]]:
     """The input of each of these predictions, of the first answer that a caller got."""
-    mine = pc.field("request").isin([request for request, _ in keys]) & (pc.field("origin") == "caller")
+    mine = table.one_of("request", {request for request, _ in keys}) & (pc.field("origin") == "caller")
     first: dict[outcomes.Key, tuple[Any, bytes]] = {}
     rows = table.rows(predictions.predictions(recipe.name), ["request", "row", "at", "input", "origin"])
     for part in rows.parts() if rows else ():
@@ -65,7 +73,7 @@ def _inputs(recipe: Recipe, keys: set[outcomes.Key]) -> Iterator[tuple[outcomes.
         yield key, input
 
 
-def _row(recipe: Recipe, outcome: dict[str, Any], input: bytes) -> dict[str, Any] | None:
+def row_of(recipe: Recipe, outcome: dict[str, Any], input: bytes) -> dict[str, Any] | None:
     """A row as a reader of files would have read it; None if an input is no record."""
     contract, name = recipe.contract, f"{outcome['request']}#{outcome['row']}"
     at = outcome["predicted_at"]

@@ -108,7 +108,9 @@ def update(recipe: Recipe, who: str, now: datetime | None = None) -> Joined:
         return Joined((), 0, 0)
     joined = join(labels, _answers(recipe.name, requests), _known(recipe.name, requests), now, patience)
     if joined.outcomes:
-        table.append(path(recipe.name), _rows(recipe, joined.outcomes, turn), "join", turn=turn, who=who)
+        table.append(
+            path(recipe.name), _rows(recipe, joined.outcomes, turn), "join", turn=turn, versions=False, who=who
+        )
     return joined
 
 
@@ -120,7 +122,7 @@ def _labels(recipe: str, since: datetime) -> list[Label]:
 
 
 def _answers(recipe: str, requests: set[str]) -> dict[Key, Answer]:
-    mine = pc.field("request").isin(list(requests)) & (pc.field("origin") == "caller")
+    mine = table.one_of("request", requests) & (pc.field("origin") == "caller")
     answers: dict[Key, Answer] = {}
     for row in _select(predictions.predictions(recipe), ["request", "row", "revision", "at", "output", "origin"], mine):
         answer = Answer((row["request"], row["row"]), row["revision"], row["at"], row["output"])
@@ -130,7 +132,7 @@ def _answers(recipe: str, requests: set[str]) -> dict[Key, Answer]:
 
 
 def _known(recipe: str, requests: set[str]) -> dict[Key, Known]:
-    mine, known = pc.field("request").isin(list(requests)), dict[Key, Known]()
+    mine, known = table.one_of("request", requests), dict[Key, Known]()
     for row in _select(path(recipe), ["request", "row", "label", "labelled_at", "correction"], mine):
         key = row["request"], row["row"]
         if key not in known or row["correction"] > known[key].correction:

@@ -83,7 +83,9 @@ def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str
         {"request": request, "row": row, "label": label, "at": now, "source": source}
         for (request, row), label in labels.items()
     ]
-    table.append(feedback(recipe), pa.Table.from_pylist(rows, schema=FEEDBACK), f"file:{uuid.uuid4()}", who=who)
+    table.append(
+        feedback(recipe), pa.Table.from_pylist(rows, schema=FEEDBACK), f"file:{uuid.uuid4()}", versions=False, who=who
+    )
 
 
 def note_end(recipe: str, process: str, host: str, taken: int, who: str) -> int:
@@ -91,8 +93,14 @@ def note_end(recipe: str, process: str, host: str, taken: int, who: str) -> int:
     present = table.read(predictions(recipe), ["number"], where=("process", process))
     missing = taken - (present.num_rows if present else 0)
     row = {"process": process, "host": host, "taken": taken, "lost": missing, "at": datetime.now(UTC)}
-    table.append(lost(recipe), pa.Table.from_pylist([row], schema=LOST), f"ended:{process}", who=who)
+    table.append(lost(recipe), pa.Table.from_pylist([row], schema=LOST), f"ended:{process}", versions=False, who=who)
     return missing
+
+
+def count_lost(recipe: str) -> int:
+    """Rows that processes which ended should have logged, and that did not land."""
+    rows = table.read(lost(recipe), ["lost"])
+    return sum(rows["lost"].to_pylist()) if rows is not None else 0
 
 
 def _land(
@@ -104,7 +112,9 @@ def _land(
     who: str,
 ) -> int:
     turn = segments[-1].number + 1
-    new = table.append(path, pa.Table.from_pylist(list(rows), schema=schema), f"log:{process}", turn=turn, who=who)
+    new = table.append(
+        path, pa.Table.from_pylist(list(rows), schema=schema), f"log:{process}", turn=turn, versions=False, who=who
+    )
     return len(rows) if new else 0
 
 

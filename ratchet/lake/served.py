@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratchet.evaluation import proportion
 from ratchet.lake import outcomes, predictions, table
 
 
@@ -66,19 +67,39 @@ def _measured(recipe: str, mine: pc.Expression, bounds: tuple[float, float]) -> 
 
 def labelled(recipe: str, revision: str, width: int) -> Labelled:
     """The predictions of a revision with the newest label of each."""
-    rows = table.read(outcomes.path(recipe), where=("revision", revision))
-    if rows is None or not rows.num_rows:
+    kept = _newest(table.read(outcomes.path(recipe), where=("revision", revision)))
+    if not kept:
         return Labelled(np.empty(0), np.empty(0), np.empty((0, width), np.float32))
-    newest: dict[outcomes.Key, dict[str, Any]] = {}
-    for row in rows.sort_by([("labelled_at", "ascending"), ("correction", "ascending")]).to_pylist():
-        newest.pop((row["request"], row["row"]), None)
-        newest[row["request"], row["row"]] = row
-    kept = list(newest.values())
     return Labelled(
         np.array([row["predicted_at"].timestamp() for row in kept]),
         np.array([row["loss"] for row in kept]),
         np.array([row["output"] for row in kept], np.float32),
     )
+
+
+def _newest(rows: pa.Table | None) -> list[dict[str, Any]]:
+    """The outcomes with the newest label of each prediction, in the order in which these labels came."""
+    newest: dict[outcomes.Key, dict[str, Any]] = {}
+    ordered = rows.sort_by([("labelled_at", "ascending"), ("correction", "ascending")]).to_pylist() if rows else []
+    for row in ordered:
+        newest.pop((row["request"], row["row"]), None)
+        newest[row["request"], row["row"]] = row
+    return list(newest.values())
+
+
+def performance(recipe: str) -> list[dict[str, Any]]:
+    """The mean loss by labels, for each day of predictions and each revision, with its interval of 95 %."""
+    by_day: dict[tuple[str, str], list[float]] = {}
+    for row in _newest(table.read(outcomes.path(recipe))):
+        by_day.setdefault((f"{row['predicted_at']:%Y-%m-%d}", row["revision"]), []).append(row["loss"])
+    return [_summary(day, revision, np.array(losses)) for (day, revision), losses in sorted(by_day.items())]
+
+
+def _summary(day: str, revision: str, losses: np.ndarray) -> dict[str, Any]:
+    scale = max(1.0, float(losses.max()))  # of errors in a unit
+    low, high = (scale * bound for bound in proportion.of_mean(losses / scale))
+    mean = float(losses.mean())
+    return {"day": day, "revision": revision, "labels": len(losses), "loss": mean, "low": low, "high": high}
 
 
 def _seconds(column: pa.ChunkedArray) -> np.ndarray:

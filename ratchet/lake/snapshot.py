@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.kinds import parts as kinds
-from ratchet.lake import quarantine, table
+from ratchet.lake import learning, quarantine, table
 from ratchet.lake.ingest import benchmark, fingerprint, lake
 from ratchet.lake.split import SIDES, Side, trained_until
 from ratchet.recipe import Recipe
@@ -69,12 +69,17 @@ def _nothing_admitted(recipe: Recipe) -> Refusal:
     return Refusal(what, recipe.name, f"See `ratchet quarantine list {recipe.name}`. {correct}")
 
 
-def load(recipe: Recipe, snapshot: Snapshot) -> dict[Side, Examples]:
-    """The snapshot's examples by side. Raises Refusal if the table no longer has the same fingerprint."""
-    columns = ["record", "input", recipe.contract.column, "label", "captured_at"]
+def load(recipe: Recipe, snapshot: Snapshot, shown: bool = False) -> dict[Side, Examples]:
+    """The snapshot's examples by side; with `shown` without requests that were served, which appear nowhere.
+
+    Raises Refusal if the table no longer has the same fingerprint.
+    """
+    columns = ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
     rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
     if rows is None or fingerprint(rows["record"].chunks) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
+    served = learning.batches(recipe.name) if shown else set()
+    rows = rows.filter(~table.one_of("batch", served)) if served else rows
     sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
     return {side: examples(recipe, sides[side]) for side in SIDES}
 

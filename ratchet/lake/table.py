@@ -3,11 +3,12 @@
 import random
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.lake.rows import Rows, rows_at_once
@@ -15,12 +16,16 @@ from ratchet.lake.rows import Rows, rows_at_once
 _TRIES = 40
 _KEEP = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
 """Delta drops commits after 30 days by default, and with them the versions that snapshots name."""
+_NO_VALUES = {"delta.dataSkippingNumIndexedCols": "0"}
+"""Delta writes the extremes of columns into its log, which stays when rows are erased."""
+_MANY_FILES = 64
 
 
-def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, **meta: str) -> bool:
+def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, versions: bool = True, **meta: str) -> bool:
     """Appends `rows` in one commit, once per (`once`, `turn`) whoever else tries; False if it was done before.
 
-    `meta` (who, why, ...) is kept in the table's history. Raises Refusal if the table stays contended.
+    `meta` (who, why, ...) is kept in the table's history. A new table whose old `versions` nobody needs drops its
+    history after a month. Raises Refusal if the table stays contended.
     """
     from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
     from deltalake.exceptions import DeltaError
@@ -35,7 +40,9 @@ def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, **met
     for attempt in range(_TRIES):
         try:
             if not exists(path):
-                DeltaTable.create(str(path), rows.schema, mode="ignore", configuration=_KEEP)
+                DeltaTable.create(
+                    str(path), rows.schema, mode="ignore", configuration=(_KEEP if versions else {}) | _NO_VALUES
+                )
             current = DeltaTable(str(path))
             if (current.transaction_version(once) or 0) >= turn:
                 return False
@@ -67,15 +74,83 @@ def _reader(rows: pa.Table | Rows, refused: list[Refusal]) -> pa.RecordBatchRead
 def delete(path: Path, where: Mapping[str, str], **meta: str) -> int:
     """Removes the rows where every column has its value, as a new version; the old version stays readable."""
     from deltalake import CommitProperties, DeltaTable
-    from deltalake.exceptions import DeltaError
 
     if not exists(path):
         return 0
-    condition = " AND ".join(f"{column} = '{value.replace(chr(39), chr(39) * 2)}'" for column, value in where.items())
+    condition = " AND ".join(f"{column} = {quoted(value)}" for column, value in where.items())
+    commit = CommitProperties(custom_metadata=meta)
+    metrics = _retried(path, lambda: DeltaTable(str(path)).delete(condition, commit_properties=commit))
+    return int(metrics["num_deleted_rows"])
+
+
+def one_of(column: str, values: Iterable[str]) -> pc.Expression:
+    """Whether a column of texts has one of the values, for `pa.Table.filter`."""
+    return pc.field(column).isin(pa.array(sorted(values), pa.string()))
+
+
+def quoted(value: str) -> str:
+    """A text as an SQL condition has it."""
+    return f"'{value.replace(chr(39), chr(39) * 2)}'"
+
+
+def keep_values_out_of_the_log(path: Path) -> None:
+    """For a table of an earlier Ratchet, before rows land that may have to be erased."""
+    from deltalake import DeltaTable
+
+    if exists(path) and not _NO_VALUES.items() <= (table := DeltaTable(str(path))).metadata().configuration.items():
+        table.alter.set_table_properties(_NO_VALUES)
+
+
+def erase(path: Path, condition: str, where: pc.Expression, columns: Sequence[str], **meta: str) -> int:
+    """Removes rows from every version; the number of rows of the newest one.
+
+    They are those for which `condition` holds, in SQL, and `where` says the same of `columns`. Each file that holds one
+    is deleted, so an older version that needs it can no longer be read.
+    """
+    from deltalake import CommitProperties, DeltaTable
+
+    if not exists(path):
+        return 0
+    commit = CommitProperties(custom_metadata=meta)
+    metrics = _retried(path, lambda: DeltaTable(str(path)).delete(condition, commit_properties=commit))
+    present = {Path(urllib.parse.unquote(file)).name for file in DeltaTable(str(path)).file_uris()}
+    for file in path.glob("*.parquet"):
+        if file.name not in present and _has_row(file, where, columns):
+            file.unlink(missing_ok=True)
+    return int(metrics["num_deleted_rows"])
+
+
+def holds(path: Path, where: pc.Expression, columns: Sequence[str]) -> bool:
+    """Whether a file of any version has a row for which `where` holds of `columns`."""
+    return any(_has_row(file, where, columns) for file in path.glob("*.parquet"))
+
+
+def _has_row(file: Path, where: pc.Expression, columns: Sequence[str]) -> bool:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, pre_buffer=False) as opened:
+        if not set(columns) <= set(opened.schema_arrow.names):
+            return False
+        parts = opened.iter_batches(rows_at_once(opened.metadata), columns=list(columns), use_threads=False)
+        return any(pa.Table.from_batches([part]).filter(where).num_rows for part in parts)
+
+
+def compact(path: Path) -> None:
+    """Merges the files of a table whose old versions nobody needs, once there are many, and deletes what is unused."""
+    from deltalake import DeltaTable
+
+    if exists(path) and len((table := DeltaTable(str(path))).file_uris()) > _MANY_FILES:
+        _retried(path, table.optimize.compact)
+        DeltaTable(str(path)).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+
+
+def _retried(path: Path, work: Callable[[], Any]) -> Any:
+    """What `work` returns, which is tried again while others write to the table."""
+    from deltalake.exceptions import DeltaError
+
     for attempt in range(_TRIES):
         try:
-            metrics = DeltaTable(str(path)).delete(condition, commit_properties=CommitProperties(custom_metadata=meta))
-            return int(metrics["num_deleted_rows"])
+            return work()
         except DeltaError as error:
             last = error
             time.sleep(random.uniform(0.01, 0.05) * min(attempt + 1, 10))
@@ -128,6 +203,11 @@ def rows(
         for file in files:
             try:
                 yield from _parts(file, target, where)
+            except FileNotFoundError as error:
+                what = (
+                    "a file of this version is gone; `ratchet forget` or the log's retention may have erased rows of it"
+                )
+                raise Refusal(what, file, "Take a new snapshot: run the loop again") from error
             except (pa.ArrowInvalid, OSError) as error:
                 reason = str(error).splitlines()[0][:120]
                 what = f"a file of the table cannot be read ({reason})"
@@ -137,7 +217,6 @@ def rows(
 
 
 def _parts(file: str, target: pa.Schema, where: tuple[str, str] | None) -> Iterator[pa.RecordBatch]:
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:

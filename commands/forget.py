@@ -1,0 +1,34 @@
+"""`ratchet forget RECIPE`: erases what is known of a person or of a request."""
+
+import click
+
+from ratchet.errors import Refusal
+
+
+@click.command("forget")
+@click.argument("recipe")
+@click.option("--subject", "subjects", multiple=True, help="An id that callers sent in `x-subject-id`.")
+@click.option("--request", "requests", multiple=True, help="A response's `x-request-id`.")
+@click.confirmation_option("--yes", prompt="This cannot be undone. Erase it?")
+def command(recipe: str, subjects: tuple[str, ...], requests: tuple[str, ...]) -> None:
+    """Erase what is kept of requests, or of all requests of a subject: log, labels, records, and old versions of each.
+
+    What arrives later is erased when it is collected. A model that was trained on it stays until the next run of the
+    loop, which trains without it.
+    """
+    from bentos.caller import subject_digest
+    from ratchet.lake import forget
+    from ratchet.recipe import load
+    from releases import api, log_collector
+
+    if not subjects and not requests:
+        raise Refusal("neither a subject nor a request is named", recipe, "Give --subject or --request")
+    loaded, who, ledger = load(recipe), api.person(), api.open_ledger()
+    forget.add(recipe, requests, [subject_digest(recipe, subject) for subject in subjects], who)
+    collected = log_collector.collect(loaded, who, click.echo, ledger)
+    result = forget.erase(loaded, who)
+    ledger.remove_labels(recipe, forget.listed(recipe)[0])
+    counts = f"{result.predictions} predictions, {result.labels} labels and {result.records} records"
+    click.echo(f"{recipe}: {counts} of {result.requests} requests are erased")
+    for problem in collected.problems:
+        click.echo(f"not reached, and erased when it is collected: {problem}", err=True)

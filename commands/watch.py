@@ -1,0 +1,80 @@
+"""`ratchet watch RECIPE`: how it is with what serves, by labels, by the certainty of its answers, and by its inputs."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from commands._stack import json_option
+from ratchet.errors import Refusal
+from ratchet.types import Level, Watched, from_json
+
+
+@click.command("watch")
+@click.argument("recipe")
+@json_option
+def command(recipe: str, as_json: bool) -> None:
+    """Show the loss of the champion of RECIPE, promised, measured and estimated; what changed; and what retrained it.
+
+    It is as of the last run of the deployment `collect`, every five minutes; `prefect deployment run collect/collect`
+    runs it now.
+    """
+    from ratchet.lake import served
+    from ratchet.recipe import source
+    from releases import api, causes
+
+    source(recipe)
+    ledger = api.open_ledger()
+    status = ledger.statuses("watch").get(recipe)
+    if status is None:
+        next = "Release a version, and run `prefect deployment run collect/collect`"
+        raise Refusal("nothing was collected yet", recipe, next)
+    state, history = from_json(Watched, status.body), [dict(row) for row in causes.read(ledger, recipe)]
+    performance = served.performance(recipe)
+    if as_json:
+        body = {"at": status.at, "watched": status.body, "performance": performance, "causes": history}
+        click.echo(json.dumps(body, indent=1))
+        return
+    for line in (*_state(state, status.at), *_performance(performance, state), *map(_cause, history)):
+        click.echo(line)
+
+
+def _state(state: Watched, at: float) -> Iterator[str]:
+    yield f"{state.recipe}, {state.revision}, as of {_time(at)}: {state.answered} predictions in the log"
+    yield f"  loss promised   {state.promised:.4f}, limit {state.limit:.4f}"
+    yield f"  loss measured   {_level(state.measured, 'no label yet')}"
+    yield f"  loss estimated  {_level(state.estimated, 'none')}"
+    for remark in state.remarks:
+        yield f"  {remark}"
+    for finding in state.findings:
+        colour = {"harmful": "red", "benign": "green"}.get(finding.effect, "yellow")
+        effect = click.style(finding.effect, fg=colour)
+        yield f"  {finding.tier}, {effect}: {finding.what}; since {_time(finding.since)}; {finding.sure}"
+    if not state.findings:
+        yield "  nothing is noticed"
+
+
+def _level(level: Level | None, none: str) -> str:
+    if level is None:
+        return none
+    return f"{level.loss:.4f} (95 % from {level.low:.4f} to {level.high:.4f}) of the last {level.records}"
+
+
+def _performance(rows: list[dict[str, Any]], state: Watched) -> Iterator[str]:
+    """The measured loss by day and revision."""
+    if rows:
+        yield "\nloss by labels, by the day of the prediction"
+    for row in rows:
+        interval = f"95 % from {row['low']:.4f} to {row['high']:.4f}"
+        yield f"  {row['day']}  {row['revision']:20} {row['loss']:.4f} ({interval}), {row['labels']} labels"
+
+
+def _cause(row: dict[str, Any]) -> str:
+    run = f", run {row['run']}" if row["run"] else ", no run yet"
+    return f"  {_time(row['at'])}  retrained for {row['kind']}: {row['why']}{run}: {row['result'] or 'not over'}"
+
+
+def _time(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,154 @@
+"""Erases what is known of a request or of a subject from every table and version, now and when more of it arrives.
+
+The list of what is to be forgotten holds request ids and digests of subjects' ids, since later segments of a log may
+still hold some of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ratchet.errors import Refusal
+from ratchet.lake import learning, predictions, table
+from ratchet.lake.ingest import lake
+from ratchet.recipe import Recipe
+
+_LIST = pa.schema({"kind": pa.string(), "value": pa.string(), "who": pa.string(), "at": pa.timestamp("us", tz="UTC")})
+_AT_ONCE = 500
+"""Values in one condition."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    requests: int
+    predictions: int
+    labels: int
+    records: int
+    """Of admitted, landed and refused records that were served."""
+
+
+def path(recipe: str) -> Path:
+    return lake(recipe) / "forgotten"
+
+
+def add(recipe: str, requests: Iterable[str], subjects: Iterable[str], who: str) -> None:
+    """Puts request ids, and digests of subjects, on the list."""
+    rows = [{"kind": kind, "value": value, "who": who, "at": datetime.now(UTC)}
+            for kind, values in (("request", requests), ("subject", subjects)) for value in values]  # fmt: skip
+    table.append(path(recipe), pa.Table.from_pylist(rows, schema=_LIST), f"forget {datetime.now(UTC)}", who=who)
+
+
+def listed(recipe: str) -> tuple[set[str], set[str]]:
+    """The request ids and the digests of subjects on the list."""
+    rows = table.read(path(recipe), ["kind", "value"])
+    pairs = rows.to_pylist() if rows is not None else []
+    requests, subjects = ({p["value"] for p in pairs if p["kind"] == kind} for kind in ("request", "subject"))
+    return requests, subjects
+
+
+def erase(recipe: Recipe, who: str) -> Forgotten:
+    """Erases all that is on the list from every table.
+
+    A version of a table that held a row of it can no longer be read: forgetting wins over reproducing. Killed in
+    between, it does the rest the next time.
+    """
+    name, home = recipe.name, lake(recipe.name)
+    requests, subjects = listed(name)
+    requests |= _requests_of(name, subjects)
+    if not requests:
+        return Forgotten(0, 0, 0, 0)
+    digests, served = _digests(recipe, requests), learning.batches(name)
+    records = _erase(home / "quarantine", "name", _names(home / "quarantine", requests), who)
+    for each in ("records", "landing", "quarantine") if served else ():
+        records += _erase(home / each, "input", digests, who, served)
+    # Last the predictions, which say what else there is.
+    counts = {each: _erase(home / each, "request", requests, who) for each in ("outcomes", "feedback", "predictions")}
+    return Forgotten(len(requests), counts["predictions"], counts["feedback"], records)
+
+
+def retain(recipe: Recipe, who: str, now: datetime | None = None) -> int:
+    """Erases what is older than the recipe's log may be; the number of rows."""
+    limit = (now or datetime.now(UTC)) - timedelta(days=recipe.log.days)
+    home, count = lake(recipe.name), 0
+    for name, column in (("predictions", "at"), ("feedback", "at"), ("outcomes", "predicted_at")):
+        count += _erase_older(home / name, column, limit, who)
+        table.compact(home / name)
+    if served := learning.batches(recipe.name):
+        for name in ("records", "landing"):
+            count += _erase_older(home / name, "captured_at", limit, who, served)
+    return count
+
+
+def _requests_of(recipe: str, subjects: set[str]) -> set[str]:
+    rows = table.rows(predictions.predictions(recipe), ["request", "subject"]) if subjects else None
+    mine = table.one_of("subject", subjects)
+    return {
+        request
+        for part in (rows.parts() if rows else ())
+        for request in pa.Table.from_batches([part]).filter(mine)["request"].to_pylist()
+    }
+
+
+def _digests(recipe: Recipe, requests: set[str]) -> set[str]:
+    """The input digests of what these requests sent, as records have them."""
+    rows = table.rows(predictions.predictions(recipe.name), ["request", "row", "at", "input"]) if requests else None
+    mine, digests = table.one_of("request", requests), set[str]()
+    for part in rows.parts() if rows else ():
+        for row in pa.Table.from_batches([part]).filter(mine).to_pylist():
+            if row["input"] is not None and (digest := _digest(recipe, row)):
+                digests.add(digest)
+    return digests
+
+
+def _digest(recipe: Recipe, row: dict[str, object]) -> str:
+    """Empty for an input that is no record."""
+    record = learning.row_of(recipe, {**row, "label": None, "predicted_at": row["at"]}, row["input"])  # type: ignore[arg-type]
+    if record is None or "data" not in record:
+        return ""
+    try:
+        return recipe.contract.digest(record["data"], record["captured_at"])
+    except Refusal:
+        return ""
+
+
+def _names(path: Path, requests: set[str]) -> set[str]:
+    """The names of refused records of these requests."""
+    rows = table.read(path, ["name"]) if table.exists(path) else None
+    names = {name for name in (rows["name"].to_pylist() if rows is not None else ()) if name}
+    return {name for name in names if name.rpartition("#")[0] in requests}
+
+
+def _erase(path: Path, column: str, values: set[str], who: str, batches: set[str] | None = None) -> int:
+    """Erases the rows with one of the values, in these batches alone if they are named.
+
+    A table whose files hold none of them, in any version, is left alone.
+    """
+    columns = [column, *(["batch"] if batches else [])]
+    count, ordered = 0, sorted(values)
+    for start in range(0, len(ordered), _AT_ONCE):
+        part = ordered[start : start + _AT_ONCE]
+        condition, where = _in(column, part), table.one_of(column, part)
+        if batches:
+            condition, where = f"{condition} AND {_in('batch', batches)}", where & table.one_of("batch", batches)
+        if table.holds(path, where, columns):
+            count += table.erase(path, condition, where, columns, who=who, why="forgotten")
+    return count
+
+
+def _erase_older(path: Path, column: str, limit: datetime, who: str, batches: set[str] | None = None) -> int:
+    condition = f"{column} < TIMESTAMP '{limit:%Y-%m-%dT%H:%M:%SZ}'"
+    where, columns = pc.field(column) < pa.scalar(limit, pa.timestamp("us", tz="UTC")), [column]
+    if batches:
+        condition, where = f"{condition} AND {_in('batch', batches)}", where & table.one_of("batch", batches)
+        columns.append("batch")
+    if not table.holds(path, where, columns):
+        return 0
+    return table.erase(path, condition, where, columns, who=who, why="retention")
+
+
+def _in(column: str, values: Iterable[str]) -> str:
+    return f"{column} IN ({', '.join(map(table.quoted, sorted(values)))})"

@@ -1,0 +1,240 @@
+"""What was served, in the lake: each row, label and outcome once, by a written rule; and forgotten on request."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bentos.caller import subject_digest
+from ratchet import recipe as recipes
+from ratchet.errors import Refusal
+from ratchet.lake import forget, ingest, learning, outcomes, predictions, quarantine, served, snapshot, table
+from ratchet.lake.outcomes import Answer, Joined, Key, Known, Label
+from ratchet.lake.predictions import Segment
+from ratchet.recipe import Log, Recipe, Watch
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+PATIENCE = timedelta(days=30)
+
+
+def answer(key: Key, minute: int = 0) -> Answer:
+    return Answer(key, "v1", NOW + timedelta(minutes=minute), [0.1, 0.9])
+
+
+def label(key: Key, name: str, minute: int = 0) -> Label:
+    return Label(key, name, NOW + timedelta(minutes=minute))
+
+
+def joined(labels: list[Label], answered: list[Key], known: dict[Key, Known] | None = None) -> Joined:
+    return outcomes.join(labels, {key: answer(key) for key in answered}, known or {}, NOW, PATIENCE)
+
+
+A, B = ("a", 0), ("a", 1)
+
+
+def test_a_label_that_says_the_same_changes_nothing_and_another_is_a_correction_with_its_history() -> None:
+    result = joined([label(A, "spam", 1), label(A, "spam", 2), label(A, "ham", 3), label(A, "spam", 4)], [A])
+    assert [(each.label.label, each.correction) for each in result.outcomes] == [("spam", 0), ("ham", 1), ("spam", 2)]
+    known = {A: Known("spam", NOW + timedelta(minutes=4), 2)}
+    assert joined([label(A, "spam", 5)], [A], known).outcomes == ()
+    assert joined([label(A, "ham", 3)], [A], known).outcomes == (), "an older label does not undo a newer one"
+    assert [each.correction for each in joined([label(A, "ham", 6)], [A], known).outcomes] == [3]
+
+
+def test_a_label_waits_for_its_prediction_and_is_given_up_after_the_stated_time() -> None:
+    labels = [label(A, "spam"), label(B, "spam", -60 * 24 * 31)]
+    assert (joined(labels, []).waiting, joined(labels, []).given_up) == (1, 1)
+    late = joined(labels, [A, B])
+    assert [each.answer.key for each in late.outcomes] == [B, A], "thirty days old, and before its prediction"
+
+
+def test_the_row_of_a_batch_is_a_prediction_of_its_own() -> None:
+    result = joined([label(A, "spam"), label(B, "ham")], [A, B])
+    assert {each.answer.key: each.label.label for each in result.outcomes} == {A: "spam", B: "ham"}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["x", "y"])), max_size=12), st.integers(0, 12))
+def test_however_the_labels_arrive_the_outcomes_are_those_of_arriving_at_once(
+    given: list[tuple[int, str]], cut: int
+) -> None:
+    labels = [label((str(request), 0), name, minute) for minute, (request, name) in enumerate(given)]
+    keys = [(str(request), 0) for request in range(3)]
+    whole = joined(labels, keys).outcomes
+    first = joined(labels[:cut], keys).outcomes
+    known = {each.answer.key: Known(each.label.label, each.label.at, each.correction) for each in first}
+    assert (*first, *joined(labels, keys, known).outcomes) == whole
+    again = {each.answer.key: Known(each.label.label, each.label.at, each.correction) for each in whole}
+    assert joined(labels, keys, again).outcomes == (), "each once"
+
+
+# From here on with a real lake.
+
+
+@pytest.fixture
+def recipe(home: Path) -> Recipe:
+    return replace(recipes.load("small-fashion"), log=Log(inputs=True, days=90), watch=Watch(labels=5))
+
+
+def segment(recipe: Recipe, number: int, rows: list[dict[str, Any]]) -> Segment:
+    lines = []
+    for at, row in enumerate(rows):
+        line = {"format": 1, "subject": "", "origin": "caller", "row": 0, "number": 1000 * number + at, "at": 1.79e9,
+                "revision": "v1-abc", "output": [0.0] * 9 + [1.0], "statistics": {"mean": 3.0}}  # fmt: skip
+        lines.append(json.dumps({**line, **row}).encode())
+    return Segment(number, b"\n".join(lines) + b"\n")
+
+
+def picture(recipe: Recipe, seed: int) -> str:
+    import base64
+
+    pixels = np.random.default_rng(seed).integers(0, 255, (1, 28, 28)).astype(np.uint8)
+    return base64.b64encode(recipe.contract.pack(pixels)).decode()
+
+
+def land(recipe: Recipe, *rows: dict[str, Any], number: int = 0, process: str = "p" * 16) -> int:
+    return predictions.land_predictions(recipe.name, process, "host-a", [segment(recipe, number, list(rows))], "tester")
+
+
+def test_a_segment_lands_once_and_what_a_process_lost_is_known_when_it_ends(recipe: Recipe) -> None:
+    assert land(recipe, {"request": "a"}, {"request": "b"}) == 2
+    assert land(recipe, {"request": "a"}, {"request": "b"}) == 0, "a killed collector comes again"
+    assert land(recipe, {"request": "c"}, number=1) == 1
+    assert predictions.landed(predictions.predictions(recipe.name), "p" * 16) == 2
+    assert predictions.note_end(recipe.name, "p" * 16, "host-a", 7, "tester") == 4
+    predictions.note_end(recipe.name, "p" * 16, "host-a", 7, "tester")
+    rows = table.read(predictions.lost(recipe.name))
+    assert rows is not None
+    assert rows["lost"].to_pylist() == [4]
+
+
+def test_half_a_line_of_a_killed_process_is_left_out_and_a_newer_format_is_refused(recipe: Recipe) -> None:
+    whole = segment(recipe, 0, [{"request": "a"}, {"request": "b"}])
+    cut = Segment(0, whole.content[:-20])
+    assert predictions.land_predictions(recipe.name, "q" * 16, "h", [cut], "tester") == 1
+    with pytest.raises(Refusal, match="newer Ratchet"):
+        land(recipe, {"request": "a", "format": 2}, process="r" * 16)
+
+
+def test_the_first_answer_that_a_caller_got_is_the_one_that_counts(recipe: Recipe) -> None:
+    land(
+        recipe,
+        {"request": "a", "at": 1.79e9 + 2, "output": [1.0] + [0.0] * 9},
+        {"request": "a", "at": 1.79e9 + 1},
+        {"request": "a", "at": 1.79e9, "origin": "shadow", "output": [1.0] + [0.0] * 9},
+        {"request": "b", "origin": "own"},
+    )
+    predictions.add_feedback(recipe.name, {("a", 0): "Ankle boot", ("b", 0): "Bag"}, "file", "tester")
+    result = outcomes.update(recipe, "tester")
+    assert [(each.answer.key, each.answer.output[9]) for each in result.outcomes] == [(("a", 0), 1.0)]
+    assert result.waiting == 1, "nobody got an answer to Ratchet's own request"
+    assert served.labelled(recipe.name, "v1-abc", 10).losses.tolist() == [0.0]
+    assert served.of_revision(recipe.name, "v1-abc", 1, 10).at.tolist() == [1.79e9 + 1, 1.79e9 + 2]
+    assert outcomes.update(recipe, "tester").outcomes == ()
+
+
+def test_labelled_inputs_become_a_batch_through_the_same_checks_and_each_once(recipe: Recipe) -> None:
+    land(recipe, *({"request": f"r{i}", "input": picture(recipe, i)} for i in range(6)), {"request": "bare"})
+    labels = {(f"r{i}", 0): "Bag" for i in range(5)} | {("bare", 0): "Bag"}
+    predictions.add_feedback(recipe.name, labels, "file", "tester")
+    outcomes.update(recipe, "tester")
+    assert learning.waiting(recipe) == 6
+    batch = learning.land(recipe, "tester")
+    assert batch
+    assert (batch.accepted, batch.quarantined) == (5, 0), "of the sixth nothing is kept but its statistics"
+    assert learning.land(recipe, "tester") is None
+    assert quarantine.pending(ingest.lake(recipe.name)) == [batch.id]
+    predictions.add_feedback(recipe.name, {("r5", 0): "Bag", ("r0", 0): "Coat"}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    second = learning.land(recipe, "tester")
+    assert second
+    assert second.accepted == 2, "a new one, and a correction"
+    assert learning.batches(recipe.name) == {batch.id, second.id}
+
+
+def test_nothing_becomes_a_record_where_the_recipe_does_not_keep_inputs(recipe: Recipe) -> None:
+    closed = replace(recipe, log=Log())
+    land(recipe, {"request": "a", "input": picture(recipe, 1)})
+    predictions.add_feedback(recipe.name, {("a", 0): "Bag"}, "file", "tester")
+    outcomes.update(closed, "tester")
+    assert learning.land(closed, "tester") is None
+    assert learning.waiting(closed) == 0
+
+
+def contains(folder: Path, *needles: bytes) -> list[str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path.relative_to(folder)) for path in files if any(needle in path.read_bytes() for needle in needles)]
+
+
+def test_a_forgotten_subject_is_in_no_file_of_the_lake_and_not_in_the_next_snapshot(recipe: Recipe, home: Path) -> None:
+    mine, other = subject_digest(recipe.name, "Ann"), subject_digest(recipe.name, "Bob")
+    marked = "5ubject"
+    requests = [f"{marked}-{uuid.uuid4()}" for _ in range(3)]
+    rows = [{"request": request, "subject": mine, "input": picture(recipe, i)} for i, request in enumerate(requests)]
+    kept = [{"request": f"kept-{i}", "subject": other, "input": picture(recipe, 10 + i)} for i in range(3)]
+    land(recipe, *rows, *kept)
+    everybody = [row["request"] for row in (*rows, *kept)]
+    predictions.add_feedback(recipe.name, {(request, 0): "Bag" for request in everybody}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    batch = learning.land(recipe, "tester")
+    assert batch
+    quarantine.admit_landed(ingest.lake(recipe.name), batch.id, "tester")
+    assert snapshot.take(recipe).records == 6
+    lake = ingest.lake(recipe.name)
+    assert contains(lake, marked.encode())
+    forget.add(recipe.name, [], [mine], "tester")
+    result = forget.erase(recipe, "tester")
+    assert (result.requests, result.predictions, result.labels, result.records) == (3, 3, 3, 3)
+    assert snapshot.take(recipe).records == 3
+    pixels = [np.random.default_rng(i).integers(0, 255, (1, 28, 28)).astype(np.uint8).tobytes() for i in range(3)]
+    needles = [request.encode() for request in requests]
+    assert [name for name in contains(lake, *needles, *pixels) if "_delta_log" not in name] == []
+    assert contains(lake, *pixels) == []
+    assert not any(mine in path.read_text(errors="ignore") for path in lake.glob("predictions/**/*.json"))
+    with pytest.raises(Refusal, match="forget"):
+        table.read(lake / "records", version=0 + table.version(lake / "records") - 1)
+
+
+def test_what_arrives_of_a_forgotten_subject_later_is_erased_as_well(recipe: Recipe) -> None:
+    mine = subject_digest(recipe.name, "Ann")
+    land(recipe, {"request": "early", "subject": mine})
+    forget.add(recipe.name, [], [mine], "tester")
+    forget.erase(recipe, "tester")
+    land(recipe, {"request": "late", "subject": mine}, {"request": "other"}, number=1)
+    assert forget.erase(recipe, "tester").predictions == 1
+    rows = table.read(predictions.predictions(recipe.name), ["request"])
+    assert rows is not None
+    assert rows["request"].to_pylist() == ["other"]
+    version = table.version(predictions.predictions(recipe.name))
+    assert forget.erase(recipe, "tester").predictions == 0
+    assert table.version(predictions.predictions(recipe.name)) == version, "no commit for nothing"
+
+
+def test_rows_older_than_the_recipe_allows_are_erased(recipe: Recipe) -> None:
+    old = (NOW - timedelta(days=91)).timestamp()
+    land(recipe, {"request": "old", "at": old}, {"request": "new", "at": NOW.timestamp()})
+    assert forget.retain(recipe, "tester", NOW) == 1
+    rows = table.read(predictions.predictions(recipe.name), ["request"])
+    assert rows is not None
+    assert rows["request"].to_pylist() == ["new"]
+    assert forget.retain(recipe, "tester", NOW) == 0
+
+
+def test_many_small_files_become_few(recipe: Recipe) -> None:
+    for number in range(70):
+        land(recipe, {"request": str(number), "at": NOW.timestamp()}, number=number)
+    path = predictions.predictions(recipe.name)
+    before = len(list(path.glob("*.parquet")))
+    forget.retain(recipe, "tester", NOW)
+    rows = table.read(path, ["request"])
+    assert rows is not None
+    assert sorted(map(int, rows["request"].to_pylist())) == list(range(70))
+    assert len(list(path.glob("*.parquet"))) < before / 10
