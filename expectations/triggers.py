@@ -12,6 +12,8 @@ from ratchet.watch_plan import Kind, Watch
 _WEEK = 7 * 86400.0
 _PATIENCE = 900.0
 """Seconds for a run to start after its cause was recorded; then another cause may start one."""
+ENOUGH = 100
+"""Records since a change began from which on it can be learnt."""
 _CURES = 2
 """Retrainings for harm in a row that were released without a cure, after which a person must look."""
 
@@ -46,20 +48,25 @@ class Decision:
     """Why it starts nothing; empty if it does."""
 
 
-def decide(plan: Watch, causes: Sequence[Cause], past: Sequence[Past], new_records: int, now: float) -> list[Decision]:
-    """A decision for each cause that was not recorded before; at most one starts a run."""
+def decide(
+    recipe: str, plan: Watch, causes: Sequence[Cause], past: Sequence[Past], new_records: int, now: float
+) -> list[Decision]:
+    """A decision for each cause that was not recorded before; at most one starts a run.
+
+    `new_records` are those since the change began that the champion was not trained on.
+    """
     known = {each.id for each in past}
     decisions, starts = list[Decision](), False
     for cause in causes:
         if cause.id in known:
             continue
-        why = "another cause starts a run already" if starts else _obstacle(plan, cause, past, new_records, now)
+        why = "another cause starts a run already" if starts else _obstacle(recipe, plan, cause, past, new_records, now)
         starts |= not why
         decisions.append(Decision(cause, not why, why))
     return decisions
 
 
-def _obstacle(plan: Watch, cause: Cause, past: Sequence[Past], new_records: int, now: float) -> str:
+def _obstacle(recipe: str, plan: Watch, cause: Cause, past: Sequence[Past], new_records: int, now: float) -> str:
     """Why the cause starts no run now; empty if it does."""
     started = [each for each in past if each.started is not None]
     last = max((each.started or 0.0 for each in started), default=None)
@@ -70,8 +77,9 @@ def _obstacle(plan: Watch, cause: Cause, past: Sequence[Past], new_records: int,
         return f"the recipe's `watch.causes` do not name {cause.kind!r}"
     if any(_is_under_way(each, now) for each in past):
         return "a run is on its way"
-    if cause.kind in ("harm", "drift") and new_records == 0:
-        return "there is nothing new to learn from: labels are wanted, see `ratchet unsure`"
+    if cause.kind in ("harm", "drift") and new_records < ENOUGH:
+        known = f"{new_records} records with a label since it began, and {ENOUGH} are needed to learn from"
+        return f"there are {known}: see `ratchet unsure {recipe}`"
     if cause.kind == "harm" and _was_not_cured(past):
         return f"{_CURES} retrainings did not cure it, so a person must look"
     if last is not None and now - last < cool:

@@ -4,7 +4,10 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
@@ -27,8 +30,9 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
     _free_dead(ledger, recipe.name)
     past = [_past(row) for row in causes.read(ledger, recipe.name)]
     champion = api.state_of(recipe.name, ledger).champion
-    new = new_records(recipe, champion) if champion else 0
-    decisions = triggers.decide(recipe.watch, _causes(recipe, state), past, new, time.time())
+    since = min((finding.since for finding in state.findings), default=0.0)
+    new = new_records(recipe, champion, since) if champion else 0
+    decisions = triggers.decide(recipe.name, recipe.watch, _causes(recipe, state), past, new, time.time())
     lines = []
     for decision in decisions:
         cause = decision.cause
@@ -40,12 +44,17 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
     return lines
 
 
-def new_records(recipe: Recipe, champion: Package) -> int:
-    """Records that the champion was not trained on: admitted, waiting for validation, or labelled."""
-    home, known = ingest.lake(recipe.name), set(watching.trained_on(champion))
-    rows = table.rows(home / "records", ["batch"])
-    admitted = sum(batch not in known for part in (rows.parts() if rows else ()) for batch in part["batch"].to_pylist())
-    return admitted + len(quarantine.pending(home)) + learning.waiting(recipe)
+def new_records(recipe: Recipe, champion: Package, since: float) -> int:
+    """Records from then on that the champion was not trained on: admitted, waiting for validation, or labelled."""
+    home, known = ingest.lake(recipe.name), watching.trained_on(champion)
+    limit = pa.scalar(datetime.fromtimestamp(since, UTC), pa.timestamp("us", tz="UTC"))
+    new = ~table.one_of("batch", known) & (pc.field("captured_at") >= limit)
+    count = learning.waiting(recipe, since)
+    for name in ("records", "landing"):
+        rows = table.rows(home / name, ["batch", "captured_at"])
+        where = new if name == "records" else new & table.one_of("batch", quarantine.pending(home))
+        count += sum(pa.Table.from_batches([part]).filter(where).num_rows for part in (rows.parts() if rows else ()))
+    return count
 
 
 def _causes(recipe: Recipe, state: Watched) -> list[Cause]:

@@ -17,9 +17,10 @@ _TURN = "outcomes"
 """In the commit of a batch: the last turn of the outcomes that it holds."""
 
 
-def waiting(recipe: Recipe) -> int:
-    """Labelled inputs that are kept and have not landed."""
-    return len(_newest(recipe)) if recipe.log.inputs else 0
+def waiting(recipe: Recipe, since: float = 0.0) -> int:
+    """Labelled inputs of predictions from then on, in seconds since 1970, that are kept and have not landed."""
+    newest = _newest(recipe).values() if recipe.log.inputs else ()
+    return sum(outcome["predicted_at"].timestamp() >= since for outcome in newest)
 
 
 def land(recipe: Recipe, who: str) -> Batch | None:
