@@ -88,6 +88,7 @@ class Ledger:
                 engine = sa.create_engine(self.url, connect_args={"timeout": 15})
                 # WAL: readers (status, flows) never block the controller.
                 sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=WAL"))
+                sa.event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA secure_delete=ON"))
             else:
                 # A network that drops packets, or a machine that is gone, must not delay a tick forever.
                 patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5,
@@ -190,11 +191,15 @@ class Ledger:
             return {row.request: row.label for row in connection.execute(query)}
 
     def remove_labels(self, recipe: str, requests: Collection[str]) -> None:
-        """Removes the labels of these requests."""
+        """Removes the labels of these requests, and of SQLite also the bytes that they leave behind."""
         mine = _LABELS.delete().where(_LABELS.c.recipe == recipe, _LABELS.c.request == sa.bindparam("i"))
-        if requests:
+        if not requests:
+            return
+        with self.begin() as connection:
+            connection.execute(mine, [{"i": id} for id in requests])
+        if self.url.startswith("sqlite"):
             with self.begin() as connection:
-                connection.execute(mine, [{"i": id} for id in requests])
+                connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
     def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
         """Takes or renews the lease `name` for `seconds`; False while another holds it."""

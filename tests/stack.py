@@ -315,9 +315,9 @@ def with_champion(home: Path, factory: pytest.TempPathFactory) -> Path:
 def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str) -> Iterator[Running]:
     """A stack that is up; afterwards it is down, and nothing of it runs.
 
-    A home that exists is used as it is. A `cold` stack starts with nothing at all. Without `reconcile`, the schedule of
-    that deployment is off, since each of its runs takes some seconds of a core. Controller and agents tick half as
-    often as they do by default, for the same reason.
+    A home that exists is used as it is. A `cold` stack starts with nothing at all. Without `reconcile`, the schedules
+    of `reconcile` and `collect` are off, since each of their runs takes some seconds of a core. Controller and agents
+    tick half as often as they do by default, for the same reason.
     """
     ports = free_ports(4)
     # Below those that the kernel gives to outgoing connections: one of them may have taken it by the time of a bind.
@@ -333,7 +333,8 @@ def running(home: Path, cold: bool = False, reconcile: bool = False, **more: str
         migrated(home)
     try:
         stack.ratchet("up")
-        stack.set_schedule("reconcile/reconcile", reconcile)
+        for name in ("reconcile", "collect"):
+            stack.set_schedule(f"{name}/{name}", reconcile)
         yield stack
     finally:
         assert "nothing is running" in stack.ratchet("down")

@@ -21,6 +21,7 @@ from ratchet.lake import forget, ingest, learning, outcomes, predictions, quaran
 from ratchet.lake.outcomes import Answer, Joined, Key, Known, Label
 from ratchet.lake.predictions import Segment
 from ratchet.recipe import Log, Recipe, Watch
+from tests.files import holds
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 PATIENCE = timedelta(days=30)
@@ -170,8 +171,7 @@ def test_nothing_becomes_a_record_where_the_recipe_does_not_keep_inputs(recipe: 
 
 
 def contains(folder: Path, *needles: bytes) -> list[str]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [str(path.relative_to(folder)) for path in files if any(needle in path.read_bytes() for needle in needles)]
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and holds(path, needles)]
 
 
 def test_a_forgotten_subject_is_in_no_file_of_the_lake_and_not_in_the_next_snapshot(recipe: Recipe, home: Path) -> None:
@@ -189,12 +189,13 @@ def test_a_forgotten_subject_is_in_no_file_of_the_lake_and_not_in_the_next_snaps
     quarantine.admit_landed(ingest.lake(recipe.name), batch.id, "tester")
     assert snapshot.take(recipe).records == 6
     lake = ingest.lake(recipe.name)
+    pixels = [np.random.default_rng(i).integers(0, 255, (1, 28, 28)).astype(np.uint8).tobytes() for i in range(3)]
+    assert {name.split("/")[0] for name in contains(lake, *pixels)} == {"predictions", "landing", "records"}
     assert contains(lake, marked.encode())
     forget.add(recipe.name, [], [mine], "tester")
     result = forget.erase(recipe, "tester")
     assert (result.requests, result.predictions, result.labels, result.records) == (3, 3, 3, 3)
     assert snapshot.take(recipe).records == 3
-    pixels = [np.random.default_rng(i).integers(0, 255, (1, 28, 28)).astype(np.uint8).tobytes() for i in range(3)]
     needles = [request.encode() for request in requests]
     assert [name for name in contains(lake, *needles, *pixels) if "_delta_log" not in name] == []
     assert contains(lake, *pixels) == []

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ratchet.recipe import Bound, Criteria, Feed, Recipe, ReleasePlan, Step, Training
+from ratchet.recipe import Bound, Criteria, Feed, Log, Recipe, ReleasePlan, Step, Training, Watch
 
 _full = Path(__file__).resolve().parents[2] / "recipes" / "fashion_mnist.py"
 _names: dict = {}
@@ -34,4 +34,6 @@ recipe = replace(
         disagreed=Bound(0.5, 0.5),
     ),
     record_inputs=True,
+    log=Log(inputs=True),
+    watch=Watch(window=200, labels=1_000_000, cool_down_hours=0.0, tolerance=0.03),
 )

@@ -1,0 +1,230 @@
+"""The loop closes itself: what is served is watched, and harm starts one retraining, which cures it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from ratchet import recipe as recipes
+from ratchet.lake import table
+from tests.files import holds
+from tests.stack import BIN, NAME, Running, kill, running, until, with_champion
+
+pytestmark = pytest.mark.stack
+FIRST = 10_000
+"""The first of the training set's images that nobody trained on."""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(with_champion(tmp_path_factory.mktemp("stack") / "home", tmp_path_factory)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def unseen() -> tuple[np.ndarray, list[str]]:
+    """Images [N, 28, 28] that are in no batch, and the names of their classes."""
+    from ratchet.kinds.image import sources
+    from ratchet.lake.fetch import fetch_feed
+
+    recipe = recipes.load("fashion-mnist")
+    images, labels = fetch_feed(recipe, recipe.batches[0])
+    assert labels
+    classes = recipe.answers.classes
+    names = [classes[number] for number in sources.idx(labels)[FIRST : FIRST + 4000]]
+    return sources.idx(images)[FIRST : FIRST + 4000], names
+
+
+def served(stack: Running, images: np.ndarray, subject: str = "") -> list[tuple[str, str]]:
+    """The request id and the predicted class of each image, sent in batches of two; the id has a row."""
+    answers = []
+    with httpx.Client(base_url=stack.gateway, timeout=20) as client:
+        for start in range(0, len(images), 2):
+            body = {"images": images[start : start + 2].tolist()}
+            response = client.post(f"/{NAME}/predict", json=body, headers={"x-subject-id": subject} if subject else {})
+            assert response.status_code == 200, response.text
+            id = response.headers["x-request-id"]
+            answers += [(f"{id} {row}", label) for row, label in enumerate(response.json()["label"])]
+    return answers
+
+
+def label(stack: Running, answers: list[tuple[str, str]], names: list[str]) -> None:
+    labels: list[dict[str, Any]] = []
+    for (key, _), name in zip(answers, names, strict=True):
+        id, row = key.split()
+        labels.append({"request_id": id, "row": int(row), "label": name})
+    for start in range(0, len(labels), 1000):
+        body = {"feedback": labels[start : start + 1000]}
+        response = httpx.post(f"{stack.gateway}/{NAME}/feedback", json=body, timeout=20)
+        assert (response.status_code, response.json()["accepted"]) == (202, len(body["feedback"]))
+
+
+def start_collecting(stack: Running) -> subprocess.Popen[str]:
+    env = {**stack.env, "PREFECT_API_URL": f"{stack.prefect}/api"}
+    command = [BIN / "prefect", "deployment", "run", "collect/collect", "--watch"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+
+
+def collect(stack: Running) -> dict[str, Any]:
+    """Runs the deployment; what `ratchet watch` then says."""
+    process = start_collecting(stack)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    state: dict[str, Any] = json.loads(stack.ratchet("watch", NAME, "--json"))
+    return state
+
+
+def effects(state: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(finding["tier"], finding["effect"]) for finding in state["watched"]["findings"]}
+
+
+def loss(answers: list[tuple[str, str]], names: list[str]) -> float:
+    return float(np.mean([label != name for (_, label), name in zip(answers, names, strict=True)]))
+
+
+def test_without_drift_nothing_is_noticed_and_nothing_starts(
+    stack: Running, unseen: tuple[np.ndarray, list[str]]
+) -> None:
+    images, names = unseen[0][:400], unseen[1][:400]
+    answers = served(stack, images)
+    label(stack, answers, names)
+    state = collect(stack)
+    watched = state["watched"]
+    assert (watched["answered"], watched["findings"], state["causes"]) == (400, [], [])
+    assert watched["measured"]["records"] == 200
+    (day,) = state["performance"]
+    assert day["labels"] == 400
+    assert day["loss"] == pytest.approx(loss(answers, names))
+    assert day["low"] < watched["promised"] < day["high"]
+    assert "no harm" in stack.ratchet("status")
+
+
+def test_a_benign_change_is_named_and_starts_nothing(stack: Running, unseen: tuple[np.ndarray, list[str]]) -> None:
+    images, names = unseen[0][400:800], unseen[1][400:800]
+    answers = served(stack, (images * 0.85).astype(np.uint8))
+    label(stack, answers, names)
+    state = collect(stack)
+    assert effects(state) == {("changed", "benign")}, state["watched"]
+    assert {"maximum"} <= {finding["subject"] for finding in state["watched"]["findings"]}
+    assert state["causes"] == []
+
+
+def test_harm_without_labels_is_estimated_and_waits_for_labels(
+    stack: Running, unseen: tuple[np.ndarray, list[str]]
+) -> None:
+    answers = served(stack, dark(unseen[0][800:1200]))
+    before = loss(answers, unseen[1][800:1200])
+    state = collect(stack)
+    assert {("estimated", "harmful"), ("changed", "harmful")} <= effects(state), (before, state["watched"])
+    assert state["causes"] == []
+    assert "harmful" in stack.ratchet("status")
+
+
+def dark(images: np.ndarray) -> np.ndarray:
+    return (images * 0.15).astype(np.uint8)
+
+
+def test_a_collector_that_is_killed_again_and_again_collects_each_row_once(
+    stack: Running, unseen: tuple[np.ndarray, list[str]]
+) -> None:
+    """Killed at some moment of its work, three times; and so is a bento."""
+    images, names = unseen[0][1200:2000], unseen[1][1200:2000]
+    answers = served(stack, dark(images))
+    label(stack, answers[:600], names[:600])
+    for seconds in (4.0, 5.0, 6.0):
+        start_collecting(stack)
+        time.sleep(seconds)
+        for process in flow_processes(stack):
+            kill(process)
+    for process in (p for p in stack.marked() if "bentoml" in " ".join(cmdline(p)) and "serve" in cmdline(p)):
+        kill(process)
+    until(lambda: stack.predict().status_code == 200, 60)
+    stack.ratchet("status")  # and the ended runs no longer hold the deployment's place
+    until(lambda: not flow_processes(stack))
+    state = collected_whole(stack)
+    rows = table.read(stack.home / "lake" / NAME / "predictions", ["request", "row", "origin", "process", "number"])
+    assert rows is not None
+    keys = [(row["process"], row["number"]) for row in rows.to_pylist()]
+    assert len(keys) == len(set(keys)), "each row once"
+    lost = table.read(stack.home / "lake" / NAME / "lost")
+    lost_rows = sum(lost["lost"].to_pylist()) if lost is not None else 0
+    expected = {tuple(key.split()) for key, _ in answers}
+    present = {(row["request"], str(row["row"])) for row in rows.to_pylist()}
+    assert len(expected - present) <= lost_rows, "what is missing is counted"
+    joined = table.read(stack.home / "lake" / NAME / "outcomes", ["request", "row"])
+    assert joined is not None
+    pairs = [(row["request"], row["row"]) for row in joined.to_pylist()]
+    assert len(pairs) == len(set(pairs)) == 400 + 400 + 600, "each label once"
+    assert state["watched"]["findings"]
+
+
+def collected_whole(stack: Running) -> dict[str, Any]:
+    """What is known once a run of the collector came through; killed runs may hold its place until they are found."""
+    env = {**stack.env, "PREFECT_API_URL": f"{stack.prefect}/api"}
+    subprocess.run([BIN / "prefect", "deployment", "run", "reconcile/reconcile", "--watch"], env=env, check=True,
+                   capture_output=True)  # fmt: skip
+    until(lambda: start_collecting(stack).wait(120) == 0, 240, 2.0)
+    state: dict[str, Any] = json.loads(stack.ratchet("watch", NAME, "--json"))
+    return state
+
+
+def flow_processes(stack: Running) -> list[psutil.Process]:
+    return [process for process in stack.marked() if "prefect.engine" in cmdline(process)]
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_harm_starts_one_retraining_by_itself_and_a_version_that_has_recovered_is_released(
+    stack: Running, unseen: tuple[np.ndarray, list[str]]
+) -> None:
+    before = stack.champion()
+    until(lambda: stack.champion() != before, 300, 1.0)
+    until(lambda: stack.state().phase == "idle", 60)
+    images, names = dark(unseen[0][2000:2400]), unseen[1][2000:2400]
+    answers = served(stack, images)
+    label(stack, answers, names)
+    state = collect(stack)
+    assert not any(effect == "harmful" for _, effect in effects(state)), state["watched"]
+    (cause,) = state["causes"]
+    assert (cause["kind"], cause["result"]) == ("harm", "released")
+    runs = stack.call_prefect("POST", "flow_runs/filter", {"flows": {"name": {"any_": ["retrain-and-release"]}}})
+    started = [run for run in runs if run["parameters"].get("cause")]
+    assert [run["parameters"]["cause"] for run in started] == [cause["cause"]], "one cause starts one run"
+
+
+def test_a_person_is_forgotten_everywhere(stack: Running, unseen: tuple[np.ndarray, list[str]]) -> None:
+    """In no file of log, lake, ledger or bento is what they sent, nor their id."""
+    images, names = unseen[0][3000:3004], unseen[1][3000:3004]
+    answers = served(stack, images, "Ann-7c2e")
+    label(stack, answers, names)
+    collect(stack)
+    assert files_with(stack, *(image.tobytes() for image in images))
+    output = stack.ratchet("forget", NAME, "--subject", "Ann-7c2e", "--yes")
+    assert "4 predictions, 4 labels" in output
+    ids = {key.split()[0].encode() for key, _ in answers}
+    needles = (*(image.tobytes() for image in images), b"Ann-7c2e")
+    assert files_with(stack, *needles) == []
+    assert [name for name in files_with(stack, *ids) if "_delta_log" not in name and "logs/" not in name] == []
+    served(stack, images, "Ann-7c2e")
+    collect(stack)
+    assert files_with(stack, *needles) == [], "nor is what arrives later"
+
+
+def files_with(stack: Running, *needles: bytes) -> list[str]:
+    folders = [stack.home / name for name in ("predictions", "lake", "bentos", "mlflow", "stages", "gx")]
+    paths = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    paths += list(stack.home.glob("ledger.db*"))
+    return [str(path.relative_to(stack.home)) for path in paths if holds(path, needles)]
