@@ -64,6 +64,9 @@ bench-families: setup ## Train every family on every recipe; write the table in 
 bench-callers: setup ## Measure what forty slow callers cost the others, at the gateway of the stack that runs
 	@$(VENV)/bin/python -m benchmarks.callers $(ARGS)
 
+bench-log: setup ## Measure what the prediction log costs a request, with and without it in one run
+	@$(VENV)/bin/python -m benchmarks.logging $(ARGS)
+
 bench-lake: setup ## Take many rows through ingest, validation, admission and snapshot (ARGS="--rows 10000000")
 	@$(VENV)/bin/python -m benchmarks.lake $(ARGS)
 
@@ -73,4 +76,4 @@ test-chaos: setup ## Kill one process at one stage of a release, for every pair 
 down: ## Stop everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check browser test bench-release bench-families bench-callers bench-lake test-chaos down
+.PHONY: help setup data loop check browser test bench-release bench-families bench-callers bench-log bench-lake test-chaos down

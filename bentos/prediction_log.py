@@ -30,7 +30,7 @@ FORMAT = 1
 """Of a line. Raise it when a field changes its meaning, and keep a reader for the format before."""
 MAX_ROWS, MAX_QUEUED = 4096, 32 << 20
 """Rows and bytes of inputs that wait to be written."""
-_PAUSE, _AGE = 0.25, 5.0
+_PAUSE, _AGE = 0.03, 5.0
 """Seconds between two looks at the queue, and after which a segment is complete however small it is."""
 _SLICE = 16
 """Rows that are described at a time, since requests wait for that."""
@@ -63,6 +63,9 @@ class PredictionLog:
         self._contract, self._logged, self._rules, self._revision = contract, logged, rules, revision
         self._queue: deque[_Answered] = deque()
         self._added, self._removed = [0, 0], [0, 0]
+        """Rows and bytes that were put into the queue, and those that left it."""
+        self._pending: list[tuple[_Answered, slice]] = []
+        self._pending_rows = 0
         self._folder, self._process, self._lock = folder, uuid.uuid4().hex[:16], threading.Lock()
         self._counts: Counts | None = None
         if folder is None:
@@ -121,44 +124,49 @@ class PredictionLog:
         with self._lock:
             for _ in range(len(self._queue)):
                 answered = self._queue.popleft()
-                self._write_one(answered)
+                for start in range(0, len(answered.outputs), _SLICE):
+                    self._pending.append((answered, slice(start, start + _SLICE)))
+                    self._pending_rows += len(answered.outputs[start : start + _SLICE])
+                    if self._pending_rows >= _SLICE:
+                        self._write_pending()
                 self._removed[0] += len(answered.outputs)
                 self._removed[1] += answered.inputs.nbytes
+            self._write_pending()
             for segments in (self._predictions, self._feedback):
                 try:
                     segments.close(age)
                 except OSError as error:
                     log.warning("a segment of the log could not be completed: %s", error)
 
-    def _write_one(self, answered: _Answered) -> None:
+    def _write_pending(self) -> None:
+        """Writes what is pending together: describing many rows at once costs little more than one."""
         assert self._counts is not None
-        for start in range(0, len(answered.outputs), _SLICE):
-            lines = list(self._lines(answered, start))
-            try:
-                self._predictions.write(b"".join(lines))
-            except OSError as error:
-                self._counts.lose(len(lines))
-                log.warning("%d predictions were not logged: %s", len(lines), error)
-            time.sleep(0)  # a request may go first
+        if not self._pending:
+            return
+        lines = list(self._lines(self._pending))
+        self._pending, self._pending_rows = [], 0
+        try:
+            self._predictions.write(b"".join(lines))
+        except OSError as error:
+            self._counts.lose(len(lines))
+            log.warning("%d predictions were not logged: %s", len(lines), error)
 
-    def _lines(self, answered: _Answered, start: int) -> Iterator[bytes]:
-        part, caller, rules = slice(start, start + _SLICE), answered.caller, self._rules
-        inputs, outputs = answered.inputs[part], answered.outputs[part].tolist()
+    def _lines(self, pending: Sequence[tuple[_Answered, slice]]) -> Iterator[bytes]:
+        rules = self._rules
+        inputs = np.concatenate([answered.inputs[part] for answered, part in pending])
         if rules.redact:
             inputs = self._logged.redacted(self._contract, inputs, rules.redact)
         measured = self._logged.statistics(self._contract, inputs)
-        whose = {"request": caller.id, "subject": caller.subject, "origin": caller.origin}
-        for at, output in enumerate(outputs):
-            number = {"row": start + at, "number": answered.first + start + at}
-            line = {
-                "format": FORMAT,
-                **whose,
-                **number,
-                "at": answered.at,
-                "revision": self._revision,
-                "output": output,
-            }
-            line["statistics"] = {name: values[at] for name, values in measured.items()}
-            if rules.inputs:
-                line["input"] = base64.b64encode(self._contract.pack(inputs[at : at + 1])).decode()
-            yield json.dumps(line).encode() + b"\n"
+        at = 0
+        for answered, part in pending:
+            caller = answered.caller
+            whose = {"request": caller.id, "subject": caller.subject, "origin": caller.origin}
+            for row, output in enumerate(answered.outputs[part].tolist(), part.start):
+                number = {"row": row, "number": answered.first + row, "at": answered.at}
+                line = {"format": FORMAT, **whose, **number, "revision": self._revision, "output": output}
+                line["statistics"] = {name: values[at] for name, values in measured.items()}
+                if rules.inputs:
+                    line["input"] = base64.b64encode(self._contract.pack(inputs[at : at + 1])).decode()
+                yield json.dumps(line).encode() + b"\n"
+                at += 1
+                time.sleep(0)  # a request may go first
