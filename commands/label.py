@@ -1,12 +1,9 @@
 """`ratchet label RECIPE FILE`: labels for requests that were served."""
 
-import time
 from pathlib import Path
 from typing import BinaryIO
 
 import click
-
-from ratchet.errors import Refusal
 
 
 @click.command("label")
@@ -19,19 +16,14 @@ def command(recipe: str, file: BinaryIO) -> None:
     While a version is on trial or bakes, its predictions and the champion's are compared with the labels; later they
     measure what serves, and become training data where the recipe keeps inputs.
     """
-    from ratchet.lake import outcomes, predictions
+    from ratchet.lake import outcomes
     from ratchet.recipe import load
     from releases import api, label_file
 
     loaded, source = load(recipe), Path(file.name)
-    content = file.read(label_file.MAX_BYTES + 1)
-    if len(content) > label_file.MAX_BYTES:
-        raise Refusal(f"the file is larger than {label_file.MAX_BYTES >> 20} MB", source, "Split the file")
-    labels = label_file.read(label_file.decode(content, source), loaded.answers, recipe, source)
+    labels = label_file.read_bytes(file.read(label_file.MAX_BYTES + 1), loaded.answers, recipe, source)
     ledger, who = api.open_ledger(), api.person()
-    predictions.add_feedback(recipe, labels, "file", who)
-    if on_trial := label_file.classes(loaded.answers, labels):
-        ledger.add_labels(recipe, on_trial, time.time())
+    label_file.add(ledger, loaded, labels, "file", who)
     joined = outcomes.update(loaded, who)
     click.echo(f"{recipe}: labels added: {len(labels)}, joined with predictions: {len(joined.outcomes)}")
     if unknown := {request for request, _ in labels} - api.recent_requests(recipe, ledger) - joined.requests:

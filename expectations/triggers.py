@@ -48,7 +48,7 @@ class Decision:
     """Why it starts nothing; empty if it does."""
 
 
-def decide(
+def decisions(
     recipe: str, plan: Watch, causes: Sequence[Cause], past: Sequence[Past], new_records: int, now: float
 ) -> list[Decision]:
     """A decision for each cause that was not recorded before; at most one starts a run.
@@ -56,14 +56,14 @@ def decide(
     `new_records` are those since the change began that the champion was not trained on.
     """
     known = {each.id for each in past}
-    decisions, starts = list[Decision](), False
+    result, starts = list[Decision](), False
     for cause in causes:
         if cause.id in known:
             continue
         why = "another cause starts a run already" if starts else _obstacle(recipe, plan, cause, past, new_records, now)
         starts |= not why
-        decisions.append(Decision(cause, not why, why))
-    return decisions
+        result.append(Decision(cause, not why, why))
+    return result
 
 
 def _obstacle(recipe: str, plan: Watch, cause: Cause, past: Sequence[Past], new_records: int, now: float) -> str:

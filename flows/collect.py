@@ -10,10 +10,10 @@ from flows import triggering, watching
 from flows.log import log
 from flows.refusals import refusals_are_states
 from ratchet.errors import Refusal
-from ratchet.lake import forget, outcomes
+from ratchet.lake import forget, inbox, ingest, outcomes
 from ratchet.recipe import Recipe, load_error
 from ratchet.recipe import load as load_recipe
-from releases import api, log_collector
+from releases import api, label_file, log_collector
 from releases.ledger import Ledger
 
 WHO = "collect"
@@ -46,8 +46,8 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
         log.warning("%s: %s", recipe.name, problem)
     forget.erase(recipe, WHO)
     _retain(ledger, recipe)
+    lines = _take_inbox(ledger, recipe)
     joined = outcomes.update(recipe, WHO)
-    lines = []
     if collected.predictions or collected.labels or joined.outcomes:
         counts = collected.predictions, collected.labels, len(joined.outcomes)
         lines.append("{} predictions, {} labels, {} joined".format(*counts))
@@ -70,3 +70,23 @@ def _retain(ledger: Ledger, recipe: Recipe) -> None:
     if erased := forget.retain(recipe, WHO):
         log.info("%s: %d rows are older than %g days, and erased", recipe.name, erased, recipe.log.days)
     ledger.publish(f"retained:{recipe.name}", {}, time.time())
+
+
+def _take_inbox(ledger: Ledger, recipe: Recipe) -> list[str]:
+    """Lands what people and other systems have put into the inbox; a line for each."""
+    lines = []
+    for path in inbox.waiting(recipe.name):
+        try:
+            if inbox.is_labels(path):
+                labels = label_file.read_file(path, recipe.answers, recipe.name)
+                label_file.add(ledger, recipe, labels, "inbox", WHO)
+                lines.append(f"{len(labels)} labels from {path.name}")
+            else:
+                batch = ingest.land(recipe, path, "inbox")
+                lines.append(f"batch {batch.id} from {path.name}: {batch.accepted} records landed")
+            inbox.take(path)
+        except Refusal as refusal:
+            log.warning("%s: %s", recipe.name, refusal)
+            lines.append(str(refusal))
+            inbox.take(path, str(refusal))
+    return lines

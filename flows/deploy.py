@@ -165,11 +165,26 @@ def deploy(settings: Settings) -> list[str]:
         unsettled = {name: present.get(name) for name in changed}
         record = {**record, "described": bases, "unsettled": unsettled}
         save(path, record)
+        disabled = _disabled_automations()
         _deploy(settings, list(changed.values()))
+        _disable_automations(disabled)
         save(path, {**settle(record, existing()), "flows": _digest(), "deployments": wanted})
     elif "unsettled" in kept:
         save(path, record)
     return lines
+
+
+def _disabled_automations() -> set[str]:
+    """The names of those that a person turned off; deploying makes a deployment's own anew."""
+    with client() as prefect:
+        return {each.name for each in prefect.read_automations() if not each.enabled}
+
+
+def _disable_automations(names: set[str]) -> None:
+    with client() as prefect:
+        for automation in prefect.read_automations():
+            if automation.name in names and automation.enabled:
+                prefect.pause_automation(automation.id)
 
 
 def _without_recipe(present: dict[str, Any], ours: Mapping[str, Any]) -> list[str]:

@@ -12,9 +12,11 @@ from prefect.events import emit_event
 from prefect.states import Completed
 
 from flows import runs
+from flows.notify import notify
 from flows.refusals import refusals_are_states
 from ratchet.settings import settings
 from releases import api
+from releases.ledger import Entry
 
 EMITTED = ("promoted", "failed", "halted", "baked", "steered")
 
@@ -50,5 +52,13 @@ def emit_new() -> None:
                 resource = {"prefect.resource.id": f"ratchet.recipe.{recipe}", "prefect.resource.name": recipe}
                 payload = {"who": entry.who, "at": entry.at, "why": entry.body.get("why", ""), "seq": entry.seq}
                 emit_event(event=f"ratchet.{entry.kind}", resource=resource, payload=payload)
+                notify(f"{recipe}: {entry.kind}", _sentence(recipe, entry))
         if entries:
             ledger.publish(f"emitted:{recipe}", {"seq": entries[-1].seq}, time.time())
+
+
+def _sentence(recipe: str, entry: Entry) -> str:
+    """What the controller did, for people."""
+    version, why = entry.body.get("version", ""), entry.body.get("why", "")
+    which = f"version {version} of {recipe}" if version else recipe
+    return f"{which}: {entry.kind} by {entry.who}" + (f", since {why}" if why else "")

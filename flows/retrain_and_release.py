@@ -6,12 +6,14 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import stages
+from flows import runs, stages
+from flows.approval import await_approval
 from flows.cancelling import withdraw_release
 from flows.compete import compete
 from flows.refusals import refusals_are_states
 from flows.triggering import claimed
 from ratchet.errors import Refusal
+from ratchet.recipe import load
 from ratchet.types import Candidate, version_of
 from releases import api, ledger
 
@@ -35,6 +37,8 @@ def retrain_and_release(
     A batch that fails its suite, a candidate that is rejected, a bento that does not answer: each ends the run with
     a sentence, and the champion still serves.
     """
+    if runs.is_superseded(str(flow_run.id)):
+        return Completed(message="a later run of the same schedule is due, and does the work")
     records = api.open_ledger()
     with (
         ledger.hold_lease(records, f"run:{recipe}", str(flow_run.id)) as require_lease,
@@ -53,6 +57,7 @@ def retrain_and_release(
             return Completed(message=f"nothing new: version {candidate.version} {reason}")
         candidate, report = stages.evaluate(recipe, candidate)
         package = stages.package(recipe, candidate, report)
+        await_approval(load(recipe), candidate)
         require_lease()
         stages.release(package, strategy)
         stages.smoke_test(package)

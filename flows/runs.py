@@ -159,6 +159,45 @@ def _loop_of(recipe: str) -> dict[str, Any]:
     return {"flow_filter": loop, "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=[recipe]))}
 
 
+def is_superseded(id: str) -> bool:
+    """Whether its schedule has a later run that is due as well: after an outage one run is enough."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId, FlowRunFilterState
+    from prefect.client.schemas.filters import FlowRunFilterStateType as OfType
+    from prefect.client.schemas.objects import StateType
+
+    waiting = OfType(any_=[StateType.SCHEDULED, StateType.PENDING])
+    with client() as prefect:
+        run = prefect.read_flow_run(UUID(id))
+        if not run.auto_scheduled or run.deployment_id is None:
+            return False
+        same = FlowRunFilterDeploymentId(any_=[run.deployment_id])
+        others = prefect.read_flow_runs(
+            flow_run_filter=FlowRunFilter(deployment_id=same, state=FlowRunFilterState(type=waiting)), limit=200
+        )
+    due = datetime.now(UTC)
+    times = [other.expected_start_time for other in others if other.auto_scheduled and other.expected_start_time]
+    return any(run.expected_start_time < time <= due for time in times)
+
+
+def paused(recipe: str) -> str:
+    """The id of the run of a recipe's loop that waits for a person. Raises Refusal if none does."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+
+    waits = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+    with client() as prefect:
+        waiting = prefect.read_flow_runs(flow_run_filter=waits, **_loop_of(recipe))
+    if not waiting:
+        raise Refusal("no run waits for approval", recipe, "See `ratchet status`")
+    return str(waiting[0].id)
+
+
+def resume(id: str) -> None:
+    """Lets a paused run go on."""
+    with client() as prefect:
+        prefect.resume_flow_run(UUID(id))
+
+
 def cancel(id: str) -> None:
     """Cancels a run."""
     from prefect.states import Cancelling

@@ -15,6 +15,7 @@ from expectations import triggers
 from expectations.triggers import Cause, Past
 from flows import runs, watching
 from flows.log import log
+from flows.notify import notify
 from ratchet.lake import ingest, learning, quarantine, table
 from ratchet.recipe import Recipe
 from ratchet.types import Package, Watched
@@ -32,7 +33,7 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
     champion = api.state_of(recipe.name, ledger).champion
     since = min((finding.since for finding in state.findings), default=0.0)
     new = new_records(recipe, champion, since) if champion else 0
-    decisions = triggers.decide(recipe.name, recipe.watch, _causes(recipe, state), past, new, time.time())
+    decisions = triggers.decisions(recipe.name, recipe.watch, _causes(recipe, state), past, new, time.time())
     lines = []
     for decision in decisions:
         cause = decision.cause
@@ -40,6 +41,7 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
             lines.append(f"{cause.why}; no retraining starts: {decision.why}")
         elif causes.add(ledger, recipe.name, cause.id, cause.kind, cause.why):
             log.info("%s: a retraining starts, since %s", recipe.name, cause.why)
+            notify(f"{recipe.name}: retraining", f"A retraining of {recipe.name} starts, since {cause.why}.")
     _emit_unclaimed(ledger, recipe.name)
     return lines
 

@@ -1,24 +1,32 @@
 """Gathers what the watch of a recipe is decided from: the promise, what it was trained on, what it served."""
 
 import json
+import math
 import time
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from expectations import changed, drift, statistics, watch
+from expectations import changed, drift, estimated, statistics, watch
 from expectations.changed import Change
 from expectations.drift import Summary
 from flows import model_cards
+from flows.notify import notify
 from ratchet import model_card
 from ratchet.answers import predicted
+from ratchet.evaluation import diversity
 from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.lake import served
 from ratchet.lake.served import Predictions
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
-from ratchet.types import Package, Promise, Watched, to_json
+from ratchet.types import Package, Promise, Watched, from_json, to_json
 from releases import api
 from releases.ledger import Ledger
+
+_RECENT = 20_000
+"""The newest predictions that may be worth a label."""
 
 
 def watched(recipe: Recipe) -> Watched | None:
@@ -39,8 +47,48 @@ def watched(recipe: Recipe) -> Watched | None:
     return watch.watched(recipe.name, champion.revision, promise, plan.tolerance, what, changes, plan.window)
 
 
+def unsure(recipe: Recipe, count: int) -> list[dict[str, Any]] | None:
+    """Recent predictions of the champion that are worth a label, the first first; None if nothing serves."""
+    from models import promise as promises
+
+    champion = api.state_of(recipe.name).champion
+    if champion is None:
+        return None
+    rows = served.unlabelled(recipe.name, champion.revision, _RECENT)
+    if not rows:
+        return []
+    outputs = np.array([row["output"] for row in rows], np.float32)
+    certainties = recipe.answers.certainty(outputs)
+    expected = estimated.expected(promises.of(recipe, champion), certainties)
+    measured = [json.loads(row["statistics"]) for row in rows]
+    numbers = [name for name, value in measured[0].items() if isinstance(value, int | float)]
+    features = np.array([[*(_number(each.get(name)) for name in numbers), *output]
+                         for each, output in zip(measured, outputs.tolist(), strict=True)])  # fmt: skip
+    chosen = diversity.choose(expected, features, count)
+    return [
+        {
+            "request id": rows[at]["request"],
+            "row": rows[at]["row"],
+            "at": f"{rows[at]['at']:%Y-%m-%dT%H:%M:%SZ}",
+            "predicted": recipe.answers.describe(outputs[at]),
+            "expected loss": round(float(expected[at]), 4),
+            **measured[at],
+        }
+        for at in chosen
+    ]
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
 def publish(ledger: Ledger, state: Watched) -> None:
-    """Keeps the state for `ratchet status`."""
+    """Keeps the state for `ratchet status`, and tells people of harm that was not there before."""
+    before = ledger.statuses("watch").get(state.recipe)
+    known = from_json(Watched, before.body) if before else None
+    harm = next((finding.what for finding in state.findings if finding.effect == "harmful"), "")
+    if harm and not (known and known.harmed and known.revision == state.revision):
+        notify(f"{state.recipe}: harm", f"{state.revision} of {state.recipe} is harmed: {harm}.")
     ledger.publish(f"watch:{state.recipe}", to_json(state), time.time())
 
 

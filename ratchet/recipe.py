@@ -9,7 +9,7 @@ from typing import Any
 
 from ratchet import bounds, endpoints, kinds, slices, tasks
 from ratchet.answers import Answers
-from ratchet.bounds import Count, Index, Positive
+from ratchet.bounds import Count, Index, NotNegative, Positive
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.layout import DETECTED, Layout
@@ -156,6 +156,8 @@ class Recipe:
     training: Training = Training()
     criteria: parts.Criteria
     release_plan: ReleasePlan = field(default_factory=ReleasePlan)
+    approval_hours: NotNegative = 0.0
+    """How long a run waits for a person's approval before it releases a version; 0 asks nobody."""
     record_inputs: bool = False
     """Whether a bento may keep raw inputs for a while, to replay them to a challenger."""
     log: Log = field(default_factory=Log)

@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the ledger; empty means SQLite under the home. With Postgres, MLflow and "
         "Prefect use databases beside it, with the suffixes `_mlflow` and `_prefect`.",
     )
+    notify: str = Field(
+        "",
+        pattern=r"^$|^[a-z0-9-]+/[a-z0-9-]+$",
+        examples=["slack-webhook/ratchet"],
+        description="The block of Prefect, as `type/name`, that is told of releases, rollbacks, harm and approvals.",
+    )
     ingest_memory_mb: int = Field(1024, ge=64, description="Memory limit for reading one source file.")
     ingest_disk_mb: int = Field(1024, ge=1, description="Disk limit for reading one source, and its size limit.")
     links: str = Field(

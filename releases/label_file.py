@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from bentos.feedback import read_label, text_of
 from ratchet.answers import Answers
 from ratchet.endpoints import MAX_BATCH
 from ratchet.errors import Refusal
+from ratchet.lake import predictions
 from ratchet.lake.outcomes import Key
+from ratchet.recipe import Recipe
+from releases.ledger import Ledger
 
 MAX_LABELS = 100_000
 """Rows of one file."""
@@ -32,6 +36,26 @@ def decode(content: bytes, source: Path | str) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise Refusal(f"the file cannot be read ({error})", source, "Save it as a CSV in UTF-8") from error
+
+
+def read_file(path: Path, answers: Answers, recipe: str) -> dict[Key, str]:
+    """The labels of a file. Raises Refusal as `read` does, or if it is too large."""
+    with path.open("rb") as file:
+        return read_bytes(file.read(MAX_BYTES + 1), answers, recipe, path)
+
+
+def read_bytes(content: bytes, answers: Answers, recipe: str, source: Path | str) -> dict[Key, str]:
+    """The labels of a file's bytes. Raises Refusal as `read` does, or if there are too many."""
+    if len(content) > MAX_BYTES:
+        raise Refusal(f"the file is larger than {MAX_BYTES >> 20} MB", source, "Split the file")
+    return read(decode(content, source), answers, recipe, source)
+
+
+def add(ledger: Ledger, recipe: Recipe, labels: Mapping[Key, str], source: str, who: str) -> None:
+    """Keeps labels: in the lake, and in the ledger for a version that is on trial."""
+    predictions.add_feedback(recipe.name, labels, source, who)
+    if on_trial := classes(recipe.answers, labels):
+        ledger.add_labels(recipe.name, on_trial, time.time())
 
 
 def read(text: str, answers: Answers, recipe: str, source: Path | str) -> dict[Key, str]:
@@ -68,7 +92,8 @@ def classes(answers: Answers, labels: Mapping[Key, str]) -> dict[str, int]:
     """The number of the class of each request's first row; empty for a task without classes."""
     if not answers.classes:
         return {}
-    return {request: answers.read_label(label) for (request, row), label in labels.items() if row == 0}
+    known = ((request, label) for (request, row), label in labels.items() if row == 0 and _is_label(label, answers))
+    return {request: answers.read_label(label) for request, label in known}
 
 
 def _read_row(row: Sequence[str], answers: Answers, recipe: str, delimiter: str, which: str) -> tuple[Key, str]:
@@ -76,8 +101,8 @@ def _read_row(row: Sequence[str], answers: Answers, recipe: str, delimiter: str,
     number = cells[1] if len(cells) == 3 else "0"
     is_request = re.fullmatch(r"\S{1,64}", cells[0]) and cells[0].isprintable()
     if len(cells) not in (2, 3) or not is_request or not re.fullmatch(r"\d{1,4}", number) or int(number) >= MAX_BATCH:
-        forms = f"`request id{delimiter}label` or `request id{delimiter}row{delimiter}label`"
-        what = f"the row is not {forms}, with an id of at most 64 printable characters"
+        expected = f"`request id{delimiter}label` or `request id{delimiter}row{delimiter}label`"
+        what = f"the row is not {expected}, with an id of at most 64 printable characters"
         raise Refusal(what, which, "Correct the file")
     label = text_of(cells[-1]) or ""
     read_label(answers, label, recipe, which)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratchet.errors import Refusal
 from ratchet.lake import predictions, table
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe
@@ -102,7 +103,7 @@ def update(recipe: Recipe, who: str, now: datetime | None = None) -> Joined:
     """Joins what has come, and appends the new outcomes in one commit."""
     now, patience = now or datetime.now(UTC), timedelta(days=recipe.watch.label_days)
     turn = table.turn_of(path(recipe.name), "join") + 1  # read first: of several at the same moment, one appends
-    labels = _labels(recipe.name, now - 2 * patience)
+    labels = [label for label in _labels(recipe.name, now - 2 * patience) if _is_known(recipe, label.label)]
     requests = {label.key[0] for label in labels}
     if not requests:
         return Joined((), 0, 0)
@@ -112,6 +113,14 @@ def update(recipe: Recipe, who: str, now: datetime | None = None) -> Joined:
             path(recipe.name), _rows(recipe, joined.outcomes, turn), "join", turn=turn, versions=False, who=who
         )
     return joined
+
+
+def _is_known(recipe: Recipe, label: str) -> bool:
+    """Whether the recipe still has such labels, as it had when this one came."""
+    try:
+        return recipe.answers.read_label(label) is not None
+    except Refusal:
+        return False
 
 
 def _labels(recipe: str, since: datetime) -> list[Label]:

@@ -77,6 +77,21 @@ def labelled(recipe: str, revision: str, width: int) -> Labelled:
     )
 
 
+def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:
+    """The newest predictions of a revision that callers got and nobody has labelled."""
+    known = table.read(outcomes.path(recipe), ["request", "row"])
+    labelled = {(row["request"], row["row"]) for row in (known.to_pylist() if known is not None else ())}
+    mine = (pc.field("revision") == revision) & (pc.field("origin") == "caller")
+    newest: list[dict[str, Any]] = []
+    rows = table.rows(
+        predictions.predictions(recipe), ["request", "row", "at", "output", "statistics", "revision", "origin"]
+    )
+    for part in rows.parts() if rows else ():
+        newest += pa.Table.from_batches([part]).filter(mine).to_pylist()
+        newest = sorted(newest, key=lambda row: row["at"])[-most:]
+    return [row for row in newest if (row["request"], row["row"]) not in labelled]
+
+
 def _newest(rows: pa.Table | None) -> list[dict[str, Any]]:
     """The outcomes with the newest label of each prediction, in the order in which these labels came."""
     newest: dict[outcomes.Key, dict[str, Any]] = {}

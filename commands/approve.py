@@ -1,0 +1,21 @@
+"""`ratchet approve RECIPE`: lets a run release the version that waits for a person."""
+
+import click
+
+
+@click.command("approve")
+@click.argument("recipe")
+@click.option("--reject", is_flag=True, help="Cancel the run instead; the champion still serves.")
+def command(recipe: str, reject: bool) -> None:
+    """Approve the version of RECIPE whose run waits for it, so that its release begins."""
+    from flows import runs
+    from ratchet.recipe import source
+
+    source(recipe)
+    run = runs.paused(recipe)
+    if reject:
+        runs.cancel(run)
+        click.echo(f"{recipe}: rejected; the run {run} is cancelled, and the champion still serves")
+        return
+    runs.resume(run)
+    click.echo(f"{recipe}: approved; the run {run} goes on: {runs.url(run)}")

@@ -1,0 +1,37 @@
+"""`ratchet unsure RECIPE`: which recent requests a person should label first."""
+
+import csv
+import json
+import sys
+
+import click
+
+from commands._stack import json_option
+from ratchet.errors import Refusal
+
+
+@click.command("unsure")
+@click.argument("recipe")
+@click.option("-n", "--count", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@json_option
+def command(recipe: str, count: int, as_json: bool) -> None:
+    """List recent requests without a label whose labels would teach the model of RECIPE most, as CSV or JSON.
+
+    First those whose answers are probably wrong, and of like inputs one before the next. With a column `label` the
+    output is a file for `ratchet label`: cut it to the columns `request id`, `row` and `label`.
+    """
+    from flows import watching
+    from ratchet.recipe import load
+
+    chosen = watching.unsure(load(recipe), count)
+    if chosen is None:
+        raise Refusal("nothing serves yet", recipe, "Release a version first: `ratchet loop`")
+    if as_json:
+        click.echo(json.dumps(chosen, indent=1))
+        return
+    if not chosen:
+        click.echo("every logged prediction has a label, or none is logged yet", err=True)
+        return
+    writer = csv.DictWriter(sys.stdout, list(chosen[0]))
+    writer.writeheader()
+    writer.writerows(chosen)

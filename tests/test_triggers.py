@@ -1,0 +1,172 @@
+"""What starts a retraining: one cause one run, within its budget, and never for nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expectations import triggers
+from expectations.triggers import Cause, Decision, Past
+from flows import deploy
+from ratchet import recipe as recipes
+from ratchet.errors import Refusal
+from ratchet.lake import inbox
+from ratchet.settings import settings
+from ratchet.watch_plan import Watch
+from releases import causes
+from releases.ledger import Ledger
+from tests.conftest import ROOT
+
+HOUR, DAY = 3600.0, 86400.0
+NOW = 1_796_000_000.0
+HARM = Cause("harm v1", "harm", "the loss is 0.3")
+LABELS = Cause("labels after 3", "labels", "2000 labelled inputs have come back")
+
+
+def decided(*present: Cause, past: tuple[Past, ...] = (), new: int = 1000, plan: Watch | None = None) -> list[Decision]:
+    return triggers.decisions("r", plan or Watch(), present, past, new, NOW)
+
+
+def ended(id: str, hours_ago: float, kind: str = "labels", result: str = "released", seconds: float = 600.0) -> Past:
+    started = NOW - hours_ago * HOUR
+    return Past(id, kind, started, started, started + seconds, result)
+
+
+def test_a_cause_starts_one_run_and_of_several_at_once_one_does() -> None:
+    first, second = decided(HARM, LABELS)
+    assert (first.start, second.start) == (True, False)
+    assert second.why == "another cause starts a run already"
+    assert decided(HARM, past=(Past(HARM.id, "harm", NOW - DAY),)) == [], "it was recorded before"
+
+
+@pytest.mark.parametrize(
+    ("past", "new", "plan", "why"),
+    [
+        ((), 5, Watch(), "5 records with a label since it began, and 100 are needed"),
+        ((), 1000, Watch(causes=("labels",)), "do not name 'harm'"),
+        ((Past("other", "labels", NOW - 60),), 1000, Watch(), "a run is on its way"),
+        ((Past("other", "labels", NOW - DAY, NOW - DAY),), 1000, Watch(), "a run is on its way"),
+        ((ended("a", 2.0),), 1000, Watch(), "the last run started 2.0 h ago, and the cool-down is 6 h"),
+        (tuple(ended(str(n), 10.0 + n) for n in range(7)), 1000, Watch(), "budget of 7 runs is spent"),
+        ((ended("a", 24.0, seconds=90_000),), 1000, Watch(), "budget of 86,400 s is spent"),
+        ((ended("a", 90, "harm"), ended("b", 50, "harm")), 1000, Watch(), "2 retrainings did not cure it"),
+    ],
+)
+def test_a_run_that_would_be_useless_or_too_much_is_not_started_and_the_reason_is_said(
+    past: tuple[Past, ...], new: int, plan: Watch, why: str
+) -> None:
+    (decision,) = decided(HARM, past=past, new=new, plan=plan)
+    assert not decision.start
+    assert why in decision.why
+
+
+@pytest.mark.parametrize(
+    "past",
+    [
+        (),
+        (ended("a", 7.0),),
+        (ended("a", 90, "harm"), ended("b", 50, "harm", "nothing new")),
+        (ended("a", 90, "harm"), ended("b", 50)),
+        (Past("lost", "labels", NOW - 2 * HOUR),),
+        tuple(ended(str(n), 24.0 * (8 + n)) for n in range(9)),
+    ],
+)
+def test_otherwise_it_starts(past: tuple[Past, ...]) -> None:
+    (decision,) = decided(HARM, past=past)
+    assert decision.start, decision.why
+
+
+def test_a_clock_that_was_set_back_neither_starts_a_run_twice_nor_blocks_the_next_for_ever() -> None:
+    future = Past("other", "labels", NOW + 2 * HOUR)
+    assert decided(HARM, past=(future,))[0].start
+    assert decided(HARM, past=(Past(HARM.id, "harm", NOW + 2 * HOUR, NOW + 2 * HOUR),)) == []
+
+
+times = st.floats(NOW - 9 * DAY, NOW + HOUR)
+pasts = st.builds(
+    lambda id, kind, at, seconds, result: Past(id, kind, at, at, at + seconds if result else None, result),
+    st.text(max_size=3), st.sampled_from(["harm", "labels"]), times, st.floats(0, 9000), st.sampled_from(
+        ["released", "nothing new", "failed", None]),
+)  # fmt: skip
+
+
+@given(st.lists(pasts, max_size=12), st.integers(0, 300), st.permutations([HARM, LABELS]))
+def test_whatever_happened_before_at_most_one_run_starts_and_each_budget_holds(
+    past: list[Past], new: int, present: list[Cause]
+) -> None:
+    plan = Watch()
+    decisions = triggers.decisions("r", plan, present, past, new, NOW)
+    starting = [decision for decision in decisions if decision.start]
+    assert len(starting) <= 1
+    assert all(bool(decision.why) != decision.start for decision in decisions)
+    if starting:
+        week = [each for each in past if each.started and NOW - each.started < 7 * DAY]
+        assert len(week) < plan.runs_a_week
+        assert all(each.result is not None for each in past)
+
+
+def test_a_cause_is_recorded_once_and_claimed_by_one_run(home: Path) -> None:
+    ledger = Ledger(settings().ledger)
+    assert causes.add(ledger, "spam", "harm v1", "harm", "it is worse")
+    assert not causes.add(ledger, "spam", "harm v1", "harm", "it is worse still")
+    causes.claim(ledger, "spam", "harm v1", "run 1")
+    causes.claim(ledger, "spam", "harm v1", "run 1")
+    with pytest.raises(Refusal, match="flow run run 1 has this cause already"):
+        causes.claim(ledger, "spam", "harm v1", "run 2")
+    with pytest.raises(Refusal, match="no such cause"):
+        causes.claim(ledger, "spam", "harm v9", "run 2")
+    causes.release(ledger, "spam", "run 1")
+    causes.claim(ledger, "spam", "harm v1", "run 2")
+    causes.end(ledger, "spam", "harm v1", "released")
+    causes.release(ledger, "spam", "run 2")
+    (row,) = causes.read(ledger, "spam")
+    assert (row["run"], row["result"]) == ("run 2", "released"), "what is over stays so"
+
+
+def test_every_recipes_loop_waits_for_its_own_event() -> None:
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    expanded = deploy.expand(declared, ["fashion-mnist", "mine"])["deployments"]
+    waiting = {each["name"]: each["triggers"] for each in expanded if "triggers" in each}
+    assert set(waiting) == {"fashion-mnist", "mine"}
+    for name, (trigger,) in waiting.items():
+        assert trigger["name"] == f"retrain {name}"
+        assert trigger["match"] == {"prefect.resource.id": f"ratchet.recipe.{name}"}
+        assert trigger["parameters"] == {"cause": "{{ event.payload.cause }}"}
+
+
+def test_what_is_put_into_the_inbox_is_taken_when_it_is_complete(home: Path) -> None:
+    folder = inbox.folder("spam")
+    assert inbox.waiting("spam") == []
+    (folder / "mails.csv").write_text("text,label")
+    (folder / ".hidden").write_text("x")
+    (folder / "labels-1.csv").write_text("a,spam")
+    assert inbox.waiting("spam") == [], "somebody may still write to it"
+    assert [path.name for path in inbox.waiting("spam", time.time() + 60)] == ["mails.csv", "labels-1.csv"]
+    old = time.time() - 60
+    os.utime(folder / "mails.csv", (old, old))
+    (path,) = inbox.waiting("spam")
+    assert not inbox.is_labels(path)
+    assert inbox.is_labels(folder / "labels-1.csv")
+    inbox.take(path)
+    inbox.take(folder / "labels-1.csv", "the file holds no label: labels-1.csv. Give rows of `request id,label`.")
+    assert [path.name.partition("-")[2] for path in (folder / ".taken").iterdir()] == ["mails.csv"]
+    (why,) = (folder / ".refused").glob("*.why.txt")
+    assert "no label" in why.read_text()
+
+
+def test_a_recipe_says_how_it_is_watched_and_a_wrong_value_is_named(home: Path) -> None:
+    from dataclasses import replace
+
+    recipe = recipes.load("small-fashion")
+    with pytest.raises(ValueError, match=r"causes\[0\] must be one of 'harm', 'labels', 'batch', 'drift', not 'sun'"):
+        replace(recipe, watch=Watch(causes=("sun",)))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="an image cannot be redacted"):
+        replace(recipe, log=recipes.Log(redact=("face",)))
+    with pytest.raises(ValueError, match=r"recipe\.log\.sample must be at least 0 and at most 1, not 2"):
+        replace(recipe, log=recipes.Log(sample=2))
