@@ -93,7 +93,10 @@ def _watched(watched: Mapping[str, Any] | None) -> str:
 
 
 def _run(run: Mapping[str, Any] | None) -> str:
-    return f"{run['state']}, started {run['started'][:16]} UTC: {run['message']}" if run else ""
+    if not run:
+        return ""
+    message = "it waits for `ratchet approve`" if run["state"] == "paused" else run["message"]
+    return f"{run['state']}, started {run['started'][:16]} UTC: {message}"
 
 
 def _snapshot(snapshot: Mapping[str, Any] | None) -> str:
