@@ -17,7 +17,7 @@ from ratchet.endpoints import FEEDBACK, MAX_BATCH
 from ratchet.errors import Refusal
 
 _FIELDS = {"request_id", "row", "label"}
-_LONGEST = 64
+_LONGEST, _LONGEST_LABEL = 64, 4096
 _SHAPE = 'Send {"request_id": "...", "label": ..., "row": 0}, or a list of these as "feedback"'
 
 
@@ -59,6 +59,8 @@ class Feedback:
             raise Refusal(what, which, "Send the response's `x-request-id`")
         if type(row) is not int or not 0 <= row < MAX_BATCH:
             raise Refusal("`row` is not the number of a row, counted from 0", which, _SHAPE)
+        if label is not None and len(label) > _LONGEST_LABEL:
+            raise Refusal(f"the label has more than {_LONGEST_LABEL} characters", which, "Send what the task has")
         read_label(self.answers, label, self.recipe, which)
         return {"request": request, "row": row, "label": label}
 

@@ -84,7 +84,7 @@ class PredictionLog:
         caller = CALLER.get()
         if self._counts is None or not caller.id or zlib.crc32(caller.id.encode()) >= self._rules.sample * (1 << 32):
             return
-        rows, size = len(outputs), inputs.nbytes
+        rows, size = len(outputs), _size(inputs)
         first = self._counts.take(rows)
         if self._added[0] - self._removed[0] + rows > MAX_ROWS or self._added[1] - self._removed[1] + size > MAX_QUEUED:
             self._counts.lose(rows)
@@ -130,7 +130,7 @@ class PredictionLog:
                     if self._pending_rows >= _SLICE:
                         self._write_pending()
                 self._removed[0] += len(answered.outputs)
-                self._removed[1] += answered.inputs.nbytes
+                self._removed[1] += _size(answered.inputs)
             self._write_pending()
             for segments in (self._predictions, self._feedback):
                 try:
@@ -143,13 +143,13 @@ class PredictionLog:
         assert self._counts is not None
         if not self._pending:
             return
-        lines = list(self._lines(self._pending))
-        self._pending, self._pending_rows = [], 0
+        pending, self._pending, self._pending_rows = self._pending, [], 0
         try:
-            self._predictions.write(b"".join(lines))
-        except OSError as error:
-            self._counts.lose(len(lines))
-            log.warning("%d predictions were not logged: %s", len(lines), error)
+            self._predictions.write(b"".join(self._lines(pending)))
+        except Exception as error:  # also of an input that cannot be described: the log goes on
+            rows = sum(len(answered.outputs[part]) for answered, part in pending)
+            self._counts.lose(rows)
+            log.warning("%d predictions were not logged: %r", rows, error)
 
     def _lines(self, pending: Sequence[tuple[_Answered, slice]]) -> Iterator[bytes]:
         rules = self._rules
@@ -170,3 +170,8 @@ class PredictionLog:
                 yield json.dumps(line).encode() + b"\n"
                 at += 1
                 time.sleep(0)  # a request may go first
+
+
+def _size(inputs: np.ndarray) -> int:
+    """Bytes that inputs [N, ...] take, at least; an array of texts holds only references."""
+    return sum(len(text) for text in inputs.flat) + 64 * inputs.size if inputs.dtype == object else inputs.nbytes

@@ -11,7 +11,9 @@ import mmap
 import os
 import re
 import struct
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,21 +30,26 @@ class Counts:
     def __init__(self, folder: Path, process: str) -> None:
         """Raises OSError if the file cannot be made."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(folder / f"{process}.counts", os.O_RDWR | os.O_CREAT, 0o600)
+        hidden = folder / f".{process}.counts"
+        self._file = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         os.posix_fallocate(self._file, 0, _COUNTS.size)  # without its block, a full disk would end the process
         self._map = mmap.mmap(self._file, _COUNTS.size)
         self.taken = self.lost = 0
+        self._lock = threading.Lock()
+        hidden.rename(folder / f"{process}.counts")  # from here on it is seen, and locked
 
     def take(self, rows: int) -> int:
         """Counts rows that are to be logged; returns the number of the first."""
-        first, self.taken = self.taken, self.taken + rows
-        _COUNTS.pack_into(self._map, 0, self.taken, self.lost)
+        with self._lock:
+            first, self.taken = self.taken, self.taken + rows
+            _COUNTS.pack_into(self._map, 0, self.taken, self.lost)
         return first
 
     def lose(self, rows: int) -> None:
-        self.lost += rows
-        _COUNTS.pack_into(self._map, 0, self.taken, self.lost)
+        with self._lock:  # a request and the log's thread may both lose rows
+            self.lost += rows
+            _COUNTS.pack_into(self._map, 0, self.taken, self.lost)
 
 
 class Segments:
@@ -65,19 +72,22 @@ class Segments:
             raise
         self._size += len(lines)
         if self._size >= SEGMENT_BYTES:
-            self.close()
+            with suppress(OSError):  # the lines are kept, and the next call tries again
+                self.close()
 
     def close(self, age: float = 0.0) -> None:
         """Completes the segment, if there is one of this age in seconds."""
         if self._file < 0 or time.monotonic() - self._opened < age:
             return
         os.fsync(self._file)
-        os.close(self._file)
-        self._path("open").rename(self._path("jsonl"))
-        self._file, self._number = -1, self._number + 1
+        file, self._file = self._file, -1  # whatever happens next, nobody writes to a number that is free again
+        closed, completed = self._path("open"), self._path("jsonl")
+        self._number += 1
+        os.close(file)
+        closed.rename(completed)
 
     def _open(self) -> None:
-        taken = sum(file.stat().st_size for file in self._folder.iterdir())
+        taken = sum(map(_size, self._folder.iterdir()))
         if taken >= self._limit:
             raise OSError(f"the log has {taken >> 20} MB that were not collected, above its limit")
         self._file = os.open(self._path("open"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -90,6 +100,13 @@ class Segments:
 
     def _path(self, suffix: str) -> Path:
         return self._folder / f"{self._stem}-{self._number:06}.{suffix}"
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # it was collected in this moment
+        return 0
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,14 @@ def command(recipe: str, subjects: tuple[str, ...], requests: tuple[str, ...]) -
     What arrives later is erased when it is collected. A model that was trained on it stays until the next run of the
     loop, which trains without it.
     """
-    from bentos.caller import subject_digest
-    from ratchet.lake import forget
     from ratchet.recipe import load
-    from releases import api, log_collector
+    from releases import api, forgetting
 
     if not subjects and not requests:
         raise Refusal("neither a subject nor a request is named", recipe, "Give --subject or --request")
-    loaded, who, ledger = load(recipe), api.person(), api.open_ledger()
-    forget.add(recipe, requests, [subject_digest(recipe, subject) for subject in subjects], who)
-    collected = log_collector.collect(loaded, who, click.echo, ledger)
-    result = forget.erase(loaded, who)
-    ledger.remove_labels(recipe, forget.listed(recipe)[0])
+    loaded, who = load(recipe), api.person()
+    result, problems = forgetting.forget_now(loaded, subjects, requests, who, click.echo, api.open_ledger())
     counts = f"{result.predictions} predictions, {result.labels} labels and {result.records} records"
     click.echo(f"{recipe}: {counts} of {result.requests} requests are erased")
-    for problem in collected.problems:
-        click.echo(f"not reached, and erased when it is collected: {problem}", err=True)
+    for problem in problems:
+        click.echo(f"{problem}: what its log holds is erased when it is collected", err=True)

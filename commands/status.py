@@ -247,7 +247,10 @@ def _watch_of(name: str) -> dict[str, Any] | None:
     from releases import api
 
     status = api.open_ledger().statuses("watch").get(name)
-    return {**status.body, "at": status.at, "lost": predictions.count_lost(name)} if status else None
+    if status is None:
+        return None
+    living = [each.body["lost"] for key, each in api.open_ledger().statuses("lost").items() if key.split()[0] == name]
+    return {**status.body, "at": status.at, "lost": predictions.count_lost(name) + sum(living)}
 
 
 def _notes(name: str, state: State, answers: Mapping[str, bool]) -> list[str]:

@@ -17,15 +17,20 @@ from ratchet.errors import Refusal
 def command(recipe: str, count: int, as_json: bool) -> None:
     """List recent requests without a label whose labels would teach the model of RECIPE most, as CSV or JSON.
 
-    First those whose answers are probably wrong, and of like inputs one before the next. With a column `label` the
-    output is a file for `ratchet label`: cut it to the columns `request id`, `row` and `label`.
+    They are chosen by how probably the answer is wrong, and so that they differ. Their labels are for training, and do
+    not count as a measurement. With a column `label` the output becomes a file for `ratchet label`: cut it to the
+    columns `request id`, `row` and `label`.
     """
     from flows import watching
+    from ratchet.lake import predictions
     from ratchet.recipe import load
+    from releases import api
 
     chosen = watching.unsure(load(recipe), count)
     if chosen is None:
         raise Refusal("nothing serves yet", recipe, "Release a version first: `ratchet loop`")
+    if chosen:
+        predictions.note_requested(recipe, [(each["request id"], each["row"]) for each in chosen], api.person())
     if as_json:
         click.echo(json.dumps(chosen, indent=1))
         return

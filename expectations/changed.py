@@ -7,7 +7,7 @@ windows of unchanged data at most one in a hundred has a column that is said to 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from expectations.drift import FALSE_ALARMS, MIN_ROWS, NOTABLE, Summary, drift
+from expectations.drift import FALSE_ALARMS, MIN_ROWS, MISSING, NOTABLE, Summary, drift
 
 _UNSEEN = 0.01
 """The share of a window with categories that training has not seen, from which on that is said."""
@@ -20,15 +20,18 @@ class Change:
     what: str
     """In a sentence."""
     sure: str
+    fault: bool = False
+    """Whether the source of the inputs is probably broken."""
 
 
-def changes(trained: Sequence[Summary], window: Summary) -> tuple[Change, ...]:
+def changes(trained: Sequence[Summary], window: Summary, show: bool) -> tuple[Change, ...]:
     """What a window of predictions has otherwise than the batches that the model was trained on.
 
-    One finding for each column: it holds one value alone, categories that are new, or it drifted.
+    One finding for each column: it holds one value alone, categories that are new, or it drifted. Values are named only
+    where the recipe may `show` inputs.
     """
-    by_column = {change.column: change for change in (*_drifted(trained, window), *_unseen(trained, window))}
-    by_column |= {change.column: change for change in _constant(trained, window)}
+    by_column = {change.column: change for change in (*_drifted(trained, window), *_unseen(trained, window, show))}
+    by_column |= {change.column: change for change in _constant(trained, window, show)}
     return tuple(by_column.values())
 
 
@@ -36,21 +39,25 @@ def _drifted(trained: Sequence[Summary], window: Summary) -> Iterator[Change]:
     for each in drift(trained, [window]):
         if each.drifted and each.p_value is not None:
             sure = f"p = {each.p_value:.2g}, corrected for all columns, at most {FALSE_ALARMS:.0%} by chance"
-            yield Change(each.column, f"{each.column} has drifted (index {each.index:.2f}, from {NOTABLE})", sure)
+            what = f"{each.column} has drifted (index {each.index:.2f}, from {NOTABLE})"
+            yield Change(each.column, what, sure, fault=each.column.endswith(MISSING))
 
 
-def _constant(trained: Sequence[Summary], window: Summary) -> Iterator[Change]:
+def _constant(trained: Sequence[Summary], window: Summary, show: bool) -> Iterator[Change]:
     if window.rows < MIN_ROWS:
         return
     for name, values in window.quantiles.items():
         if values[0] == values[-1] and any(_varies(summary, name) for summary in trained):
-            what = f"{name} is {values[0]:g} in every request: is its source broken?"
-            yield Change(name, what, f"all of {window.rows} predictions")
+            yield _one_value(name, f"{values[0]:g}" if show else "", window)
     for name, counts in window.categories.items():
         if len(counts) == 1 and any(_varies(summary, name) for summary in trained):
             (value,) = counts
-            what = f"{name} is {value!r} in every request: is its source broken?"
-            yield Change(name, what, f"all of {window.rows} predictions")
+            yield _one_value(name, repr(value) if show else "", window)
+
+
+def _one_value(name: str, value: str, window: Summary) -> Change:
+    what = f"{name} is {value or 'the same'} in every request: is its source broken?"
+    return Change(name, what, f"all of {window.rows} predictions", fault=True)
 
 
 def _varies(summary: Summary, name: str) -> bool:
@@ -58,15 +65,16 @@ def _varies(summary: Summary, name: str) -> bool:
     return quantiles[0] != quantiles[-1] or len(summary.categories.get(name, ())) > 1
 
 
-def _unseen(trained: Sequence[Summary], window: Summary) -> Iterator[Change]:
+def _unseen(trained: Sequence[Summary], window: Summary, show: bool) -> Iterator[Change]:
     for name, counts in window.categories.items():
-        known = {value for summary in trained for value in summary.categories.get(name, ())}
+        if not all(name in summary.categories for summary in trained):  # it has too many to be kept
+            continue
+        known = {value for summary in trained for value in summary.categories[name]}
         new = {value: count for value, count in counts.items() if value not in known}
         share = sum(new.values()) / max(window.rows, 1)
         if known and share >= _UNSEEN:
-            yield Change(
-                name, f"{name} has values that training has not seen: {_most(new)}", f"{share:.1%} of the requests"
-            )
+            what = f"{name} has values that training has not seen: {_most(new) if show else len(new)}"
+            yield Change(name, what, f"{share:.1%} of the requests")
 
 
 def _most(counts: Mapping[str, int]) -> str:

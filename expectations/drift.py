@@ -27,6 +27,8 @@ FALSE_ALARMS = 0.01
 """The share of comparisons of unchanged data in which any column may be said to have drifted."""
 MIN_ROWS = 100
 """Values on each side below which nothing is said of a column: with fewer, Pearson's test alarms too often."""
+MISSING = " (missing)"
+"""Ends the name of how often a column has no value."""
 _MIN_EXPECTED = 5
 _MIN_SHARE = 1e-4
 _BINS, _POINTS, _MOST, _FEW = 10, 101, 200, 20
@@ -147,7 +149,7 @@ def _categories(older: Sequence[Summary], newer: Sequence[Summary]) -> dict[str,
 def _events(older: Sequence[Summary], newer: Sequence[Summary]) -> dict[str, Counts]:
     """Of what a record has or has not: a missing value in each column, and each of several labels."""
     rows = [sum(summary.rows for summary in side) for side in (older, newer)]
-    counts = {"{} (missing)": [[summary.missing for summary in side] for side in (older, newer)]}
+    counts = {f"{{}}{MISSING}": [[summary.missing for summary in side] for side in (older, newer)]}
     counts["label {}"] = [[summary.several for summary in side] for side in (older, newer)]
     result = {}
     for title, sides in counts.items():

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from ratchet.watch_plan import Kind, Watch
 
 _WEEK = 7 * 86400.0
-_PATIENCE = 900.0
-"""Seconds for a run to start after its cause was recorded; then another cause may start one."""
 ENOUGH = 100
 """Records since a change began from which on it can be learnt."""
+_TRIES = 3
+"""Runs that one cause may start if they fail."""
 _CURES = 2
 """Retrainings for harm in a row that were released without a cure, after which a person must look."""
 
@@ -49,24 +49,37 @@ class Decision:
 
 
 def decisions(
-    recipe: str, plan: Watch, causes: Sequence[Cause], past: Sequence[Past], new_records: int, now: float
+    recipe: str,
+    plan: Watch,
+    causes: Sequence[Cause],
+    past: Sequence[Past],
+    new_records: int,
+    now: float,
+    fault: str = "",
 ) -> list[Decision]:
     """A decision for each cause that was not recorded before; at most one starts a run.
 
-    `new_records` are those since the change began that the champion was not trained on.
+    `new_records` are those since the change began that the champion was not trained on. `fault` says what may be broken
+    about the inputs; empty if nothing seems to be.
     """
     known = {each.id for each in past}
     result, starts = list[Decision](), False
     for cause in causes:
         if cause.id in known:
             continue
-        why = "another cause starts a run already" if starts else _obstacle(recipe, plan, cause, past, new_records, now)
+        why = (
+            "another cause starts a run already"
+            if starts
+            else _obstacle(recipe, plan, cause, past, new_records, now, fault)
+        )
         starts |= not why
         result.append(Decision(cause, not why, why))
     return result
 
 
-def _obstacle(recipe: str, plan: Watch, cause: Cause, past: Sequence[Past], new_records: int, now: float) -> str:
+def _obstacle(
+    recipe: str, plan: Watch, cause: Cause, past: Sequence[Past], new_records: int, now: float, fault: str
+) -> str:
     """Why the cause starts no run now; empty if it does."""
     started = [each for each in past if each.started is not None]
     last = max((each.started or 0.0 for each in started), default=None)
@@ -75,8 +88,10 @@ def _obstacle(recipe: str, plan: Watch, cause: Cause, past: Sequence[Past], new_
     cool = plan.cool_down_hours * 3600
     if cause.kind not in plan.causes:
         return f"the recipe's `watch.causes` do not name {cause.kind!r}"
-    if any(_is_under_way(each, now) for each in past):
-        return "a run is on its way"
+    if waiting := next((each for each in past if each.result is None), None):
+        return f"the cause {waiting.id!r} has its run, or waits for it"
+    if fault:
+        return f"the source of the inputs may be broken, which a person must look at: {fault}"
     if cause.kind in ("harm", "drift") and new_records < ENOUGH:
         known = f"{new_records} records with a label since it began, and {ENOUGH} are needed to learn from"
         return f"there are {known}: see `ratchet unsure {recipe}`"
@@ -91,11 +106,10 @@ def _obstacle(recipe: str, plan: Watch, cause: Cause, past: Sequence[Past], new_
     return ""
 
 
-def _is_under_way(past: Past, now: float) -> bool:
-    """Whether its run goes on, or should start soon; a clock that was set back makes nothing young for ever."""
-    if past.result is not None:
-        return False
-    return past.started is not None or abs(now - past.at) < _PATIENCE
+def id_of(base: str, past: Sequence[Past]) -> str:
+    """The id of a cause, which is another one after each run for it that failed, up to a number."""
+    failed = sum(each.id.partition(" (try ")[0] == base and each.result == "failed" for each in past)
+    return f"{base} (try {failed + 1})" if 0 < failed < _TRIES else base
 
 
 def _was_not_cured(past: Sequence[Past]) -> bool:

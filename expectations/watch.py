@@ -20,12 +20,14 @@ _YEAR = 365 * 86400.0
 
 @dataclass(frozen=True)
 class Served:
-    """What callers got from a revision, in the order of time, and the labels that came back."""
+    """What callers got from a revision, and the labels that came back."""
 
+    count: int
+    """All predictions."""
     at: np.ndarray
-    """When [N], in seconds since 1970."""
+    """When the newest ones [N] were made, oldest first, in seconds since 1970."""
     certainties: np.ndarray
-    """Of the answers [N]."""
+    """Of these answers [N]."""
     labelled_at: np.ndarray
     """When the answers to the labels [M] were given, in the order in which the labels came."""
     losses: np.ndarray
@@ -41,25 +43,25 @@ def watched(
     tolerance: float,
     served: Served,
     changes: Sequence[Change],
-    window: int,
+    changed_since: float,
 ) -> Watched:
-    """The state of a revision. `changes` are those of its newest full window of so many predictions."""
+    """The state of a revision. `changes` are those of its newest full window, which began at `changed_since`."""
     limit = min(1.0, promise.loss + _Z * promise.deviation / math.sqrt(max(promise.records, 1)) + tolerance)
     losses = np.minimum(served.losses / promise.scale, 1.0)
+    began = float(served.at[0]) if len(served.at) else 0.0
+    is_recent = served.labelled_at >= began  # labels of older predictions say nothing of what changed since
+    recent = measured.level(losses[is_recent]) if is_recent.any() else None
     findings = list(_measured(losses, served, limit, promise.loss))
-    level, remarks = _estimate(promise, served, losses, window)
+    level, remarks = _estimate(promise, served, losses, is_recent)
     if level and level.low > limit:
-        since = float(served.at[-window:][0])
         what = f"the estimated loss is {level.loss:.4f}, and {promise.loss:.4f} was promised"
         sure = f"95 % from {level.low:.4f} to {level.high:.4f}, limit {limit:.4f}"
-        findings.append(Finding("estimated", what, "harmful", since, sure))
-    recent = measured.level(losses[-window:]) if len(losses) else None
+        findings.append(Finding("estimated", what, "harmful", began, sure))
     effect = _effect(findings, recent, level, limit)
-    began = float(served.at[-window:][0]) if len(served.at) else 0.0
-    findings += [Finding("changed", each.what, effect, began, each.sure, each.column) for each in changes]
-    return Watched(
-        recipe, revision, promise.loss, limit, len(served.at), recent, level, tuple(findings), tuple(remarks)
-    )
+    findings += [
+        Finding("changed", each.what, effect, changed_since, each.sure, each.column, each.fault) for each in changes
+    ]
+    return Watched(recipe, revision, promise.loss, limit, served.count, recent, level, tuple(findings), tuple(remarks))
 
 
 def _measured(losses: np.ndarray, served: Served, limit: float, promised: float) -> Sequence[Finding]:
@@ -76,14 +78,15 @@ def _measured(losses: np.ndarray, served: Served, limit: float, promised: float)
     return (Finding("measured", what, "harmful", float(served.labelled_at[alarm.since]), sure),)
 
 
-def _estimate(promise: Promise, served: Served, losses: np.ndarray, window: int) -> tuple[Level | None, list[str]]:
-    """The estimate of the newest window, and why there is none."""
-    certainties = served.certainties[-window:]
-    if len(certainties) < estimated.MIN_RECORDS:
-        return None, [f"{len(certainties)} predictions are too few for an estimate or a comparison"]
-    if estimated.is_wrong(promise, served.labelled_certainties[-window:], losses[-window:]):
+def _estimate(
+    promise: Promise, served: Served, losses: np.ndarray, is_recent: np.ndarray
+) -> tuple[Level | None, list[str]]:
+    """The estimate of the newest predictions, and why there is none."""
+    if len(served.certainties) < estimated.MIN_RECORDS:
+        return None, [f"{len(served.certainties)} predictions are too few for an estimate or a comparison"]
+    if estimated.is_wrong(promise, served.labelled_certainties[is_recent], losses[is_recent]):
         return None, ["the estimate is switched off: labels show another loss than the certainty of the answers says"]
-    return estimated.level(promise, certainties), []
+    return estimated.level(promise, served.certainties), []
 
 
 def _effect(findings: Sequence[Finding], recent: Level | None, estimate: Level | None, limit: float) -> Effect:
@@ -91,6 +94,4 @@ def _effect(findings: Sequence[Finding], recent: Level | None, estimate: Level |
         return "harmful"
     enough = recent is not None and recent.records >= estimated.MIN_RECORDS
     known = recent if enough else estimate
-    if known is None:
-        return "unknown"
-    return "benign" if known.high <= limit or (known.loss <= limit and enough) else "unknown"
+    return "benign" if known is not None and known.high <= limit else "unknown"

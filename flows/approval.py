@@ -1,5 +1,7 @@
 """Waits for a person before a release, where a recipe asks for one."""
 
+import time
+
 from prefect import pause_flow_run
 from prefect.artifacts import create_link_artifact
 from prefect.exceptions import FlowPauseTimeout
@@ -14,13 +16,15 @@ from ratchet.types import Candidate
 from releases import api
 
 
-def await_approval(recipe: Recipe, candidate: Candidate) -> None:
-    """Pauses the run until somebody resumes it, in Prefect's UI or by `ratchet approve`.
+def await_approval(recipe: Recipe, candidate: Candidate) -> float:
+    """Pauses the run until somebody resumes it, in Prefect's UI or by `ratchet approve`; the seconds that it took.
 
-    Raises Refusal if nobody does in time; the version stays blessed and can be released by hand.
+    Raises Refusal if nobody does in time, when the version stays blessed and can be released by hand; or if another
+    version became champion meanwhile, with which this one was not compared.
     """
     if not recipe.approval_hours:
-        return
+        return 0.0
+    started, champion = time.time(), api.state_of(recipe.name).champion
     from models import registry
 
     page = registry.ui_url(candidate)
@@ -36,3 +40,7 @@ def await_approval(recipe: Recipe, candidate: Candidate) -> None:
         what = f"nobody approved version {candidate.version} in {recipe.approval_hours:g} h"
         next = f"Release it by hand: `ratchet release {recipe.name} {candidate.version}`"
         raise Refusal(what, recipe.name, f"{next}. {api.what_serves(api.state_of(recipe.name))}") from None
+    if (now := api.state_of(recipe.name).champion) != champion:
+        what = f"version {now.version if now else 'none'} became champion while version {candidate.version} waited"
+        raise Refusal(what, recipe.name, "Run the loop again, which compares the two")
+    return time.time() - started

@@ -9,11 +9,11 @@ from prefect.states import Completed, Failed
 from flows import triggering, watching
 from flows.log import log
 from flows.refusals import refusals_are_states
-from ratchet.errors import Refusal
+from ratchet.errors import Busy, Refusal
 from ratchet.lake import forget, inbox, ingest, outcomes
 from ratchet.recipe import Recipe, load_error
 from ratchet.recipe import load as load_recipe
-from releases import api, label_file, log_collector
+from releases import api, forgetting, label_file, log_collector
 from releases.ledger import Ledger
 
 WHO = "collect"
@@ -31,9 +31,9 @@ def collect() -> Any:
             continue
         try:
             lines += [f"{name}: {line}" for line in _collect(ledger, load_recipe(name))]
-        except Refusal as refusal:  # one recipe must not keep the others from being watched
-            log.warning("%s: %s", name, refusal)
-            faults.append(f"{name}: {refusal}")
+        except Exception as error:  # one recipe must not keep the others from being watched
+            log.warning("%s", name, exc_info=not isinstance(error, Refusal))
+            faults.append(f"{name}: {error or type(error).__name__}")
     if faults:
         return Failed(message="; ".join(faults))
     return Completed(message="; ".join(lines) or "nothing new")
@@ -41,10 +41,23 @@ def collect() -> Any:
 
 def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     """A line for each thing that is worth knowing."""
+    with log_collector.holding(recipe.name, ledger):
+        lines = _gather(ledger, recipe)
+    state = watching.watched(recipe)
+    if state is None:
+        return lines
+    watching.publish(ledger, state)
+    for finding in state.findings:
+        log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
+    return [*lines, *(f"{f.effect}: {f.what}" for f in state.findings), *triggering.trigger(ledger, recipe, state)]
+
+
+def _gather(ledger: Ledger, recipe: Recipe) -> list[str]:
+    """Moves logs and inbox into the lake, erases what must go, and joins labels with predictions."""
     collected = log_collector.collect(recipe, WHO, log.info, ledger)
     for problem in collected.problems:
         log.warning("%s: %s", recipe.name, problem)
-    forget.erase(recipe, WHO)
+    forgetting.erase_listed(recipe, WHO, ledger)
     _retain(ledger, recipe)
     lines = _take_inbox(ledger, recipe)
     joined = outcomes.update(recipe, WHO)
@@ -53,13 +66,7 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
         lines.append("{} predictions, {} labels, {} joined".format(*counts))
     if joined.given_up:
         lines.append(f"{joined.given_up} labels are for no prediction that was logged")
-    state = watching.watched(recipe)
-    if state is None:
-        return lines
-    watching.publish(ledger, state)
-    for finding in state.findings:
-        log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
-    return [*lines, *(f"{f.effect}: {f.what}" for f in state.findings), *triggering.trigger(ledger, recipe, state)]
+    return lines
 
 
 def _retain(ledger: Ledger, recipe: Recipe) -> None:
@@ -85,8 +92,10 @@ def _take_inbox(ledger: Ledger, recipe: Recipe) -> list[str]:
                 batch = ingest.land(recipe, path, "inbox")
                 lines.append(f"batch {batch.id} from {path.name}: {batch.accepted} records landed")
             inbox.take(path)
-        except Refusal as refusal:
-            log.warning("%s: %s", recipe.name, refusal)
-            lines.append(str(refusal))
-            inbox.take(path, str(refusal))
+        except Busy as refusal:
+            lines.append(f"{path.name} stays in the inbox: {refusal}")
+        except (Refusal, OSError) as error:
+            log.warning("%s: %s", recipe.name, error)
+            lines.append(f"{path.name} is refused: {error}")
+            inbox.take(path, str(error))
     return lines

@@ -15,7 +15,7 @@ from flows.triggering import claimed
 from ratchet.errors import Refusal
 from ratchet.recipe import load
 from ratchet.types import Candidate, version_of
-from releases import api, ledger
+from releases import api, causes, ledger
 
 
 @flow(name="retrain-and-release", flow_run_name="{recipe}", persist_result=False, on_cancellation=[withdraw_release])
@@ -39,11 +39,10 @@ def retrain_and_release(
     """
     if runs.is_superseded(str(flow_run.id)):
         return Completed(message="a later run of the same schedule is due, and does the work")
-    records = api.open_ledger()
-    with (
-        ledger.hold_lease(records, f"run:{recipe}", str(flow_run.id)) as require_lease,
-        claimed(records, recipe, cause),
-    ):
+    records, run = api.open_ledger(), str(flow_run.id)
+    if cause and (other := causes.claim(records, recipe, cause, run)) != run:
+        return Completed(message=f"the flow run {other} has the cause {cause!r}")
+    with ledger.hold_lease(records, f"run:{recipe}", run) as require_lease, claimed(records, recipe, cause) as claim:
         if families and trials:
             raise Refusal("a search is for the recipe's own family", recipe, "Give families or trials, not both")
         stages.ingest(recipe)
@@ -57,7 +56,7 @@ def retrain_and_release(
             return Completed(message=f"nothing new: version {candidate.version} {reason}")
         candidate, report = stages.evaluate(recipe, candidate)
         package = stages.package(recipe, candidate, report)
-        await_approval(load(recipe), candidate)
+        claim.waited = await_approval(load(recipe), candidate)
         require_lease()
         stages.release(package, strategy)
         stages.smoke_test(package)

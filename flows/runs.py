@@ -175,7 +175,8 @@ def is_superseded(id: str) -> bool:
             flow_run_filter=FlowRunFilter(deployment_id=same, state=FlowRunFilterState(type=waiting)), limit=200
         )
     due = datetime.now(UTC)
-    times = [other.expected_start_time for other in others if other.auto_scheduled and other.expected_start_time]
+    own = [other for other in others if other.auto_scheduled and other.created_by == run.created_by]
+    times = [other.expected_start_time for other in own if other.expected_start_time]
     return any(run.expected_start_time < time <= due for time in times)
 
 
@@ -196,6 +197,20 @@ def resume(id: str) -> None:
     """Lets a paused run go on."""
     with client() as prefect:
         prefect.resume_flow_run(UUID(id))
+
+
+def is_expected(recipe: str, cause: str) -> bool:
+    """Whether a run of the recipe's loop has this cause as its parameter and is not over."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+
+    open_ = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+    chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=open_)))
+    with client() as prefect:
+        return any(
+            run.parameters.get("cause") == cause
+            for run in prefect.read_flow_runs(flow_run_filter=chosen, **_loop_of(recipe))
+        )
 
 
 def cancel(id: str) -> None:

@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect.events import emit_event
-from prefect.runtime import flow_run
 
 from expectations import triggers
 from expectations.triggers import Cause, Past
@@ -19,6 +19,7 @@ from flows.notify import notify
 from ratchet.lake import ingest, learning, quarantine, table
 from ratchet.recipe import Recipe
 from ratchet.types import Package, Watched
+from ratchet.watch_plan import Kind
 from releases import api, causes
 from releases.ledger import Ledger
 
@@ -33,15 +34,16 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
     champion = api.state_of(recipe.name, ledger).champion
     since = min((finding.since for finding in state.findings), default=0.0)
     new = new_records(recipe, champion, since) if champion else 0
-    decisions = triggers.decisions(recipe.name, recipe.watch, _causes(recipe, state), past, new, time.time())
+    fault = next((finding.what for finding in state.findings if finding.fault), "")
+    now, possible = time.time(), _causes(recipe, state, past)
     lines = []
-    for decision in decisions:
+    for decision in triggers.decisions(recipe.name, recipe.watch, possible, past, new, now, fault):
         cause = decision.cause
         if not decision.start:
             lines.append(f"{cause.why}; no retraining starts: {decision.why}")
         elif causes.add(ledger, recipe.name, cause.id, cause.kind, cause.why):
-            log.info("%s: a retraining starts, since %s", recipe.name, cause.why)
-            notify(f"{recipe.name}: retraining", f"A retraining of {recipe.name} starts, since {cause.why}.")
+            log.info("%s: a retraining starts, because %s", recipe.name, cause.why)
+            notify(f"{recipe.name}: retraining", f"A retraining of {recipe.name} starts, because {cause.why}.")
     _emit_unclaimed(ledger, recipe.name)
     return lines
 
@@ -59,27 +61,30 @@ def new_records(recipe: Recipe, champion: Package, since: float) -> int:
     return count
 
 
-def _causes(recipe: Recipe, state: Watched) -> list[Cause]:
-    """What might start a retraining now, the most urgent first."""
-    present = []
+def _causes(recipe: Recipe, state: Watched, past: Sequence[Past]) -> list[Cause]:
+    """What might start a retraining now, the most urgent first. New labels make another cause of the same harm."""
+    learnt, waiting, possible = learning.last_turn(recipe), learning.waiting(recipe), list[Cause]()
+
+    def add(base: str, kind: Kind, why: str) -> None:
+        possible.append(Cause(triggers.id_of(base, past), kind, why))
+
     harmful = [finding for finding in state.findings if finding.effect == "harmful"]
-    if harmful:
-        present.append(Cause(f"harm {state.revision}", "harm", harmful[0].what))
-    waiting = learning.waiting(recipe)
-    if waiting >= recipe.watch.labels:
-        turn = learning.last_turn(recipe)
-        present.append(Cause(f"labels after {turn}", "labels", f"{waiting} labelled inputs have come back"))
-    for batch in quarantine.pending(ingest.lake(recipe.name)):
-        present.append(Cause(f"batch {batch}", "batch", f"batch {batch} waits for validation"))
     changed = [finding for finding in state.findings if finding.tier == "changed"]
+    if harmful:
+        add(f"harm {state.revision} after {learnt}", "harm", harmful[0].what)
+    if waiting >= recipe.watch.labels:
+        add(f"labels after {learnt}", "labels", f"{waiting} labelled inputs have come back")
+    for batch in quarantine.pending(ingest.lake(recipe.name)):
+        add(f"batch {batch}", "batch", f"batch {batch} waits for validation")
     if changed and not harmful:
-        present.append(Cause(f"drift {state.revision}", "drift", changed[0].what))
-    return present
+        add(f"drift {state.revision} after {learnt}", "drift", changed[0].what)
+    return possible
 
 
 def _emit_unclaimed(ledger: Ledger, recipe: str) -> None:
+    """Emits the event of each cause that no run has, or will have: Prefect may have lost an earlier one."""
     for row in causes.read(ledger, recipe):
-        if row["run"] is None and row["ended"] is None:
+        if row["run"] is None and row["ended"] is None and not runs.is_expected(recipe, row["cause"]):
             resource = {"prefect.resource.id": f"ratchet.recipe.{recipe}", "prefect.resource.name": recipe}
             emit_event(event=EVENT, resource=resource, payload={"cause": row["cause"], "why": row["why"]})
             log.info("%s: the event %s is emitted for the cause %s", recipe, EVENT, json.dumps(row["cause"]))
@@ -89,7 +94,7 @@ def _free_dead(ledger: Ledger, recipe: str) -> None:
     """Takes causes from runs that have ended without saying so, as killed ones do."""
     for row in causes.read(ledger, recipe):
         if row["run"] is not None and row["ended"] is None and runs.is_over(row["run"]):
-            causes.release(ledger, recipe, row["run"])
+            causes.release(ledger, recipe, row["run"], runs.is_cancelled(row["run"]))
 
 
 def _past(row: object) -> Past:
@@ -97,21 +102,24 @@ def _past(row: object) -> Past:
     return Past(values["cause"], values["kind"], values["at"], values["started"], values["ended"], values["result"])
 
 
-@contextmanager
-def claimed(ledger: Ledger, recipe: str, cause: str) -> Iterator[None]:
-    """Holds a cause while the block runs, and records whether it ended in a release.
+@dataclass
+class Claim:
+    waited: float = 0.0
+    """Seconds that the run has waited for a person."""
 
-    Raises Refusal if another run has the cause. Without one it does nothing.
-    """
+
+@contextmanager
+def claimed(ledger: Ledger, recipe: str, cause: str) -> Iterator[Claim]:
+    """Holds a cause that this run has claimed while the block runs, and records whether it ended in a release."""
+    claim = Claim()
     if not cause:
-        yield
+        yield claim
         return
     before = api.state_of(recipe, ledger).champion
-    causes.claim(ledger, recipe, cause, str(flow_run.id))
     try:
-        yield
+        yield claim
     except Exception:
-        causes.end(ledger, recipe, cause, "failed")
+        causes.end(ledger, recipe, cause, "failed", claim.waited)
         raise
     after = api.state_of(recipe, ledger).champion
-    causes.end(ledger, recipe, cause, "released" if after != before else "nothing new")
+    causes.end(ledger, recipe, cause, "released" if after != before else "nothing new", claim.waited)

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ratchet.answers import predicted
 from ratchet.evaluation import diversity
 from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.lake import served
-from ratchet.lake.served import Predictions
+from ratchet.lake.served import Window
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.types import Package, Promise, Watched, from_json, to_json
@@ -40,11 +41,17 @@ def watched(recipe: Recipe) -> Watched | None:
     promise = promises.of(recipe, champion)
     own = served.of_revision(recipe.name, champion.revision, plan.window, answers.width)
     labelled = served.labelled(recipe.name, champion.revision, answers.width)
-    what = watch.Served(
-        own.at, answers.certainty(own.outputs), labelled.at, labelled.losses, answers.certainty(labelled.outputs)
+    what_served = watch.Served(
+        own.count,
+        own.at,
+        answers.certainty(own.outputs),
+        labelled.at,
+        labelled.losses,
+        answers.certainty(labelled.outputs),
     )
-    changes = _changes(recipe, champion, promise, own) if own.measured else ()
-    return watch.watched(recipe.name, champion.revision, promise, plan.tolerance, what, changes, plan.window)
+    changes = _changes(recipe, champion, promise, own.window) if own.window else ()
+    since = own.window.since if own.window else 0.0
+    return watch.watched(recipe.name, champion.revision, promise, plan.tolerance, what_served, changes, since)
 
 
 def unsure(recipe: Recipe, count: int) -> list[dict[str, Any]] | None:
@@ -92,15 +99,13 @@ def publish(ledger: Ledger, state: Watched) -> None:
     ledger.publish(f"watch:{state.recipe}", to_json(state), time.time())
 
 
-def _changes(recipe: Recipe, champion: Package, promise: Promise, own: Predictions) -> tuple[Change, ...]:
+def _changes(recipe: Recipe, champion: Package, promise: Promise, window: Window) -> tuple[Change, ...]:
     """Of the newest full window: its inputs beside the batches of training, its answers beside the benchmark's."""
     trained = [model_cards.summary(recipe, batch) for batch in trained_on(champion)]
     names = statistics.names(recipe)
-    inputs = pd.DataFrame(list(own.measured)).rename(columns=dict(names))
-    last = len(own.at) // recipe.watch.window * recipe.watch.window
-    outputs = own.outputs[last - recipe.watch.window : last]
-    answers = pd.DataFrame({"certainty": recipe.answers.certainty(outputs)})
-    if classes := predicted(recipe.answers, outputs):
+    inputs = pd.DataFrame(list(window.measured)).rename(columns=dict(names))
+    answers = pd.DataFrame({"certainty": recipe.answers.certainty(window.outputs)})
+    if classes := predicted(recipe.answers, window.outputs):
         answers["predicted class"] = classes
     expected = Summary(
         promise.records,
@@ -108,8 +113,10 @@ def _changes(recipe: Recipe, champion: Package, promise: Promise, own: Predictio
         {},
         {"predicted class": promise.predicted} if promise.predicted else {},
     )
-    of_inputs = changed.changes(trained, drift.summarize(inputs, (), like=_union(trained)))
-    return (*of_inputs, *changed.changes([expected], drift.summarize(answers, (), like=expected)))
+    of_inputs = changed.changes(trained, drift.summarize(inputs, (), like=_union(trained)), recipe.show_inputs)
+    # One class alone, or a new one, is the model's doing, and no fault of a source.
+    of_answers = changed.changes([expected], drift.summarize(answers, (), like=expected), show=True)
+    return (*of_inputs, *(replace(each, fault=False) for each in of_answers))
 
 
 def _union(summaries: list[Summary]) -> Summary:

@@ -22,7 +22,7 @@ def of(recipe: Recipe, package: Package) -> Promise:
         outputs = outputs_of(package, benchmark.inputs)
         answers = recipe.answers
         losses, certainties = answers.losses(benchmark.targets, outputs), answers.certainty(outputs)
-        return promises.promise(losses, certainties, dict(Counter(predicted(answers, outputs))))
+        return promises.promise(losses, certainties, dict(Counter(predicted(answers, outputs))), answers.largest_loss)
 
     key = memo.key("promise", VERSION, package=package.digest, benchmark=fingerprint)
     result, _ = memo.run(key, Promise, work, source=promises.promise)

@@ -25,6 +25,10 @@ class Answers(Protocol):
         """1 if a higher metric is better, -1 if a lower one is."""
 
     @property
+    def largest_loss(self) -> float | None:
+        """The largest loss of a record; None if there is no limit."""
+
+    @property
     def width(self) -> int:
         """The number of values in one output."""
 

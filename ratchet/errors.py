@@ -20,3 +20,7 @@ class Refusal(Exception):
     def to_json(self) -> dict[str, str]:
         """The body of an HTTP response. `error` is a string, as the Open Inference Protocol requires."""
         return {"error": self.what, "which": self.which, "next": self.next}
+
+
+class Busy(Refusal):
+    """What is refused now, and may be accepted later: nothing is wrong with it."""

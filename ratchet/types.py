@@ -319,6 +319,8 @@ class Finding:
     """How sure it is, in words with a figure."""
     subject: str = ""
     """The column that changed; empty for the loss."""
+    fault: bool = False
+    """Whether the source of the inputs is probably broken, which a person must look at and no training cures."""
 
 
 @dataclass(frozen=True)

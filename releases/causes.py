@@ -8,10 +8,13 @@ import sqlalchemy as sa
 from ratchet.errors import Refusal
 from releases.ledger import CAUSES, Ledger
 
+_ATTEMPTS = 3
+"""Runs of one cause that may die."""
+
 
 def add(ledger: Ledger, recipe: str, cause: str, kind: str, why: str) -> bool:
     """Records a cause; False if it was recorded before, by whomever."""
-    row = {"recipe": recipe, "cause": cause, "at": time.time(), "kind": kind, "why": why[:1000]}
+    row = {"recipe": recipe, "cause": cause, "at": time.time(), "kind": kind, "why": why[:1000], "attempts": 0}
     try:
         with ledger.begin() as connection:
             connection.execute(CAUSES.insert(), row)
@@ -28,29 +31,37 @@ def read(ledger: Ledger, recipe: str) -> Sequence[sa.RowMapping]:
         )
 
 
-def claim(ledger: Ledger, recipe: str, cause: str, run: str) -> None:
-    """Gives the cause to the run. Raises Refusal if there is no such cause, or another run has it."""
+def claim(ledger: Ledger, recipe: str, cause: str, run: str) -> str:
+    """Gives the cause to the run; returns the run that has it. Raises Refusal if there is no such cause."""
     mine = (CAUSES.c.recipe == recipe) & (CAUSES.c.cause == cause)
     available = sa.or_(CAUSES.c.run.is_(None), CAUSES.c.run == run)
     with ledger.begin() as connection:
-        values = {"run": run, "started": time.time()}
-        if connection.execute(CAUSES.update().where(mine, available).values(**values)).rowcount:
-            return
-        other = connection.scalar(sa.select(CAUSES.c.run).where(mine))
-    if other is None:
+        unfinished = CAUSES.c.ended.is_(None)
+        first = sa.func.coalesce(CAUSES.c.started, time.time())  # a run that died counts from its start
+        values = {"run": run, "started": first, "attempts": CAUSES.c.attempts + 1}
+        if connection.execute(CAUSES.update().where(mine, available, unfinished).values(**values)).rowcount:
+            return run
+        row = connection.execute(sa.select(CAUSES.c.run).where(mine)).first()
+    if row is None:
         raise Refusal("there is no such cause", cause, "Start the loop without one")
-    raise Refusal(f"the flow run {other} has this cause already", cause, "See it in Prefect")
+    return str(row.run or "that had it last")
 
 
-def end(ledger: Ledger, recipe: str, cause: str, result: str) -> None:
-    """Records what became of the run of a cause."""
+def end(ledger: Ledger, recipe: str, cause: str, result: str, waited: float = 0.0) -> None:
+    """Records what became of the run of a cause; the seconds that it waited for a person do not count."""
     mine = (CAUSES.c.recipe == recipe) & (CAUSES.c.cause == cause)
     with ledger.begin() as connection:
-        connection.execute(CAUSES.update().where(mine).values(ended=time.time(), result=result))
+        connection.execute(CAUSES.update().where(mine).values(ended=time.time() - waited, result=result))
 
 
-def release(ledger: Ledger, recipe: str, run: str) -> None:
-    """Takes unfinished causes from a run that is dead, so that another may have them."""
+def release(ledger: Ledger, recipe: str, run: str, cancelled: bool) -> None:
+    """Takes unfinished causes from a run that has ended without a word.
+
+    Another run may have them, unless a person cancelled it, or as many runs have died of them.
+    """
     mine = (CAUSES.c.recipe == recipe) & (CAUSES.c.run == run) & CAUSES.c.ended.is_(None)
+    over = mine if cancelled else mine & (CAUSES.c.attempts >= _ATTEMPTS)
+    result = "cancelled" if cancelled else "failed"
     with ledger.begin() as connection:
-        connection.execute(CAUSES.update().where(mine).values(run=None, started=None))
+        connection.execute(CAUSES.update().where(over).values(ended=time.time(), result=result))
+        connection.execute(CAUSES.update().where(mine).values(run=None))

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ratchet.errors import Refusal
+from ratchet.errors import Busy, Refusal
 
 FORMAT = 1
 """Of an entry. Raise it when an event changes its shape, and make `event_codec` read the format before."""
@@ -47,6 +47,7 @@ CAUSES = sa.Table(
     sa.Column("kind", sa.String(40), nullable=False), sa.Column("why", sa.String(1000), nullable=False),
     sa.Column("run", sa.String(100), nullable=True), sa.Column("started", sa.Float, nullable=True),
     sa.Column("ended", sa.Float, nullable=True), sa.Column("result", sa.String(40), nullable=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
 )  # fmt: skip
 """What starts a retraining: its key is what makes one cause start one run."""
 LABELS_KEPT = 7 * 86400.0
@@ -102,11 +103,11 @@ class Ledger:
             raise self._refused(error) from error
         return engine
 
-    def _refused(self, error: Exception) -> Refusal:
+    def _refused(self, error: Exception) -> Busy:
         what = f"the ledger cannot be opened ({str(error).splitlines()[0]})"
         is_file = self.url.startswith("sqlite")
         next = "Make RATCHET_HOME writable, or correct RATCHET_LEDGER_URL" if is_file else "Correct RATCHET_LEDGER_URL"
-        return Refusal(what, self._location, next)
+        return Busy(what, self._location, next)
 
     @property
     def _location(self) -> str:

@@ -1,17 +1,22 @@
 """Moves the segments of a recipe's log from the hosts into the lake: each row once, however often it is killed."""
 
 import itertools
+import socket
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from bentos.segments import Writer
 from ratchet.errors import Refusal
 from ratchet.lake import predictions
 from ratchet.lake.predictions import Segment
 from ratchet.recipe import Recipe
 from ratchet.types import Endpoint, HostPort, from_json
 from releases import api, label_file
-from releases.ledger import Ledger
+from releases.ledger import Ledger, hold_lease
 from releases.log_reader import Listed, LogReader
 
 _AT_ONCE = 16
@@ -28,10 +33,25 @@ class Collected:
     """Hosts whose log could not be read now."""
 
 
+@contextmanager
+def holding(recipe: str, ledger: Ledger) -> Iterator[None]:
+    """Holds the lease of a recipe's log while the block runs: one collects, joins and erases at a time.
+
+    Raises Refusal if another process holds it for long.
+    """
+    with hold_lease(ledger, f"log:{recipe}", f"{socket.gethostname()} {uuid.uuid4()}"):
+        yield
+
+
 def collect(recipe: Recipe, who: str, report: Callable[[str], None], ledger: Ledger) -> Collected:
-    """Collects from every living host that serves the recipe. A host that does not answer is left for the next time."""
-    total = Collected()
-    for host, address in _readable(recipe.name, ledger):
+    """Collects from every host that serves the recipe. One that cannot be reached is named, and left for the next time.
+
+    The caller holds the lease of the recipe's log, see `holding`.
+    """
+    readable = dict(_readable(recipe.name, ledger))
+    missing = sorted(ledger.statuses("host").keys() - readable.keys())
+    total = Collected(problems=tuple(f"host {host} has no endpoint of the recipe that answers" for host in missing))
+    for host, address in readable.items():
         reader = LogReader(address)
         try:
             own = _Host(recipe, host, reader, who, ledger).collect()
@@ -60,6 +80,11 @@ def _readable(recipe: str, ledger: Ledger) -> Iterator[tuple[str, HostPort]]:
             yield host, first
 
 
+def _living(writers: Iterable[Writer]) -> int:
+    """Rows that processes which live know to be lost."""
+    return sum(writer.lost for writer in writers if writer.alive)
+
+
 @dataclass(frozen=True)
 class _Host:
     """One host's log of a recipe."""
@@ -77,20 +102,25 @@ class _Host:
             listed = tuple(group)
             for part in (listed[at : at + _AT_ONCE] for at in range(0, len(listed), _AT_ONCE)):
                 counts[kind] += self._land(kind, process, part)
+                done = predictions.landed(self._table(kind), process)
                 for segment in part:
-                    self.reader.remove(segment.name)
-        lost = 0
+                    if segment.number < done:
+                        self.reader.remove(segment.name)
+        lost, left = 0, {each.process for each in self.reader.listing().segments}
+        self.ledger.publish(f"lost:{self.recipe.name} {self.name}", {"lost": _living(listing.writers)}, time.time())
         for writer in listing.writers:
-            if not writer.alive:  # then each of its segments was complete, and has landed
+            if not writer.alive and writer.process not in left:  # each of its segments was complete, and has landed
                 lost += predictions.note_end(self.recipe.name, writer.process, self.name, writer.taken, self.who)
                 self.reader.remove(f"{writer.process}.counts")
         return Collected(counts["predictions"], counts["feedback"], lost)
 
+    def _table(self, kind: str) -> Path:
+        name = self.recipe.name
+        return predictions.predictions(name) if kind == "predictions" else predictions.feedback(name)
+
     def _land(self, kind: str, process: str, part: tuple[Listed, ...]) -> int:
         """Lands those of the segments that have not landed before a process was killed; the number of rows."""
-        name = self.recipe.name
-        path = predictions.predictions(name) if kind == "predictions" else predictions.feedback(name)
-        first = predictions.landed(path, process)
+        name, first = self.recipe.name, predictions.landed(self._table(kind), process)
         segments = [Segment(each.number, self.reader.read(each)) for each in part if each.number >= first]
         if not segments:
             return 0

@@ -38,7 +38,7 @@ class LogReader:
     def listing(self) -> Listing:
         """Every complete segment of the recipe on that host, after this bento has completed its own.
 
-        None for a bento of an earlier Ratchet. Raises Refusal if it does not answer, as the other methods do.
+        It is empty for a bento of an earlier Ratchet. Raises Refusal if it does not answer, as the other methods do.
         """
         response = self._request("GET", LOG, missing=True, complete="1")
         if response.status_code == 404:

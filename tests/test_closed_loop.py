@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import numpy as np
 import psutil
 import pytest
@@ -17,6 +16,7 @@ from ratchet import recipe as recipes
 from ratchet.lake import table
 from tests.files import holds
 from tests.stack import BIN, NAME, Running, kill, running, until, with_champion
+from tests.traffic import collect, effects, label, loss, send, start_collecting
 
 pytestmark = pytest.mark.stack
 FIRST = 10_000
@@ -43,60 +43,13 @@ def unseen() -> tuple[np.ndarray, list[str]]:
     return sources.idx(images)[FIRST : FIRST + 4000], names
 
 
-def served(stack: Running, images: np.ndarray, subject: str = "") -> list[tuple[str, str]]:
-    """The request id and the predicted class of each image, sent in batches of two; the id has a row."""
-    answers = []
-    with httpx.Client(base_url=stack.gateway, timeout=20) as client:
-        for start in range(0, len(images), 2):
-            body = {"images": images[start : start + 2].tolist()}
-            response = client.post(f"/{NAME}/predict", json=body, headers={"x-subject-id": subject} if subject else {})
-            assert response.status_code == 200, response.text
-            id = response.headers["x-request-id"]
-            answers += [(f"{id} {row}", label) for row, label in enumerate(response.json()["label"])]
-    return answers
-
-
-def label(stack: Running, answers: list[tuple[str, str]], names: list[str]) -> None:
-    labels: list[dict[str, Any]] = []
-    for (key, _), name in zip(answers, names, strict=True):
-        id, row = key.split()
-        labels.append({"request_id": id, "row": int(row), "label": name})
-    for start in range(0, len(labels), 1000):
-        body = {"feedback": labels[start : start + 1000]}
-        response = httpx.post(f"{stack.gateway}/{NAME}/feedback", json=body, timeout=20)
-        assert (response.status_code, response.json()["accepted"]) == (202, len(body["feedback"]))
-
-
-def start_collecting(stack: Running) -> subprocess.Popen[str]:
-    env = {**stack.env, "PREFECT_API_URL": f"{stack.prefect}/api"}
-    command = [BIN / "prefect", "deployment", "run", "collect/collect", "--watch"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
-
-
-def collect(stack: Running) -> dict[str, Any]:
-    """Runs the deployment; what `ratchet watch` then says."""
-    process = start_collecting(stack)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    state: dict[str, Any] = json.loads(stack.ratchet("watch", NAME, "--json"))
-    return state
-
-
-def effects(state: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(finding["tier"], finding["effect"]) for finding in state["watched"]["findings"]}
-
-
-def loss(answers: list[tuple[str, str]], names: list[str]) -> float:
-    return float(np.mean([label != name for (_, label), name in zip(answers, names, strict=True)]))
-
-
 def test_without_drift_nothing_is_noticed_and_nothing_starts(
     stack: Running, unseen: tuple[np.ndarray, list[str]]
 ) -> None:
     images, names = unseen[0][:400], unseen[1][:400]
-    answers = served(stack, images)
-    label(stack, answers, names)
-    state = collect(stack)
+    answers = send(stack, NAME, "images", images.tolist())
+    label(stack, NAME, answers, names)
+    state = collect(stack, NAME)
     watched = state["watched"]
     assert (watched["answered"], watched["findings"], state["causes"]) == (400, [], [])
     assert watched["measured"]["records"] == 200
@@ -109,9 +62,9 @@ def test_without_drift_nothing_is_noticed_and_nothing_starts(
 
 def test_a_benign_change_is_named_and_starts_nothing(stack: Running, unseen: tuple[np.ndarray, list[str]]) -> None:
     images, names = unseen[0][400:800], unseen[1][400:800]
-    answers = served(stack, (images * 0.85).astype(np.uint8))
-    label(stack, answers, names)
-    state = collect(stack)
+    answers = send(stack, NAME, "images", (images * 0.85).astype(np.uint8).tolist())
+    label(stack, NAME, answers, names)
+    state = collect(stack, NAME)
     assert effects(state) == {("changed", "benign")}, state["watched"]
     assert {"maximum"} <= {finding["subject"] for finding in state["watched"]["findings"]}
     assert state["causes"] == []
@@ -120,9 +73,9 @@ def test_a_benign_change_is_named_and_starts_nothing(stack: Running, unseen: tup
 def test_harm_without_labels_is_estimated_and_waits_for_labels(
     stack: Running, unseen: tuple[np.ndarray, list[str]]
 ) -> None:
-    answers = served(stack, dark(unseen[0][800:1200]))
+    answers = send(stack, NAME, "images", dark(unseen[0][800:1200]).tolist())
     before = loss(answers, unseen[1][800:1200])
-    state = collect(stack)
+    state = collect(stack, NAME)
     assert {("estimated", "harmful"), ("changed", "harmful")} <= effects(state), (before, state["watched"])
     assert state["causes"] == []
     assert "harmful" in stack.ratchet("status")
@@ -137,8 +90,8 @@ def test_a_collector_that_is_killed_again_and_again_collects_each_row_once(
 ) -> None:
     """Killed at some moment of its work, three times; and so is a bento."""
     images, names = unseen[0][1200:2000], unseen[1][1200:2000]
-    answers = served(stack, dark(images))
-    label(stack, answers[:600], names[:600])
+    answers = send(stack, NAME, "images", dark(images).tolist())
+    label(stack, NAME, answers[:600], names[:600])
     for seconds in (4.0, 5.0, 6.0):
         start_collecting(stack)
         time.sleep(seconds)
@@ -156,8 +109,8 @@ def test_a_collector_that_is_killed_again_and_again_collects_each_row_once(
     assert len(keys) == len(set(keys)), "each row once"
     lost = table.read(stack.home / "lake" / NAME / "lost")
     lost_rows = sum(lost["lost"].to_pylist()) if lost is not None else 0
-    expected = {tuple(key.split()) for key, _ in answers}
-    present = {(row["request"], str(row["row"])) for row in rows.to_pylist()}
+    expected = {(answer.request, answer.row) for answer in answers}
+    present = {(row["request"], row["row"]) for row in rows.to_pylist()}
     assert len(expected - present) <= lost_rows, "what is missing is counted"
     joined = table.read(stack.home / "lake" / NAME / "outcomes", ["request", "row"])
     assert joined is not None
@@ -194,9 +147,9 @@ def test_harm_starts_one_retraining_by_itself_and_a_version_that_has_recovered_i
     until(lambda: stack.champion() != before, 300, 1.0)
     until(lambda: stack.state().phase == "idle", 60)
     images, names = dark(unseen[0][2000:2400]), unseen[1][2000:2400]
-    answers = served(stack, images)
-    label(stack, answers, names)
-    state = collect(stack)
+    answers = send(stack, NAME, "images", images.tolist())
+    label(stack, NAME, answers, names)
+    state = collect(stack, NAME)
     assert not any(effect == "harmful" for _, effect in effects(state)), state["watched"]
     (cause,) = state["causes"]
     assert (cause["kind"], cause["result"]) == ("harm", "released")
@@ -208,18 +161,18 @@ def test_harm_starts_one_retraining_by_itself_and_a_version_that_has_recovered_i
 def test_a_person_is_forgotten_everywhere(stack: Running, unseen: tuple[np.ndarray, list[str]]) -> None:
     """In no file of log, lake, ledger or bento is what they sent, nor their id."""
     images, names = unseen[0][3000:3004], unseen[1][3000:3004]
-    answers = served(stack, images, "Ann-7c2e")
-    label(stack, answers, names)
-    collect(stack)
+    answers = send(stack, NAME, "images", images.tolist(), subject="Ann-7c2e")
+    label(stack, NAME, answers, names)
+    collect(stack, NAME)
     assert files_with(stack, *(image.tobytes() for image in images))
     output = stack.ratchet("forget", NAME, "--subject", "Ann-7c2e", "--yes")
     assert "4 predictions, 4 labels" in output
-    ids = {key.split()[0].encode() for key, _ in answers}
+    ids = {answer.request.encode() for answer in answers}
     needles = (*(image.tobytes() for image in images), b"Ann-7c2e")
     assert files_with(stack, *needles) == []
     assert [name for name in files_with(stack, *ids) if "_delta_log" not in name and "logs/" not in name] == []
-    served(stack, images, "Ann-7c2e")
-    collect(stack)
+    send(stack, NAME, "images", images.tolist(), subject="Ann-7c2e")
+    collect(stack, NAME)
     assert files_with(stack, *needles) == [], "nor is what arrives later"
 
 

@@ -252,3 +252,37 @@ def test_whatever_the_disk_does_a_segment_holds_whole_lines_and_each_once(steps:
             written += data.splitlines()
         kept = [line for each in segments.complete(folder) for line in (folder / each).read_bytes().splitlines()]
         assert kept == written
+
+
+def test_an_input_that_cannot_be_described_is_lost_and_the_log_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_in(tmp_path)
+    monkeypatch.setattr(log._logged, "statistics", lambda *_: {}["nothing"])
+    add(log, texts("bad", "bad"))
+    log.complete_segments()
+    monkeypatch.undo()
+    add(log, texts("good"))
+    log.complete_segments()
+    assert [line["number"] for line in lines(tmp_path)] == [2]
+    (writer,) = segments.writers(tmp_path)
+    assert (writer.taken, writer.lost) == (3, 2)
+
+
+def test_a_segment_that_cannot_be_completed_is_written_to_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of a closed file may soon be that of a caller's connection."""
+    out = segments.Segments(tmp_path, "predictions", "0" * 16, LIMIT)
+    out.write(b"one\n")
+    with monkeypatch.context() as broken:
+        broken.setattr(segments.Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("no")))
+        with pytest.raises(OSError, match="no"):
+            out.close()
+    reader, writer = os.pipe()
+    out.write(b"two\n")
+    out.close()
+    os.close(writer)
+    assert os.read(reader, 10) == b"", "nothing went into another file"
+    os.close(reader)
+    assert b"two\n" in b"".join((tmp_path / name).read_bytes() for name in segments.complete(tmp_path))

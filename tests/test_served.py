@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bentos.caller import subject_digest
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
+from ratchet.evaluation import diversity
 from ratchet.lake import forget, ingest, learning, outcomes, predictions, quarantine, served, snapshot, table
 from ratchet.lake.outcomes import Answer, Joined, Key, Known, Label
 from ratchet.lake.predictions import Segment
@@ -138,7 +139,12 @@ def test_the_first_answer_that_a_caller_got_is_the_one_that_counts(recipe: Recip
     assert [(each.answer.key, each.answer.output[9]) for each in result.outcomes] == [(("a", 0), 1.0)]
     assert result.waiting == 1, "nobody got an answer to Ratchet's own request"
     assert served.labelled(recipe.name, "v1-abc", 10).losses.tolist() == [0.0]
-    assert served.of_revision(recipe.name, "v1-abc", 1, 10).at.tolist() == [1.79e9 + 1, 1.79e9 + 2]
+    own = served.of_revision(recipe.name, "v1-abc", 2, 10)
+    assert own.at.tolist() == [1.79e9 + 1, 1.79e9 + 2]
+    assert own.window
+    assert (own.count, own.window.since, len(own.window.measured)) == (2, 1.79e9 + 1, 2)
+    assert served.of_revision(recipe.name, "v1-abc", 3, 10).window is None
+    assert served.of_revision(recipe.name, "v1-abc", 3, 11).count == 0, "of another task"
     assert outcomes.update(recipe, "tester").outcomes == ()
 
 
@@ -193,11 +199,13 @@ def test_a_forgotten_subject_is_in_no_file_of_the_lake_and_not_in_the_next_snaps
     assert {name.split("/")[0] for name in contains(lake, *pixels)} == {"predictions", "landing", "records"}
     assert contains(lake, marked.encode())
     forget.add(recipe.name, [], [mine], "tester")
+    forget.list_requests(recipe.name, "tester")
     result = forget.erase(recipe, "tester")
     assert (result.requests, result.predictions, result.labels, result.records) == (3, 3, 3, 3)
     assert snapshot.take(recipe).records == 3
     needles = [request.encode() for request in requests]
-    assert [name for name in contains(lake, *needles, *pixels) if "_delta_log" not in name] == []
+    left = {name.split("/")[0] for name in contains(lake, *needles, *pixels) if "_delta_log" not in name}
+    assert left == {"forgotten"}, "the list itself, by which labels that come later are found"
     assert contains(lake, *pixels) == []
     assert not any(mine in path.read_text(errors="ignore") for path in lake.glob("predictions/**/*.json"))
     with pytest.raises(Refusal, match="forget"):
@@ -208,8 +216,10 @@ def test_what_arrives_of_a_forgotten_subject_later_is_erased_as_well(recipe: Rec
     mine = subject_digest(recipe.name, "Ann")
     land(recipe, {"request": "early", "subject": mine})
     forget.add(recipe.name, [], [mine], "tester")
+    forget.list_requests(recipe.name, "tester")
     forget.erase(recipe, "tester")
     land(recipe, {"request": "late", "subject": mine}, {"request": "other"}, number=1)
+    forget.list_requests(recipe.name, "tester")
     assert forget.erase(recipe, "tester").predictions == 1
     rows = table.read(predictions.predictions(recipe.name), ["request"])
     assert rows is not None
@@ -239,3 +249,71 @@ def test_many_small_files_become_few(recipe: Recipe) -> None:
     assert rows is not None
     assert sorted(map(int, rows["request"].to_pylist())) == list(range(70))
     assert len(list(path.glob("*.parquet"))) < before / 10
+
+
+def test_what_is_erased_in_part_can_be_read_and_erased_again(recipe: Recipe) -> None:
+    """Delta Lake writes the rows that stay with another type of text."""
+    land(recipe, {"request": "a"}, {"request": "b"}, {"request": "c"})
+    predictions.add_feedback(recipe.name, {(request, 0): "Bag" for request in "abc"}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    for request, left in (("a", 2), ("b", 1)):
+        forget.add(recipe.name, [request], [], "tester")
+        assert forget.erase(recipe, "tester").predictions == 1
+        assert len(served.labelled(recipe.name, "v1-abc", 10).losses) == left
+        assert served.of_revision(recipe.name, "v1-abc", 1, 10).count == left
+    assert predictions.note_end(recipe.name, "p" * 16, "host-a", 3, "tester") == 2
+
+
+def test_of_two_collectors_that_overlap_one_lands_a_segment(recipe: Recipe) -> None:
+    segments = [segment(recipe, number, [{"request": str(number)}]) for number in range(3)]
+    name, process = recipe.name, "p" * 16
+    assert predictions.land_predictions(name, process, "h", segments[:2], "one") == 2
+    assert predictions.land_predictions(name, process, "h", segments, "two") == 0
+    assert predictions.land_predictions(name, process, "h", segments[2:], "two") == 1
+    rows = table.read(predictions.predictions(name), ["request"])
+    assert rows is not None
+    assert sorted(rows["request"].to_pylist()) == ["0", "1", "2"]
+
+
+def test_a_label_in_another_spelling_is_no_correction_and_a_correction_replaces_the_record(recipe: Recipe) -> None:
+    land(recipe, {"request": "a", "input": picture(recipe, 1)}, {"request": "b", "input": picture(recipe, 2)})
+    for name in ("9", "Ankle boot"):
+        predictions.add_feedback(recipe.name, {("a", 0): name, ("b", 0): "Bag"}, "file", "tester")
+        outcomes.update(recipe, "tester")
+    assert len(served.labelled(recipe.name, "v1-abc", 10).losses) == 2
+    first = learning.land(recipe, "tester")
+    assert first
+    quarantine.admit_landed(ingest.lake(recipe.name), first.id, "tester")
+    predictions.add_feedback(recipe.name, {("a", 0): "Sandal"}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    second = learning.land(recipe, "tester")
+    assert second
+    quarantine.admit_landed(ingest.lake(recipe.name), second.id, "tester")
+    rows = table.read(ingest.lake(recipe.name) / "records", ["label"])
+    assert rows is not None
+    classes = recipe.answers.classes
+    assert sorted(classes[number] for number in rows["label"].to_pylist()) == ["Bag", "Sandal"]
+
+
+def test_labels_that_were_requested_measure_nothing_and_teach_all_the_same(recipe: Recipe) -> None:
+    """Those of uncertain answers are worse than others by design."""
+    land(recipe, {"request": "a", "input": picture(recipe, 1)}, {"request": "b", "input": picture(recipe, 2)})
+    predictions.note_requested(recipe.name, [("a", 0)], "tester")
+    predictions.add_feedback(recipe.name, {("a", 0): "Bag", ("b", 0): "Ankle boot"}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    assert served.labelled(recipe.name, "v1-abc", 10).losses.tolist() == [0.0]
+    assert [day["labels"] for day in served.performance(recipe.name)] == [1]
+    batch = learning.land(recipe, "tester")
+    assert batch
+    assert batch.accepted == 2
+
+
+def test_what_is_worth_a_label_is_probably_wrong_and_not_all_alike() -> None:
+    expected = np.array([0.1] * 50 + [0.9] * 49 + [0.91])
+    features = np.array([[0.0, 0.0]] * 50 + [[1.0, 0.0]] * 49 + [[1.0, 9.0]])
+    chosen = diversity.choose(expected, features, 3)
+    assert len(chosen) == len(set(chosen)) == 3
+    assert 99 in chosen[:2], "the one that is unlike the others"
+    assert all(expected[at] >= 0.9 for at in chosen[:2])
+    assert diversity.choose(expected[:0], features[:0], 3) == []
+    assert len(diversity.choose(expected, features, 500)) == 100

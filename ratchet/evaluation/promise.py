@@ -11,13 +11,15 @@ _BINS, _LEAST, _POINTS = 30, 20, 101
 _QUANTILE, _TIMES = 0.99, 4.0
 
 
-def promise(losses: np.ndarray, certainties: np.ndarray, predicted: Mapping[str, int]) -> Promise:
+def promise(
+    losses: np.ndarray, certainties: np.ndarray, predicted: Mapping[str, int], largest: float | None = None
+) -> Promise:
     """From the losses [N] of the benchmark's records, and the certainties [N] of the answers to them.
 
-    Losses that are shares keep their scale; others are counted in quadruples of the 99th percentile, beyond which
-    hardly any lies, since a bounded loss can be watched without an assumption about its tail.
+    A loss is counted in shares of the `largest`. Where there is none, in quadruples of the 99th percentile, beyond
+    which hardly any lies, since a bounded loss can be watched without an assumption about its tail.
     """
-    scale = 1.0 if losses.max() <= 1 else _TIMES * float(np.quantile(losses, _QUANTILE))
+    scale = largest or _TIMES * float(np.quantile(losses, _QUANTILE)) or float(losses.max()) or 1.0
     shares = np.minimum(losses / scale, 1.0)
     bins = np.searchsorted(_edges(certainties), certainties, side="right")
     present, counts = np.unique(bins, return_counts=True)

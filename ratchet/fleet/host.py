@@ -258,7 +258,7 @@ class Host:
             _PORT: str(port),
             "RATCHET_DEVICE": self.settings.device,
             "RATCHET_MEMORY_MB": str(package.memory_mb),
-            "RATCHET_LOG": str(self.settings.home / "predictions" / package.recipe),
+            "RATCHET_LOG": str(self.settings.home / "predictions" / package.recipe) if self.settings.log_mb else "",
             "RATCHET_LOG_MB": str(self.settings.log_mb),
             "BENTOML_HOME": str(self._scratch(program)),  # BentoML adds up the metrics of all that share a home
             "BENTOML_CONFIG_OPTIONS": "",

@@ -50,6 +50,13 @@ def listed(recipe: str) -> tuple[set[str], set[str]]:
     return requests, subjects
 
 
+def list_requests(recipe: str, who: str) -> None:
+    """Puts the requests of listed subjects on the list, by which labels that come later are found."""
+    requests, subjects = listed(recipe)
+    if new := _requests_of(recipe, subjects) - requests:
+        add(recipe, new, [], who)
+
+
 def erase(recipe: Recipe, who: str) -> Forgotten:
     """Erases all that is on the list from every table.
 
@@ -57,8 +64,7 @@ def erase(recipe: Recipe, who: str) -> Forgotten:
     between, it does the rest the next time.
     """
     name, home = recipe.name, lake(recipe.name)
-    requests, subjects = listed(name)
-    requests |= _requests_of(name, subjects)
+    requests, _ = listed(name)
     if not requests:
         return Forgotten(0, 0, 0, 0)
     digests, served = _digests(recipe, requests), learning.batches(name)
@@ -66,7 +72,8 @@ def erase(recipe: Recipe, who: str) -> Forgotten:
     for each in ("records", "landing", "quarantine") if served else ():
         records += _erase(home / each, "input", digests, who, served)
     # Last the predictions, which say what else there is.
-    counts = {each: _erase(home / each, "request", requests, who) for each in ("outcomes", "feedback", "predictions")}
+    tables = ("requested", "outcomes", "feedback", "predictions")
+    counts = {each: _erase(home / each, "request", requests, who) for each in tables}
     return Forgotten(len(requests), counts["predictions"], counts["feedback"], records)
 
 
@@ -78,7 +85,7 @@ def retain(recipe: Recipe, who: str, now: datetime | None = None) -> int:
         count += _erase_older(home / name, column, limit, who)
         table.compact(home / name)
     if served := learning.batches(recipe.name):
-        for name in ("records", "landing"):
+        for name in ("records", "landing", "quarantine"):
             count += _erase_older(home / name, "captured_at", limit, who, served)
     return count
 

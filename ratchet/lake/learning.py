@@ -27,16 +27,30 @@ def land(recipe: Recipe, who: str) -> Batch | None:
     """Lands them; None if there are none. The commit says how far, so each lands once whenever this is killed."""
     newest = _newest(recipe) if recipe.log.inputs else {}
     rows = [row for key, input in _inputs(recipe, set(newest)) if (row := row_of(recipe, newest[key], input))]
+    corrections = {f"{request}#{row}" for (request, row), outcome in newest.items() if outcome["correction"]}
     if not rows:
         return None
     for name in ("landing", "records", "quarantine"):
         table.keep_values_out_of_the_log(ingest.lake(recipe.name) / name)
+    _remove_corrected(recipe, [row for row in rows if row["name"] in corrections], who)
     turn = max(outcome["turn"] for outcome in newest.values())
     id = hashlib.sha256(f"served {recipe.name} {last_turn(recipe)} {turn}".encode()).hexdigest()[:16]
     source = f"served requests with a label, up to commit {turn}"
     return ingest.land_read(
         recipe, id, pa.Table.from_pylist(rows, schema=sources.ROWS), who, source, {_TURN: str(turn)}
     )
+
+
+def _remove_corrected(recipe: Recipe, rows: list[dict[str, Any]], who: str) -> None:
+    """Removes the records of inputs whose label was corrected: the newest label alone is learnt."""
+    served = batches(recipe.name)
+    for row in (row for row in rows if "data" in row):
+        digest = recipe.contract.digest(row["data"], row["captured_at"])
+        for name in ("records", "landing"):
+            for batch in served:
+                table.delete(
+                    ingest.lake(recipe.name) / name, {"input": digest, "batch": batch}, who=who, why="corrected"
+                )
 
 
 def batches(recipe: str) -> set[str]:

@@ -103,7 +103,7 @@ def update(recipe: Recipe, who: str, now: datetime | None = None) -> Joined:
     """Joins what has come, and appends the new outcomes in one commit."""
     now, patience = now or datetime.now(UTC), timedelta(days=recipe.watch.label_days)
     turn = table.turn_of(path(recipe.name), "join") + 1  # read first: of several at the same moment, one appends
-    labels = [label for label in _labels(recipe.name, now - 2 * patience) if _is_known(recipe, label.label)]
+    labels = _labels(recipe, now - 2 * patience)
     requests = {label.key[0] for label in labels}
     if not requests:
         return Joined((), 0, 0)
@@ -115,18 +115,21 @@ def update(recipe: Recipe, who: str, now: datetime | None = None) -> Joined:
     return joined
 
 
-def _is_known(recipe: Recipe, label: str) -> bool:
-    """Whether the recipe still has such labels, as it had when this one came."""
+def _canonical(recipe: Recipe, label: str) -> str | None:
+    """One spelling of a label, which the task reads again; None if the recipe has no such label any more."""
     try:
-        return recipe.answers.read_label(label) is not None
+        value = recipe.answers.read_label(label)
     except Refusal:
-        return False
+        return None
+    return recipe.answers.classes[value] if recipe.answers.classes else str(value)
 
 
-def _labels(recipe: str, since: datetime) -> list[Label]:
+def _labels(recipe: Recipe, since: datetime) -> list[Label]:
+    """The labels since then, each in one spelling; those that the recipe no longer has are left out."""
     labels = []
-    for row in _select(predictions.feedback(recipe), ["request", "row", "label", "at"], pc.field("at") >= since):
-        labels.append(Label((row["request"], row["row"]), row["label"], row["at"]))
+    for row in _select(predictions.feedback(recipe.name), ["request", "row", "label", "at"], pc.field("at") >= since):
+        if (label := _canonical(recipe, row["label"])) is not None:
+            labels.append(Label((row["request"], row["row"]), label, row["at"]))
     return labels
 
 

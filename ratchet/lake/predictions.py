@@ -57,9 +57,26 @@ def landed(path: Path, process: str) -> int:
 
 
 def land_predictions(recipe: str, process: str, host: str, segments: Sequence[Segment], who: str) -> int:
-    """Lands the process's next segments; the number of rows. Rows that are no whole line count as lost later."""
+    """Lands the process's next segments; the number of rows, 0 if another collector was faster.
+
+    Rows that are no whole line count as lost later.
+    """
     rows = [_prediction(line, host, process) for line in _lines(segments)]
     return _land(predictions(recipe), process, rows, PREDICTIONS, segments, who)
+
+
+def note_requested(recipe: str, keys: Iterable[tuple[str, int]], who: str) -> None:
+    """Keeps which labels were requested: those predictions are no random sample, so they measure nothing."""
+    rows = [{"request": request, "row": row} for request, row in keys]
+    schema = pa.schema({"request": pa.string(), "row": pa.int32()})
+    path = lake(recipe) / "requested"
+    table.append(path, pa.Table.from_pylist(rows, schema=schema), str(uuid.uuid4()), versions=False, who=who)
+
+
+def requested(recipe: str) -> set[tuple[str, int]]:
+    """The predictions whose labels were requested."""
+    rows = table.read(lake(recipe) / "requested")
+    return {(row["request"], row["row"]) for row in rows.to_pylist()} if rows is not None else set()
 
 
 def labels_of(segments: Sequence[Segment]) -> dict[tuple[str, int], str]:
@@ -111,10 +128,9 @@ def _land(
     segments: Sequence[Segment],
     who: str,
 ) -> int:
-    turn = segments[-1].number + 1
-    new = table.append(
-        path, pa.Table.from_pylist(list(rows), schema=schema), f"log:{process}", turn=turn, versions=False, who=who
-    )
+    first, turn = segments[0].number, segments[-1].number + 1
+    content = pa.Table.from_pylist(list(rows), schema=schema)
+    new = table.append(path, content, f"log:{process}", turn=turn, after=first, versions=False, who=who)
     return len(rows) if new else 0
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,33 @@ import pyarrow.compute as pc
 from ratchet.evaluation import proportion
 from ratchet.lake import outcomes, predictions, table
 
+_MOST = 100_000
+"""The newest labels that a revision is watched by."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The newest full window of predictions, oldest first."""
+
+    since: float
+    """When its first one was made, in seconds since 1970."""
+    outputs: np.ndarray
+    """[window, width]."""
+    measured: Sequence[Mapping[str, Any]]
+    """What was measured of each input."""
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions [N] that callers got, oldest first."""
+    """Predictions that callers got from a revision."""
 
+    count: int
     at: np.ndarray
-    """Seconds since 1970."""
+    """When the newest ones [N] were made, in seconds since 1970, oldest first."""
     outputs: np.ndarray
-    """[N, width]."""
-    measured: Sequence[Mapping[str, Any]]
-    """What was measured of the inputs of the newest full window; empty before there is one."""
+    """Of these, [N, width]."""
+    window: Window | None
+    """None before one is full."""
 
 
 @dataclass(frozen=True)
@@ -36,38 +51,41 @@ class Labelled:
     outputs: np.ndarray
 
 
-def of_revision(recipe: str, revision: str, window: int, width: int) -> Predictions:
-    """The predictions of a revision; each window of so many is full once."""
-    path = predictions.predictions(recipe)
+def of_revision(recipe: str, revision: str, size: int, width: int) -> Predictions:
+    """The predictions of a revision: the newest `size`, and the newest full window, which is full once."""
+    count, newest = 0, list[dict[str, Any]]()
     mine = (pc.field("revision") == revision) & (pc.field("origin") == "caller")
-    times, outputs = [np.empty(0)], [np.empty((0, width), np.float32)]
-    rows = table.rows(path, ["at", "output", "revision", "origin"])
+    columns = ["at", "process", "number", "output", "statistics", "revision", "origin"]
+    rows = table.rows(predictions.predictions(recipe), columns)
     for part in rows.parts() if rows else ():
         own = pa.Table.from_batches([part]).filter(mine)
-        times.append(_seconds(own["at"]))
-        outputs.append(_outputs(own["output"], width))
-    order = np.argsort(at := np.concatenate(times), kind="stable")
-    at, full = at[order], len(at) // window * window
-    bounds = (at[full - window], at[full - 1]) if full else None
-    measured = _measured(recipe, mine, bounds)[-window:] if bounds else []
-    return Predictions(at, np.concatenate(outputs)[order], measured)
+        own = own.filter(pc.equal(pc.list_value_length(own["output"]), width))  # the recipe may have another task now
+        count += own.num_rows
+        if own.num_rows > 2 * size:
+            own = own.sort_by(_ORDER).slice(own.num_rows - 2 * size)
+        newest = sorted([*newest, *own.to_pylist()], key=_place)[-2 * size :]
+    last = newest[-size:]
+    start = len(newest) - size - count % size
+    window = _window(newest[start : start + size], width) if count >= size else None
+    return Predictions(count, _times(last), _outputs(last, width), window)
 
 
-def _measured(recipe: str, mine: pc.Expression, bounds: tuple[float, float]) -> list[Mapping[str, Any]]:
-    """What was measured of the inputs between two times, oldest first."""
-    low, high = (pa.scalar(int(seconds * 1e6), pa.timestamp("us", tz="UTC")) for seconds in bounds)
-    chosen = mine & (pc.field("at") >= low) & (pc.field("at") <= high)
-    rows = table.rows(predictions.predictions(recipe), ["at", "statistics", "revision", "origin"])
-    texts: list[tuple[datetime, str]] = []
-    for part in rows.parts() if rows else ():
-        own = pa.Table.from_batches([part]).filter(chosen)
-        texts += zip(own["at"].to_pylist(), own["statistics"].to_pylist(), strict=True)
-    return [json.loads(text) for _, text in sorted(texts, key=lambda each: each[0])]
+_ORDER = [("at", "ascending"), ("process", "ascending"), ("number", "ascending")]
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["at"], row["process"], row["number"]
+
+
+def _window(rows: Sequence[Mapping[str, Any]], width: int) -> Window:
+    measured = [json.loads(row["statistics"]) for row in rows]
+    return Window(rows[0]["at"].timestamp(), _outputs(rows, width), measured)
 
 
 def labelled(recipe: str, revision: str, width: int) -> Labelled:
     """The predictions of a revision with the newest label of each."""
-    kept = _newest(table.read(outcomes.path(recipe), where=("revision", revision)))
+    every = _newest(recipe, table.read(outcomes.path(recipe), where=("revision", revision)))
+    kept = [row for row in every if len(row["output"]) == width][-_MOST:]
     if not kept:
         return Labelled(np.empty(0), np.empty(0), np.empty((0, width), np.float32))
     return Labelled(
@@ -92,20 +110,24 @@ def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:
     return [row for row in newest if (row["request"], row["row"]) not in labelled]
 
 
-def _newest(rows: pa.Table | None) -> list[dict[str, Any]]:
-    """The outcomes with the newest label of each prediction, in the order in which these labels came."""
+def _newest(recipe: str, rows: pa.Table | None) -> list[dict[str, Any]]:
+    """The outcomes with the newest label of each prediction, in the order in which these labels came.
+
+    Without those that `ratchet unsure` requested, which are worse than others by design.
+    """
+    requested = predictions.requested(recipe)
     newest: dict[outcomes.Key, dict[str, Any]] = {}
     ordered = rows.sort_by([("labelled_at", "ascending"), ("correction", "ascending")]).to_pylist() if rows else []
     for row in ordered:
         newest.pop((row["request"], row["row"]), None)
         newest[row["request"], row["row"]] = row
-    return list(newest.values())
+    return [row for key, row in newest.items() if key not in requested]
 
 
 def performance(recipe: str) -> list[dict[str, Any]]:
     """The mean loss by labels, for each day of predictions and each revision, with its interval of 95 %."""
     by_day: dict[tuple[str, str], list[float]] = {}
-    for row in _newest(table.read(outcomes.path(recipe))):
+    for row in _newest(recipe, table.read(outcomes.path(recipe))):
         by_day.setdefault((f"{row['predicted_at']:%Y-%m-%d}", row["revision"]), []).append(row["loss"])
     return [_summary(day, revision, np.array(losses)) for (day, revision), losses in sorted(by_day.items())]
 
@@ -117,10 +139,9 @@ def _summary(day: str, revision: str, losses: np.ndarray) -> dict[str, Any]:
     return {"day": day, "revision": revision, "labels": len(losses), "loss": mean, "low": low, "high": high}
 
 
-def _seconds(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(column.cast(pa.int64()).to_numpy(), float) / 1e6
+def _times(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    return np.array([row["at"].timestamp() for row in rows])
 
 
-def _outputs(column: pa.ChunkedArray, width: int) -> np.ndarray:
-    flat = pc.list_flatten(column).to_numpy()
-    return np.asarray(flat, np.float32).reshape(-1, width)
+def _outputs(rows: Sequence[Mapping[str, Any]], width: int) -> np.ndarray:
+    return np.array([row["output"] for row in rows], np.float32).reshape(-1, width)

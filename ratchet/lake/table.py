@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.errors import Refusal
+from ratchet.errors import Busy, Refusal
 from ratchet.lake.rows import Rows, rows_at_once
 
 _TRIES = 40
@@ -21,9 +21,19 @@ _NO_VALUES = {"delta.dataSkippingNumIndexedCols": "0"}
 _MANY_FILES = 64
 
 
-def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, versions: bool = True, **meta: str) -> bool:
+def append(
+    path: Path,
+    rows: pa.Table | Rows,
+    once: str,
+    *,
+    turn: int = 1,
+    after: int | None = None,
+    versions: bool = True,
+    **meta: str,
+) -> bool:
     """Appends `rows` in one commit, once per (`once`, `turn`) whoever else tries; False if it was done before.
 
+    With `after`, the last turn must be that one: of two that read the same state, one appends.
     `meta` (who, why, ...) is kept in the table's history. A new table whose old `versions` nobody needs drops its
     history after a month. Raises Refusal if the table stays contended.
     """
@@ -44,7 +54,8 @@ def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, versi
                     str(path), rows.schema, mode="ignore", configuration=(_KEEP if versions else {}) | _NO_VALUES
                 )
             current = DeltaTable(str(path))
-            if (current.transaction_version(once) or 0) >= turn:
+            last_turn = current.transaction_version(once) or 0
+            if last_turn >= turn or after not in (None, last_turn):
                 return False
             write_deltalake(
                 current, _reader(rows, refused), mode="append", schema_mode="merge", commit_properties=commit
@@ -55,7 +66,7 @@ def append(path: Path, rows: pa.Table | Rows, once: str, *, turn: int = 1, versi
                 raise refused[0] from error
             last = error
             time.sleep(random.uniform(0.01, 0.05) * min(attempt + 1, 10))
-    raise Refusal(f"the table could not be written ({last})", path, "Try again; check that the disk is writable")
+    raise Busy(f"the table could not be written ({last})", path, "Try again; check that the disk is writable")
 
 
 def _reader(rows: pa.Table | Rows, refused: list[Refusal]) -> pa.RecordBatchReader:
@@ -115,7 +126,7 @@ def erase(path: Path, condition: str, where: pc.Expression, columns: Sequence[st
     metrics = _retried(path, lambda: DeltaTable(str(path)).delete(condition, commit_properties=commit))
     present = {Path(urllib.parse.unquote(file)).name for file in DeltaTable(str(path)).file_uris()}
     for file in path.glob("*.parquet"):
-        if file.name not in present and _has_row(file, where, columns):
+        if file.name not in present and _has_row(file, where, columns) and _is_committed(path, file.name):
             file.unlink(missing_ok=True)
     return int(metrics["num_deleted_rows"])
 
@@ -132,7 +143,20 @@ def _has_row(file: Path, where: pc.Expression, columns: Sequence[str]) -> bool:
         if not set(columns) <= set(opened.schema_arrow.names):
             return False
         parts = opened.iter_batches(rows_at_once(opened.metadata), columns=list(columns), use_threads=False)
-        return any(pa.Table.from_batches([part]).filter(where).num_rows for part in parts)
+        return any(_plain(part).filter(where).num_rows for part in parts)
+
+
+def _plain(batch: pa.RecordBatch) -> pa.Table:
+    """The batch with ordinary texts and bytes: Delta Lake writes views of them when it rewrites a file."""
+    types = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    table = pa.Table.from_batches([batch])
+    return table.cast(pa.schema([field.with_type(types.get(field.type, field.type)) for field in table.schema]))
+
+
+def _is_committed(path: Path, name: str) -> bool:
+    """Whether a version names the file; one that does not may belong to a commit that is under way."""
+    commits = sorted((path / "_delta_log").glob("*.json"), reverse=True)
+    return any(name in commit.read_text(encoding="utf-8") for commit in commits)
 
 
 def compact(path: Path) -> None:
@@ -154,7 +178,7 @@ def _retried(path: Path, work: Callable[[], Any]) -> Any:
         except DeltaError as error:
             last = error
             time.sleep(random.uniform(0.01, 0.05) * min(attempt + 1, 10))
-    raise Refusal(f"the table could not be written ({last})", path, "Try again when fewer processes write to it")
+    raise Busy(f"the table could not be written ({last})", path, "Try again when fewer processes write to it")
 
 
 def exists(path: Path) -> bool:
@@ -225,7 +249,7 @@ def _parts(file: str, target: pa.Schema, where: tuple[str, str] | None) -> Itera
         for batch in opened.iter_batches(
             rows_at_once(opened.metadata), columns=[n for n in names if n in present], use_threads=False
         ):
-            part = pa.Table.from_batches([batch])
+            part = _plain(batch)
             part = part.filter(pc.field(where[0]) == where[1]) if where else part
             yield from _cast(part, target).to_batches()
 

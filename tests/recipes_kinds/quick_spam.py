@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ratchet.kinds.text import TextContract
-from ratchet.recipe import Bound, Criteria, Feed, Recipe, ReleasePlan, Step
+from ratchet.recipe import Bound, Criteria, Feed, Log, Recipe, ReleasePlan, Step, Watch
 
 _full = Path(__file__).resolve().parents[2] / "recipes" / "spam.py"
 _names: dict = {"__name__": "spam"}
@@ -18,6 +18,8 @@ recipe = replace(
     contract=TextContract(max_characters=_spam.contract.max_characters, max_tokens=64, vocabulary_size=2000),
     batches=(Feed(_file, start=0, stop=2400, every=-6), Feed(_file, start=2400, stop=3600, every=-6)),
     training=replace(_spam.training, epochs=1, parameters={"size": 32, "blocks": 1}),
+    log=Log(inputs=True),
+    watch=Watch(causes=("harm",), window=300, cool_down_hours=0.0),
     criteria=Criteria(accuracy=0.8, worst_class=0.6, margin=0.1),
     release_plan=ReleasePlan(
         steps=(Step(), Step(50)), bake_seconds=5.0, step_seconds=120.0, failed=Bound(0.0, 0.03),

@@ -22,6 +22,7 @@ class Classification:
     task: ClassVar[str] = "classification"
     output: ClassVar[str] = "probabilities"
     metric: ClassVar[str] = "accuracy"
+    largest_loss: ClassVar[float | None] = 1.0
     sign: ClassVar[int] = 1
     tolerance: ClassVar[float] = 1e-3
 

@@ -20,6 +20,7 @@ class Forecast:
     task: ClassVar[str] = "forecast"
     output: ClassVar[str] = "forecast"
     metric: ClassVar[str] = "mean_squared_error"
+    largest_loss: ClassVar[float | None] = None
     sign: ClassVar[int] = -1
     classes: ClassVar[tuple[str, ...]] = ()
 

@@ -31,6 +31,7 @@ class MultiLabel:
     task: ClassVar[str] = "multilabel"
     output: ClassVar[str] = "probabilities"
     metric: ClassVar[str] = "binary_accuracy"
+    largest_loss: ClassVar[float | None] = 1.0
     sign: ClassVar[int] = 1
     tolerance: ClassVar[float] = 1e-3
     classes: ClassVar[tuple[str, ...]] = ()

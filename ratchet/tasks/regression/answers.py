@@ -24,6 +24,7 @@ class Regression:
     """Whether the loss of a record is its squared error, for the mean; if not, its absolute error, for the median."""
     task: ClassVar[str] = "regression"
     output: ClassVar[str] = "value"
+    largest_loss: ClassVar[float | None] = None
     sign: ClassVar[int] = -1
     classes: ClassVar[tuple[str, ...]] = ()
     width: ClassVar[int] = 1

@@ -18,6 +18,7 @@ class Direction:
     task: ClassVar[str] = "direction"
     output: ClassVar[str] = "direction"
     metric: ClassVar[str] = "cosine_similarity"
+    largest_loss: ClassVar[float | None] = 2.0
     sign: ClassVar[int] = 1
     width: ClassVar[int] = 2
     tolerance: ClassVar[float] = 1e-3
