@@ -45,14 +45,14 @@ class Feedback:
             raise Refusal(f"the body is not JSON ({error})", self.path, _SHAPE) from error
         several = content.get("feedback") if isinstance(content, dict) and "feedback" in content else [content]
         if not isinstance(several, list) or not several:
-            raise Refusal("`feedback` is no list of labels", self.path, _SHAPE)
+            raise Refusal("`feedback` is not a list of labels", self.path, _SHAPE)
         if len(several) > MAX_BATCH:
             raise Refusal(f"there are {len(several)} labels", self.path, f"Send at most {MAX_BATCH}")
         return [self._label(each, f"label {number}") for number, each in enumerate(several)]
 
     def _label(self, given: Any, which: str) -> dict[str, Any]:
         if not isinstance(given, dict) or not {"request_id", "label"} <= given.keys() <= _FIELDS:
-            raise Refusal("it has not the fields `request_id`, `label` and perhaps `row`", which, _SHAPE)
+            raise Refusal("its fields are not `request_id`, `label` and perhaps `row`", which, _SHAPE)
         request, row, label = given["request_id"], given.get("row", 0), text_of(given["label"])
         if not isinstance(request, str) or not 0 < len(request) <= _LONGEST or not request.isprintable():
             what = f"`request_id` is not a text of 1 to {_LONGEST} printable characters"

@@ -53,7 +53,7 @@ def _state(state: Watched, at: float) -> Iterator[str]:
         effect = click.style(finding.effect, fg=colour)
         yield f"  {finding.tier}, {effect}: {finding.what}; since {_time(finding.since)}; {finding.sure}"
     if not state.findings:
-        yield "  nothing is noticed"
+        yield "  no findings"
 
 
 def _level(level: Level | None, none: str) -> str:

@@ -230,26 +230,25 @@ def has_ended(id: str) -> bool:
 
 def is_over(id: str) -> bool:
     """Whether the run is in its last state; a deleted one counts as well."""
+    state = _state(id)
+    return state is None or bool(state.is_final())
+
+
+def _state(id: str) -> Any | None:
+    """The state of a run; None if it was deleted."""
     from prefect.exceptions import ObjectNotFound
 
     with client() as prefect:
         try:
-            state = prefect.read_flow_run(UUID(id)).state
+            return prefect.read_flow_run(UUID(id)).state
         except ObjectNotFound:
-            return True
-    return bool(state and state.is_final())
+            return None
 
 
 def is_cancelled(id: str) -> bool:
     """Whether a person cancelled the run; a deleted one counts as well."""
-    from prefect.exceptions import ObjectNotFound
-
-    with client() as prefect:
-        try:
-            state = prefect.read_flow_run(UUID(id)).state
-        except ObjectNotFound:
-            return True
-    return bool(state and (state.is_cancelled() or state.is_cancelling()))
+    state = _state(id)
+    return state is None or bool(state.is_cancelled() or state.is_cancelling())
 
 
 def workers_online(pool: str, since: float = 0.0) -> bool:

@@ -6,6 +6,7 @@ from models.evaluate import outputs_of
 from ratchet import memo
 from ratchet.answers import predicted
 from ratchet.evaluation import promise as promises
+from ratchet.lake import ingest
 from ratchet.lake.snapshot import load_benchmark
 from ratchet.recipe import Recipe
 from ratchet.types import Package, Promise
@@ -16,9 +17,10 @@ VERSION = 1
 
 def of(recipe: Recipe, package: Package) -> Promise:
     """The promise of what the package serves. Raises Refusal if nobody has the package any more."""
-    benchmark, fingerprint = load_benchmark(recipe)
+    fingerprint = ingest.fingerprint(ingest.benchmark(recipe)["record"].chunks)
 
     def work() -> Promise:
+        benchmark, _ = load_benchmark(recipe)
         outputs = outputs_of(package, benchmark.inputs)
         answers = recipe.answers
         losses, certainties = answers.losses(benchmark.targets, outputs), answers.certainty(outputs)

@@ -205,7 +205,7 @@ class Recipe:
         try:
             kinds.part(self.contract.kind, "logged").redacted(self.contract, self.contract.example(), self.log.redact)
         except re.error as error:
-            raise ValueError(f"`redact` holds what is no regular expression ({error})") from error
+            raise ValueError(f"`redact` has an invalid regular expression ({error})") from error
 
     def _check_names(self) -> None:
         if len(self.name) > _MAX_RECIPE_NAME:

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from bentos import golden, protocol
 from ratchet import kinds, tasks
+from ratchet import recipe as recipes
 from ratchet.answers import Answers
 from ratchet.attribution import attribute
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
+from ratchet.kinds import parts
 from ratchet.kinds.image import ImageContract
 from ratchet.kinds.series import SeriesContract, records
 from ratchet.kinds.series.windows import windows
@@ -460,3 +462,18 @@ def test_a_folder_of_images_is_not_a_table_of_texts(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(Refusal, match="the folder holds no Parquet file"):
         read(tmp_path / "in", TEXT, tmp_path)
+
+
+def test_an_input_that_was_served_makes_a_record_of_every_kind_but_a_series(home: Path) -> None:
+    """Its digest is that of the same input from a file, unless the record has an id."""
+    now, rng = datetime(2026, 11, 29, 12, tzinfo=UTC), np.random.default_rng(0)
+    for name in recipes.names():
+        contract = recipes.load(name).contract
+        module = parts.records(contract.kind)
+        value = module.served(contract, contract.synthesize(1, rng), "request#0", now)
+        if contract.kind == "series":
+            assert value is None
+            continue
+        data = contract.encode(value, "request#0")
+        assert contract.digest(data, now) == contract.digest(contract.encode(value, "again"), now), name
+        assert set(parts.logged(contract.kind).statistics(contract, contract.synthesize(2, rng))), name

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bentos import build, golden
-from bentos.caller import CALLER, Caller
+from bentos.caller import CALLER, Caller, subject_digest
 from bentos.recent_answers import RecentAnswers
 from commands import label
 from ratchet import lock
@@ -39,6 +39,7 @@ from ratchet.tasks.classification import Classification
 from releases.evidence import outcome
 from releases.evidence_collector import EvidenceCollector, inputs
 from releases.ledger import Ledger
+from releases.log_reader import LogReader
 from releases.metrics_reader import MetricsReader
 from tests.bentos import put, ready
 from tests.conftest import Built, free_ports, host_alone
@@ -71,7 +72,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="module")
 def url(python: str, built: Built) -> Iterator[str]:
     (port,) = free_ports(1)
-    process = serve(python, built.folder, port)
+    process = serve(python, built.folder, port, RATCHET_LOG=str(built.folder.parent / "log"), RATCHET_LOG_MB="16")
     assert ready(port).status_code == 200
     yield f"http://127.0.0.1:{port}"
     stop(process)
@@ -514,6 +515,79 @@ def test_a_recent_answer_has_its_request_id_and_its_raw_input_if_the_recipe_allo
     silent.add(built.images[:2], np.eye(10, dtype=np.float32)[[3, 4]])
     CALLER.reset(token)
     assert [(r["answer"], r["input"]) for r in silent.after(0)["answers"]] == [(3, "")]
+
+
+def logged(url: str, kind: str) -> list[dict[str, Any]]:
+    """The lines of every complete segment, which are then removed."""
+    host, port = url.removeprefix("http://").split(":")
+    reader = LogReader((host, int(port)))
+    lines = []
+    for segment in reader.listing().segments:
+        if segment.kind == kind:
+            lines += [json.loads(line) for line in reader.read(segment).splitlines()]
+            reader.remove(segment.name)
+            reader.remove(segment.name)  # once more after a kill
+    reader.close()
+    return lines
+
+
+def test_predictions_are_logged_with_who_asked_and_ratchets_own_are_marked(url: str, built: Built) -> None:
+    logged(url, "predictions")
+    body = {"images": built.images[:2].tolist()}
+    for id, headers in (("mine", {"x-subject-id": "Ann"}), ("mirrored", {"host": "example.org-shadow"})):
+        assert httpx.post(f"{url}/predict", json=body, headers={"x-request-id": id, **headers}).status_code == 200
+    httpx.post(f"{url}/predict", json=body)  # without an id
+    golden.replay(url, built.model)
+    lines = logged(url, "predictions")
+    assert [(line["request"], line["row"], line["origin"]) for line in lines] == [
+        ("mine", 0, "caller"), ("mine", 1, "caller"), ("mirrored", 0, "shadow"), ("mirrored", 1, "shadow"),
+    ]  # fmt: skip
+    assert lines[0]["subject"] == subject_digest(NAME, "Ann")
+    assert abs(sum(lines[0]["output"]) - 1) < 1e-5
+    assert lines[0]["statistics"]["mean"] == pytest.approx(built.images[0].mean())
+    assert logged(url, "predictions") == [], "they are removed"
+
+
+@pytest.mark.parametrize("name", ["../meta.json", "..%2f..%2fetc%2fpasswd", "predictions-x-1.jsonl", "nothing.counts"])
+def test_no_other_file_is_read_or_removed_by_way_of_the_log(url: str, name: str) -> None:
+    for method in ("GET", "DELETE"):
+        assert httpx.request(method, f"{url}/ops/log/{name}").status_code in (404, 405)
+
+
+def test_the_counts_of_a_living_process_cannot_be_removed(url: str) -> None:
+    (writer,) = (each for each in httpx.get(f"{url}/ops/log").json()["writers"] if each["alive"])
+    assert httpx.delete(f"{url}/ops/log/{writer['process']}.counts").status_code == 404
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_feedback_is_on_the_disk_when_it_is_accepted(url: str, one: bool) -> None:
+    label = {"request_id": "mine", "label": "Bag", "row": 1}
+    response = httpx.post(f"{url}/feedback", json=label if one else {"feedback": [label]})
+    assert (response.status_code, response.json()) == (202, {"accepted": 1})
+    (line,) = logged(url, "feedback")
+    assert (line["request"], line["row"], line["label"]) == ("mine", 1, "Bag")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"request_id": "a", "label": "hat"}, 400, "not one of the 10 classes"),
+        ({"request_id": "a"}, 400, "its fields are not"),
+        ({"request_id": "", "label": "Bag"}, 400, "1 to 64 printable characters"),
+        ({"request_id": "a", "label": "Bag", "row": -1}, 400, "not the number of a row"),
+        ({"request_id": "a", "label": "Bag", "row": True}, 400, "not the number of a row"),
+        ({"request_id": "a", "label": "x" * 5000}, 400, "more than 4096 characters"),
+        ({"request_id": "a", "label": None}, 400, "is not one of the 10 classes"),
+        ({"feedback": []}, 400, "is not a list of labels"),
+        ({"feedback": [{"request_id": "a", "label": "Bag"}] * 1025}, 400, "there are 1025 labels"),
+        ("nothing", 400, "its fields are not"),
+    ],
+)
+def test_wrong_feedback_is_refused_as_a_whole_with_a_sentence(url: str, body: Any, status: int, words: str) -> None:
+    response = httpx.post(f"{url}/feedback", json=body)
+    assert response.status_code == status
+    assert words in response.json()["error"]
+    assert logged(url, "feedback") == []
 
 
 def test_a_readers_metrics_are_those_since_it_was_created(url: str, built: Built) -> None:
