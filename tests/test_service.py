@@ -360,7 +360,7 @@ def test_the_open_api_page_describes_what_callers_reach_and_nothing_else(url: st
     own = {f"/v2/models/{NAME}{end}" for end in ("", "/ready", "/config", "/stats", "/infer")}
     versioned = {f"/v2/models/{NAME}/versions/1{end}" for end in ("", "/ready", "/config", "/stats", "/infer")}
     server = {"/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/stats", "/v2/repository/index"}
-    assert set(page["paths"]) == {"/classify", "/predict", "/explain"} | own | versioned | server
+    assert set(page["paths"]) == {"/classify", "/predict", "/explain", "/feedback"} | own | versioned | server
     for path, item in page["paths"].items():
         for method in item:
             assert httpx.request(method, url + path).status_code not in (404, 405), f"{method} {path}"
