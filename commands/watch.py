@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from commands._stack import json_option
+from expectations.triggers import Past
 from ratchet.errors import Refusal
-from ratchet.types import Level, Watched, from_json
+from ratchet.types import Level, Watched, from_json, to_json
 
 
 @click.command("watch")
@@ -31,10 +32,11 @@ def command(recipe: str, as_json: bool) -> None:
     if status is None:
         next = "Release a version, and run `prefect deployment run collect/collect`"
         raise Refusal("nothing was collected yet", recipe, next)
-    state, history = from_json(Watched, status.body), [dict(row) for row in causes.read(ledger, recipe)]
+    state, history = from_json(Watched, status.body), causes.read(ledger, recipe)
     performance = served.performance(recipe)
     if as_json:
-        body = {"at": status.at, "watched": status.body, "performance": performance, "causes": history}
+        body = {"at": status.at, "watched": status.body, "performance": performance}
+        body["causes"] = [to_json(past) for past in history]
         click.echo(json.dumps(body, indent=1))
         return
     for line in (*_state(state, status.at), *_performance(performance, state), *map(_cause, history)):
@@ -71,9 +73,9 @@ def _performance(rows: list[dict[str, Any]], state: Watched) -> Iterator[str]:
         yield f"  {row['day']}  {row['revision']:20} {row['loss']:.4f} ({interval}), {row['labels']} labels"
 
 
-def _cause(row: dict[str, Any]) -> str:
-    run = f", run {row['run']}" if row["run"] else ", no run yet"
-    return f"  {_time(row['at'])}  retrained for {row['kind']}: {row['why']}{run}: {row['result'] or 'not over'}"
+def _cause(past: Past) -> str:
+    run = f", run {past.run}" if past.run else ", no run yet"
+    return f"  {_time(past.at)}  retrained for {past.kind}: {past.why}{run}: {past.result or 'not over'}"
 
 
 def _time(at: float) -> str:

@@ -38,6 +38,11 @@ class Past:
     ended: float | None = None
     result: str | None = None
     """`released`, or what else the run ended with; None while it is not over."""
+    run: str | None = None
+    """The flow run that has it; None while none has."""
+    why: str = ""
+    attempts: int = 0
+    """Runs that have had it."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Starts retrainings: records each cause once, and emits the event that the loop's deployment waits for."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ EVENT = "ratchet.retrain"
 def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
     """Records the causes of now and starts at most one run; returns a line for each that starts none."""
     _free_dead(ledger, recipe.name)
-    past = [_past(row) for row in causes.read(ledger, recipe.name)]
+    past = causes.read(ledger, recipe.name)
     champion = api.state_of(recipe.name, ledger).champion
     since = min((finding.since for finding in state.findings), default=0.0)
     new = new_records(recipe, champion, since) if champion else 0
@@ -83,23 +82,18 @@ def _causes(recipe: Recipe, state: Watched, past: Sequence[Past]) -> list[Cause]
 
 def _emit_unclaimed(ledger: Ledger, recipe: str) -> None:
     """Emits the event of each cause that no run has, or will have: Prefect may have lost an earlier one."""
-    for row in causes.read(ledger, recipe):
-        if row["run"] is None and row["ended"] is None and not runs.is_expected(recipe, row["cause"]):
+    for past in causes.read(ledger, recipe):
+        if past.run is None and past.result is None and not runs.is_expected(recipe, past.id):
             resource = {"prefect.resource.id": f"ratchet.recipe.{recipe}", "prefect.resource.name": recipe}
-            emit_event(event=EVENT, resource=resource, payload={"cause": row["cause"], "why": row["why"]})
-            log.info("%s: the event %s is emitted for the cause %s", recipe, EVENT, json.dumps(row["cause"]))
+            emit_event(event=EVENT, resource=resource, payload={"cause": past.id, "why": past.why})
+            log.info("%s: the event %s is emitted for the cause %r", recipe, EVENT, past.id)
 
 
 def _free_dead(ledger: Ledger, recipe: str) -> None:
     """Takes causes from runs that have ended without saying so, as killed ones do."""
-    for row in causes.read(ledger, recipe):
-        if row["run"] is not None and row["ended"] is None and runs.is_over(row["run"]):
-            causes.release(ledger, recipe, row["run"], runs.is_cancelled(row["run"]))
-
-
-def _past(row: object) -> Past:
-    values = dict(row)  # type: ignore[call-overload]
-    return Past(values["cause"], values["kind"], values["at"], values["started"], values["ended"], values["result"])
+    for past in causes.read(ledger, recipe):
+        if past.run is not None and past.result is None and runs.is_over(past.run):
+            causes.release(ledger, recipe, past.run, runs.is_cancelled(past.run))
 
 
 @dataclass

@@ -1,10 +1,10 @@
 """What started retrainings, in the ledger: recorded once, claimed by one run, and ended with what became of it."""
 
 import time
-from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from expectations.triggers import Past
 from ratchet.errors import Refusal
 from releases.ledger import CAUSES, Ledger
 
@@ -23,12 +23,12 @@ def add(ledger: Ledger, recipe: str, cause: str, kind: str, why: str) -> bool:
     return True
 
 
-def read(ledger: Ledger, recipe: str) -> Sequence[sa.RowMapping]:
+def read(ledger: Ledger, recipe: str) -> list[Past]:
     """Every cause of a recipe, oldest first."""
+    query = CAUSES.select().where(CAUSES.c.recipe == recipe).order_by(CAUSES.c.at)
     with ledger.begin() as connection:
-        return (
-            connection.execute(CAUSES.select().where(CAUSES.c.recipe == recipe).order_by(CAUSES.c.at)).mappings().all()
-        )
+        rows = connection.execute(query).all()
+    return [Past(r.cause, r.kind, r.at, r.started, r.ended, r.result, r.run, r.why, r.attempts) for r in rows]
 
 
 def claim(ledger: Ledger, recipe: str, cause: str, run: str) -> str:

@@ -155,7 +155,7 @@ def test_harm_starts_one_retraining_by_itself_and_a_version_that_has_recovered_i
     assert (cause["kind"], cause["result"]) == ("harm", "released")
     runs = stack.call_prefect("POST", "flow_runs/filter", {"flows": {"name": {"any_": ["retrain-and-release"]}}})
     started = [run for run in runs if run["parameters"].get("cause")]
-    assert [run["parameters"]["cause"] for run in started] == [cause["cause"]], "one cause starts one run"
+    assert [run["parameters"]["cause"] for run in started] == [cause["id"]], "one cause starts one run"
 
 
 def test_a_person_is_forgotten_everywhere(stack: Running, unseen: tuple[np.ndarray, list[str]]) -> None:

@@ -140,8 +140,10 @@ def test_a_cause_is_recorded_once_and_claimed_by_one_run(home: Path) -> None:
     causes.end(ledger, "spam", "harm v1", "released", waited=100.0)
     causes.release(ledger, "spam", "run 2", cancelled=True)
     (row,) = causes.read(ledger, "spam")
-    assert (row["run"], row["result"]) == ("run 2", "released"), "what is over stays so"
-    assert row["started"] - row["ended"] > 50, "waiting for a person takes nothing of the budget"
+    assert (row.run, row.result) == ("run 2", "released"), "what is over stays so"
+    assert row.started
+    assert row.ended
+    assert row.started - row.ended > 50, "waiting for a person takes nothing of the budget"
     assert causes.claim(ledger, "spam", "harm v1", "run 3") == "run 2"
 
 
@@ -153,8 +155,8 @@ def test_a_cause_of_a_cancelled_run_is_over_and_one_of_which_runs_die_ends_after
             if causes.claim(ledger, "spam", cause, f"run {number}") == f"run {number}":
                 causes.release(ledger, "spam", f"run {number}", cancelled)
     first, second = causes.read(ledger, "spam")
-    assert (first["result"], first["attempts"]) == ("cancelled", 1)
-    assert (second["result"], second["attempts"]) == ("failed", 3)
+    assert (first.result, first.attempts) == ("cancelled", 1)
+    assert (second.result, second.attempts) == ("failed", 3)
 
 
 def test_every_recipes_loop_waits_for_its_own_event() -> None:
