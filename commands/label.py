@@ -27,5 +27,5 @@ def command(recipe: str, file: BinaryIO) -> None:
     joined = outcomes.update(loaded, who)
     click.echo(f"{recipe}: labels added: {len(labels)}, joined with predictions: {len(joined.outcomes)}")
     if unknown := {request for request, _ in labels} - api.recent_requests(recipe, ledger) - joined.requests:
-        what = "of these, labels of a request that is not in the log yet and was not answered lately"
+        what = "of these, labels of a request that was not answered lately"
         click.echo(f"{what}: {len(unknown)}, such as {min(unknown)}", err=True)

@@ -82,7 +82,9 @@ def test_harm_without_labels_is_estimated_and_waits_for_labels(
 
 
 def dark(images: np.ndarray) -> np.ndarray:
-    return (images * 0.15).astype(np.uint8)
+    """Each a little otherwise: what is the same in every request looks like a broken source."""
+    factors = 0.1 + 0.1 * (np.arange(len(images)) % 7) / 6
+    return (images * factors[:, None, None]).astype(np.uint8)
 
 
 def test_a_collector_that_is_killed_again_and_again_collects_each_row_once(
