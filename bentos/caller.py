@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from ratchet.endpoints import OWN, SUBJECT
+from ratchet.endpoints import MAX_ID, OWN, SUBJECT
 
 _SHADOW = "-shadow"
 """With which Envoy ends the `Host` of a request that it mirrors."""
-_LONGEST = 64
-"""Bytes of an id that are kept."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ CALLER: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
 
 def caller_of(headers: Mapping[bytes, bytes], recipe: str) -> Caller:
     """From a request's headers, whose names are in lower case."""
-    id = headers.get(b"x-request-id", b"")[:_LONGEST].decode("latin-1")
+    id = headers.get(b"x-request-id", b"")[:MAX_ID].decode("latin-1")
     subject = subject_digest(recipe, headers.get(SUBJECT.encode(), b"").decode("latin-1"))
     if OWN.encode() in headers:
         return Caller(id, subject, "own")

@@ -13,11 +13,11 @@ from bentos.inference import refusal_response
 from bentos.model import Unavailable
 from bentos.prediction_log import PredictionLog
 from ratchet.answers import Answers
-from ratchet.endpoints import FEEDBACK, MAX_BATCH
+from ratchet.endpoints import FEEDBACK, MAX_BATCH, MAX_ID
 from ratchet.errors import Refusal
 
 _FIELDS = {"request_id", "row", "label"}
-_LONGEST, _LONGEST_LABEL = 64, 4096
+_LONGEST_LABEL = 4096
 _SHAPE = 'Send {"request_id": "...", "label": ..., "row": 0}, or a list of these as "feedback"'
 
 
@@ -43,19 +43,19 @@ class Feedback:
             content = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise Refusal(f"the body is not JSON ({error})", self.path, _SHAPE) from error
-        several = content.get("feedback") if isinstance(content, dict) and "feedback" in content else [content]
-        if not isinstance(several, list) or not several:
+        labels = content.get("feedback") if isinstance(content, dict) and "feedback" in content else [content]
+        if not isinstance(labels, list) or not labels:
             raise Refusal("`feedback` is not a list of labels", self.path, _SHAPE)
-        if len(several) > MAX_BATCH:
-            raise Refusal(f"there are {len(several)} labels", self.path, f"Send at most {MAX_BATCH}")
-        return [self._label(each, f"label {number}") for number, each in enumerate(several)]
+        if len(labels) > MAX_BATCH:
+            raise Refusal(f"there are {len(labels)} labels", self.path, f"Send at most {MAX_BATCH}")
+        return [self._label(each, f"label {number}") for number, each in enumerate(labels)]
 
-    def _label(self, given: Any, which: str) -> dict[str, Any]:
-        if not isinstance(given, dict) or not {"request_id", "label"} <= given.keys() <= _FIELDS:
+    def _label(self, fields: Any, which: str) -> dict[str, Any]:
+        if not isinstance(fields, dict) or not {"request_id", "label"} <= fields.keys() <= _FIELDS:
             raise Refusal("its fields are not `request_id`, `label` and perhaps `row`", which, _SHAPE)
-        request, row, label = given["request_id"], given.get("row", 0), text_of(given["label"])
-        if not isinstance(request, str) or not 0 < len(request) <= _LONGEST or not request.isprintable():
-            what = f"`request_id` is not a text of 1 to {_LONGEST} printable characters"
+        request, row, label = fields["request_id"], fields.get("row", 0), text_of(fields["label"])
+        if not isinstance(request, str) or not 0 < len(request) <= MAX_ID or not request.isprintable():
+            what = f"`request_id` is not a text of 1 to {MAX_ID} printable characters"
             raise Refusal(what, which, "Send the response's `x-request-id`")
         if type(row) is not int or not 0 <= row < MAX_BATCH:
             raise Refusal("`row` is not the number of a row, counted from 0", which, _SHAPE)

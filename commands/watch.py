@@ -1,4 +1,4 @@
-"""`ratchet watch RECIPE`: how it is with what serves, by labels, by the certainty of its answers, and by its inputs."""
+"""`ratchet watch RECIPE`: the state of what serves, by labels, by the certainty of its answers, and by its inputs."""
 
 import json
 from collections.abc import Iterator

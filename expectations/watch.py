@@ -1,4 +1,4 @@
-"""How it is with what serves, in three tiers: measured by labels, estimated by certainty, and changed inputs. Pure.
+"""The state of what serves, in three tiers: measured by labels, estimated by certainty, and changed inputs. Pure.
 
 A loss above its limit is harmful, whether measured or estimated. A change is benign as long as one of these says that
 the loss is within its limit, and of unknown effect as long as neither can. A change explains, and asks for labels.

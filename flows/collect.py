@@ -1,4 +1,4 @@
-"""Collects what was served, joins the labels that came back, and says how it is with each recipe that serves."""
+"""Collects what was served, joins the labels that came back, and reports the state of each recipe that serves."""
 
 import time
 from typing import Any

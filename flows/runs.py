@@ -159,6 +159,15 @@ def _loop_of(recipe: str) -> dict[str, Any]:
     return {"flow_filter": loop, "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=[recipe]))}
 
 
+def _in_state(*types: str) -> Any:
+    """Prefect's filter for the runs in one of these types of state."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+
+    chosen = FlowRunFilterStateType(any_=[StateType(each) for each in types])
+    return FlowRunFilter(state=FlowRunFilterState(type=chosen))
+
+
 def is_superseded(id: str) -> bool:
     """Whether its schedule has a later run that is due as well: after an outage one run is enough."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId, FlowRunFilterState
@@ -182,12 +191,8 @@ def is_superseded(id: str) -> bool:
 
 def paused(recipe: str) -> str:
     """The id of the run of a recipe's loop that waits for a person. Raises Refusal if none does."""
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.client.schemas.objects import StateType
-
-    waits = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
     with client() as prefect:
-        waiting = prefect.read_flow_runs(flow_run_filter=waits, **_loop_of(recipe))
+        waiting = prefect.read_flow_runs(flow_run_filter=_in_state("PAUSED"), **_loop_of(recipe))
     if not waiting:
         raise Refusal("no run waits for approval", recipe, "See `ratchet status`")
     return str(waiting[0].id)
@@ -201,16 +206,10 @@ def resume(id: str) -> None:
 
 def is_expected(recipe: str, cause: str) -> bool:
     """Whether a run of the recipe's loop has this cause as its parameter and is not over."""
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.client.schemas.objects import StateType
-
-    open_ = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
-    chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=open_)))
+    unfinished = _in_state("SCHEDULED", "PENDING", "RUNNING", "PAUSED")
     with client() as prefect:
-        return any(
-            run.parameters.get("cause") == cause
-            for run in prefect.read_flow_runs(flow_run_filter=chosen, **_loop_of(recipe))
-        )
+        runs = prefect.read_flow_runs(flow_run_filter=unfinished, **_loop_of(recipe))
+    return any(run.parameters.get("cause") == cause for run in runs)
 
 
 def cancel(id: str) -> None:
@@ -266,15 +265,11 @@ def workers_online(pool: str, since: float = 0.0) -> bool:
 
 def crash_dead_runs(config: Settings) -> list[str]:
     """Marks runs as crashed that this machine's workers took and no process executes, which frees what they held."""
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
-    types = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-    chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
     crashed = []
     with client() as prefect:
-        runs = prefect.read_flow_runs(flow_run_filter=chosen)
+        runs = prefect.read_flow_runs(flow_run_filter=_in_state("RUNNING", "PENDING", "CANCELLING"))
         # The processes are listed after the runs, so that a run which starts meanwhile is not taken for dead.
         homes = [config, *(stack.settings for stack in Stack(config).hosts())]
         marked = [process for home in homes for process in processes.marked(home.marker)]

@@ -54,9 +54,8 @@ def new_records(recipe: Recipe, champion: Package, since: float) -> int:
     new = ~table.one_of("batch", known) & (pc.field("captured_at") >= limit)
     count = learning.waiting(recipe, since)
     for name in ("records", "landing"):
-        rows = table.rows(home / name, ["batch", "captured_at"])
         where = new if name == "records" else new & table.one_of("batch", quarantine.pending(home))
-        count += sum(pa.Table.from_batches([part]).filter(where).num_rows for part in (rows.parts() if rows else ()))
+        count += sum(part.num_rows for part in table.select(home / name, ["batch", "captured_at"], where))
     return count
 
 

@@ -31,7 +31,7 @@ _RECENT = 20_000
 
 
 def watched(recipe: Recipe) -> Watched | None:
-    """How it is with the champion; None if nothing serves. Raises Refusal if nobody has its package any more."""
+    """The state of the champion; None if nothing serves. Raises Refusal if nobody has its package any more."""
     from models import promise as promises
 
     champion = api.state_of(recipe.name).champion
@@ -55,7 +55,7 @@ def watched(recipe: Recipe) -> Watched | None:
 
 
 def unsure(recipe: Recipe, count: int) -> list[dict[str, Any]] | None:
-    """Recent predictions of the champion that are worth a label, the first first; None if nothing serves."""
+    """Recent predictions of the champion that are worth a label, the most useful first; None if nothing serves."""
     from models import promise as promises
 
     champion = api.state_of(recipe.name).champion

@@ -9,6 +9,8 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository(ind
 """Triton's extensions of the protocol that are answered."""
 MAX_BATCH = 1024
 """Inputs of one request."""
+MAX_ID = 64
+"""Characters of a request's id."""
 MAX_BODY = 8 << 20
 """Bytes of the largest body that is read."""
 OPERATIONS, CARD = "/ops", "/card"

@@ -335,7 +335,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Watched:
-    """How it is with a revision that serves."""
+    """The state of a revision that serves."""
 
     recipe: str
     revision: str

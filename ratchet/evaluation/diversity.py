@@ -1,4 +1,4 @@
-"""Chooses records that are worth a label: those that are probably wrong, and of like ones few. Pure."""
+"""Chooses records that are worth a label: those that are probably wrong and differ from one another. Pure."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ _POOL = 10
 
 
 def choose(expected: np.ndarray, features: np.ndarray, count: int) -> list[int]:
-    """Up to `count` of N records, by their expected losses [N] and their features [N, F], the first first.
+    """Up to `count` of N records, by their expected losses [N] and their features [N, F], the most useful first.
 
     The candidates are those with the largest expected loss. Each next one maximizes its loss times its distance from
     those before, as in core-set selection (Sener and Savarese, ICLR 2018): one of each cluster comes early.

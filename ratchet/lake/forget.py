@@ -91,24 +91,19 @@ def retain(recipe: Recipe, who: str, now: datetime | None = None) -> int:
 
 
 def _requests_of(recipe: str, subjects: set[str]) -> set[str]:
-    rows = table.rows(predictions.predictions(recipe), ["request", "subject"]) if subjects else None
+    if not subjects:
+        return set()
     mine = table.one_of("subject", subjects)
-    return {
-        request
-        for part in (rows.parts() if rows else ())
-        for request in pa.Table.from_batches([part]).filter(mine)["request"].to_pylist()
-    }
+    parts = table.select(predictions.predictions(recipe), ["request", "subject"], mine)
+    return {request for part in parts for request in part["request"].to_pylist()}
 
 
 def _digests(recipe: Recipe, requests: set[str]) -> set[str]:
     """The input digests of what these requests sent, as records have them."""
-    rows = table.rows(predictions.predictions(recipe.name), ["request", "row", "at", "input"]) if requests else None
-    mine, digests = table.one_of("request", requests), set[str]()
-    for part in rows.parts() if rows else ():
-        for row in pa.Table.from_batches([part]).filter(mine).to_pylist():
-            if row["input"] is not None and (digest := _digest(recipe, row)):
-                digests.add(digest)
-    return digests
+    mine, columns = table.one_of("request", requests), ["request", "row", "at", "input"]
+    parts = table.select(predictions.predictions(recipe.name), columns, mine)
+    rows = (row for part in parts for row in part.to_pylist() if row["input"] is not None)
+    return {digest for row in rows if (digest := _digest(recipe, row))}
 
 
 def _digest(recipe: Recipe, row: dict[str, object]) -> str:
@@ -130,31 +125,31 @@ def _names(path: Path, requests: set[str]) -> set[str]:
 
 
 def _erase(path: Path, column: str, values: set[str], who: str, batches: set[str] | None = None) -> int:
-    """Erases the rows with one of the values, in these batches alone if they are named.
-
-    A table whose files hold none of them, in any version, is left alone.
-    """
-    columns = [column, *(["batch"] if batches else [])]
+    """Erases the rows with one of the values, in these batches alone if they are named."""
     count, ordered = 0, sorted(values)
     for start in range(0, len(ordered), _AT_ONCE):
         part = ordered[start : start + _AT_ONCE]
-        condition, where = _in(column, part), table.one_of(column, part)
-        if batches:
-            condition, where = f"{condition} AND {_in('batch', batches)}", where & table.one_of("batch", batches)
-        if table.holds(path, where, columns):
-            count += table.erase(path, condition, where, columns, who=who, why="forgotten")
+        count += _erase_where(path, column, _in(column, part), table.one_of(column, part), batches, who, "forgotten")
     return count
 
 
 def _erase_older(path: Path, column: str, limit: datetime, who: str, batches: set[str] | None = None) -> int:
     condition = f"{column} < TIMESTAMP '{limit:%Y-%m-%dT%H:%M:%SZ}'"
-    where, columns = pc.field(column) < pa.scalar(limit, pa.timestamp("us", tz="UTC")), [column]
+    where = pc.field(column) < pa.scalar(limit, pa.timestamp("us", tz="UTC"))
+    return _erase_where(path, column, condition, where, batches, who, "retention")
+
+
+def _erase_where(
+    path: Path, column: str, condition: str, where: pc.Expression, batches: set[str] | None, who: str, why: str
+) -> int:
+    """Erases by a condition on a column; a table whose files hold no such row, in any version, is left alone."""
+    columns = [column]
     if batches:
         condition, where = f"{condition} AND {_in('batch', batches)}", where & table.one_of("batch", batches)
         columns.append("batch")
     if not table.holds(path, where, columns):
         return 0
-    return table.erase(path, condition, where, columns, who=who, why="retention")
+    return table.erase(path, condition, where, columns, who=who, why=why)
 
 
 def _in(column: str, values: Iterable[str]) -> str:

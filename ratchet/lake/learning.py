@@ -78,9 +78,9 @@ def _inputs(recipe: Recipe, keys: set[outcomes.Key]) -> Iterator[tuple[outcomes.
     """The input of each of these predictions, of the first answer that a caller got."""
     mine = table.one_of("request", {request for request, _ in keys}) & (pc.field("origin") == "caller")
     first: dict[outcomes.Key, tuple[Any, bytes]] = {}
-    rows = table.rows(predictions.predictions(recipe.name), ["request", "row", "at", "input", "origin"])
-    for part in rows.parts() if rows else ():
-        for row in pa.Table.from_batches([part]).filter(mine).to_pylist():
+    columns = ["request", "row", "at", "input", "origin"]
+    for part in table.select(predictions.predictions(recipe.name), columns, mine):
+        for row in part.to_pylist():
             key = row["request"], row["row"]
             if key in keys and row["input"] is not None and (key not in first or row["at"] < first[key][0]):
                 first[key] = row["at"], row["input"]

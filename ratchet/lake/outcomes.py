@@ -5,7 +5,7 @@ newest label changes nothing; another is a correction, and the earlier one stays
 prediction is not there waits for `Watch.label_days` and is then given up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -152,11 +152,9 @@ def _known(recipe: str, requests: set[str]) -> dict[Key, Known]:
     return known
 
 
-def _select(path: Path, columns: list[str], where: pc.Expression) -> Iterable[dict[str, Any]]:
-    """The rows of a table for which an expression holds, part by part."""
-    rows = table.rows(path, columns)
-    for part in rows.parts() if rows else ():
-        yield from pa.Table.from_batches([part]).filter(where).to_pylist()
+def _select(path: Path, columns: list[str], where: pc.Expression) -> Iterator[dict[str, Any]]:
+    for part in table.select(path, columns, where):
+        yield from part.to_pylist()
 
 
 def _rows(recipe: Recipe, outcomes: Sequence[Outcome], turn: int) -> pa.Table:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.lake import table
@@ -41,6 +42,11 @@ def feedback(recipe: str) -> Path:
 
 def lost(recipe: str) -> Path:
     return lake(recipe) / "lost"
+
+
+def of_callers(revision: str) -> pc.Expression:
+    """Whether a prediction is one that a caller got from the revision."""
+    return (pc.field("revision") == revision) & (pc.field("origin") == "caller")
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,9 @@ class Labelled:
 def of_revision(recipe: str, revision: str, size: int, width: int) -> Predictions:
     """The predictions of a revision: the newest `size`, and the newest full window, which is full once."""
     count, newest = 0, list[dict[str, Any]]()
-    mine = (pc.field("revision") == revision) & (pc.field("origin") == "caller")
     columns = ["at", "process", "number", "output", "statistics", "revision", "origin"]
-    rows = table.rows(predictions.predictions(recipe), columns)
-    for part in rows.parts() if rows else ():
-        own = pa.Table.from_batches([part]).filter(mine)
-        own = own.filter(pc.equal(pc.list_value_length(own["output"]), width))  # the recipe may have another task now
+    for part in table.select(predictions.predictions(recipe), columns, predictions.of_callers(revision)):
+        own = part.filter(pc.equal(pc.list_value_length(part["output"]), width))  # the recipe may have another task now
         count += own.num_rows
         if own.num_rows > 2 * size:
             own = own.sort_by(_ORDER).slice(own.num_rows - 2 * size)
@@ -99,13 +96,10 @@ def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:
     """The newest predictions of a revision that callers got and nobody has labelled."""
     known = table.read(outcomes.path(recipe), ["request", "row"])
     labelled = {(row["request"], row["row"]) for row in (known.to_pylist() if known is not None else ())}
-    mine = (pc.field("revision") == revision) & (pc.field("origin") == "caller")
     newest: list[dict[str, Any]] = []
-    rows = table.rows(
-        predictions.predictions(recipe), ["request", "row", "at", "output", "statistics", "revision", "origin"]
-    )
-    for part in rows.parts() if rows else ():
-        newest += pa.Table.from_batches([part]).filter(mine).to_pylist()
+    columns = ["request", "row", "at", "output", "statistics", "revision", "origin"]
+    for part in table.select(predictions.predictions(recipe), columns, predictions.of_callers(revision)):
+        newest += part.to_pylist()
         newest = sorted(newest, key=lambda row: row["at"])[-most:]
     return [row for row in newest if (row["request"], row["row"]) not in labelled]
 

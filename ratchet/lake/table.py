@@ -207,6 +207,13 @@ def read(
     return pa.Table.from_batches(list(rows_.parts()), rows_.schema) if rows_ else None
 
 
+def select(path: Path, columns: list[str], where: pc.Expression) -> Iterator[pa.Table]:
+    """The rows of the newest version for which an expression holds, part by part; nothing if there is no table."""
+    present = rows(path, columns)
+    for part in present.parts() if present else ():
+        yield pa.Table.from_batches([part]).filter(where)
+
+
 def rows(
     path: Path, columns: list[str] | None = None, where: tuple[str, str] | None = None, version: int | None = None
 ) -> Rows | None:
