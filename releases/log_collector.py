@@ -97,7 +97,7 @@ class _Host:
 
     def collect(self) -> Collected:
         listing = self.reader.listing()
-        counts = {"predictions": 0, "feedback": 0}
+        counts, unfinished = {"predictions": 0, "feedback": 0}, set[str]()
         for (kind, process), group in itertools.groupby(listing.segments, lambda each: (each.kind, each.process)):
             listed = tuple(group)
             for part in (listed[at : at + _AT_ONCE] for at in range(0, len(listed), _AT_ONCE)):
@@ -106,10 +106,14 @@ class _Host:
                 for segment in part:
                     if segment.number < done:
                         self.reader.remove(segment.name)
-        lost, left = 0, {each.process for each in self.reader.listing().segments}
+                    else:
+                        unfinished.add(process)
+        lost = 0
         self.ledger.publish(f"lost:{self.recipe.name} {self.name}", {"lost": _living(listing.writers)}, time.time())
         for writer in listing.writers:
-            if not writer.alive and writer.process not in left:  # each of its segments was complete, and has landed
+            if (
+                not writer.alive and writer.process not in unfinished
+            ):  # each of its segments was complete, and has landed
                 lost += predictions.note_end(self.recipe.name, writer.process, self.name, writer.taken, self.who)
                 self.reader.remove(f"{writer.process}.counts")
         return Collected(counts["predictions"], counts["feedback"], lost)
