@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from ratchet import recipe as recipes
 from ratchet.lake import table
+from releases import api
+from tests.conftest import HERE
 from tests.files import holds
 from tests.stack import BIN, NAME, Running, kill, running, until, with_champion
 from tests.traffic import collect, effects, label, loss, send, start_collecting
@@ -25,7 +28,8 @@ FIRST = 10_000
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(with_champion(tmp_path_factory.mktemp("stack") / "home", tmp_path_factory)) as stack:
+    home = with_champion(tmp_path_factory.mktemp("stack") / "home", tmp_path_factory)
+    with running(home, RATCHET_RECIPES=f"{HERE / 'recipes'}:{HERE / 'recipes_kinds'}") as stack:
         yield stack
 
 
@@ -177,6 +181,43 @@ def test_a_person_is_forgotten_everywhere(stack: Running, unseen: tuple[np.ndarr
     send(stack, NAME, "images", images.tolist(), subject="Ann-7c2e")
     collect(stack, NAME)
     assert files_with(stack, *needles) == [], "nor is what arrives later"
+
+
+FLIGHTS = "quick-flights"
+APRIL, AUGUST = 74_015, 179_522
+"""The first flights of these months, in the order of time."""
+
+
+def flights(stack: Running, start: int, stop: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows as they are known at the scheduled departure, and what became of the flights."""
+    (path,) = (stack.home / "data").glob(f"{FLIGHTS}-*.parquet")
+    rows = pq.read_table(path).slice(start, stop - start)
+    features = rows.drop_columns(["flight", "scheduled", "dep_delay", "arr_delay", "air_time", "late", "minutes"])
+    return features.to_pylist(), rows["late"].to_pylist()
+
+
+def test_flights_in_their_order_of_time_start_one_retraining_once_their_year_does_harm(stack: Running) -> None:
+    """A model of two weeks in January holds in April, does harm in August, and does better once it has seen some."""
+    assert "first release" in stack.ratchet("loop", FLIGHTS)
+    april, became = flights(stack, APRIL, APRIL + 4000)
+    label(stack, FLIGHTS, send(stack, FLIGHTS, "rows", april, at_once=500), became)
+    state = collect(stack, FLIGHTS)
+    assert effects(state) == {("changed", "benign")}, state["watched"]
+    assert state["causes"] == []
+    august, became = flights(stack, AUGUST, AUGUST + 4000)
+    later, became_later = flights(stack, AUGUST + 4000, AUGUST + 8000)
+    answers = send(stack, FLIGHTS, "rows", august, at_once=500)
+    before = loss(send(stack, FLIGHTS, "rows", later, at_once=500), became_later)
+    label(stack, FLIGHTS, answers, became)
+    state = collect(stack, FLIGHTS)
+    assert ("measured", "harmful") in effects(state), state["watched"]
+    serving = api.state_of(FLIGHTS, stack.ledger).champion
+    until(lambda: api.state_of(FLIGHTS, stack.ledger).champion != serving, 400, 1.0)
+    answers = send(stack, FLIGHTS, "rows", later, at_once=500)
+    assert loss(answers, became_later) < before - 0.03, "the same flights, and fewer wrong answers"
+    label(stack, FLIGHTS, answers, became_later)
+    state = collect(stack, FLIGHTS)
+    assert [(cause["kind"], cause["result"]) for cause in state["causes"]] == [("harm", "released")], state
 
 
 def files_with(stack: Running, *needles: bytes) -> list[str]:

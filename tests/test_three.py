@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tritonclient.http
 from PIL import Image
@@ -21,6 +22,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from bentos import golden
 from ratchet.lake import table
+from tests import traffic
 from tests.conftest import HERE, ROOT
 from tests.pages import faults
 from tests.stack import Running, running
@@ -255,3 +257,15 @@ def test_the_bento_serves_its_model_card_which_links_to_the_newest_one(stack: Ru
     page = httpx.get(f"http://{endpoint['at']}/card/", timeout=10).text
     assert re.search(r'href="http[^"]+/artifacts[^"]*"', page)
     assert faults(f"http://{endpoint['at']}/card/", tmp_path) == []
+
+
+def test_mails_in_their_order_of_time_drift_which_is_benign_and_starts_nothing(stack: Running) -> None:
+    """The model is of the first 2,400; what was written in the months after them is other, and as well recognized."""
+    (path,) = (stack.home / "data").glob(f"{SPAM}-*.parquet")
+    mails = [mail for number, mail in enumerate(pq.read_table(path).slice(2400, 1200).to_pylist()) if number % 6]
+    answers = traffic.send(stack, SPAM, "texts", [mail["text"] for mail in mails], at_once=50)
+    traffic.label(stack, SPAM, answers, [mail["label"] for mail in mails])
+    state = traffic.collect(stack, SPAM)
+    assert traffic.effects(state) == {("changed", "benign")}, state["watched"]
+    assert state["watched"]["measured"]["records"] >= 300
+    assert state["causes"] == []

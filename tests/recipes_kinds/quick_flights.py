@@ -20,7 +20,7 @@ recipe = replace(
     training=replace(_flights.training, parameters={"rounds": 60, "min_records": 100}),
     criteria=replace(_flights.criteria, accuracy=0.7, slices=(), margin=0.03),
     log=Log(inputs=True),
-    watch=Watch(causes=("harm",), window=2000, cool_down_hours=0.0),
+    watch=Watch(causes=("harm",), window=2000),
     release_plan=ReleasePlan(
         steps=(Step(), Step(50)), bake_seconds=5.0, step_seconds=120.0, failed=Bound(0.0, 0.03),
         latency_p50=Bound(0.15, 0.4), latency_p99=Bound(0.05, 0.15), disagreed=Bound(0.5, 0.5),
