@@ -10,12 +10,16 @@ def command(recipe: str, reject: bool) -> None:
     """Approve the version of RECIPE whose run waits for it, so that its release begins."""
     from flows import runs
     from ratchet.recipe import source
+    from releases import api, approvals
 
     source(recipe)
     run = runs.paused(recipe)
+    waiting = approvals.version(recipe, run)
+    which = f"version {waiting} of {recipe}" if waiting else recipe
     if reject:
         runs.cancel(run)
-        click.echo(f"{recipe}: rejected; the run {run} is cancelled, and the champion still serves")
+        click.echo(f"{which}: rejected; the run {run} is cancelled, and the champion still serves")
         return
+    approvals.approve(recipe, run, api.person())
     runs.resume(run)
-    click.echo(f"{recipe}: approved; the run {run} goes on: {runs.url(run)}")
+    click.echo(f"{which}: approved; the run {run} goes on: {runs.url(run)}")

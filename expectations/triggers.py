@@ -51,6 +51,8 @@ class Decision:
     start: bool
     why: str
     """Why it starts nothing; empty if it does."""
+    overspent: bool = False
+    """Whether nothing but the week's budget keeps it from starting."""
 
 
 def decisions(
@@ -67,7 +69,7 @@ def decisions(
     `new_records` are those since the change began that the champion was not trained on. `fault` says what may be broken
     about the inputs; empty if nothing seems to be.
     """
-    known = {each.id for each in past}
+    known, overspent = {each.id for each in past}, _overspent(plan, past, now)
     result, starts = list[Decision](), False
     for cause in causes:
         if cause.id in known:
@@ -77,8 +79,9 @@ def decisions(
             if starts
             else _obstacle(recipe, plan, cause, past, new_records, now, fault)
         )
-        starts |= not why
-        result.append(Decision(cause, not why, why))
+        start = not why and not overspent
+        starts |= start
+        result.append(Decision(cause, start, why or overspent, overspent=not why and not start))
     return result
 
 
@@ -88,8 +91,6 @@ def _obstacle(
     """Why the cause starts no run now; empty if it does."""
     started = [each for each in past if each.started is not None]
     last = max((each.started or 0.0 for each in started), default=None)
-    week = [each for each in started if now - (each.started or 0.0) < _WEEK]
-    spent = sum((each.ended or now) - (each.started or now) for each in week)
     cool = plan.cool_down_hours * 3600
     if cause.kind not in plan.causes:
         return f"the recipe's `watch.causes` do not name {cause.kind!r}"
@@ -104,6 +105,13 @@ def _obstacle(
         return f"{_CURES} retrainings did not cure it, so a person must look"
     if last is not None and now - last < cool:
         return f"the last run started {(now - last) / 3600:.1f} h ago, and the cool-down is {plan.cool_down_hours:g} h"
+    return ""
+
+
+def _overspent(plan: Watch, past: Sequence[Past], now: float) -> str:
+    """Which budget of the week is spent; empty if none is."""
+    week = [each for each in past if each.started is not None and now - each.started < _WEEK]
+    spent = sum((each.ended or now) - (each.started or now) for each in week)
     if len(week) >= plan.runs_a_week:
         return f"the week's budget of {plan.runs_a_week} runs is spent"
     if spent >= plan.seconds_a_week:

@@ -13,7 +13,7 @@ from flows.notify import notify
 from ratchet.errors import Refusal
 from ratchet.recipe import Recipe
 from ratchet.types import Candidate
-from releases import api
+from releases import api, approvals
 
 
 def await_approval(recipe: Recipe, candidate: Candidate) -> float:
@@ -33,6 +33,7 @@ def await_approval(recipe: Recipe, candidate: Candidate) -> float:
     )
     sentence = f"Version {candidate.version} of {recipe.name} waits for approval: `ratchet approve {recipe.name}`"
     log.info("%s; its model card is at %s", sentence, page)
+    approvals.request(recipe.name, candidate.version, str(flow_run.id))
     notify(f"{recipe.name}: approval wanted", f"{sentence}. Model card: {page}. Run: {runs.url(str(flow_run.id))}")
     try:
         pause_flow_run(timeout=int(recipe.approval_hours * 3600), poll_interval=2)
@@ -43,4 +44,7 @@ def await_approval(recipe: Recipe, candidate: Candidate) -> float:
     if (now := api.state_of(recipe.name).champion) != champion:
         what = f"version {now.version if now else 'none'} became champion while version {candidate.version} waited"
         raise Refusal(what, recipe.name, "Run the loop again, which compares the two")
+    by = approvals.by(recipe.name, str(flow_run.id)) or "somebody in Prefect's UI"
+    log.info("version %s is approved by %s", candidate.version, by)
+    registry.set_tag(recipe.name, candidate.version, "ratchet.approved_by", by)
     return time.time() - started

@@ -16,7 +16,6 @@ from ratchet.recipe import load as load_recipe
 from releases import api, forgetting, label_file, log_collector
 from releases.ledger import Ledger
 
-WHO = "collect"
 _DAY = 86400.0
 
 
@@ -49,18 +48,20 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     watching.publish(ledger, state)
     for finding in state.findings:
         log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
-    return [*lines, *(f"{f.effect}: {f.what}" for f in state.findings), *triggering.trigger(ledger, recipe, state)]
+    lines += [f"{finding.effect}: {finding.what}" for finding in state.findings]
+    lines += triggering.trigger(ledger, recipe, state)
+    return [*lines, *triggering.roll_back(ledger, recipe, state)]
 
 
 def _gather(ledger: Ledger, recipe: Recipe) -> list[str]:
     """Moves logs and inbox into the lake, erases what must go, and joins labels with predictions."""
-    collected = log_collector.collect(recipe, WHO, log.info, ledger)
+    collected = log_collector.collect(recipe, triggering.WHO, log.info, ledger)
     for problem in collected.problems:
         log.warning("%s: %s", recipe.name, problem)
-    forgetting.erase_listed(recipe, WHO, ledger)
+    forgetting.erase_listed(recipe, triggering.WHO, ledger)
     _retain(ledger, recipe)
     lines = _take_inbox(ledger, recipe)
-    joined = outcomes.update(recipe, WHO)
+    joined = outcomes.update(recipe, triggering.WHO)
     if collected.predictions or collected.labels or joined.outcomes:
         counts = collected.predictions, collected.labels, len(joined.outcomes)
         lines.append("{} predictions, {} labels, {} joined".format(*counts))
@@ -74,7 +75,7 @@ def _retain(ledger: Ledger, recipe: Recipe) -> None:
     last = ledger.statuses("retained").get(recipe.name)
     if last and 0 <= time.time() - last.at < _DAY:
         return
-    if erased := forget.retain(recipe, WHO):
+    if erased := forget.retain(recipe, triggering.WHO):
         log.info("%s: %d rows are older than %g days, and erased", recipe.name, erased, recipe.log.days)
     ledger.publish(f"retained:{recipe.name}", {}, time.time())
 
@@ -86,7 +87,7 @@ def _take_inbox(ledger: Ledger, recipe: Recipe) -> list[str]:
         try:
             if inbox.is_labels(path):
                 labels = label_file.read_file(path, recipe.answers, recipe.name)
-                label_file.add(ledger, recipe, labels, "inbox", WHO)
+                label_file.add(ledger, recipe, labels, "inbox", triggering.WHO)
                 lines.append(f"{len(labels)} labels from {path.name}")
             else:
                 batch = ingest.land(recipe, path, "inbox")

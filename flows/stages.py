@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from flows import model_cards, runs
 from flows.latency_benchmark import on_a_host
 from flows.log import log
+from flows.notify import notify
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.lake import ingest as lake
@@ -203,7 +204,9 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
     _publish_report(name, report)
     model_cards.publish(candidate, report)
     if not report.blessed:
-        next = f"It stays registered and is never served. {api.what_serves(state)}"
+        serves = api.what_serves(state)
+        notify(f"{name}: rejected", f"Version {report.version} of {name} was rejected: {report.why}. {serves}.")
+        next = f"It stays registered and is never served. {serves}"
         raise Refusal(f"version {report.version} was rejected: {report.why}", name, next)
     return candidate, report
 

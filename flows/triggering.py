@@ -19,9 +19,10 @@ from ratchet.lake import ingest, learning, quarantine, table
 from ratchet.recipe import Recipe
 from ratchet.types import Package, Watched
 from ratchet.watch_plan import Kind
-from releases import api, causes
+from releases import api, causes, machine
 from releases.ledger import Ledger
 
+WHO = "collect"
 EVENT = "ratchet.retrain"
 """prefect.yaml names it as the trigger of every loop. It is emitted until a run claims its cause."""
 
@@ -40,11 +41,46 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
         cause = decision.cause
         if not decision.start:
             lines.append(f"{cause.why}; no retraining starts: {decision.why}")
+            if decision.overspent:
+                _notify_once(ledger, recipe.name, cause, decision.why)
         elif causes.add(ledger, recipe.name, cause.id, cause.kind, cause.why):
             log.info("%s: a retraining starts, because %s", recipe.name, cause.why)
             notify(f"{recipe.name}: retraining", f"A retraining of {recipe.name} starts, because {cause.why}.")
     _emit_unclaimed(ledger, recipe.name)
     return lines
+
+
+def _notify_once(ledger: Ledger, recipe: str, cause: Cause, why: str) -> None:
+    """Tells people that a budget keeps a cause from starting a run."""
+    last = ledger.statuses("overspent").get(recipe)
+    if not last or last.body["cause"] != cause.id:
+        notify(f"{recipe}: budget spent", f"No retraining of {recipe} starts, although {cause.why}: {why}.")
+        ledger.publish(f"overspent:{recipe}", {"cause": cause.id}, time.time())
+
+
+def roll_back(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
+    """Rolls back before anything is retrained, if labels show harm and that the former champion does better.
+
+    They are compared once for so many labels, and again when there are half as many more.
+    """
+    from models import former
+
+    current = api.state_of(recipe.name, ledger)
+    target = machine.rollback_target(current)
+    harm = next((f for f in state.findings if (f.tier, f.effect) == ("measured", "harmful")), None)
+    if not (harm and target and current.champion and state.measured) or current.phase != "idle":
+        return []
+    pair, labels = [current.champion.revision, target.revision], state.measured.records
+    last = ledger.statuses("compared").get(recipe.name)
+    if last and last.body["pair"] == pair and labels < 1.5 * last.body["labels"]:
+        return []
+    since = max(entry.at for entry in ledger.read(recipe.name) if entry.kind == "promoted")
+    why = former.why_better(recipe, current.champion, target, since)
+    ledger.publish(f"compared:{recipe.name}", {"pair": pair, "labels": labels}, time.time())
+    if not why or api.state_of(recipe.name, ledger) != current:
+        return []
+    api.watch(api.rollback(recipe.name, WHO, f"{harm.what}; version {target.version} does better: {why}"), log.info)
+    return [f"rolled back to version {target.version}: {why}"]
 
 
 def new_records(recipe: Recipe, champion: Package, since: float) -> int:

@@ -66,12 +66,16 @@ class _Job:
         return own | dict(self.training.parameters)
 
 
+_NEW_FIELDS = ("frozen_epochs", "recent", "replay")
+"""Those that `Training` did not always have: at their defaults they make no other key than before."""
+
+
 def key(recipe: Recipe, training: Training, snapshot: Snapshot) -> str:
     """What makes a candidate a new one: snapshot, parameters, recipe version, and `train.VERSION`."""
     own: dict[str, Any] = {"recipe": recipe.name, "recipe_version": recipe.version, "snapshot": snapshot.fingerprint}
     if recipe.contract.features_version > 1:
         own["features"] = recipe.contract.features_version
-    fields = {name: value for name, value in asdict(training).items() if name != "frozen_epochs" or value}
+    fields = {name: value for name, value in asdict(training).items() if value or name not in _NEW_FIELDS}
     return memo.key("train", train.VERSION, **own, training=json.loads(json.dumps(fields)))
 
 

@@ -37,7 +37,7 @@ class NetworkInputs:
 
 def training_inputs(recipe: Recipe, training: Training, snapshot: Snapshot, scratch: Path) -> NetworkInputs:
     """Raises Refusal if a side is empty, the records are gone, or no version has the initial weights."""
-    sides = snapshots.load(recipe, snapshot)
+    sides = snapshots.load(recipe, snapshot, training=training)
     for side, examples in sides.items():
         if not len(examples):
             raise Refusal(f"the {side} side has no record", recipe.name, "Ingest more, and without gaps")

@@ -120,6 +120,10 @@ class Training:
     """SHA-256 of the weights of the version that training starts from; empty for a cold start."""
     frozen_epochs: Index = 0
     """Epochs in which a `Backbone` is frozen; then it is open, at a tenth of the learning rate."""
+    recent: Index = 0
+    """If positive, so many of the newest records of the training side are trained on, instead of all."""
+    replay: Index = 0
+    """And so many of the older ones, chosen by their digests, so that what was learnt is not lost."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,10 @@ class Recipe:
             raise ValueError(f"`train` is `package.module:function`, and without `network`, not {self.train!r}")
         if self.network is None and not self.train:
             bounds.known("family", [self.training.family], families(kind, self.answers.task))
+        if self.training.replay and not self.training.recent:
+            raise ValueError("`replay` adds older records to the `recent` ones: give both")
+        if self.training.replay and implied is not None:
+            raise ValueError("`replay` chooses single records, and the values of a series belong together")
         bounds.known("slice", self.criteria.slices, slices.names(self.contract, self.answers.task))
         module.check(self)
 

@@ -76,7 +76,7 @@ class Agent:
         supervisord is gone.
         """
         self._unsupervised = self._unsupervised + 1 if self.host.supervisor.pid() is None else 0
-        if self._unsupervised > _UNSUPERVISED_TICKS and now - self._restarted_at > _RESTART_SECONDS:
+        if self._unsupervised > _UNSUPERVISED_TICKS and not 0 <= now - self._restarted_at <= _RESTART_SECONDS:
             self._restart_everything(now)
         endpoints = self._end_masters_without_worker([self._with_result(e) for e in self.host.endpoints()], now)
         gateway, attempts, operations = self.ledger.statuses("gateway"), {}, 0
@@ -205,7 +205,7 @@ class Agent:
         attempt = attempts.get(key)
         if attempt and not attempt.work.done():
             return 0
-        if attempt and now - attempt.at < _RETRY_SECONDS and _same_process(attempt.endpoint, endpoint):
+        if attempt and 0 <= now - attempt.at < _RETRY_SECONDS and _same_process(attempt.endpoint, endpoint):
             return 0
         attempts[key] = _Attempt(self._pool.submit(work, *arguments), endpoint, now)
         return 1

@@ -42,7 +42,9 @@ class AliasSync:
         if sync is None and state.champion is None:
             return
         running = self._running.get(recipe)
-        if now < self._not_before.get(recipe, 0.0) or (running and not running.done()):
+        # Bounded, since the clock may have been set back.
+        waits = 0 < self._not_before.get(recipe, 0.0) - now <= max(_RETRY_SECONDS, _LOOK_SECONDS)
+        if waits or (running and not running.done()):
             return
         self._not_before[recipe] = now + (_LOOK_SECONDS if sync is None else 0.0)
         self._running[recipe] = self._pool.submit(self._run, recipe, state, sync)

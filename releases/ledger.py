@@ -202,10 +202,15 @@ class Ledger:
             with self.begin() as connection:
                 connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
-    def lease(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
-        """Takes or renews the lease `name` for `seconds`; False while another holds it."""
+    def lease(
+        self, name: str, holder: str, seconds: float, now: float | None = None, unrenewed: float | None = None
+    ) -> bool:
+        """Takes or renews the lease `name` for `seconds`; False while another holds it.
+
+        One that still expires at `unrenewed` is taken, too: its holder did not renew it in the meantime.
+        """
         now = time.time() if now is None else now
-        available = sa.or_(_LEASES.c.holder == holder, _LEASES.c.expires < now)
+        available = sa.or_(_LEASES.c.holder == holder, _LEASES.c.expires < now, _LEASES.c.expires == unrenewed)
         row = {"name": name, "holder": holder, "expires": now + seconds}
         with self.begin() as connection:
             renew = _LEASES.update().where(_LEASES.c.name == name, available).values(**row)
@@ -230,6 +235,30 @@ class Ledger:
             return connection.scalar(query)
 
 
+    def expiry(self, name: str) -> float | None:
+        """When the lease expires, in seconds since 1970; None if there is none."""
+        with self.begin() as connection:
+            return connection.scalar(sa.select(_LEASES.c.expires).where(_LEASES.c.name == name))
+
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""It counts while the machine is suspended, and nobody sets it."""
+
+
+def _wait_for_lease(ledger: Ledger, name: str, holder: str, seconds: float) -> None:
+    """Takes a lease, that of a dead holder once it expires or has not been renewed for `seconds`.
+
+    The clock may have been set back since a holder died. Raises Refusal if another process holds the lease.
+    """
+    first, until = ledger.expiry(name), time.clock_gettime(_CLOCK) + seconds + 1
+    while not ledger.lease(name, holder, seconds):
+        if time.clock_gettime(_CLOCK) > until:
+            if first is not None and ledger.lease(name, holder, seconds, unrenewed=first):
+                return
+            raise Refusal(f"{ledger.holder(name)} is working on it", name, "Wait until it ends")
+        time.sleep(1)
+
+
 @contextmanager
 def hold_lease(ledger: Ledger, name: str, holder: str, seconds: float = 30.0) -> Iterator[Callable[[], None]]:
     """Holds a lease with a heartbeat while the block runs; after a crash it expires in `seconds`.
@@ -237,15 +266,11 @@ def hold_lease(ledger: Ledger, name: str, holder: str, seconds: float = 30.0) ->
     Yields a function that raises Refusal if the lease was lost, to be called before anything that must not be done
     twice. Raises Refusal if another process holds the lease, after waiting once for a dead holder's lease to expire.
     """
-    until = time.time() + seconds + 1
-    while not ledger.lease(name, holder, seconds):
-        if time.time() > until:
-            raise Refusal(f"{ledger.holder(name)} is working on it", name, "Wait until it ends")
-        time.sleep(1)
-    stopped, last = threading.Event(), [time.time()]
+    _wait_for_lease(ledger, name, holder, seconds)
+    stopped, last = threading.Event(), [time.clock_gettime(_CLOCK)]
 
     def require_lease() -> None:
-        if time.time() - last[0] > seconds:
+        if time.clock_gettime(_CLOCK) - last[0] > seconds:
             what = "this run lost its lease while it was suspended, and another one may have started"
             raise Refusal(what, name, "Run it again")
 
@@ -253,9 +278,9 @@ def hold_lease(ledger: Ledger, name: str, holder: str, seconds: float = 30.0) ->
         while not stopped.wait(seconds / 5):
             with suppress(Refusal):  # the ledger is busy: the next heartbeat is in time
                 if ledger.lease(name, holder, seconds):
-                    last[0] = time.time()
+                    last[0] = time.clock_gettime(_CLOCK)
                 else:
-                    last[0] = 0.0  # another took it
+                    last[0] = -seconds - 1.0  # another took it
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()

@@ -225,3 +225,17 @@ def files_with(stack: Running, *needles: bytes) -> list[str]:
     paths = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     paths += list(stack.home.glob("ledger.db*"))
     return [str(path.relative_to(stack.home)) for path in paths if holds(path, needles)]
+
+
+def test_harm_by_a_release_is_rolled_back_first_where_a_former_champion_does_better(
+    stack: Running, unseen: tuple[np.ndarray, list[str]]
+) -> None:
+    """The first version, which has not seen dark images, is released again by hand. It is the last test here."""
+    better = stack.champion()
+    stack.ratchet("release", NAME, "1")
+    assert stack.champion() == "1"
+    images, names = dark(unseen[0][2400:2700]), unseen[1][2400:2700]
+    label(stack, NAME, send(stack, NAME, "images", images.tolist()), names)
+    state = collect(stack, NAME)
+    assert stack.champion() == better, state
+    assert "does better" in stack.ratchet("history", NAME)

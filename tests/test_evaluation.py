@@ -309,3 +309,23 @@ def test_the_baselines_are_what_they_say() -> None:
     past = np.random.default_rng(0).normal(size=(500, 48))
     future = past[:, :24] * 0.5 + past.mean(axis=1, keepdims=True) * 0.5
     assert np.abs(linear(past, past, future) - future).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("worse", "count", "outcome"),
+    [(0.0, 4000, "passed"), (0.2, 400, "failed"), (0.0, 40, "skipped"), (0.03, 40, "skipped")],
+)
+def test_on_few_newest_records_a_candidate_fails_only_on_evidence(worse: float, count: int, outcome: str) -> None:
+    """The loss of the newest records is noise where there are few: they must not keep a sound candidate back."""
+    rng, answers = np.random.default_rng(3), Classification(("a", "b"))
+    targets = rng.integers(0, 2, count)
+
+    def outputs(error: float) -> np.ndarray:
+        wrong = rng.random(count) < error
+        return np.eye(2, dtype=np.float32)[np.where(wrong, 1 - targets, targets)]
+
+    champion = ("1", outputs(0.1))
+    check = champion_checks.newest(answers, Margin(0.05), targets, outputs(0.1 + worse), champion, may_be_few=True)
+    assert check.outcome == outcome, check
+    strict = champion_checks.newest(answers, Margin(0.05), targets, outputs(0.1 + worse), champion, may_be_few=False)
+    assert (strict.outcome == "passed") == (outcome == "passed")

@@ -378,6 +378,39 @@ def test_the_split_is_ninety_five_five() -> None:
     assert abs(sides.count("validation") / 20_000 - 0.05) < 0.01
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), digests), max_size=30, unique_by=lambda row: row[1]),
+       st.integers(0, 12), st.integers(0, 12))  # fmt: skip
+def test_a_window_holds_the_newest_records_and_some_older_ones_in_the_same_order(
+    rows: list[tuple[int, str]], recent: int, replay: int
+) -> None:
+    rows = sorted(rows, key=lambda row: row[1])
+    table_ = pa.table({"captured_at": pa.array([at for at, _ in rows], pa.int64()), "record": [d for _, d in rows]})
+    kept = split.window(table_, recent, replay)["record"].to_pylist()
+    assert kept == sorted(kept)
+    if not recent:
+        assert len(kept) == len(rows)
+        return
+    assert len(kept) == min(len(rows), recent + replay)
+    newest = {digest for _, digest in sorted(rows, key=lambda row: (-row[0], row[1]))[:recent]}
+    assert newest <= set(kept)
+    older = sorted(digest for _, digest in rows if digest not in newest)
+    assert set(kept) - newest == set(older[:replay])
+
+
+def test_a_training_sees_its_window_and_the_other_sides_stay_whole(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
+    admitted(small, npz(tmp_path / "a.npz", pictures[0][:200], pictures[1][:200]))
+    taken = snapshot.take(small)
+    whole, windowed = (
+        snapshot.load(small, taken, training=replace(small.training, recent=recent, replay=20)) for recent in (0, 50)
+    )
+    assert len(windowed["train"]) == 70 < len(whole["train"])
+    assert [len(windowed[side]) for side in ("validation", "test")] == [
+        len(whole[side]) for side in ("validation", "test")
+    ]
+
+
 def test_a_damaged_file_of_a_table_is_a_sentence(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
     admitted(small, npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50]))
     (kept,) = (ingest.lake(small.name) / "records").glob("*.parquet")

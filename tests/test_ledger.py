@@ -85,6 +85,22 @@ def test_a_lease_is_held_by_one_and_expires(ledger: Ledger) -> None:
     assert ledger.holder("run:r", now=17) == "b"
 
 
+def test_the_lease_of_a_holder_that_died_before_the_clock_was_set_back_is_free_after_its_time(ledger: Ledger) -> None:
+    assert ledger.lease("run:r", "dead", 30, now=time.time() + 7200)
+    with hold_lease(ledger, "run:r", "b", seconds=0.5):
+        assert ledger.holder("run:r") == "b"
+
+
+def test_no_lease_is_lost_when_the_clock_is_set_back(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    with hold_lease(ledger, "run:r", "a", seconds=1.5) as require_lease:
+        monkeypatch.setattr(time, "time", lambda: real() - 7200)
+        with pytest.raises(Refusal, match="is working on it"), hold_lease(ledger, "run:r", "b", seconds=0.5):
+            pass
+        require_lease()
+        assert ledger.holder("run:r") == "a"
+
+
 def test_a_held_lease_keeps_its_heartbeat_and_is_given_back(ledger: Ledger) -> None:
     with hold_lease(ledger, "run:r", "a", seconds=1.5):
         threading.Event().wait(2.5)

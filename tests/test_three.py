@@ -25,7 +25,7 @@ from ratchet.lake import table
 from tests import traffic
 from tests.conftest import HERE, ROOT
 from tests.pages import faults
-from tests.stack import Running, running
+from tests.stack import BIN, Running, running, until
 
 pytestmark = pytest.mark.stack
 SPAM, SERIES = "quick-spam", "quick-temperature"
@@ -149,14 +149,29 @@ def test_a_table_goes_from_a_csv_file_to_a_prediction_for_rows_of_any_form(stack
     assert explained["attributions"][0]["text"] == "mean radius=17.99"
 
 
+def approved_loop(stack: Running, recipe: str) -> str:
+    """What a run of the loop printed whose version a person approved."""
+    command = [BIN / "ratchet", "loop", recipe]
+    loop = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=stack.env)
+    until(lambda: stack.ledger.statuses("approval").get(recipe) or loop.poll() is not None, 240)
+    assert not stack.ledger.read(recipe), "nothing is released before"
+    until(lambda: f"version 1 of {recipe}: approved" in stack.ratchet("approve", recipe, ok=None), 60, 2.0)
+    output, _ = loop.communicate(timeout=240)
+    assert loop.returncode == 0, output
+    return output
+
+
 def test_a_number_is_predicted_by_a_trainer_of_ones_own_as_its_framework_does(stack: Running) -> None:
     path = Path(stack.env["HOME"]) / "diabetes.csv"
     written_table(path, load_diabetes(), "progression")
     stack.ratchet("new", "diabetes", "--kind", "table", "--target", "progression", str(path))
     recipe = Path(stack.env["RATCHET_RECIPES"]) / "diabetes.py"
-    recipe.write_text(recipe.read_text().replace("    criteria=", '    train="_trainers:ridge",\n    criteria='))
+    own = '    train="_trainers:ridge",\n    approval_hours=1,\n    criteria='
+    recipe.write_text(recipe.read_text().replace("    criteria=", own))
     stack.ratchet("up")
-    assert "is champion" in stack.ratchet("loop", "diabetes")
+    assert "is champion" in approved_loop(stack, "diabetes")
+    tags = httpx.get(f"{stack.mlflow}/api/2.0/mlflow/model-versions/get?name=diabetes&version=1", timeout=20).json()
+    assert {"key": "ratchet.approved_by", "value": "tester"} in tags["model_version"]["tags"]
     notes = json.loads((stack.home / "ridge.json").read_text())
     names = load_diabetes().feature_names
     rows = [dict(zip(names, row, strict=True)) for row in notes["rows"]]

@@ -42,10 +42,18 @@ def comparisons(
     return checks
 
 
-def newest(answers: Answers, margin: Margin, targets: np.ndarray, outputs: np.ndarray, champion: Rival) -> Check:
-    """The candidate is no worse than the champion on the newest records, which neither was trained on."""
+def newest(
+    answers: Answers, margin: Margin, targets: np.ndarray, outputs: np.ndarray, champion: Rival, may_be_few: bool
+) -> Check:
+    """The candidate is no worse than the champion on the newest records, which neither was trained on.
+
+    If they `may_be_few`, it fails only if they show that it is worse, and is skipped if they show neither.
+    """
     losses, others = (losses_of(answers, targets, each) for each in (outputs, champion[1]))
-    return no_worse(_NEWEST, margin, losses, others, f"version {champion[0]}")
+    check = no_worse(_NEWEST, margin, losses, others, f"version {champion[0]}")
+    if may_be_few and check.outcome in ("failed", "inconclusive") and (check.low is None or check.low <= margin.value):
+        return replace(check, outcome="skipped", detail=f"too few to say: {check.detail}")
+    return check
 
 
 def skipped_newest(why: str) -> Check:

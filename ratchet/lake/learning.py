@@ -26,7 +26,7 @@ def waiting(recipe: Recipe, since: float = 0.0) -> int:
 def land(recipe: Recipe, who: str) -> Batch | None:
     """Lands them; None if there are none. The commit says how far, so each lands once whenever this is killed."""
     newest = _newest(recipe) if recipe.log.inputs else {}
-    rows = [row for key, input in _inputs(recipe, set(newest)) if (row := row_of(recipe, newest[key], input))]
+    rows = [row for key, input in inputs_of(recipe, set(newest)) if (row := row_of(recipe, newest[key], input))]
     corrections = {f"{request}#{row}" for (request, row), outcome in newest.items() if outcome["correction"]}
     if not rows:
         return None
@@ -74,7 +74,7 @@ def last_turn(recipe: Recipe) -> int:
     return max((int(commit[_TURN]) for commit in commits if _TURN in commit), default=0)
 
 
-def _inputs(recipe: Recipe, keys: set[outcomes.Key]) -> Iterator[tuple[outcomes.Key, bytes]]:
+def inputs_of(recipe: Recipe, keys: set[outcomes.Key]) -> Iterator[tuple[outcomes.Key, bytes]]:
     """The input of each of these predictions, of the first answer that a caller got."""
     mine = table.one_of("request", {request for request, _ in keys}) & (pc.field("origin") == "caller")
     first: dict[outcomes.Key, tuple[Any, bytes]] = {}

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.evaluation import proportion
-from ratchet.lake import outcomes, predictions, table
+from ratchet.lake import learning, outcomes, predictions, table
+from ratchet.recipe import Recipe
 
 _MOST = 100_000
 """The newest labels that a revision is watched by."""
@@ -90,6 +91,21 @@ def labelled(recipe: str, revision: str, width: int) -> Labelled:
         np.array([row["loss"] for row in kept]),
         np.array([row["output"] for row in kept], np.float32),
     )
+
+
+def labelled_inputs(recipe: Recipe, revision: str, since: float, most: int) -> tuple[np.ndarray, list[str]] | None:
+    """The newest inputs [N, ...] that a revision answered from then on, if they are kept and labelled, with the labels.
+
+    None if there are none.
+    """
+    every = _newest(recipe.name, table.read(outcomes.path(recipe.name), where=("revision", revision)))
+    recent = [row for row in every if row["predicted_at"].timestamp() >= since][-most:]
+    labels = {(row["request"], row["row"]): row["label"] for row in recent}
+    kept = list(learning.inputs_of(recipe, set(labels))) if labels and recipe.log.inputs else []
+    if not kept:
+        return None
+    inputs = [recipe.contract.unpack(packed, 1, request) for (request, _), packed in kept]
+    return np.concatenate(inputs), [labels[key] for key, _ in kept]
 
 
 def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from ratchet.errors import Refusal
 from ratchet.kinds import parts as kinds
 from ratchet.lake import learning, quarantine, table
 from ratchet.lake.ingest import benchmark, fingerprint, lake
-from ratchet.lake.split import SIDES, Side, trained_until
-from ratchet.recipe import Recipe
+from ratchet.lake.split import SIDES, Side, trained_until, window
+from ratchet.recipe import Recipe, Training
 from ratchet.tasks import parts as tasks
 from ratchet.types import Snapshot
 
@@ -69,10 +69,13 @@ def _nothing_admitted(recipe: Recipe) -> Refusal:
     return Refusal(what, recipe.name, f"See `ratchet quarantine list {recipe.name}`. {correct}")
 
 
-def load(recipe: Recipe, snapshot: Snapshot, shown: bool = False) -> dict[Side, Examples]:
+def load(
+    recipe: Recipe, snapshot: Snapshot, shown: bool = False, training: Training | None = None
+) -> dict[Side, Examples]:
     """The snapshot's examples by side; with `shown` without requests that were served, which appear nowhere.
 
-    Raises Refusal if the table no longer has the same fingerprint.
+    The training side is what this `training` sees of it, or all of it. Raises Refusal if the table no longer has the
+    same fingerprint.
     """
     columns = ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
     rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
@@ -80,22 +83,29 @@ def load(recipe: Recipe, snapshot: Snapshot, shown: bool = False) -> dict[Side, 
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
     served = learning.batches(recipe.name) if shown else set()
     rows = rows.filter(~table.one_of("batch", served)) if served else rows
-    sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
+    sides = dict(kinds.records(recipe.contract.kind).sides(recipe.contract, rows))
+    if training:
+        sides["train"] = window(sides["train"], training.recent, training.replay)
     return {side: examples(recipe, sides[side]) for side in SIDES}
 
 
 def newest(recipe: Recipe, snapshot: Snapshot, champion: Snapshot) -> Examples:
-    """The test side of a snapshot that is split by time, without what a model of the other snapshot was trained on.
+    """The test side of a snapshot, without what a model of the other snapshot may have been trained on.
 
-    Older records that arrive late, or a batch that is withdrawn, let the test side begin earlier than it did.
+    By a digest that is the test side of the batches that came since. By time it is what is newer: older records that
+    arrive late, or a batch that is withdrawn, let the test side begin earlier than it did.
     """
     path, kind = lake(recipe.name) / "records", kinds.records(recipe.contract.kind)
+    columns = ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
+    if not kind.is_in_order(recipe.contract):
+        new = ~table.one_of("batch", champion.batches)
+        since = list(table.select(path, columns, new, version=snapshot.version))
+        assert since, "a version of the table stays readable"
+        return examples(recipe, kind.sides(recipe.contract, pa.concat_tables(since))["test"])
+    rows = table.read(path, columns, version=snapshot.version)
     known = table.read(path, ["captured_at"], version=champion.version)
-    rows = table.read(
-        path, ["record", "input", recipe.contract.column, "label", "captured_at"], version=snapshot.version
-    )
-    assert known is not None, "a version of the table stays readable"
     assert rows is not None, "a version of the table stays readable"
+    assert known is not None, "a version of the table stays readable"
     test = kind.sides(recipe.contract, rows)["test"]
     until = trained_until(known["captured_at"])
     return examples(recipe, test.filter(pc.field("captured_at") >= pa.scalar(until, test["captured_at"].type)))

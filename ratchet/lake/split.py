@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -51,6 +52,19 @@ def by_time(rows: pa.Table) -> dict[Side, pa.Table]:
     first, second = (ordered[int(share * len(ordered))] for share in (_VALIDATION_FROM, 0.95))
     masks = {"train": moments < first, "validation": (moments >= first) & (moments < second), "test": moments >= second}
     return {name: rows.filter(pa.array(masks[name])) for name in SIDES}
+
+
+def window(rows: pa.Table, recent: int, replay: int) -> pa.Table:
+    """The newest `recent` records, and of the older ones the `replay` with the smallest digests; in the same order.
+
+    All of them if `recent` is 0.
+    """
+    if not recent or rows.num_rows <= recent:
+        return rows
+    order = pc.sort_indices(rows, [("captured_at", "descending"), ("record", "ascending")]).to_numpy()
+    older = rows.take(order[recent:])
+    chosen = order[recent:][pc.sort_indices(older, [("record", "ascending")]).to_numpy()[:replay]]
+    return rows.take(np.sort(np.concatenate([order[:recent], chosen])))
 
 
 def side_by_digest(contract: Any, row: Mapping[str, Any]) -> str:

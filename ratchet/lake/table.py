@@ -207,9 +207,9 @@ def read(
     return pa.Table.from_batches(list(rows_.parts()), rows_.schema) if rows_ else None
 
 
-def select(path: Path, columns: list[str], where: pc.Expression) -> Iterator[pa.Table]:
-    """The rows of the newest version for which an expression holds, part by part; nothing if there is no table."""
-    present = rows(path, columns)
+def select(path: Path, columns: list[str], where: pc.Expression, version: int | None = None) -> Iterator[pa.Table]:
+    """The rows for which an expression holds, part by part; nothing if there is no table."""
+    present = rows(path, columns, version=version)
     for part in present.parts() if present else ():
         yield pa.Table.from_batches([part]).filter(where)
 
