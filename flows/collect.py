@@ -83,6 +83,10 @@ def _retain(ledger: Ledger, recipe: Recipe) -> None:
 def _take_inbox(ledger: Ledger, recipe: Recipe) -> list[str]:
     """Lands what people and other systems have put into the inbox; a line for each."""
     lines = []
+    try:
+        inbox.fetch(recipe.name)
+    except Refusal as refusal:
+        lines.append(str(refusal))
     for path in inbox.waiting(recipe.name):
         try:
             if inbox.is_labels(path):

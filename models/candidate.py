@@ -20,6 +20,7 @@ from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.evaluation import calibration
 from ratchet.files import load, locked, save, sha256
+from ratchet.lake import forget
 from ratchet.lake.ingest import lake
 from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Recipe, Training
@@ -322,7 +323,13 @@ def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
         report(_epoch(number, training, metrics, network))
 
     with scratch_folder() as folder:
-        inputs = training_inputs(recipe, training, candidate.snapshot, folder)
+        try:
+            inputs = training_inputs(recipe, training, candidate.snapshot, folder)
+        except Refusal as refusal:
+            if gone := forget.gone(recipe.name, candidate.snapshot.version):
+                what = f"version {candidate.version} cannot be reproduced: {gone}"
+                raise Refusal(what, recipe.name, refusal.next) from refusal
+            raise
         if zoo.trainer(recipe, training):
             return foreign.fit(recipe, training, inputs, folder, on_epoch)[0].weights
         sides = inputs.train, inputs.validation

@@ -102,6 +102,11 @@ class Settings(BaseSettings):
         description="Folders, separated by colons, to which links in a folder of images may point, beside that folder; "
         "`.dvc/cache`, for example.",
     )
+    inbox: str = Field(
+        "",
+        description="A folder or bucket prefix, as a URL (`s3://bucket/prefix`), with a folder for each recipe: what "
+        "lies there is moved into the recipe's inbox.",
+    )
     log_mb: int = Field(
         256, ge=0, description="Disk limit on each host for what a recipe logs until it is collected; 0 logs nothing."
     )

@@ -234,7 +234,6 @@ class Ledger:
         with self.begin() as connection:
             return connection.scalar(query)
 
-
     def expiry(self, name: str) -> float | None:
         """When the lease expires, in seconds since 1970; None if there is none."""
         with self.begin() as connection:

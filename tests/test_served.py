@@ -193,7 +193,9 @@ def test_a_forgotten_subject_is_in_no_file_of_the_lake_and_not_in_the_next_snaps
     batch = learning.land(recipe, "tester")
     assert batch
     quarantine.admit_landed(ingest.lake(recipe.name), batch.id, "tester")
-    assert snapshot.take(recipe).records == 6
+    before = snapshot.take(recipe)
+    assert before.records == 6
+    assert forget.gone(recipe.name, before.version) == ""
     lake = ingest.lake(recipe.name)
     pixels = [np.random.default_rng(i).integers(0, 255, (1, 28, 28)).astype(np.uint8).tobytes() for i in range(3)]
     assert {name.split("/")[0] for name in contains(lake, *pixels)} == {"predictions", "landing", "records"}
@@ -203,6 +205,8 @@ def test_a_forgotten_subject_is_in_no_file_of_the_lake_and_not_in_the_next_snaps
     result = forget.erase(recipe, "tester")
     assert (result.requests, result.predictions, result.labels, result.records) == (3, 3, 3, 3)
     assert snapshot.take(recipe).records == 3
+    gone = forget.gone(recipe.name, before.version)
+    assert gone == f"3 records were forgotten, of the requests {', '.join(sorted(requests))}", "reproduce says which"
     needles = [request.encode() for request in requests]
     left = {name.split("/")[0] for name in contains(lake, *needles, *pixels) if "_delta_log" not in name}
     assert left == {"forgotten"}, "the list itself, by which labels that come later are found"

@@ -190,6 +190,29 @@ def test_what_is_put_into_the_inbox_is_taken_when_it_is_complete(home: Path) -> 
     assert "no label" in why.read_text()
 
 
+def test_what_lies_in_a_bucket_is_moved_into_the_inbox(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Arrow's file systems, of which the local one is here."""
+    bucket, old = tmp_path / "bucket" / "spam", time.time() - 60
+    bucket.mkdir(parents=True)
+    for name in ("mails.csv", "large.csv", "new.csv"):
+        (bucket / name).write_text("text,label" * (200_000 if name == "large.csv" else 1))
+        os.utime(bucket / name, (old, old) if name != "new.csv" else None)
+    monkeypatch.setenv("RATCHET_INBOX", (tmp_path / "bucket").as_uri())
+    monkeypatch.setenv("RATCHET_INGEST_DISK_MB", "1")
+    settings.cache_clear()
+    with pytest.raises(Refusal, match=r"large\.csv in the inbox elsewhere has more than 1 MB"):
+        inbox.fetch("spam")
+    assert [path.name for path in inbox.waiting("spam")] == ["mails.csv"]
+    assert sorted(path.name for path in bucket.iterdir()) == ["large.csv", "new.csv"]
+    inbox.fetch("digits")
+    monkeypatch.setenv("RATCHET_INBOX", "s3x://nowhere")
+    settings.cache_clear()
+    with pytest.raises(Refusal, match="RATCHET_INBOX"):
+        inbox.fetch("spam")
+
+
 def test_a_recipe_says_how_it_is_watched_and_a_wrong_value_is_named(home: Path) -> None:
     from dataclasses import replace
 

@@ -4,6 +4,7 @@ The list of what is to be forgotten holds request ids and digests of subjects' i
 still hold some of it.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from ratchet.recipe import Recipe
 _LIST = pa.schema({"kind": pa.string(), "value": pa.string(), "who": pa.string(), "at": pa.timestamp("us", tz="UTC")})
 _AT_ONCE = 500
 """Values in one condition."""
+_NAMED = 5
+"""Requests that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,29 @@ def retain(recipe: Recipe, who: str, now: datetime | None = None) -> int:
         for name in ("records", "landing", "quarantine"):
             count += _erase_older(home / name, "captured_at", limit, who, served)
     return count
+
+
+def gone(recipe: str, version: int) -> str:
+    """Which records of a version of the admitted ones were erased since, for people; empty if none were."""
+    commits = {commit["version"]: commit for commit in table.history(lake(recipe) / "records")}
+    counts = Counter[str]()
+    for commit in (commit for number, commit in commits.items() if number > version):
+        counts[commit.get("why", "")] += commit.get("operationMetrics", {}).get("num_deleted_rows", 0)
+    since = datetime.fromtimestamp(commits[version]["timestamp"] / 1000, UTC) if version in commits else None
+    rows = table.read(path(recipe), ["kind", "value", "at"])
+    requests = sorted(
+        row["value"]
+        for row in (rows.to_pylist() if rows is not None else ())
+        if row["kind"] == "request" and since and row["at"] >= since
+    )
+    parts = []
+    if counts["forgotten"]:
+        more = f" and {len(requests) - _NAMED} more" if len(requests) > _NAMED else ""
+        which = ", ".join(requests[:_NAMED]) + more
+        parts.append(f"{counts['forgotten']} records were forgotten, of the requests {which}")
+    if counts["retention"]:
+        parts.append(f"{counts['retention']} were older than the log may keep them")
+    return "; ".join(parts)
 
 
 def _requests_of(recipe: str, subjects: set[str]) -> set[str]:

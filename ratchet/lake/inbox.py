@@ -4,10 +4,14 @@ A file or folder is taken when nothing of it has changed for a while, and is mov
 it. Killed in between, it is taken again, which lands nothing twice.
 """
 
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from ratchet.errors import Refusal
 from ratchet.files import replace
 from ratchet.settings import settings
 
@@ -17,6 +21,49 @@ _QUIET = 10.0
 
 def folder(recipe: str) -> Path:
     return settings().home / "inbox" / recipe
+
+
+def fetch(recipe: str) -> None:
+    """Moves the files of the recipe from the setting `inbox` here. Killed in between, it fetches one again.
+
+    Raises Refusal if a bucket cannot be read, or holds a file that is too large; the others are fetched.
+    """
+    if not settings().inbox:
+        return
+    import pyarrow as pa
+    from pyarrow import fs
+
+    limit, too_large = settings().ingest_disk_mb << 20, list[str]()
+    folder(recipe).mkdir(parents=True, exist_ok=True)
+    try:
+        remote, prefix = fs.FileSystem.from_uri(settings().inbox)
+        for info in remote.get_file_info(fs.FileSelector(f"{prefix}/{recipe}", allow_not_found=True)):
+            if info.type != fs.FileType.File or info.base_name.startswith(".") or not _is_quiet(info.mtime_ns / 1e9):
+                continue
+            if info.size > limit:
+                too_large.append(info.base_name)
+                continue
+            _move_here(remote, info, folder(recipe))
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise Refusal(f"the inbox elsewhere cannot be read ({reason})", recipe, "Correct RATCHET_INBOX") from error
+    if too_large:
+        what = f"{', '.join(too_large)} in the inbox elsewhere has more than {settings().ingest_disk_mb} MB"
+        raise Refusal(what, recipe, "Divide it, or raise RATCHET_INGEST_DISK_MB")
+
+
+def _move_here(remote: Any, info: Any, here: Path) -> None:
+    """Moves one file; `remote` is a file system of Arrow's."""
+    part = here / f".{info.base_name}.part"
+    with remote.open_input_stream(info.path) as source, part.open("wb") as target:
+        shutil.copyfileobj(source, target)
+    os.utime(part, ns=(info.mtime_ns, info.mtime_ns))
+    part.rename(here / info.base_name)
+    remote.delete_file(info.path)
+
+
+def _is_quiet(changed: float) -> bool:
+    return abs(time.time() - changed) >= _QUIET
 
 
 def waiting(recipe: str, now: float | None = None) -> list[Path]:
