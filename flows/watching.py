@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from expectations import changed, drift, estimated, statistics, watch
+from expectations import changed, drift, estimated, season, statistics, watch
 from expectations.changed import Change
 from expectations.drift import Summary
 from flows import model_cards
@@ -18,7 +18,7 @@ from ratchet import model_card
 from ratchet.answers import predicted
 from ratchet.evaluation import diversity
 from ratchet.fleet.package_cache import MODEL, PackageCache
-from ratchet.lake import served
+from ratchet.lake import served, snapshot
 from ratchet.lake.served import Window
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
@@ -101,7 +101,11 @@ def publish(ledger: Ledger, state: Watched) -> None:
 
 def _changes(recipe: Recipe, champion: Package, promise: Promise, window: Window) -> tuple[Change, ...]:
     """Of the newest full window: its inputs beside the batches of training, its answers beside the benchmark's."""
-    trained = [model_cards.summary(recipe, batch) for batch in trained_on(champion)]
+    batches = trained_on(champion)
+    if recipe.watch.season_days:
+        when = window.since, window.until
+        batches = season.of_the_same(snapshot.spans(recipe, batches), when, recipe.watch.season_days) or batches
+    trained = [model_cards.summary(recipe, batch) for batch in batches]
     names = statistics.names(recipe)
     inputs = pd.DataFrame(list(window.measured)).rename(columns=dict(names))
     answers = pd.DataFrame({"certainty": recipe.answers.certainty(window.outputs)})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expectations import changed, drift, estimated, measured, watch
+from expectations import changed, drift, estimated, measured, season, watch
 from expectations.changed import Change
 from ratchet.evaluation.promise import promise
 from ratchet.types import Promise, Watched, from_json, to_json
@@ -188,3 +188,23 @@ def test_each_kind_of_change_is_its_own_finding(columns: dict[str, object], said
     for each in said:
         assert any(sentence.startswith(each) for sentence in sentences), sentences
     assert bool(sentences) == bool(said)
+
+
+DAY = 86400.0
+
+
+@given(st.integers(0, 11), st.integers(-5, 5), st.floats(0, 29))
+def test_a_window_is_compared_with_the_same_season_of_whatever_year(month: int, years: int, day: float) -> None:
+    spans = {f"month {each}": (30.0 * each * DAY, (30.0 * each + 29) * DAY) for each in range(12)}
+    since = (360.0 * years + 30 * month + day) * DAY
+    chosen = season.of_the_same(spans, (since, since), 360)
+    assert chosen == ([f"month {month}"] if day <= 29 else list(spans))
+
+
+def test_without_a_batch_of_the_same_season_all_are_compared_and_without_seasons_too() -> None:
+    spans = {"January": (0.0, 30 * DAY), "February": (31 * DAY, 58 * DAY)}
+    july = (181 * DAY, 190 * DAY)
+    assert season.of_the_same(spans, july, 365) == list(spans)
+    assert season.of_the_same(spans, (0.0, DAY), 0) == list(spans)
+    assert season.of_the_same(spans, (-DAY, DAY), 365) == ["January"], "over New Year"
+    assert season.of_the_same(spans, (0.0, 400 * DAY), 365) == list(spans), "a window longer than a season"

@@ -22,7 +22,8 @@ class Window:
     """The newest full window of predictions, oldest first."""
 
     since: float
-    """When its first one was made, in seconds since 1970."""
+    until: float
+    """When its first and its last one were made, in seconds since 1970."""
     outputs: np.ndarray
     """[window, width]."""
     measured: Sequence[Mapping[str, Any]]
@@ -77,7 +78,7 @@ def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _window(rows: Sequence[Mapping[str, Any]], width: int) -> Window:
     measured = [json.loads(row["statistics"]) for row in rows]
-    return Window(rows[0]["at"].timestamp(), _outputs(rows, width), measured)
+    return Window(rows[0]["at"].timestamp(), rows[-1]["at"].timestamp(), _outputs(rows, width), measured)
 
 
 def labelled(recipe: str, revision: str, width: int) -> Labelled:

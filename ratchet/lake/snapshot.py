@@ -1,6 +1,7 @@
 """A snapshot is one version of the admitted records with a fingerprint; here it is taken, and loaded by side."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,6 +68,19 @@ def _nothing_admitted(recipe: Recipe) -> Refusal:
             f"Admit it all the same: `ratchet quarantine admit {recipe.name} {refused[0].batch}`, or ingest others"
         )
     return Refusal(what, recipe.name, f"See `ratchet quarantine list {recipe.name}`. {correct}")
+
+
+def spans(recipe: Recipe, batches: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """From when to when the admitted records of each batch were captured, in seconds since 1970."""
+    known: dict[str, tuple[float, float]] = {}
+    columns = ["batch", "captured_at"]
+    for part in table.select(lake(recipe.name) / "records", columns, table.one_of("batch", batches)):
+        grouped = part.group_by("batch").aggregate([("captured_at", "min"), ("captured_at", "max")])
+        for row in grouped.to_pylist():
+            first, last = row["captured_at_min"].timestamp(), row["captured_at_max"].timestamp()
+            before = known.get(row["batch"], (first, last))
+            known[row["batch"]] = min(first, before[0]), max(last, before[1])
+    return known
 
 
 def load(
