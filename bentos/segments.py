@@ -144,6 +144,14 @@ def complete(folder: Path) -> list[str]:
     return [match.string for match in sorted(ended, key=lambda match: (match[1], match[2], match[3]))]
 
 
+def expire(folder: Path, seconds: float) -> int:
+    """Removes complete segments that are older, and were never collected; the number of them."""
+    old = [folder / name for name in complete(folder) if time.time() - (folder / name).stat().st_mtime > seconds]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
 def is_removable(folder: Path, name: str) -> bool:
     """Whether it is a complete segment, or the counts of a process that is dead."""
     ended = {f"{writer.process}.counts" for writer in writers(folder) if not writer.alive}

@@ -77,7 +77,7 @@ def _retain(ledger: Ledger, recipe: Recipe) -> None:
         return
     if erased := forget.retain(recipe, triggering.WHO):
         log.info("%s: %d rows are older than %g days, and erased", recipe.name, erased, recipe.log.days)
-    ledger.publish(f"retained:{recipe.name}", {}, time.time())
+    ledger.publish(f"retained:{recipe.name}", {"days": recipe.log.days}, time.time())
 
 
 def _take_inbox(ledger: Ledger, recipe: Recipe) -> list[str]:

@@ -5,6 +5,7 @@ starts it, and verifies it by its golden set. Slow work has threads of its own, 
 """
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bentos import golden
+from bentos import golden, segments
 from models import registry
 from ratchet.errors import Refusal
 from ratchet.files import locked, save
@@ -31,6 +32,8 @@ _UNSUPERVISED_TICKS = 3
 """Ticks without a supervisord before everything is started again; `ratchet down` ends its agent sooner."""
 _RESTART_SECONDS = 60.0
 """Time until that is tried again."""
+_EXPIRE_SECONDS = 3600.0
+"""Time between two looks for logs that are too old."""
 _DETACHED = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nimport commands\ncommands.main()"
 _RETRY_SECONDS = 5.0
 """Time until something that failed is tried again."""
@@ -64,6 +67,7 @@ class Agent:
     """Masters that had a worker in the last tick."""
     _unsupervised: int = 0
     _restarted_at: float = 0.0
+    _expired_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.host, self.states = Host(self.config), StateCache(self.ledger)
@@ -103,7 +107,22 @@ class Agent:
         self.ledger.publish(f"host:{self.config.host_name}", {"attempts": attempts, "endpoints": reported}, now)
         save(self.config.home / "agent.json", {"at": now})
         self.host.supervisor.rotate()
+        self._expire_logs(now)
         return operations
+
+    def _expire_logs(self, now: float) -> None:
+        """Removes what nobody has collected of a log, as of a recipe that this host no longer serves, once it is too old."""
+        if 0 <= now - self._expired_at < _EXPIRE_SECONDS:
+            return
+        self._expired_at = now
+        for recipe, status in self.ledger.statuses("retained").items():
+            seconds = float(status.body.get("days", math.inf)) * 86400
+            if count := segments.expire(self.config.home / "predictions" / recipe, seconds):
+                log.warning(
+                    "%s: %d segments of the log were never collected and are too old, so they are removed",
+                    recipe,
+                    count,
+                )
 
     def _end_masters_without_worker(self, endpoints: list[Endpoint], now: float) -> list[Endpoint]:
         """Kills each BentoML master whose worker died, and reports its endpoint as not ready since now.

@@ -286,3 +286,17 @@ def test_a_segment_that_cannot_be_completed_is_written_to_no_more(
     assert os.read(reader, 10) == b"", "nothing went into another file"
     os.close(reader)
     assert b"two\n" in b"".join((tmp_path / name).read_bytes() for name in segments.complete(tmp_path))
+
+
+def test_a_segment_that_nobody_collects_is_removed_at_the_age_that_the_recipe_allows(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    for caller in ("old", "new"):
+        add(log, texts("hello"), Caller(caller))
+        log.complete_segments()
+    old, new = segments.complete(tmp_path)
+    day_ago = time.time() - 86400
+    os.utime(tmp_path / old, (day_ago, day_ago))
+    add(log, texts("hello"), Caller("now"))
+    assert segments.expire(tmp_path, 3600) == 1
+    assert segments.complete(tmp_path) == [new]
+    assert segments.expire(tmp_path / "nothing", 0) == 0
