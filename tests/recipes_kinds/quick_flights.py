@@ -1,4 +1,4 @@
-"""The recipe `flight-delay` on the flights of two weeks, quickly released and watched."""
+"""The recipe `flight-delay` on the flights of three weeks, quickly released and watched."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,10 @@ _file = _flights.benchmark.inputs
 recipe = replace(
     _flights,
     name="quick-flights",
-    batches=(Feed(_file, start=0, stop=12_000),),
-    benchmark=replace(_flights.benchmark, stop=_flights.benchmark.start + 4000),
+    batches=(Feed(_file, start=0, stop=20_000),),
+    benchmark=replace(_flights.benchmark, stop=_flights.benchmark.start + 12_000),
     suite=Suite(min_rows=500, max_age_days=36500.0),
-    training=replace(_flights.training, parameters={"rounds": 60, "min_records": 100}),
+    training=replace(_flights.training, parameters={"rounds": 60, "min_records": 300}, recent=4000, replay=8000),
     criteria=replace(_flights.criteria, accuracy=0.7, slices=(), margin=0.03),
     log=Log(inputs=True),
     watch=Watch(causes=("harm",), window=2000),
