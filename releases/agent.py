@@ -111,7 +111,7 @@ class Agent:
         return operations
 
     def _expire_logs(self, now: float) -> None:
-        """Removes what nobody has collected of a log, as of a recipe that is no longer served here, once it is too old."""
+        """Removes what nobody has collected of a log and is too old, as of a recipe that is no longer served here."""
         if 0 <= now - self._expired_at < _EXPIRE_SECONDS:
             return
         self._expired_at = now
