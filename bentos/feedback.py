@@ -5,10 +5,10 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from bentos.disk import run_on_disk
 from bentos.inference import refusal_response
 from bentos.model import Unavailable
 from bentos.prediction_log import PredictionLog
@@ -30,7 +30,7 @@ class Feedback:
         """Labels of requests that were answered, by the response's `x-request-id`, and by the row of a batch."""
         try:
             labels = self._read(await request.body())
-            await anyio.to_thread.run_sync(self.log.add_feedback, labels)
+            await run_on_disk(self.log.add_feedback, labels)
         except Refusal as refusal:
             response = refusal_response(refusal)
             if isinstance(refusal, Unavailable):

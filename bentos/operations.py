@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bentos import segments
+from bentos.disk import run_on_disk
 from bentos.inference import refusal_response
 from bentos.prediction_log import PredictionLog
 from bentos.recent_answers import RecentAnswers
@@ -45,13 +45,13 @@ class Operations:
     async def listing(self, request: Request) -> JSONResponse:
         """The complete segments, and the processes that wrote them; `?complete=1` first completes this process's."""
         folder = self.folder
-        if folder is None or not folder.is_dir():
+        if folder is None or not await run_on_disk(folder.is_dir):
             return JSONResponse({"segments": [], "writers": []})
         if "complete" in request.query_params:
-            await anyio.to_thread.run_sync(self.log.complete_segments)
+            await run_on_disk(self.log.complete_segments)
         # Writers first: a process that dies in between is finished the next time.
-        writers = await anyio.to_thread.run_sync(segments.writers, folder)
-        names = await anyio.to_thread.run_sync(segments.complete, folder)
+        writers = await run_on_disk(segments.writers, folder)
+        names = await run_on_disk(segments.complete, folder)
         return JSONResponse({"segments": names, "writers": [asdict(writer) for writer in writers]})
 
     async def segment(self, request: Request) -> Response:
@@ -68,11 +68,15 @@ class Operations:
 
     async def _with(self, request: Request, work: Callable[[Path], Response]) -> Response:
         name = request.path_params["name"]
-        if self.folder is None or not segments.is_removable(self.folder, name):
-            missing = Refusal("there is no such complete segment", name, "List them: /ops/log")
-            return refusal_response(missing, 404)
+
+        def respond() -> Response:
+            if self.folder is None or not segments.is_removable(self.folder, name):
+                missing = Refusal("there is no such complete segment", name, "List them: /ops/log")
+                return refusal_response(missing, 404)
+            return work(segments.path_of(self.folder, name))
+
         try:
-            return await anyio.to_thread.run_sync(work, self.folder / name)
+            return await run_on_disk(respond)
         except OSError as error:
             what = f"the segment cannot be read ({error.strerror})"
             return refusal_response(Refusal(what, name, "Try again"), 503)

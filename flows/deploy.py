@@ -147,6 +147,7 @@ def deploy(settings: Settings) -> list[str]:
         if name in wanted
     }
     before = record["deployments"] if record["flows"] == _digest() else {}
+    automations = _automations()
     lines, changed = _without_recipe(present, record["described"]), {}
     for name, deployment in wanted.items():
         if name not in present:
@@ -157,7 +158,8 @@ def deploy(settings: Settings) -> list[str]:
         pool_deleted = not current["work_pool"]["name"]
         if pool_deleted:  # which nobody wanted of the deployment
             current = {**current, "work_pool": bases[name]["work_pool"]}
-        if before.get(name) != deployment or pool_deleted:
+        automation_deleted = any(trigger["name"] not in automations for trigger in deployment.get("triggers", ()))
+        if before.get(name) != deployment or pool_deleted or automation_deleted:
             theirs = ", ".join(changed_fields(bases[name], current))
             lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {theirs}" if theirs else ""))
             changed[name] = merge(deployment, bases[name], current)
@@ -165,19 +167,18 @@ def deploy(settings: Settings) -> list[str]:
         unsettled = {name: present.get(name) for name in changed}
         record = {**record, "described": bases, "unsettled": unsettled}
         save(path, record)
-        disabled = _disabled_automations()
         _deploy(settings, list(changed.values()))
-        _disable_automations(disabled)
+        _disable_automations({automation for automation, enabled in automations.items() if not enabled})
         save(path, {**settle(record, existing()), "flows": _digest(), "deployments": wanted})
     elif "unsettled" in kept:
         save(path, record)
     return lines
 
 
-def _disabled_automations() -> set[str]:
-    """The names of those that a person turned off; deploying makes a deployment's own anew."""
+def _automations() -> dict[str, bool]:
+    """Whether each automation is on, by name; deploying makes a deployment's own anew, and on."""
     with client() as prefect:
-        return {each.name for each in prefect.read_automations() if not each.enabled}
+        return {each.name: each.enabled for each in prefect.read_automations()}
 
 
 def _disable_automations(names: set[str]) -> None:

@@ -81,6 +81,9 @@ def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Runn
     own = [{"active": False, "schedule": {"cron": "30 1 * * *", "timezone": "UTC"}}]
     stack.call_prefect("POST", f"deployments/{spam['id']}/schedules", own)
     stack.call_prefect("POST", f"deployments/{stack.deployment('rollback/spam')['id']}/pause_deployment")
+    automations = {each["name"]: each for each in stack.call_prefect("POST", "automations/filter", {})}
+    stack.call_prefect("PATCH", f"automations/{automations['retrain spam']['id']}", {"enabled": False})
+    stack.call_prefect("DELETE", f"automations/{automations['retrain fashion-mnist']['id']}")
     recipe = (ROOT / "recipes" / "fashion_mnist.py").read_text().replace('"fashion-mnist"', '"another"', 1)
     (tmp_path / "another.py").write_text(recipe)
     stack.env["RATCHET_RECIPES"] += f":{tmp_path}"
@@ -88,7 +91,10 @@ def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Runn
     assert "retrain-and-release/another is deployed\n" in output
     assert f"retrain-and-release/{NAME} is deployed\n" in output
     assert "warm/gpu is deployed again\n" in output, "its pool had been deleted"
+    assert "retrain-and-release/fashion-mnist is deployed again\n" in output, "its automation had been deleted"
     assert "retrain-and-release/spam" not in output
+    enabled = {each["name"]: each["enabled"] for each in stack.call_prefect("POST", "automations/filter", {})}
+    assert (enabled["retrain spam"], enabled["retrain fashion-mnist"]) == (False, True)
     now = stack.deployment("retrain-and-release/spam")["schedules"]
     when = {s["slug"]: (s["active"], s["schedule"]["cron"], s["schedule"]["timezone"]) for s in now}
     assert when == {"nightly": (True, "0 5 * * 1", "Europe/Berlin"), None: (False, "30 1 * * *", "UTC")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,12 +207,14 @@ def test_of_a_killed_process_every_row_is_in_a_segment_or_known_to_be_lost(tmp_p
         [sys.executable, "-c", _WRITES, str(tmp_path)], stdout=subprocess.PIPE, env=env, cwd=ROOT, text=True
     )
     assert process.stdout
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(1.5)
-    assert segments.writers(tmp_path)[0].alive
-    assert not [name for name in segments.complete(tmp_path) if name.endswith("open")], "it still writes"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1.5)
+        assert segments.writers(tmp_path)[0].alive
+        assert not [name for name in segments.complete(tmp_path) if name.endswith("open")], "it still writes"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     (writer,) = segments.writers(tmp_path)
     assert not writer.alive
     whole = b"".join((tmp_path / name).read_bytes() for name in segments.complete(tmp_path))
@@ -300,3 +303,34 @@ def test_a_segment_that_nobody_collects_is_removed_at_the_age_that_the_recipe_al
     assert segments.expire(tmp_path, 3600) == 1
     assert segments.complete(tmp_path) == [new]
     assert segments.expire(tmp_path / "nothing", 0) == 0
+
+
+@pytest.mark.skipif(not segments._MEMORY.is_dir(), reason="this system has no file system in memory")
+def test_a_request_counts_in_memory_where_a_disk_that_stops_cannot_stop_it(tmp_path: Path) -> None:
+    """A page of a file on a stopped disk cannot be written, and whoever tries holds Python's lock until it goes on."""
+    log = log_in(tmp_path / "log")
+    add(log, texts("hello"))
+    log.complete_segments()
+    assert not list((tmp_path / "log").glob("*.counts"))
+    mounts = [line.split()[:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    assert {kind for _, at, kind in mounts if at == "/dev/shm"} == {"tmpfs"}
+    (writer,) = segments.writers(tmp_path / "log")
+    assert (writer.taken, writer.lost, writer.alive) == (1, 0, True)
+
+
+def test_counts_of_a_log_whose_folder_is_gone_are_swept_and_others_stay(tmp_path: Path) -> None:
+    kept, gone = (segments.Counts(tmp_path / name, "0" * 16) for name in ("kept", "gone"))
+    folders = [segments.counts_folder(tmp_path / name) for name in ("kept", "gone")]
+    shutil.rmtree(tmp_path / "gone")
+    segments.sweep()
+    assert [folder.exists() for folder in folders] == [True, False]
+    kept.take(1)
+    gone.take(1)
+
+
+def test_counts_that_an_earlier_ratchet_left_beside_the_log_are_read_and_removed(tmp_path: Path) -> None:
+    old = tmp_path / f"{'a' * 16}.counts"
+    old.write_bytes(segments._COUNTS.pack(7, 2))
+    assert segments.writers(tmp_path) == [segments.Writer("a" * 16, False, 7, 2)]
+    assert segments.is_removable(tmp_path, old.name)
+    assert segments.path_of(tmp_path, old.name) == old
