@@ -55,25 +55,28 @@ class Operations:
         return JSONResponse({"segments": names, "writers": [asdict(writer) for writer in writers]})
 
     async def segment(self, request: Request) -> Response:
-        return await self._with(request, lambda path: Response(path.read_bytes(), media_type="application/x-ndjson"))
+        def read(folder: Path, name: str) -> Response:
+            return Response((folder / name).read_bytes(), media_type="application/x-ndjson")
+
+        return await self._with(request, read)
 
     async def remove(self, request: Request) -> Response:
         """Removes a segment, or the counts of a process that is dead."""
 
-        def unlink(path: Path) -> Response:
-            path.unlink(missing_ok=True)
-            return JSONResponse({"removed": path.name})
+        def remove(folder: Path, name: str) -> Response:
+            segments.remove(folder, name)
+            return JSONResponse({"removed": name})
 
-        return await self._with(request, unlink)
+        return await self._with(request, remove)
 
-    async def _with(self, request: Request, work: Callable[[Path], Response]) -> Response:
+    async def _with(self, request: Request, work: Callable[[Path, str], Response]) -> Response:
         name = request.path_params["name"]
 
         def respond() -> Response:
             if self.folder is None or not segments.is_removable(self.folder, name):
                 missing = Refusal("there is no such complete segment", name, "List them: /ops/log")
                 return refusal_response(missing, 404)
-            return work(segments.path_of(self.folder, name))
+            return work(self.folder, name)
 
         try:
             return await run_on_disk(respond)

@@ -14,6 +14,7 @@ import uuid
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,8 @@ class PredictionLog:
                 self._removed[0] += len(answered.outputs)
                 self._removed[1] += _size(answered.inputs)
             self._write_pending()
+            with suppress(OSError):  # the numbers in memory are read first
+                self._counts.save()
             for segments in (self._predictions, self._feedback):
                 try:
                     segments.close(age)

@@ -1,8 +1,9 @@
 """The files of a log on this host: JSON lines that a process writes, and that are collected and then removed.
 
-A segment is complete when its name ends in `.jsonl`, or when its process is dead. Each process has a file of counts,
-which it locks while it lives, so that what it lost is known even if it was killed. That file is in memory, since a disk
-that stops would stop the requests that count. Needs only the standard library.
+A segment is complete when its name ends in `.jsonl`, or when its process is dead. Each process locks a file beside it
+while it lives, which has the numbers of rows that it should have logged and that it lost. The same numbers are in
+memory, where requests count: a disk that stops must not stop them. What a killed process lost is read from there, and
+after a restart of the machine from the file. Needs only the standard library.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ import fcntl
 import mmap
 import os
 import re
-import shutil
 import struct
 import threading
 import time
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,58 +24,33 @@ SEGMENT_BYTES = 1 << 20
 NAME = re.compile(r"(predictions|feedback)-([0-9a-f]{16})-([0-9]{6})\.(jsonl|open)")
 """The kind of a segment, the id of its process, and its number there."""
 _COUNTS = struct.Struct("<QQ")
-
-
 _MEMORY = Path("/dev/shm")  # noqa: S108
 """Linux's file system in memory."""
-_OF, _ID = "folder", ".id"
-"""Files: there, the one that names the log's folder; in that folder, the one with its random id."""
 
 
-def counts_folder(folder: Path) -> Path:
-    """Where the processes that log into a folder have their counts: beside the log on a system without `/dev/shm`.
-
-    A folder that is deleted and made again has another id, and so do its counts.
-    """
-    try:
-        id = (folder / _ID).read_text(encoding="ascii")
-    except (FileNotFoundError, NotADirectoryError):
-        return folder
-    return _MEMORY / f"ratchet-{os.getuid()}-{id}" if re.fullmatch(r"[0-9a-f]{32}", id) else folder
-
-
-def _make_counts_folder(folder: Path) -> Path:
-    """Makes the log's folder and that of its counts. Raises OSError if it cannot, or another user has one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not _MEMORY.is_dir():
-        return folder
-    part = folder / f"{_ID}.{uuid.uuid4().hex}"
-    part.write_text(uuid.uuid4().hex, encoding="ascii")
-    with suppress(FileExistsError):  # several processes may begin at once: one id stays
-        os.link(part, folder / _ID)
-    part.unlink()
-    counts = counts_folder(folder)
-    counts.mkdir(mode=0o700, exist_ok=True)
-    if counts.is_symlink() or counts.stat().st_uid != os.getuid():
-        raise PermissionError(f"{counts} is no folder of this user")
-    (counts / _OF).write_bytes(os.fsencode(folder.resolve()))
-    return counts
+def _in_memory(process: str) -> Path:
+    return _MEMORY / f"ratchet-{os.getuid()}-{process}"
 
 
 class Counts:
-    """The rows that a process should have logged, and those that it knows to be lost: in memory shared with a file."""
+    """The rows that a process should have logged, and those that it knows to be lost."""
 
     def __init__(self, folder: Path, process: str) -> None:
-        """Raises OSError if the file cannot be made."""
-        counts = _make_counts_folder(folder)
-        hidden = counts / f".{process}.counts"
+        """Raises OSError if the files cannot be made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        hidden = folder / f".{process}.counts"
         self._file = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         os.posix_fallocate(self._file, 0, _COUNTS.size)  # without its block, a full disk would end the process
-        self._map = mmap.mmap(self._file, _COUNTS.size)
+        shared = self._file
+        if _MEMORY.is_dir():
+            shared = os.open(_in_memory(process), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            os.posix_fallocate(shared, 0, _COUNTS.size)
+        self._map = mmap.mmap(shared, _COUNTS.size)
         self.taken = self.lost = 0
+        self._saved = (0, 0)
         self._lock = threading.Lock()
-        hidden.rename(counts / f"{process}.counts")  # from here on it is seen, and locked
+        hidden.rename(folder / f"{process}.counts")  # from here on it is seen, and locked
 
     def take(self, rows: int) -> int:
         """Counts rows that are to be logged; returns the number of the first."""
@@ -89,6 +63,13 @@ class Counts:
         with self._lock:  # a request and the log's thread may both lose rows
             self.lost += rows
             _COUNTS.pack_into(self._map, 0, self.taken, self.lost)
+
+    def save(self) -> None:
+        """Writes the numbers to the disk, if they changed. Raises OSError if it refuses."""
+        numbers = self.taken, self.lost
+        if numbers != self._saved:
+            os.pwrite(self._file, _COUNTS.pack(*numbers), 0)
+            self._saved = numbers
 
 
 class Segments:
@@ -159,15 +140,8 @@ class Writer:
 
 
 def writers(folder: Path) -> list[Writer]:
-    """Every process that has a file of counts for this folder; an earlier Ratchet had them in it."""
-    paths = {*folder.glob("*.counts"), *counts_folder(folder).glob("*.counts")}
-    return [_writer(path) for path in sorted(paths)]
-
-
-def path_of(folder: Path, name: str) -> Path:
-    """The file of a segment, or of a process's counts."""
-    counts = counts_folder(folder) / name
-    return counts if name.endswith(".counts") and counts.exists() else folder / name
+    """Every process that has a file of counts here."""
+    return [_writer(path) for path in sorted(folder.glob("*.counts"))]
 
 
 def _writer(path: Path) -> Writer:
@@ -177,9 +151,26 @@ def _writer(path: Path) -> Writer:
             alive = False
         except BlockingIOError:
             alive = True
-        counts = file.read(_COUNTS.size)
+        saved = file.read(_COUNTS.size)
+    counts = _read_memory(path.stem) or saved
     taken, lost = _COUNTS.unpack(counts) if len(counts) == _COUNTS.size else (0, 0)
     return Writer(path.stem, alive, taken, lost)
+
+
+def _read_memory(process: str) -> bytes:
+    """The numbers that a process of this user left in memory; nothing if there are none."""
+    try:
+        with open(os.open(_in_memory(process), os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            return file.read(_COUNTS.size) if os.fstat(file.fileno()).st_uid == os.getuid() else b""
+    except OSError:
+        return b""
+
+
+def remove(folder: Path, name: str) -> None:
+    """Removes a segment, or the counts of a process."""
+    (folder / name).unlink(missing_ok=True)
+    if name.endswith(".counts"):
+        _in_memory(name.removesuffix(".counts")).unlink(missing_ok=True)
 
 
 def complete(folder: Path) -> list[str]:
@@ -192,18 +183,13 @@ def complete(folder: Path) -> list[str]:
 
 def expire(folder: Path, seconds: float) -> int:
     """Removes complete segments that are older, and were never collected; the number of them."""
-    old = [folder / name for name in complete(folder) if time.time() - (folder / name).stat().st_mtime > seconds]
-    for path in old:
-        path.unlink(missing_ok=True)
-    return len(old)
-
-
-def sweep() -> None:
-    """Removes the counts of logs whose folder is gone, as a home is that somebody deleted."""
-    for counts in _MEMORY.glob(f"ratchet-{os.getuid()}-*"):
-        of = counts / _OF
-        if of.is_file() and counts_folder(Path(os.fsdecode(of.read_bytes()))) != counts:
-            shutil.rmtree(counts, ignore_errors=True)
+    now, count = time.time(), 0
+    for path in (folder / name for name in complete(folder)):
+        with suppress(FileNotFoundError):  # it was collected in this moment
+            if now - path.stat().st_mtime > seconds:
+                path.unlink()
+                count += 1
+    return count
 
 
 def is_removable(folder: Path, name: str) -> bool:

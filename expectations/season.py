@@ -9,13 +9,8 @@ Span = tuple[float, float]
 
 
 def of_the_same(spans: Mapping[str, Span], window: Span, days: float) -> list[str]:
-    """The batches that were captured at the same part of a season of so many days; all if there is none, or no season.
-
-    The seven days of a week, say, or the 365 of a year.
-    """
-    length = days * _DAY
-    same = [batch for batch, span in spans.items() if length and _meet(span, window, length)]
-    return same or list(spans)
+    """The batches that were captured at the same part of a season of so many days, such as a week or a year."""
+    return [batch for batch, span in spans.items() if _meet(span, window, days * _DAY)]
 
 
 def _meet(one: Span, other: Span, length: float) -> bool:

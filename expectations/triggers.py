@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ratchet.watch_plan import Kind, Watch
 
-_WEEK = 7 * 86400.0
+WEEK = 7 * 86400.0
 ENOUGH = 100
 """Records since a change began from which on it can be learnt."""
 _TRIES = 3
@@ -103,14 +103,14 @@ def _obstacle(
         return f"there are {known}: see `ratchet unsure {recipe}`"
     if cause.kind == "harm" and _was_not_cured(past):
         return f"{_CURES} retrainings did not cure it, so a person must look"
-    if last is not None and now - last < cool:
+    if last is not None and abs(now - last) < cool:  # the clock may have been set back
         return f"the last run started {(now - last) / 3600:.1f} h ago, and the cool-down is {plan.cool_down_hours:g} h"
     return ""
 
 
 def _overspent(plan: Watch, past: Sequence[Past], now: float) -> str:
     """Which budget of the week is spent; empty if none is."""
-    week = [each for each in past if each.started is not None and now - each.started < _WEEK]
+    week = [each for each in past if each.started is not None and abs(now - each.started) < WEEK]
     spent = sum((each.ended or now) - (each.started or now) for each in week)
     if len(week) >= plan.runs_a_week:
         return f"the week's budget of {plan.runs_a_week} runs is spent"
@@ -130,3 +130,16 @@ def _was_not_cured(past: Sequence[Past]) -> bool:
     ended = sorted((each for each in past if each.ended is not None), key=lambda each: each.ended or 0.0)
     last = ended[-_CURES:]
     return len(last) == _CURES and all(each.kind == "harm" and each.result == "released" for each in last)
+
+
+def may_roll_back(plan: Watch, phase: str, frozen: bool, harm: str) -> bool:
+    """Whether measured harm may bring a former champion back: where harm is a cause, and no release is under way."""
+    return bool(harm) and "harm" in plan.causes and phase == "idle" and not frozen
+
+
+def should_compare(labels: int, last: int) -> bool:
+    """Whether a former champion is compared with so many labelled inputs, after it was with `last` of them.
+
+    Looking seldom keeps chance from bringing one back that is no better.
+    """
+    return labels >= ENOUGH and labels >= 2 * last

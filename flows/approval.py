@@ -1,7 +1,5 @@
 """Waits for a person before a release, where a recipe asks for one."""
 
-import time
-
 from prefect import pause_flow_run
 from prefect.artifacts import create_link_artifact
 from prefect.exceptions import FlowPauseTimeout
@@ -16,35 +14,34 @@ from ratchet.types import Candidate
 from releases import api, approvals
 
 
-def await_approval(recipe: Recipe, candidate: Candidate) -> float:
-    """Pauses the run until somebody resumes it, in Prefect's UI or by `ratchet approve`; the seconds that it took.
+def await_approval(recipe: Recipe, candidate: Candidate) -> None:
+    """Pauses the run until somebody resumes it, in Prefect's UI or by `ratchet approve`.
 
-    Raises Refusal if nobody does in time, when the version stays blessed and can be released by hand; or if another
-    version became champion meanwhile, with which this one was not compared.
+    Raises Refusal if nobody does in time; the version stays blessed and can be released by hand.
     """
     if not recipe.approval_hours:
-        return 0.0
-    started, champion = time.time(), api.state_of(recipe.name).champion
+        return
     from models import registry
 
-    page = registry.ui_url(candidate)
+    page, run = registry.ui_url(candidate), str(flow_run.id)
     create_link_artifact(
         page, link_text=f"version {candidate.version} and its model card", key=f"approve-{recipe.name}"
     )
     sentence = f"Version {candidate.version} of {recipe.name} waits for approval: `ratchet approve {recipe.name}`"
     log.info("%s; its model card is at %s", sentence, page)
-    approvals.request(recipe.name, candidate.version, str(flow_run.id))
-    notify(f"{recipe.name}: approval wanted", f"{sentence}. Model card: {page}. Run: {runs.url(str(flow_run.id))}")
+    approvals.request(recipe.name, candidate.version, run)
+    notify(f"{recipe.name}: approval wanted", f"{sentence}. Model card: {page}. Run: {runs.url(run)}")
     try:
         pause_flow_run(timeout=int(recipe.approval_hours * 3600), poll_interval=2)
     except FlowPauseTimeout:
         what = f"nobody approved version {candidate.version} in {recipe.approval_hours:g} h"
         next = f"Release it by hand: `ratchet release {recipe.name} {candidate.version}`"
         raise Refusal(what, recipe.name, f"{next}. {api.what_serves(api.state_of(recipe.name))}") from None
-    if (now := api.state_of(recipe.name).champion) != champion:
-        what = f"version {now.version if now else 'none'} became champion while version {candidate.version} waited"
-        raise Refusal(what, recipe.name, "Run the loop again, which compares the two")
-    by = approvals.by(recipe.name, str(flow_run.id)) or "somebody in Prefect's UI"
+    finally:
+        approvals.end(recipe.name, run)
+    by = approvals.by(recipe.name, run) or "somebody in Prefect's UI"
     log.info("version %s is approved by %s", candidate.version, by)
-    registry.set_tag(recipe.name, candidate.version, "ratchet.approved_by", by)
-    return time.time() - started
+    try:
+        registry.set_tag(recipe.name, candidate.version, "ratchet.approved_by", by)
+    except Refusal as refusal:  # what was approved is released all the same
+        log.warning("who approved it could not be noted in MLflow: %s", refusal)

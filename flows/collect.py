@@ -16,6 +16,7 @@ from ratchet.recipe import load as load_recipe
 from releases import api, forgetting, label_file, log_collector
 from releases.ledger import Ledger
 
+WHO = "collect"
 _DAY = 86400.0
 
 
@@ -40,8 +41,13 @@ def collect() -> Any:
 
 def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     """A line for each thing that is worth knowing."""
+    lines = []
+    try:
+        inbox.fetch(recipe.name)
+    except Refusal as refusal:
+        lines.append(str(refusal))
     with log_collector.holding(recipe.name, ledger):
-        lines = _gather(ledger, recipe)
+        lines += _gather(ledger, recipe)
     state = watching.watched(recipe)
     if state is None:
         return lines
@@ -49,19 +55,19 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     for finding in state.findings:
         log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
     lines += [f"{finding.effect}: {finding.what}" for finding in state.findings]
-    lines += triggering.trigger(ledger, recipe, state)
-    return [*lines, *triggering.roll_back(ledger, recipe, state)]
+    lines += triggering.roll_back(ledger, recipe, state, WHO)
+    return [*lines, *triggering.trigger(ledger, recipe, state)]
 
 
 def _gather(ledger: Ledger, recipe: Recipe) -> list[str]:
     """Moves logs and inbox into the lake, erases what must go, and joins labels with predictions."""
-    collected = log_collector.collect(recipe, triggering.WHO, log.info, ledger)
+    collected = log_collector.collect(recipe, WHO, log.info, ledger)
     for problem in collected.problems:
         log.warning("%s: %s", recipe.name, problem)
-    forgetting.erase_listed(recipe, triggering.WHO, ledger)
+    forgetting.erase_listed(recipe, WHO, ledger)
     _retain(ledger, recipe)
     lines = _take_inbox(ledger, recipe)
-    joined = outcomes.update(recipe, triggering.WHO)
+    joined = outcomes.update(recipe, WHO)
     if collected.predictions or collected.labels or joined.outcomes:
         counts = collected.predictions, collected.labels, len(joined.outcomes)
         lines.append("{} predictions, {} labels, {} joined".format(*counts))
@@ -75,7 +81,7 @@ def _retain(ledger: Ledger, recipe: Recipe) -> None:
     last = ledger.statuses("retained").get(recipe.name)
     if last and 0 <= time.time() - last.at < _DAY:
         return
-    if erased := forget.retain(recipe, triggering.WHO):
+    if erased := forget.retain(recipe, WHO):
         log.info("%s: %d rows are older than %g days, and erased", recipe.name, erased, recipe.log.days)
     ledger.publish(f"retained:{recipe.name}", {"days": recipe.log.days}, time.time())
 
@@ -83,15 +89,11 @@ def _retain(ledger: Ledger, recipe: Recipe) -> None:
 def _take_inbox(ledger: Ledger, recipe: Recipe) -> list[str]:
     """Lands what people and other systems have put into the inbox; a line for each."""
     lines = []
-    try:
-        inbox.fetch(recipe.name)
-    except Refusal as refusal:
-        lines.append(str(refusal))
     for path in inbox.waiting(recipe.name):
         try:
             if inbox.is_labels(path):
                 labels = label_file.read_file(path, recipe.answers, recipe.name)
-                label_file.add(ledger, recipe, labels, "inbox", triggering.WHO)
+                label_file.add(ledger, recipe, labels, "inbox", WHO)
                 lines.append(f"{len(labels)} labels from {path.name}")
             else:
                 batch = ingest.land(recipe, path, "inbox")

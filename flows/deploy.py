@@ -158,7 +158,7 @@ def deploy(settings: Settings) -> list[str]:
         pool_deleted = not current["work_pool"]["name"]
         if pool_deleted:  # which nobody wanted of the deployment
             current = {**current, "work_pool": bases[name]["work_pool"]}
-        automation_deleted = any(trigger["name"] not in automations for trigger in deployment.get("triggers", ()))
+        automation_deleted = bool(deployment.get("triggers")) and not automations.get(name)
         if before.get(name) != deployment or pool_deleted or automation_deleted:
             theirs = ", ".join(changed_fields(bases[name], current))
             lines.append(f"{name} is deployed again" + (f"; as you left them in Prefect: {theirs}" if theirs else ""))
@@ -168,24 +168,32 @@ def deploy(settings: Settings) -> list[str]:
         record = {**record, "described": bases, "unsettled": unsettled}
         save(path, record)
         _deploy(settings, list(changed.values()))
-        _disable_automations({automation for automation, enabled in automations.items() if not enabled})
+        _disable_automations(
+            [name for name, own in automations.items() if own and not any(each.enabled for each in own)]
+        )
         save(path, {**settle(record, existing()), "flows": _digest(), "deployments": wanted})
     elif "unsettled" in kept:
         save(path, record)
     return lines
 
 
-def _automations() -> dict[str, bool]:
-    """Whether each automation is on, by name; deploying makes a deployment's own anew, and on."""
+def _automations() -> dict[str, list[Any]]:
+    """Prefect's automations of each deployment by `flow/deployment`, whatever a person called them."""
     with client() as prefect:
-        return {each.name: each.enabled for each in prefect.read_automations()}
+        flows = {flow.id: flow.name for flow in _all(prefect.read_flows)}
+        by_owner: dict[str, list[Any]] = {}
+        for automation in _all(prefect.read_automations):
+            by_owner.setdefault(automation.owner_resource or "", []).append(automation)
+        deployments = {f"{flows[each.flow_id]}/{each.name}": each.id for each in _all(prefect.read_deployments)}
+    return {name: by_owner.get(f"prefect.deployment.{id}", []) for name, id in deployments.items()}
 
 
-def _disable_automations(names: set[str]) -> None:
+def _disable_automations(names: list[str]) -> None:
+    """Turns off those that a person had turned off: deploying makes a deployment's own anew, and on."""
+    present = _automations() if names else {}
     with client() as prefect:
-        for automation in prefect.read_automations():
-            if automation.name in names and automation.enabled:
-                prefect.pause_automation(automation.id)
+        for automation in (each for name in names for each in present.get(name, ())):
+            prefect.pause_automation(automation.id)
 
 
 def _without_recipe(present: dict[str, Any], ours: Mapping[str, Any]) -> list[str]:

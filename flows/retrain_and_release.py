@@ -42,7 +42,7 @@ def retrain_and_release(
     records, run = api.open_ledger(), str(flow_run.id)
     if cause and (other := causes.claim(records, recipe, cause, run)) != run:
         return Completed(message=f"the flow run {other} has the cause {cause!r}")
-    with ledger.hold_lease(records, f"run:{recipe}", run) as require_lease, claimed(records, recipe, cause) as claim:
+    with ledger.hold_lease(records, f"run:{recipe}", run) as require_lease, claimed(records, recipe, cause, run):
         if families and trials:
             raise Refusal("a search is for the recipe's own family", recipe, "Give families or trials, not both")
         stages.ingest(recipe)
@@ -54,10 +54,12 @@ def retrain_and_release(
         candidate = stages.optimize(recipe, candidate)
         if reason := _nothing_new(recipe, candidate):
             return Completed(message=f"nothing new: version {candidate.version} {reason}")
+        champion = api.state_of(recipe).champion
         candidate, report = stages.evaluate(recipe, candidate)
         package = stages.package(recipe, candidate, report)
-        claim.waited = await_approval(load(recipe), candidate)
+        await_approval(load(recipe), candidate)
         require_lease()
+        api.require_champion(recipe, champion)
         stages.release(package, strategy)
         stages.smoke_test(package)
         return Completed(message=f"version {package.version} is champion: {report.why}")

@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 from flows import model_cards, runs
 from flows.latency_benchmark import on_a_host
 from flows.log import log
-from flows.notify import notify
+from flows.notify import notify_once
 from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.lake import ingest as lake
@@ -205,7 +205,8 @@ def evaluate(name: str, candidate: Candidate) -> tuple[Candidate, EvaluationRepo
     model_cards.publish(candidate, report)
     if not report.blessed:
         serves = api.what_serves(state)
-        notify(f"{name}: rejected", f"Version {report.version} of {name} was rejected: {report.why}. {serves}.")
+        sentence = f"Version {report.version} of {name} was rejected: {report.why}. {serves}."
+        notify_once(api.open_ledger(), name, "rejected", report.version, sentence)
         next = f"It stays registered and is never served. {serves}"
         raise Refusal(f"version {report.version} was rejected: {report.why}", name, next)
     return candidate, report

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -14,15 +13,14 @@ from expectations import triggers
 from expectations.triggers import Cause, Past
 from flows import runs, watching
 from flows.log import log
-from flows.notify import notify
+from flows.notify import notify, notify_once
 from ratchet.lake import ingest, learning, quarantine, table
 from ratchet.recipe import Recipe
 from ratchet.types import Package, Watched
 from ratchet.watch_plan import Kind
-from releases import api, causes, machine
+from releases import api, approvals, causes, machine
 from releases.ledger import Ledger
 
-WHO = "collect"
 EVENT = "ratchet.retrain"
 """prefect.yaml names it as the trigger of every loop. It is emitted until a run claims its cause."""
 
@@ -42,7 +40,8 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
         if not decision.start:
             lines.append(f"{cause.why}; no retraining starts: {decision.why}")
             if decision.overspent:
-                _notify_once(ledger, recipe.name, cause, decision.why)
+                sentence = f"No retraining of {recipe.name} starts, although {cause.why}: {decision.why}."
+                notify_once(ledger, recipe.name, "budget spent", f"week {now // triggers.WEEK:.0f}", sentence)
         elif causes.add(ledger, recipe.name, cause.id, cause.kind, cause.why):
             log.info("%s: a retraining starts, because %s", recipe.name, cause.why)
             notify(f"{recipe.name}: retraining", f"A retraining of {recipe.name} starts, because {cause.why}.")
@@ -50,37 +49,37 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
     return lines
 
 
-def _notify_once(ledger: Ledger, recipe: str, cause: Cause, why: str) -> None:
-    """Tells people that a budget keeps a cause from starting a run."""
-    last = ledger.statuses("overspent").get(recipe)
-    if not last or last.body["cause"] != cause.id:
-        notify(f"{recipe}: budget spent", f"No retraining of {recipe} starts, although {cause.why}: {why}.")
-        ledger.publish(f"overspent:{recipe}", {"cause": cause.id}, time.time())
+def roll_back(ledger: Ledger, recipe: Recipe, state: Watched, who: str) -> list[str]:
+    """Brings the last champion back if labels show harm, and that it does better; a line if it did.
 
-
-def roll_back(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
-    """Rolls back before anything is retrained, if labels show harm and that the former champion does better.
-
-    They are compared once for so many labels, and again when there are half as many more.
+    Raises whatever the comparison raises, once for so many labels.
     """
     from models import former
 
     current = api.state_of(recipe.name, ledger)
     target = machine.rollback_target(current)
-    harm = next((f for f in state.findings if (f.tier, f.effect) == ("measured", "harmful")), None)
-    if not (harm and target and current.champion and state.measured) or current.phase != "idle":
+    harm = next((f.what for f in state.findings if (f.tier, f.effect) == ("measured", "harmful")), "")
+    if not triggers.may_roll_back(recipe.watch, current.phase, bool(current.frozen), harm) or not current.champion:
         return []
-    pair, labels = [current.champion.revision, target.revision], state.measured.records
-    last = ledger.statuses("compared").get(recipe.name)
-    if last and last.body["pair"] == pair and labels < 1.5 * last.body["labels"]:
+    if target is None or not (labelled := former.labelled(recipe, current.champion, _promoted_at(ledger, recipe.name))):
         return []
-    since = max(entry.at for entry in ledger.read(recipe.name) if entry.kind == "promoted")
-    why = former.why_better(recipe, current.champion, target, since)
-    ledger.publish(f"compared:{recipe.name}", {"pair": pair, "labels": labels}, time.time())
+    pair, last = [current.champion.revision, target.revision], ledger.statuses("compared").get(recipe.name)
+    if not triggers.should_compare(len(labelled), last.body["labels"] if last and last.body["pair"] == pair else 0):
+        return []
+    why = ""
+    try:
+        why = former.why_better(recipe, current.champion, target, labelled)
+    finally:
+        if not why:
+            ledger.publish(f"compared:{recipe.name}", {"pair": pair, "labels": len(labelled)}, time.time())
     if not why or api.state_of(recipe.name, ledger) != current:
         return []
-    api.watch(api.rollback(recipe.name, WHO, f"{harm.what}; version {target.version} does better: {why}"), log.info)
+    api.watch(api.rollback(recipe.name, who, f"{harm}; version {target.version} does better: {why}"), log.info)
     return [f"rolled back to version {target.version}: {why}"]
+
+
+def _promoted_at(ledger: Ledger, recipe: str) -> float:
+    return max(entry.at for entry in ledger.read(recipe) if entry.kind == "promoted")
 
 
 def new_records(recipe: Recipe, champion: Package, since: float) -> int:
@@ -128,27 +127,21 @@ def _free_dead(ledger: Ledger, recipe: str) -> None:
     """Takes causes from runs that have ended without saying so, as killed ones do."""
     for past in causes.read(ledger, recipe):
         if past.run is not None and past.result is None and runs.is_over(past.run):
-            causes.release(ledger, recipe, past.run, runs.is_cancelled(past.run))
-
-
-@dataclass
-class Claim:
-    waited: float = 0.0
-    """Seconds that the run has waited for a person."""
+            waited = approvals.waited(recipe, past.run)
+            causes.release(ledger, recipe, past.run, runs.is_cancelled(past.run), waited)
 
 
 @contextmanager
-def claimed(ledger: Ledger, recipe: str, cause: str) -> Iterator[Claim]:
+def claimed(ledger: Ledger, recipe: str, cause: str, run: str) -> Iterator[None]:
     """Holds a cause that this run has claimed while the block runs, and records whether it ended in a release."""
-    claim = Claim()
     if not cause:
-        yield claim
+        yield
         return
     before = api.state_of(recipe, ledger).champion
     try:
-        yield claim
+        yield
     except Exception:
-        causes.end(ledger, recipe, cause, "failed", claim.waited)
+        causes.end(ledger, recipe, cause, "failed", approvals.waited(recipe, run))
         raise
-    after = api.state_of(recipe, ledger).champion
-    causes.end(ledger, recipe, cause, "released" if after != before else "nothing new", claim.waited)
+    result = "released" if api.state_of(recipe, ledger).champion != before else "nothing new"
+    causes.end(ledger, recipe, cause, result, approvals.waited(recipe, run))

@@ -102,9 +102,9 @@ def publish(ledger: Ledger, state: Watched) -> None:
 def _changes(recipe: Recipe, champion: Package, promise: Promise, window: Window) -> tuple[Change, ...]:
     """Of the newest full window: its inputs beside the batches of training, its answers beside the benchmark's."""
     batches = trained_on(champion)
-    if recipe.watch.season_days:
-        when = window.since, window.until
-        batches = season.of_the_same(snapshot.spans(recipe, batches), when, recipe.watch.season_days) or batches
+    if days := recipe.watch.season_days:
+        spans = snapshot.spans(recipe, batches)
+        batches = season.of_the_same(spans, (window.since, window.until), days) or batches
     trained = [model_cards.summary(recipe, batch) for batch in batches]
     names = statistics.names(recipe)
     inputs = pd.DataFrame(list(window.measured)).rename(columns=dict(names))

@@ -17,7 +17,7 @@ from models import export, foreign, plots, registry, train, zoo
 from models.training_inputs import TENSORS, NetworkInputs, training_inputs
 from ratchet import charts, kinds, lock, memo, tasks, trainer
 from ratchet import recipe as recipes
-from ratchet.errors import Refusal
+from ratchet.errors import Gone, Refusal
 from ratchet.evaluation import calibration
 from ratchet.files import load, locked, save, sha256
 from ratchet.lake import forget
@@ -325,11 +325,11 @@ def reproduce(recipe: Recipe, candidate: Candidate, report: Report) -> str:
     with scratch_folder() as folder:
         try:
             inputs = training_inputs(recipe, training, candidate.snapshot, folder)
-        except Refusal as refusal:
-            if gone := forget.gone(recipe.name, candidate.snapshot.version):
-                what = f"version {candidate.version} cannot be reproduced: {gone}"
-                raise Refusal(what, recipe.name, refusal.next) from refusal
-            raise
+        except Gone as refusal:
+            gone = forget.gone(recipe.name, candidate.snapshot.version) or refusal.what
+            raise Gone(
+                f"version {candidate.version} cannot be reproduced: {gone}", recipe.name, refusal.next
+            ) from refusal
         if zoo.trainer(recipe, training):
             return foreign.fit(recipe, training, inputs, folder, on_epoch)[0].weights
         sides = inputs.train, inputs.validation

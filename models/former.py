@@ -1,5 +1,7 @@
 """Is a former champion better at what callers send now? Both are scored on the same labelled inputs."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from models.evaluate import outputs_of
@@ -10,30 +12,47 @@ from ratchet.recipe import Recipe
 from ratchet.tasks import parts as tasks
 from ratchet.types import Package
 
-LEAST = 100
-"""Labelled inputs below which nothing is said."""
 _MOST = 2000
+_LEVEL = 0.995
+"""Of the interval: it is looked at some five times, since labels come one after another."""
 
 
-def why_better(recipe: Recipe, champion: Package, former: Package, since: float) -> str:
-    """What shows that a former champion's loss is smaller on the newest inputs of the champion; empty if nothing does.
+@dataclass(frozen=True)
+class Labelled:
+    inputs: np.ndarray
+    """[N, ...] as the contract has them."""
+    targets: np.ndarray
+    """[N, ...] as the task has them."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def labelled(recipe: Recipe, champion: Package, since: float) -> Labelled | None:
+    """The newest labelled inputs that the champion has answered since then; None if none is kept as it was sent."""
+    if recipe.log.redact:  # neither would be scored on what callers sent
+        return None
+    kept = served.labelled_inputs(recipe, champion.revision, since, _MOST)
+    if kept is None:
+        return None
+    answers = recipe.answers
+    return Labelled(kept[0], tasks.labels(answers.task).targets(answers, np.array(kept[1])))
+
+
+def why_better(recipe: Recipe, champion: Package, former: Package, labelled: Labelled) -> str:
+    """What shows that a former champion's loss is smaller on these inputs; empty if nothing does.
 
     The whole interval of the paired difference must be below 0. Drift does not look like a bad release in this, since
-    both answer the same inputs, which came since the champion was promoted: neither was trained on them. Raises Refusal
-    if nobody has one of the packages any more.
+    both answer the same inputs, and neither was trained on what came since the champion was promoted. Raises Refusal if
+    nobody has one of the packages any more.
     """
-    labelled = served.labelled_inputs(recipe, champion.revision, since, _MOST)
-    if labelled is None or len(labelled[1]) < LEAST:
-        return ""
-    inputs, labels = labelled
-    answers = recipe.answers
-    targets = tasks.labels(answers.task).targets(answers, np.array([answers.read_label(label) for label in labels]))
-    own, other = (losses_of(answers, targets, outputs_of(each, inputs)) for each in (champion, former))
+    own, other = (losses_of(recipe.answers, labelled.targets, outputs_of(each, labelled.inputs))
+                  for each in (champion, former))  # fmt: skip
     if own is None or other is None:  # the recipe had another task then
         return ""
-    value, low, high = difference(other, own)
+    value, low, high = difference(other, own, level=_LEVEL)
     if high >= 0:
         return ""
-    figures = f"{value:+.4f} (95 % from {low:+.4f} to {high:+.4f})"
     losses = f"{other.mean():.4f}, and {own.mean():.4f} for version {champion.version}"
-    return f"its loss on {len(labels)} labelled inputs is {losses}: {figures}"
+    figures = f"{value:+.4f} ({_LEVEL:.1%} from {low:+.4f} to {high:+.4f})"
+    return f"its loss on {len(labelled)} labelled inputs is {losses}: {figures}"

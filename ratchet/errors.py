@@ -22,5 +22,9 @@ class Refusal(Exception):
         return {"error": self.what, "which": self.which, "next": self.next}
 
 
+class Gone(Refusal):
+    """What was there once, and was removed."""
+
+
 class Busy(Refusal):
     """What is refused now, and may be accepted later: nothing is wrong with it."""

@@ -26,6 +26,15 @@ def replace(path: Path, content: str) -> None:
     os.replace(part, path)
 
 
+def sync_folder(path: Path) -> None:
+    """Brings the names in a folder to the disk, as that of a file that was renamed."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def replace_json(path: Path, content: Any) -> None:
     replace(path, json.dumps(content, indent=1))
 

@@ -104,8 +104,8 @@ class Settings(BaseSettings):
     )
     inbox: str = Field(
         "",
-        description="A folder or bucket prefix, as a URL (`s3://bucket/prefix`), with a folder for each recipe: what "
-        "lies there is moved into the recipe's inbox.",
+        description="A folder or bucket prefix, as a URL (`s3://bucket/prefix`), with a folder for each recipe: the "
+        "files there are moved into the recipe's inbox.",
     )
     log_mb: int = Field(
         256, ge=0, description="Disk limit on each host for what a recipe logs until it is collected; 0 logs nothing."

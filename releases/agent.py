@@ -115,7 +115,6 @@ class Agent:
         if 0 <= now - self._expired_at < _EXPIRE_SECONDS:
             return
         self._expired_at = now
-        segments.sweep()
         for recipe, status in self.ledger.statuses("retained").items():
             seconds = float(status.body.get("days", math.inf)) * 86400
             if count := segments.expire(self.config.home / "predictions" / recipe, seconds):

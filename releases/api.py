@@ -156,6 +156,13 @@ def release(package: Package, plan: ReleasePlan, who: str, why: str, by_hand: bo
     return StateCache().append(package.recipe, request(package, "release", why, by_hand, plan), who)
 
 
+def require_champion(recipe: str, compared: Package | None) -> None:
+    """Raises Refusal if a candidate was compared with another champion than the present one."""
+    if (now := state_of(recipe).champion) != compared:
+        what = f"version {now.version if now else 'none'} became champion in the meantime"
+        raise Refusal(what, recipe, "Run the loop again, which compares the candidate with it")
+
+
 def rollback(recipe: str, who: str, why: str) -> Package:
     """Requests that the newest former champion that was never rolled back become champion again.
 

@@ -54,8 +54,8 @@ def end(ledger: Ledger, recipe: str, cause: str, result: str, waited: float = 0.
         connection.execute(CAUSES.update().where(mine).values(ended=time.time() - waited, result=result))
 
 
-def release(ledger: Ledger, recipe: str, run: str, cancelled: bool) -> None:
-    """Takes unfinished causes from a run that has ended without a word.
+def release(ledger: Ledger, recipe: str, run: str, cancelled: bool, waited: float = 0.0) -> None:
+    """Takes unfinished causes from a run that has ended without a word, after it waited so long for a person.
 
     Another run may have them, unless a person cancelled it, or as many runs have died of them.
     """
@@ -63,5 +63,5 @@ def release(ledger: Ledger, recipe: str, run: str, cancelled: bool) -> None:
     over = mine if cancelled else mine & (CAUSES.c.attempts >= _ATTEMPTS)
     result = "cancelled" if cancelled else "failed"
     with ledger.begin() as connection:
-        connection.execute(CAUSES.update().where(over).values(ended=time.time(), result=result))
+        connection.execute(CAUSES.update().where(over).values(ended=time.time() - waited, result=result))
         connection.execute(CAUSES.update().where(mine).values(run=None))

@@ -129,8 +129,8 @@ class _Host:
         if not segments:
             return 0
         if kind == "predictions":
-            return predictions.land_predictions(name, process, self.name, segments, self.who)
+            return predictions.land_predictions(name, process, self.name, segments, first, self.who)
         # First, since the same labels again change nothing: a version on trial is compared by them.
         if on_trial := label_file.classes(self.recipe.answers, predictions.labels_of(segments)):
             self.ledger.add_labels(name, on_trial, time.time())
-        return predictions.land_feedback(name, process, segments, self.who)
+        return predictions.land_feedback(name, process, segments, first, self.who)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -308,29 +307,31 @@ def test_a_segment_that_nobody_collects_is_removed_at_the_age_that_the_recipe_al
 @pytest.mark.skipif(not segments._MEMORY.is_dir(), reason="this system has no file system in memory")
 def test_a_request_counts_in_memory_where_a_disk_that_stops_cannot_stop_it(tmp_path: Path) -> None:
     """A page of a file on a stopped disk cannot be written, and whoever tries holds Python's lock until it goes on."""
-    log = log_in(tmp_path / "log")
-    add(log, texts("hello"))
-    log.complete_segments()
-    assert not list((tmp_path / "log").glob("*.counts"))
+    log = log_in(tmp_path)
+    (counts,) = tmp_path.glob("*.counts")
     mounts = [line.split()[:3] for line in Path("/proc/mounts").read_text().splitlines()]
     assert {kind for _, at, kind in mounts if at == "/dev/shm"} == {"tmpfs"}
-    (writer,) = segments.writers(tmp_path / "log")
-    assert (writer.taken, writer.lost, writer.alive) == (1, 0, True)
+    mapped = Path("/proc/self/maps").read_text()
+    assert f"/dev/shm/ratchet-{os.getuid()}-{counts.stem}" in mapped
+    assert str(counts) not in mapped
+    add(log, texts("hello"))
+    assert segments.writers(tmp_path) == [segments.Writer(counts.stem, True, 1, 0)]
 
 
-def test_counts_of_a_log_whose_folder_is_gone_are_swept_and_others_stay(tmp_path: Path) -> None:
-    kept, gone = (segments.Counts(tmp_path / name, "0" * 16) for name in ("kept", "gone"))
-    folders = [segments.counts_folder(tmp_path / name) for name in ("kept", "gone")]
-    shutil.rmtree(tmp_path / "gone")
-    segments.sweep()
-    assert [folder.exists() for folder in folders] == [True, False]
-    kept.take(1)
-    gone.take(1)
+def test_a_living_process_is_known_to_live_and_its_numbers_are_read_whatever_clears_the_memory(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    add(log, texts("hello"))
+    log.complete_segments()
+    (counts,) = tmp_path.glob("*.counts")
+    segments._in_memory(counts.stem).unlink(missing_ok=True)
+    assert segments.writers(tmp_path) == [segments.Writer(counts.stem, True, 1, 0)]
+    assert not segments.is_removable(tmp_path, counts.name)
 
 
-def test_counts_that_an_earlier_ratchet_left_beside_the_log_are_read_and_removed(tmp_path: Path) -> None:
-    old = tmp_path / f"{'a' * 16}.counts"
-    old.write_bytes(segments._COUNTS.pack(7, 2))
-    assert segments.writers(tmp_path) == [segments.Writer("a" * 16, False, 7, 2)]
-    assert segments.is_removable(tmp_path, old.name)
-    assert segments.path_of(tmp_path, old.name) == old
+def test_removed_counts_leave_nothing_in_memory(tmp_path: Path) -> None:
+    process = "f" * 16
+    segments.Counts(tmp_path, process).take(3)
+    assert segments.writers(tmp_path)[0].taken == 3
+    segments.remove(tmp_path, f"{process}.counts")
+    assert segments.writers(tmp_path) == []
+    assert not segments._in_memory(process).exists()

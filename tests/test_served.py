@@ -103,7 +103,9 @@ def picture(recipe: Recipe, seed: int) -> str:
 
 
 def land(recipe: Recipe, *rows: dict[str, Any], number: int = 0, process: str = "p" * 16) -> int:
-    return predictions.land_predictions(recipe.name, process, "host-a", [segment(recipe, number, list(rows))], "tester")
+    return predictions.land_predictions(
+        recipe.name, process, "host-a", [segment(recipe, number, list(rows))], number, "tester"
+    )
 
 
 def test_a_segment_lands_once_and_what_a_process_lost_is_known_when_it_ends(recipe: Recipe) -> None:
@@ -121,7 +123,7 @@ def test_a_segment_lands_once_and_what_a_process_lost_is_known_when_it_ends(reci
 def test_half_a_line_of_a_killed_process_is_left_out_and_a_newer_format_is_refused(recipe: Recipe) -> None:
     whole = segment(recipe, 0, [{"request": "a"}, {"request": "b"}])
     cut = Segment(0, whole.content[:-20])
-    assert predictions.land_predictions(recipe.name, "q" * 16, "h", [cut], "tester") == 1
+    assert predictions.land_predictions(recipe.name, "q" * 16, "h", [cut], 0, "tester") == 1
     with pytest.raises(Refusal, match="newer Ratchet"):
         land(recipe, {"request": "a", "format": 2}, process="r" * 16)
 
@@ -206,7 +208,7 @@ def test_a_forgotten_subject_is_in_no_file_of_the_lake_and_not_in_the_next_snaps
     assert (result.requests, result.predictions, result.labels, result.records) == (3, 3, 3, 3)
     assert snapshot.take(recipe).records == 3
     gone = forget.gone(recipe.name, before.version)
-    assert gone == f"3 records were forgotten, of the requests {', '.join(sorted(requests))}", "reproduce says which"
+    assert gone == f"3 records were forgotten, among the requests {', '.join(sorted(requests))}", "reproduce says which"
     needles = [request.encode() for request in requests]
     left = {name.split("/")[0] for name in contains(lake, *needles, *pixels) if "_delta_log" not in name}
     assert left == {"forgotten"}, "the list itself, by which labels that come later are found"
@@ -231,6 +233,19 @@ def test_what_arrives_of_a_forgotten_subject_later_is_erased_as_well(recipe: Rec
     version = table.version(predictions.predictions(recipe.name))
     assert forget.erase(recipe, "tester").predictions == 0
     assert table.version(predictions.predictions(recipe.name)) == version, "no commit for nothing"
+
+
+def test_a_segment_that_was_removed_before_it_was_collected_does_not_end_the_collecting(recipe: Recipe) -> None:
+    process, name = "r" * 16, recipe.name
+
+    def land_one(number: int) -> int:
+        after = predictions.landed(predictions.predictions(name), process)
+        return predictions.land_predictions(
+            name, process, "h", [segment(recipe, number, [{"request": "a"}])], after, "tester"
+        )
+
+    assert [land_one(number) for number in (0, 3, 4)] == [1, 1, 1]
+    assert predictions.note_end(name, process, "h", 5, "tester") == 2, "those of the two segments are counted as lost"
 
 
 def test_rows_older_than_the_recipe_allows_are_erased(recipe: Recipe) -> None:
@@ -271,9 +286,9 @@ def test_what_is_erased_in_part_can_be_read_and_erased_again(recipe: Recipe) -> 
 def test_of_two_collectors_that_overlap_one_lands_a_segment(recipe: Recipe) -> None:
     segments = [segment(recipe, number, [{"request": str(number)}]) for number in range(3)]
     name, process = recipe.name, "p" * 16
-    assert predictions.land_predictions(name, process, "h", segments[:2], "one") == 2
-    assert predictions.land_predictions(name, process, "h", segments, "two") == 0
-    assert predictions.land_predictions(name, process, "h", segments[2:], "two") == 1
+    assert predictions.land_predictions(name, process, "h", segments[:2], 0, "one") == 2
+    assert predictions.land_predictions(name, process, "h", segments, 0, "two") == 0
+    assert predictions.land_predictions(name, process, "h", segments[2:], 2, "two") == 1
     rows = table.read(predictions.predictions(name), ["request"])
     assert rows is not None
     assert sorted(rows["request"].to_pylist()) == ["0", "1", "2"]

@@ -87,6 +87,7 @@ def test_a_clock_that_was_set_back_starts_no_run_twice_and_blocks_none_for_ever(
     assert not decided(HARM, past=(ahead,))[0].start, "within the cool-down of a run that seems to lie ahead"
     assert decided(HARM, past=(ended("other", 7.0),))[0].start
     assert decided(HARM, past=(ended(HARM.id, -2.0),)) == []
+    assert decided(HARM, past=(ended("other", -26_000.0),))[0].start, "one that ran while the clock was years ahead"
 
 
 def test_inputs_that_look_broken_call_a_person_and_retrain_nothing() -> None:
@@ -223,3 +224,19 @@ def test_a_recipe_says_how_it_is_watched_and_a_wrong_value_is_named(home: Path) 
         replace(recipe, log=recipes.Log(redact=("face",)))
     with pytest.raises(ValueError, match=r"recipe\.log\.sample must be at least 0 and at most 1, not 2"):
         replace(recipe, log=recipes.Log(sample=2))
+
+
+def test_a_former_champion_is_compared_seldom_and_only_where_harm_may_start_something() -> None:
+    """Labels come one after another, and who looks after each finds something by chance."""
+    looks, last = [], 0
+    for labels in range(1, 2001):
+        if triggers.should_compare(labels, last):
+            looks.append(labels)
+            last = labels
+    assert looks == [100, 200, 400, 800, 1600]
+    harm = "the loss is larger"
+    assert triggers.may_roll_back(Watch(), "idle", frozen=False, harm=harm)
+    assert not triggers.may_roll_back(Watch(), "idle", frozen=False, harm="")
+    assert not triggers.may_roll_back(Watch(causes=("labels",)), "idle", frozen=False, harm=harm)
+    assert not triggers.may_roll_back(Watch(), "trial", frozen=False, harm=harm)
+    assert not triggers.may_roll_back(Watch(), "idle", frozen=True, harm=harm)

@@ -6,7 +6,9 @@ DRAWS = 20_000
 LEVEL = 0.95
 
 
-def difference(losses: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+def difference(
+    losses: np.ndarray, others: np.ndarray, seed: int = 0, level: float = LEVEL
+) -> tuple[float, float, float]:
     """(difference, low, high) of two mean losses over the same records [N].
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval). Records
@@ -15,7 +17,7 @@ def difference(losses: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[f
     values, counts = np.unique(losses - others, return_counts=True)
     n = len(losses)
     draws = np.random.default_rng(seed).multinomial(n, counts / n, size=DRAWS)
-    low, high = _percentiles(draws @ values / n)
+    low, high = _percentiles(draws @ values / n, level)
     return float((losses - others).mean()), low, high
 
 
@@ -48,6 +50,6 @@ def ratio(losses: np.ndarray, others: np.ndarray, block: int, seed: int = 0) -> 
         return float(losses.mean() / others.mean() - 1), low, high
 
 
-def _percentiles(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def _percentiles(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -110,7 +110,7 @@ def gone(recipe: str, version: int) -> str:
     if counts["forgotten"]:
         more = f" and {len(requests) - _NAMED} more" if len(requests) > _NAMED else ""
         which = ", ".join(requests[:_NAMED]) + more
-        parts.append(f"{counts['forgotten']} records were forgotten, of the requests {which}")
+        parts.append(f"{counts['forgotten']} records were forgotten, among the requests {which}")
     if counts["retention"]:
         parts.append(f"{counts['retention']} were older than the log may keep them")
     return "; ".join(parts)

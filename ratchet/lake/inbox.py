@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.errors import Refusal
-from ratchet.files import replace
-from ratchet.settings import settings
+from ratchet.files import replace, sync_folder
+from ratchet.settings import settings, without_password
 
 _QUIET = 10.0
 """Seconds without a change after which whoever writes it has finished."""
@@ -26,7 +26,8 @@ def folder(recipe: str) -> Path:
 def fetch(recipe: str) -> None:
     """Moves the files of the recipe from the setting `inbox` here. Killed in between, it fetches one again.
 
-    Raises Refusal if a bucket cannot be read, or holds a file that is too large; the others are fetched.
+    One whose name waits here already is fetched later. Raises Refusal if a bucket cannot be read, or holds a file that
+    is too large; the others are fetched.
     """
     if not settings().inbox:
         return
@@ -38,32 +39,42 @@ def fetch(recipe: str) -> None:
     try:
         remote, prefix = fs.FileSystem.from_uri(settings().inbox)
         for info in remote.get_file_info(fs.FileSelector(f"{prefix}/{recipe}", allow_not_found=True)):
-            if info.type != fs.FileType.File or info.base_name.startswith(".") or not _is_quiet(info.mtime_ns / 1e9):
+            if info.type != fs.FileType.File or info.base_name.startswith(".") or not _is_quiet(info):
                 continue
             if info.size > limit:
                 too_large.append(info.base_name)
-                continue
-            _move_here(remote, info, folder(recipe))
+            elif not (folder(recipe) / info.base_name).exists():
+                _move_here(remote, info, folder(recipe))
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise Refusal(f"the inbox elsewhere cannot be read ({reason})", recipe, "Correct RATCHET_INBOX") from error
+        reason = str(error).splitlines()[0].replace(settings().inbox, without_password(settings().inbox))[:200]
+        next = "See that it can be reached, and that RATCHET_INBOX is right"
+        raise Refusal(f"the inbox elsewhere cannot be read ({reason})", recipe, next) from error
     if too_large:
         what = f"{', '.join(too_large)} in the inbox elsewhere has more than {settings().ingest_disk_mb} MB"
         raise Refusal(what, recipe, "Divide it, or raise RATCHET_INGEST_DISK_MB")
 
 
 def _move_here(remote: Any, info: Any, here: Path) -> None:
-    """Moves one file; `remote` is a file system of Arrow's."""
+    """Moves one file, unless it changes meanwhile; `remote` is a file system of Arrow's."""
     part = here / f".{info.base_name}.part"
     with remote.open_input_stream(info.path) as source, part.open("wb") as target:
         shutil.copyfileobj(source, target)
-    os.utime(part, ns=(info.mtime_ns, info.mtime_ns))
+        target.flush()
+        os.fsync(target.fileno())
+    now = remote.get_file_info(info.path)
+    if (now.size, now.mtime_ns) != (info.size, info.mtime_ns):
+        part.unlink()
+        return
+    if info.mtime_ns is not None:
+        os.utime(part, ns=(info.mtime_ns, info.mtime_ns))
     part.rename(here / info.base_name)
+    sync_folder(here)
     remote.delete_file(info.path)
 
 
-def _is_quiet(changed: float) -> bool:
-    return abs(time.time() - changed) >= _QUIET
+def _is_quiet(info: Any) -> bool:
+    """Whether a file was not changed lately; some buckets do not say."""
+    return info.mtime_ns is None or abs(time.time() - info.mtime_ns / 1e9) >= _QUIET
 
 
 def waiting(recipe: str, now: float | None = None) -> list[Path]:

@@ -58,17 +58,18 @@ class Segment:
 
 
 def landed(path: Path, process: str) -> int:
-    """How many segments of the process have landed in that table."""
+    """The number after that of the last segment of the process that has landed in that table."""
     return table.turn_of(path, f"log:{process}")
 
 
-def land_predictions(recipe: str, process: str, host: str, segments: Sequence[Segment], who: str) -> int:
+def land_predictions(recipe: str, process: str, host: str, segments: Sequence[Segment], after: int, who: str) -> int:
     """Lands the process's next segments; the number of rows, 0 if another collector was faster.
 
-    Rows that are no whole line count as lost later.
+    `after` is what `landed` said before they were chosen. Rows that are no whole line count as lost later, and so do
+    those of segments that were removed.
     """
     rows = [_prediction(line, host, process) for line in _lines(segments)]
-    return _land(predictions(recipe), process, rows, PREDICTIONS, segments, who)
+    return _land(predictions(recipe), process, rows, PREDICTIONS, segments, after, who)
 
 
 def note_requested(recipe: str, keys: Iterable[tuple[str, int]], who: str) -> None:
@@ -90,13 +91,13 @@ def labels_of(segments: Sequence[Segment]) -> dict[tuple[str, int], str]:
     return {(line["request"], line["row"]): line["label"] for line in _lines(segments)}
 
 
-def land_feedback(recipe: str, process: str, segments: Sequence[Segment], who: str) -> int:
+def land_feedback(recipe: str, process: str, segments: Sequence[Segment], after: int, who: str) -> int:
     """Lands the process's next segments of labels; the number of rows."""
     rows = [
         {"request": line["request"], "row": line["row"], "label": line["label"], "at": _at(line), "source": "endpoint"}
         for line in _lines(segments)
     ]
-    return _land(feedback(recipe), process, rows, FEEDBACK, segments, who)
+    return _land(feedback(recipe), process, rows, FEEDBACK, segments, after, who)
 
 
 def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str, who: str) -> None:
@@ -114,7 +115,7 @@ def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str
 def note_end(recipe: str, process: str, host: str, taken: int, who: str) -> int:
     """Records what a process that ended has lost, once; the number of rows."""
     present = table.read(predictions(recipe), ["number"], where=("process", process))
-    missing = taken - (present.num_rows if present else 0)
+    missing = max(0, taken - (present.num_rows if present else 0))  # after a power failure `taken` may be older
     row = {"process": process, "host": host, "taken": taken, "lost": missing, "at": datetime.now(UTC)}
     table.append(lost(recipe), pa.Table.from_pylist([row], schema=LOST), f"ended:{process}", versions=False, who=who)
     return missing
@@ -132,11 +133,12 @@ def _land(
     rows: Sequence[Mapping[str, Any]],
     schema: pa.Schema,
     segments: Sequence[Segment],
+    after: int,
     who: str,
 ) -> int:
-    first, turn = segments[0].number, segments[-1].number + 1
+    turn = segments[-1].number + 1
     content = pa.Table.from_pylist(list(rows), schema=schema)
-    new = table.append(path, content, f"log:{process}", turn=turn, after=first, versions=False, who=who)
+    new = table.append(path, content, f"log:{process}", turn=turn, after=after, versions=False, who=who)
     return len(rows) if new else 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratchet.errors import Refusal
 from ratchet.evaluation import proportion
 from ratchet.lake import learning, outcomes, predictions, table
 from ratchet.recipe import Recipe
@@ -94,19 +96,23 @@ def labelled(recipe: str, revision: str, width: int) -> Labelled:
     )
 
 
-def labelled_inputs(recipe: Recipe, revision: str, since: float, most: int) -> tuple[np.ndarray, list[str]] | None:
+def labelled_inputs(recipe: Recipe, revision: str, since: float, most: int) -> tuple[np.ndarray, list[Any]] | None:
     """The newest inputs [N, ...] that a revision answered from then on, if they are kept and labelled, with the labels.
 
-    None if there are none.
+    Without those that the recipe's contract or task no longer has. None if there are none.
     """
+    if not recipe.log.inputs:
+        return None
     every = _newest(recipe.name, table.read(outcomes.path(recipe.name), where=("revision", revision)))
     recent = [row for row in every if row["predicted_at"].timestamp() >= since][-most:]
     labels = {(row["request"], row["row"]): row["label"] for row in recent}
-    kept = list(learning.inputs_of(recipe, set(labels))) if labels and recipe.log.inputs else []
-    if not kept:
-        return None
-    inputs = [recipe.contract.unpack(packed, 1, request) for (request, _), packed in kept]
-    return np.concatenate(inputs), [labels[key] for key, _ in kept]
+    inputs, values = [], []
+    for (request, row), packed in learning.inputs_of(recipe, set(labels)) if labels else ():
+        with suppress(Refusal):
+            value = recipe.answers.read_label(labels[request, row])
+            inputs.append(recipe.contract.unpack(packed, 1, request))
+            values.append(value)
+    return (np.concatenate(inputs), values) if inputs else None
 
 
 def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:

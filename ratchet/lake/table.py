@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.errors import Busy, Refusal
+from ratchet.errors import Busy, Gone, Refusal
 from ratchet.lake.rows import Rows, rows_at_once
 
 _TRIES = 40
@@ -238,7 +238,7 @@ def rows(
                 what = (
                     "a file of this version is gone; `ratchet forget` or the log's retention may have erased rows of it"
                 )
-                raise Refusal(what, file, "Take a new snapshot: run the loop again") from error
+                raise Gone(what, file, "Take a new snapshot: run the loop again") from error
             except (pa.ArrowInvalid, OSError) as error:
                 reason = str(error).splitlines()[0][:120]
                 what = f"a file of the table cannot be read ({reason})"
