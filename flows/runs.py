@@ -169,24 +169,20 @@ def _in_state(*types: str) -> Any:
 
 
 def is_superseded(id: str) -> bool:
-    """Whether its schedule has a later run that is due as well: after an outage one run is enough."""
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId, FlowRunFilterState
-    from prefect.client.schemas.filters import FlowRunFilterStateType as OfType
-    from prefect.client.schemas.objects import StateType
+    """Whether its schedule has a later run that is due, or was faster: after an outage one run is enough."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId, FlowRunFilterExpectedStartTime
 
-    waiting = OfType(any_=[StateType.SCHEDULED, StateType.PENDING])
     with client() as prefect:
         run = prefect.read_flow_run(UUID(id))
-        if not run.auto_scheduled or run.deployment_id is None:
+        if not run.auto_scheduled or run.deployment_id is None or run.expected_start_time is None:
             return False
         same = FlowRunFilterDeploymentId(any_=[run.deployment_id])
-        others = prefect.read_flow_runs(
-            flow_run_filter=FlowRunFilter(deployment_id=same, state=FlowRunFilterState(type=waiting)), limit=200
-        )
-    due = datetime.now(UTC)
+        later = FlowRunFilterExpectedStartTime(after_=run.expected_start_time, before_=datetime.now(UTC))
+        chosen = _in_state("SCHEDULED", "PENDING", "RUNNING", "COMPLETED")
+        chosen = FlowRunFilter(state=chosen.state, deployment_id=same, expected_start_time=later)
+        others = prefect.read_flow_runs(flow_run_filter=chosen, limit=200)
     own = [other for other in others if other.auto_scheduled and other.created_by == run.created_by]
-    times = [other.expected_start_time for other in own if other.expected_start_time]
-    return any(run.expected_start_time < time <= due for time in times)
+    return any(other.expected_start_time and other.expected_start_time > run.expected_start_time for other in own)
 
 
 def paused(recipe: str) -> str:
