@@ -7,6 +7,7 @@ budget, without anything new to learn from, or when retraining has not cured the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ratchet.types import Watched
 from ratchet.watch_plan import Kind, Watch
 
 WEEK = 7 * 86400.0
@@ -55,10 +56,36 @@ class Decision:
     """Whether nothing but the week's budget keeps it from starting."""
 
 
+def causes(
+    state: Watched, plan: Watch, learnt: int, waiting: int, pending: Sequence[str], past: Sequence[Past]
+) -> list[Cause]:
+    """What might start a retraining now, the most urgent first. New labels make another cause of the same harm.
+
+    `learnt` is the last turn of labels that has landed, `waiting` counts the labelled inputs that have not, and
+    `pending` are the batches that wait for validation.
+    """
+    possible = list[Cause]()
+
+    def add(base: str, kind: Kind, why: str) -> None:
+        possible.append(Cause(id_of(base, past), kind, why))
+
+    harmful = [finding for finding in state.findings if finding.effect == "harmful"]
+    changed = [finding for finding in state.findings if finding.tier == "changed"]
+    if harmful:
+        add(f"harm {state.revision} after {learnt}", "harm", harmful[0].what)
+    if waiting >= plan.labels:
+        add(f"labels after {learnt}", "labels", f"{waiting} labelled inputs have come back")
+    for batch in pending:
+        add(f"batch {batch}", "batch", f"batch {batch} waits for validation")
+    if changed and not harmful:
+        add(f"drift {state.revision} after {learnt}", "drift", changed[0].what)
+    return possible
+
+
 def decisions(
     recipe: str,
     plan: Watch,
-    causes: Sequence[Cause],
+    possible: Sequence[Cause],
     past: Sequence[Past],
     new_records: int,
     now: float,
@@ -71,7 +98,7 @@ def decisions(
     """
     known, overspent = {each.id for each in past}, _overspent(plan, past, now)
     result, starts = list[Decision](), False
-    for cause in causes:
+    for cause in possible:
         if cause.id in known:
             continue
         why = (

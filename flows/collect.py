@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 from flows import triggering, watching
 from flows.log import log
 from flows.refusals import refusals_are_states
+from flows.rollback import roll_back_if_better
 from ratchet.errors import Busy, Refusal
 from ratchet.lake import forget, inbox, ingest, outcomes
 from ratchet.recipe import Recipe, load_error
@@ -55,7 +56,7 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     for finding in state.findings:
         log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
     lines += [f"{finding.effect}: {finding.what}" for finding in state.findings]
-    lines += triggering.roll_back(ledger, recipe, state, WHO)
+    lines += roll_back_if_better(ledger, recipe, state, WHO)
     return [*lines, *triggering.trigger(ledger, recipe, state)]
 
 

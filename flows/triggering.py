@@ -1,24 +1,19 @@
 """Starts retrainings: records each cause once, and emits the event that the loop's deployment waits for."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from prefect.events import emit_event
 
 from expectations import triggers
-from expectations.triggers import Cause, Past
 from flows import runs, watching
 from flows.log import log
 from flows.notify import notify, notify_once
-from ratchet.lake import ingest, learning, quarantine, table
+from ratchet.lake import ingest, learning, quarantine
 from ratchet.recipe import Recipe
-from ratchet.types import Package, Watched
-from ratchet.watch_plan import Kind
-from releases import api, approvals, causes, machine
+from ratchet.types import Watched
+from releases import api, approvals, causes
 from releases.ledger import Ledger
 
 EVENT = "ratchet.retrain"
@@ -31,10 +26,12 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
     past = causes.read(ledger, recipe.name)
     champion = api.state_of(recipe.name, ledger).champion
     since = min((finding.since for finding in state.findings), default=0.0)
-    new = new_records(recipe, champion, since) if champion else 0
+    new = learning.new_records(recipe, watching.trained_on(champion), since) if champion else 0
     fault = next((finding.what for finding in state.findings if finding.fault), "")
-    now, possible = time.time(), _causes(recipe, state, past)
-    lines = []
+    learnt, waiting = learning.last_turn(recipe), learning.waiting(recipe)
+    pending = quarantine.pending(ingest.lake(recipe.name))
+    possible = triggers.causes(state, recipe.watch, learnt, waiting, pending, past)
+    now, lines = time.time(), []
     for decision in triggers.decisions(recipe.name, recipe.watch, possible, past, new, now, fault):
         cause = decision.cause
         if not decision.start:
@@ -47,71 +44,6 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
             notify(f"{recipe.name}: retraining", f"A retraining of {recipe.name} starts, because {cause.why}.")
     _emit_unclaimed(ledger, recipe.name)
     return lines
-
-
-def roll_back(ledger: Ledger, recipe: Recipe, state: Watched, who: str) -> list[str]:
-    """Brings the last champion back if labels show harm, and that it does better; a line if it did.
-
-    Raises whatever the comparison raises, once for so many labels.
-    """
-    from models import former
-
-    current = api.state_of(recipe.name, ledger)
-    target = machine.rollback_target(current)
-    harm = next((f.what for f in state.findings if (f.tier, f.effect) == ("measured", "harmful")), "")
-    if not triggers.may_roll_back(recipe.watch, current.phase, bool(current.frozen), harm) or not current.champion:
-        return []
-    if target is None or not (labelled := former.labelled(recipe, current.champion, _promoted_at(ledger, recipe.name))):
-        return []
-    pair, last = [current.champion.revision, target.revision], ledger.statuses("compared").get(recipe.name)
-    if not triggers.should_compare(len(labelled), last.body["labels"] if last and last.body["pair"] == pair else 0):
-        return []
-    why = ""
-    try:
-        why = former.why_better(recipe, current.champion, target, labelled)
-    finally:
-        if not why:
-            ledger.publish(f"compared:{recipe.name}", {"pair": pair, "labels": len(labelled)}, time.time())
-    if not why or api.state_of(recipe.name, ledger) != current:
-        return []
-    api.watch(api.rollback(recipe.name, who, f"{harm}; version {target.version} does better: {why}"), log.info)
-    return [f"rolled back to version {target.version}: {why}"]
-
-
-def _promoted_at(ledger: Ledger, recipe: str) -> float:
-    return max(entry.at for entry in ledger.read(recipe) if entry.kind == "promoted")
-
-
-def new_records(recipe: Recipe, champion: Package, since: float) -> int:
-    """Records from then on that the champion was not trained on: admitted, waiting for validation, or labelled."""
-    home, known = ingest.lake(recipe.name), watching.trained_on(champion)
-    limit = pa.scalar(datetime.fromtimestamp(since, UTC), pa.timestamp("us", tz="UTC"))
-    new = ~table.one_of("batch", known) & (pc.field("captured_at") >= limit)
-    count = learning.waiting(recipe, since)
-    for name in ("records", "landing"):
-        where = new if name == "records" else new & table.one_of("batch", quarantine.pending(home))
-        count += sum(part.num_rows for part in table.select(home / name, ["batch", "captured_at"], where))
-    return count
-
-
-def _causes(recipe: Recipe, state: Watched, past: Sequence[Past]) -> list[Cause]:
-    """What might start a retraining now, the most urgent first. New labels make another cause of the same harm."""
-    learnt, waiting, possible = learning.last_turn(recipe), learning.waiting(recipe), list[Cause]()
-
-    def add(base: str, kind: Kind, why: str) -> None:
-        possible.append(Cause(triggers.id_of(base, past), kind, why))
-
-    harmful = [finding for finding in state.findings if finding.effect == "harmful"]
-    changed = [finding for finding in state.findings if finding.tier == "changed"]
-    if harmful:
-        add(f"harm {state.revision} after {learnt}", "harm", harmful[0].what)
-    if waiting >= recipe.watch.labels:
-        add(f"labels after {learnt}", "labels", f"{waiting} labelled inputs have come back")
-    for batch in quarantine.pending(ingest.lake(recipe.name)):
-        add(f"batch {batch}", "batch", f"batch {batch} waits for validation")
-    if changed and not harmful:
-        add(f"drift {state.revision} after {learnt}", "drift", changed[0].what)
-    return possible
 
 
 def _emit_unclaimed(ledger: Ledger, recipe: str) -> None:

@@ -18,6 +18,7 @@ from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.lake import inbox
 from ratchet.settings import settings
+from ratchet.types import Effect, Finding, Watched
 from ratchet.watch_plan import Watch
 from releases import causes
 from releases.ledger import Ledger
@@ -240,3 +241,20 @@ def test_a_former_champion_is_compared_seldom_and_only_where_harm_may_start_some
     assert not triggers.may_roll_back(Watch(causes=("labels",)), "idle", frozen=False, harm=harm)
     assert not triggers.may_roll_back(Watch(), "trial", frozen=False, harm=harm)
     assert not triggers.may_roll_back(Watch(), "idle", frozen=True, harm=harm)
+
+
+def test_harm_comes_before_labels_and_batches_and_a_benign_change_is_only_drift() -> None:
+    def kinds(*effects: Effect, waiting: int = 0, pending: tuple[str, ...] = ()) -> list[str]:
+        findings = tuple(Finding("changed", "size has drifted", effect, NOW, "p = 0.001") for effect in effects)
+        state = Watched("r", "v1-a", 0.1, 0.15, 500, None, None, findings)
+        return [cause.kind for cause in triggers.causes(state, Watch(labels=10), 3, waiting, pending, ())]
+
+    assert kinds() == []
+    assert kinds("harmful", "harmful", waiting=10, pending=("ab", "cd")) == ["harm", "labels", "batch", "batch"]
+    assert kinds("benign") == kinds("unknown", waiting=9) == ["drift"]
+
+
+def test_the_same_harm_is_another_cause_once_labels_have_landed() -> None:
+    state = Watched("r", "v1-a", 0.1, 0.15, 500, None, None, (Finding("measured", "x", "harmful", NOW, "y"),))
+    first, again, later = (triggers.causes(state, Watch(), learnt, 0, (), ())[0].id for learnt in (3, 3, 4))
+    assert first == again != later

@@ -1,7 +1,8 @@
 """Lands inputs that were served and whose label came back as a batch, through the same checks as every other."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.kinds import parts
-from ratchet.lake import ingest, outcomes, predictions, sources, table
+from ratchet.lake import ingest, outcomes, predictions, quarantine, sources, table
 from ratchet.recipe import Recipe
 from ratchet.types import Batch
 
@@ -21,6 +22,18 @@ def waiting(recipe: Recipe, since: float = 0.0) -> int:
     """Labelled inputs of predictions from then on, in seconds since 1970, that are kept and have not landed."""
     newest = _newest(recipe).values() if recipe.log.inputs else ()
     return sum(outcome["predicted_at"].timestamp() >= since for outcome in newest)
+
+
+def new_records(recipe: Recipe, known: Collection[str], since: float) -> int:
+    """Records from then on that are in none of the `known` batches: admitted, waiting for validation, or labelled."""
+    home = ingest.lake(recipe.name)
+    limit = pa.scalar(datetime.fromtimestamp(since, UTC), pa.timestamp("us", tz="UTC"))
+    new = ~table.one_of("batch", known) & (pc.field("captured_at") >= limit)
+    count = waiting(recipe, since)
+    for name in ("records", "landing"):
+        where = new if name == "records" else new & table.one_of("batch", quarantine.pending(home))
+        count += sum(part.num_rows for part in table.select(home / name, ["batch", "captured_at"], where))
+    return count
 
 
 def land(recipe: Recipe, who: str) -> Batch | None:
