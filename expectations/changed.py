@@ -35,6 +35,14 @@ def changes(trained: Sequence[Summary], window: Summary, show: bool) -> tuple[Ch
     return tuple(by_column.values())
 
 
+def of_layer(layer: str, p_value: float, served: int, trained: int) -> tuple[Change, ...]:
+    """Whether what a layer makes of the inputs has drifted, by a two-sample test of so many."""
+    if p_value > FALSE_ALARMS:
+        return ()
+    sure = f"p = {p_value:.2g} by a kernel two-sample test of {served} and {trained} inputs"
+    return (Change(layer, f"what the layer {layer} makes of the inputs has drifted", sure),)
+
+
 def _drifted(trained: Sequence[Summary], window: Summary) -> Iterator[Change]:
     for each in drift(trained, [window]):
         if each.drifted and each.p_value is not None:

@@ -120,7 +120,17 @@ def _changes(recipe: Recipe, champion: Package, promise: Promise, window: Window
     of_inputs = changed.changes(trained, drift.summarize(inputs, (), like=_union(trained)), recipe.show_inputs)
     # One class alone, or a new one, is the model's doing, and no fault of a source.
     of_answers = changed.changes([expected], drift.summarize(answers, (), like=expected), show=True)
-    return (*of_inputs, *(replace(each, fault=False) for each in of_answers))
+    of_layer = _layer_changes(recipe, champion, batches, window) if recipe.watch.layer else ()
+    return (*of_inputs, *of_layer, *(replace(each, fault=False) for each in of_answers))
+
+
+def _layer_changes(recipe: Recipe, champion: Package, batches: list[str], window: Window) -> tuple[Change, ...]:
+    from models import embedding
+
+    compared = embedding.compare(recipe, champion, batches, window.since, window.until)
+    if compared is None:
+        return ()
+    return changed.of_layer(recipe.watch.layer, compared.p_value, compared.served, compared.trained)
 
 
 def _union(summaries: list[Summary]) -> Summary:

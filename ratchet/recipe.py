@@ -204,6 +204,8 @@ class Recipe:
             bounds.known("family", [self.training.family], families(kind, self.answers.task))
         if self.training.replay and not self.training.recent:
             raise ValueError("`replay` adds older records to the `recent` ones: give both")
+        if self.watch.layer and implied is not None:
+            raise ValueError("`watch.layer` compares single records, and the values of a series belong together")
         if self.training.replay and implied is not None:
             raise ValueError("`replay` chooses single records, and the values of a series belong together")
         bounds.known("slice", self.criteria.slices, slices.names(self.contract, self.answers.task))

@@ -33,6 +33,8 @@ class Watch:
     """How much larger than its evaluation promised a revision's loss may be, as a share of the loss's range."""
     window: Count = 1000
     """Predictions that are compared at once with what the revision was trained on."""
+    layer: str = ""
+    """A layer of the model whose outputs are compared as well, for inputs that are kept; empty for none."""
     season_days: NotNegative = 0.0
     """The length of a season, such as 7 or 365: inputs are compared with batches of the same part; 0 for none."""
     labels: Count = 1000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,10 @@ from hypothesis import strategies as st
 
 from expectations import changed, drift, estimated, measured, season, watch
 from expectations.changed import Change
+from models import embedding
+from ratchet.errors import Refusal
 from ratchet.evaluation.promise import promise
+from ratchet.evaluation.two_sample import p_value
 from ratchet.types import Promise, Watched, from_json, to_json
 
 WINDOW = 500
@@ -207,3 +212,37 @@ def test_a_season_may_span_new_year_or_have_no_batch() -> None:
     assert season.of_the_same(spans, july, 365) == []
     assert season.of_the_same(spans, (-DAY, DAY), 365) == ["January"], "over New Year"
     assert season.of_the_same(spans, (0.0, 400 * DAY), 365) == list(spans), "a window longer than a season"
+
+
+def test_two_samples_of_one_distribution_differ_as_often_as_is_said_and_others_do() -> None:
+    rng = np.random.default_rng(7)
+    same = [p_value(*(rng.normal(size=(60, 5)) for _ in range(2)), seed=seed) for seed in range(100)]
+    assert 0 <= sum(p <= 0.05 for p in same) <= 12
+    assert 35 <= sum(p <= 0.5 for p in same) <= 65
+    shifted = rng.normal(size=(60, 5)) + np.float64([1, 0, 0, 0, 0])
+    assert p_value(rng.normal(size=(60, 5)), shifted) <= 0.01
+    wider = 2 * rng.normal(size=(60, 5))
+    assert p_value(rng.normal(size=(60, 5)), wider) <= 0.01, "its mean is the same"
+    assert p_value(np.ones((20, 3)), np.ones((20, 3))) == 1.0
+
+
+def test_a_model_is_cut_after_a_layer_and_one_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["twice"], name="net/double/Add"),
+        helper.make_node("Neg", ["twice"], ["negative"], name="net/double/Neg"),
+        helper.make_node("Add", ["negative", "negative"], ["y"], name="net/last/Add"),
+    ]
+    value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 2])  # noqa: E731
+    graph = helper.make_graph(nodes, "net", [value("x")], [value("y")])
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "model.onnx")
+    embedding._write_until(tmp_path / "model.onnx", "double", tmp_path / "cut.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "cut.onnx", providers=["CPUExecutionProvider"])
+    (outputs,) = session.run(None, {"x": np.float32([[1, 2]])})
+    assert outputs.tolist() == [[-2, -4]]
+    with pytest.raises(Refusal, match=r"no layer 'nothing'.*double, last, net"):
+        embedding._write_until(tmp_path / "model.onnx", "nothing", tmp_path / "cut.onnx")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,25 @@ def labelled_inputs(recipe: Recipe, revision: str, since: float, most: int) -> t
             inputs.append(recipe.contract.unpack(packed, 1, request))
             values.append(value)
     return (np.concatenate(inputs), values) if inputs else None
+
+
+def kept_inputs(recipe: Recipe, revision: str, since: float, until: float, most: int) -> np.ndarray | None:
+    """Inputs [N, ...] that a revision answered in a time, if the recipe keeps them; None if there are none.
+
+    Some of them, evenly, and without those that the recipe's contract no longer has.
+    """
+    if not recipe.log.inputs:
+        return None
+    first, last = (pa.scalar(datetime.fromtimestamp(at, UTC), pa.timestamp("us", tz="UTC")) for at in (since, until))
+    mine = predictions.of_callers(revision) & (pc.field("at") >= first) & (pc.field("at") <= last)
+    kept = list[bytes]()
+    for part in table.select(predictions.predictions(recipe.name), ["at", "input", "revision", "origin"], mine):
+        kept += [packed for packed in part["input"].to_pylist() if packed is not None]
+    inputs = []
+    for packed in kept[:: max(1, len(kept) // most)][:most]:
+        with suppress(Refusal):
+            inputs.append(recipe.contract.unpack(packed, 1, revision))
+    return np.concatenate(inputs) if inputs else None
 
 
 def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:

@@ -83,6 +83,17 @@ def spans(recipe: Recipe, batches: Iterable[str]) -> dict[str, tuple[float, floa
     return known
 
 
+def sample(recipe: Recipe, batches: Iterable[str], most: int) -> np.ndarray:
+    """Inputs [N, ...] of admitted records of the batches, the `most` with the smallest digests."""
+    columns = ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
+    kept = None
+    for part in table.select(lake(recipe.name) / "records", columns, table.one_of("batch", batches)):
+        kept = part if kept is None else pa.concat_tables([kept, part])
+        kept = kept.sort_by("record").slice(0, most)
+    assert kept is not None, "there are batches"
+    return examples(recipe, kept).inputs
+
+
 def load(
     recipe: Recipe, snapshot: Snapshot, shown: bool = False, training: Training | None = None
 ) -> dict[Side, Examples]:

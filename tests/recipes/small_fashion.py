@@ -35,5 +35,5 @@ recipe = replace(
     ),
     record_inputs=True,
     log=Log(inputs=True),
-    watch=Watch(window=200, labels=1_000_000, cool_down_hours=0.0, tolerance=0.1),
+    watch=Watch(window=200, labels=1_000_000, cool_down_hours=0.0, tolerance=0.1, layer="dense_1"),
 )
