@@ -102,6 +102,41 @@ def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Runn
     stack.call_prefect("PATCH", nightly, {"active": False})
 
 
+def test_after_an_outage_one_run_of_a_schedule_does_the_work_of_all(stack: Running) -> None:
+    """A worker that was dead for a quarter of an hour, with a run each three minutes: the time alone is simulated."""
+    deployment = stack.deployment(f"retrain-and-release/{NAME}")
+    (schedule,) = deployment["schedules"]
+    route = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
+    scheduled = {"state": {"name": {"any_": ["Scheduled"]}}}
+    mine: dict[str, Any] = {"deployments": {"id": {"any_": [deployment["id"]]}}, "flow_runs": scheduled}
+    mine["sort"] = "EXPECTED_START_TIME_ASC"
+    stack.supervisor.remove("worker-cpu")
+    stack.call_prefect("PATCH", route, {"active": True, "schedule": {"cron": "*/3 * * * *", "timezone": "UTC"}})
+    until(lambda: len(stack.call_prefect("POST", "flow_runs/filter", mine)) >= 5, 90)
+    ids = [run["id"] for run in stack.call_prefect("POST", "flow_runs/filter", mine)]
+    for number, id in enumerate(ids):  # the first five were due in the last 15 minutes, and the others are far away
+        move(stack, id, timedelta(minutes=3 * (number - 5) - 1) if number < 5 else timedelta(days=1, minutes=number))
+    stack.ratchet("up")
+    ended = lambda: [stack.call_prefect("GET", f"flow_runs/{id}")["state"] for id in ids[:5]]  # noqa: E731
+    until(lambda: all(state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") for state in ended()), 180, 1.0)
+    messages = [state["message"] for state in ended()]
+    stack.call_prefect("PATCH", route, {"active": False, "schedule": schedule["schedule"]})
+    assert messages[:4] == ["a later run of the same schedule is due, and does the work"] * 4
+    assert messages[4].startswith("nothing new: version 1"), messages
+    assert stack.ledger.holder(f"run:{NAME}") is None
+
+
+def move(stack: Running, run: str, by: timedelta) -> None:
+    """Moves a scheduled run in time, in Prefect's database."""
+    moment = datetime.now(UTC) + by
+    at, zoned = f"{moment:%Y-%m-%d %H:%M:%S.%f}", f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
+    with contextlib.closing(sqlite3.connect(stack.home / "prefect" / "prefect.db", timeout=30)) as database, database:
+        times = "expected_start_time = ?, next_scheduled_start_time = ?"
+        database.execute(f"UPDATE flow_run SET {times} WHERE id = ?", (at, at, run))
+        details = "state_details = json_set(state_details, '$.scheduled_time', ?)"
+        database.execute(f"UPDATE flow_run_state SET {details} WHERE flow_run_id = ?", (zoned, run))
+
+
 def started_loop(stack: Running, *options: str) -> subprocess.Popen[str]:
     command = [BIN / "ratchet", "loop", NAME, *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=stack.env)
@@ -170,41 +205,6 @@ def test_a_run_cancelled_while_its_version_gets_the_traffic_withdraws_it(stack: 
         controller.send_signal(signal.SIGCONT)
     until(lambda: stack.state().phase == "idle")
     assert (stack.champion(), stack.predict().headers["x-model-version"]) == ("1", "1")
-
-
-def test_after_an_outage_one_run_of_a_schedule_does_the_work_of_all(stack: Running) -> None:
-    """A worker that was dead for a quarter of an hour, with a run each three minutes: the time alone is simulated."""
-    deployment = stack.deployment(f"retrain-and-release/{NAME}")
-    (schedule,) = deployment["schedules"]
-    route = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
-    scheduled = {"state": {"name": {"any_": ["Scheduled"]}}}
-    mine: dict[str, Any] = {"deployments": {"id": {"any_": [deployment["id"]]}}, "flow_runs": scheduled}
-    mine["sort"] = "EXPECTED_START_TIME_ASC"
-    stack.supervisor.remove("worker-cpu")
-    stack.call_prefect("PATCH", route, {"active": True, "schedule": {"cron": "*/3 * * * *", "timezone": "UTC"}})
-    until(lambda: len(stack.call_prefect("POST", "flow_runs/filter", mine)) >= 5, 90)
-    ids = [run["id"] for run in stack.call_prefect("POST", "flow_runs/filter", mine)]
-    for number, id in enumerate(ids):  # the first five were due in the last 15 minutes, and the others are far away
-        move(stack, id, timedelta(minutes=3 * (number - 5) - 1) if number < 5 else timedelta(days=1, minutes=number))
-    stack.ratchet("up")
-    ended = lambda: [stack.call_prefect("GET", f"flow_runs/{id}")["state"] for id in ids[:5]]  # noqa: E731
-    until(lambda: all(state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") for state in ended()), 180, 1.0)
-    messages = [state["message"] for state in ended()]
-    stack.call_prefect("PATCH", route, {"active": False, "schedule": schedule["schedule"]})
-    assert messages[:4] == ["a later run of the same schedule is due, and does the work"] * 4
-    assert messages[4].startswith("nothing new: version 1"), messages
-    assert stack.ledger.holder(f"run:{NAME}") is None
-
-
-def move(stack: Running, run: str, by: timedelta) -> None:
-    """Moves a scheduled run in time, in Prefect's database."""
-    moment = datetime.now(UTC) + by
-    at, zoned = f"{moment:%Y-%m-%d %H:%M:%S.%f}", f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
-    with contextlib.closing(sqlite3.connect(stack.home / "prefect" / "prefect.db", timeout=30)) as database, database:
-        times = "expected_start_time = ?, next_scheduled_start_time = ?"
-        database.execute(f"UPDATE flow_run SET {times} WHERE id = ?", (at, at, run))
-        details = "state_details = json_set(state_details, '$.scheduled_time', ?)"
-        database.execute(f"UPDATE flow_run_state SET {details} WHERE flow_run_id = ?", (zoned, run))
 
 
 def test_the_same_release_may_be_requested_again_and_a_run_cancelled_too_late_says_so(stack: Running) -> None:
