@@ -2,6 +2,8 @@
 
 import click
 
+from commands._stack import stack
+
 
 @click.command("approve")
 @click.argument("recipe")
@@ -12,6 +14,7 @@ def command(recipe: str, reject: bool) -> None:
     from ratchet.recipe import source
     from releases import api, approvals
 
+    stack()
     source(recipe)
     run = runs.paused(recipe)
     waiting = approvals.version(recipe, run)
