@@ -14,7 +14,7 @@ _SHADOW = "-shadow"
 @dataclass(frozen=True)
 class Caller:
     id: str = ""
-    """The request's id, which the gateway sets; empty for a request that came another way."""
+    """The request's id, which the gateway sets; empty if it came another way, or the caller set one that is none."""
     subject: str = ""
     """The digest of the subject's id, if the caller sent one."""
     origin: str = "caller"
@@ -27,7 +27,9 @@ CALLER: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
 
 def caller_of(headers: Mapping[bytes, bytes], recipe: str) -> Caller:
     """From a request's headers, whose names are in lower case."""
-    id = headers.get(b"x-request-id", b"")[:MAX_ID].decode("latin-1")
+    id = headers.get(b"x-request-id", b"").decode("latin-1")
+    if len(id) > MAX_ID or not id.isprintable():  # no label could name it
+        id = ""
     subject = subject_digest(recipe, headers.get(SUBJECT.encode(), b"").decode("latin-1"))
     if OWN.encode() in headers:
         return Caller(id, subject, "own")

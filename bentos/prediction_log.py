@@ -102,6 +102,7 @@ class PredictionLog:
         lines = b"".join(json.dumps(label).encode() + b"\n" for label in stamped)
         try:
             with self._lock:
+                self._counts.save()
                 self._feedback.write(lines, durable=True)
         except OSError as error:
             what = f"the feedback could not be written ({error.strerror or error})"
@@ -123,6 +124,8 @@ class PredictionLog:
     def _write(self, age: float) -> None:
         assert self._counts is not None
         with self._lock:
+            with suppress(OSError):  # the numbers in memory are read first
+                self._counts.save()
             for _ in range(len(self._queue)):
                 answered = self._queue.popleft()
                 for start in range(0, len(answered.outputs), _SLICE):
@@ -133,8 +136,6 @@ class PredictionLog:
                 self._removed[0] += len(answered.outputs)
                 self._removed[1] += _size(answered.inputs)
             self._write_pending()
-            with suppress(OSError):  # the numbers in memory are read first
-                self._counts.save()
             for segments in (self._predictions, self._feedback):
                 try:
                     segments.close(age)

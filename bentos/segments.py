@@ -37,11 +37,8 @@ class Counts:
 
     def __init__(self, folder: Path, process: str) -> None:
         """Raises OSError if the files cannot be made."""
-        folder.mkdir(parents=True, exist_ok=True)
-        hidden = folder / f".{process}.counts"
-        self._file = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        os.posix_fallocate(self._file, 0, _COUNTS.size)  # without its block, a full disk would end the process
+        self._folder, self._process = folder, process
+        self._file = self._lock_file()
         shared = self._file
         if _MEMORY.is_dir():
             shared = os.open(_in_memory(process), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -50,7 +47,16 @@ class Counts:
         self.taken = self.lost = 0
         self._saved = (0, 0)
         self._lock = threading.Lock()
-        hidden.rename(folder / f"{process}.counts")  # from here on it is seen, and locked
+
+    def _lock_file(self) -> int:
+        """The file beside the log, locked."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        hidden = self._folder / f".{self._process}.counts"
+        file = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.posix_fallocate(file, 0, _COUNTS.size)  # without its block, a full disk would end the process
+        hidden.rename(self._folder / f"{self._process}.counts")  # from here on it is seen, and locked
+        return file
 
     def take(self, rows: int) -> int:
         """Counts rows that are to be logged; returns the number of the first."""
@@ -65,7 +71,13 @@ class Counts:
             _COUNTS.pack_into(self._map, 0, self.taken, self.lost)
 
     def save(self) -> None:
-        """Writes the numbers to the disk, if they changed. Raises OSError if it refuses."""
+        """Writes the numbers to the disk, if they changed, and makes a file anew that somebody deleted.
+
+        Raises OSError if the disk refuses.
+        """
+        if not os.fstat(self._file).st_nlink:
+            os.close(self._file)
+            self._file, self._saved = self._lock_file(), (0, 0)
         numbers = self.taken, self.lost
         if numbers != self._saved:
             os.pwrite(self._file, _COUNTS.pack(*numbers), 0)
@@ -81,6 +93,9 @@ class Segments:
 
     def write(self, lines: bytes, durable: bool = False) -> None:
         """Appends whole lines; `durable` ones survive a power failure."""
+        if self._file >= 0 and not os.fstat(self._file).st_nlink:  # somebody deleted it
+            os.close(self._file)
+            self._file, self._number = -1, self._number + 1
         if self._file < 0:
             self._open()
         try:

@@ -3,6 +3,8 @@
 import click
 
 from commands._stack import stack
+from ratchet.errors import Refusal
+from ratchet.settings import settings
 
 
 @click.command("approve")
@@ -14,8 +16,9 @@ def command(recipe: str, reject: bool) -> None:
     from ratchet.recipe import source
     from releases import api, approvals
 
-    stack()
     source(recipe)
+    if not stack().checks()["prefect"]():
+        raise Refusal("Prefect does not answer", settings().prefect_url, "See `ratchet logs prefect`")
     run = runs.paused(recipe)
     waiting = approvals.version(recipe, run)
     which = f"version {waiting} of {recipe}" if waiting else recipe

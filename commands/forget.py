@@ -9,8 +9,8 @@ from ratchet.errors import Refusal
 @click.argument("recipe")
 @click.option("--subject", "subjects", multiple=True, help="An id that callers sent in `x-subject-id`.")
 @click.option("--request", "requests", multiple=True, help="A response's `x-request-id`.")
-@click.confirmation_option("--yes", prompt="This cannot be undone. Erase it?")
-def command(recipe: str, subjects: tuple[str, ...], requests: tuple[str, ...]) -> None:
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+def command(recipe: str, subjects: tuple[str, ...], requests: tuple[str, ...], yes: bool) -> None:
     """Erase what is kept of requests, or of all requests of a subject: log, labels, records, and old versions of each.
 
     What arrives later is erased when it is collected. A model that was trained on it stays until the next run of the
@@ -22,8 +22,10 @@ def command(recipe: str, subjects: tuple[str, ...], requests: tuple[str, ...]) -
     if not subjects and not requests:
         raise Refusal("neither a subject nor a request is named", recipe, "Give --subject or --request")
     loaded, who = load(recipe), api.person()
+    if not yes:
+        click.confirm("This cannot be undone. Erase it?", abort=True)
     result, problems = forgetting.forget_now(loaded, subjects, requests, who, click.echo, api.open_ledger())
     counts = f"{result.predictions} predictions, {result.labels} labels and {result.records} records"
-    click.echo(f"{recipe}: {counts} of {result.requests} requests are erased")
+    click.echo(f"{recipe}: erased: {counts}")
     for problem in problems:
         click.echo(f"{problem}: what its log holds is erased when it is collected", err=True)

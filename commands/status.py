@@ -222,7 +222,7 @@ def _recipe(
             }
             for endpoint in endpoints
         ],
-        "watched": _watch_of(name),
+        "watched": _watch_of(name, champion.revision if champion else ""),
         "last_run": dataclasses.asdict(last) if last else None,
         "last_snapshot": {"fingerprint": data.fingerprint, "records": data.records, "version": data.version}
         if data
@@ -242,12 +242,13 @@ def _runs(name: str) -> tuple[Run | None, list[str]]:
         return None, []
 
 
-def _watch_of(name: str) -> dict[str, Any] | None:
+def _watch_of(name: str, revision: str) -> dict[str, Any] | None:
+    """What the last `collect` has found about the revision that serves; None before it has looked at that one."""
     from ratchet.lake import predictions
     from releases import api
 
     status = api.open_ledger().statuses("watch").get(name)
-    if status is None:
+    if status is None or status.body["revision"] != revision:
         return None
     living = [each.body["lost"] for key, each in api.open_ledger().statuses("lost").items() if key.split()[0] == name]
     return {**status.body, "at": status.at, "lost": predictions.count_lost(name) + sum(living)}

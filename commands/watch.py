@@ -23,10 +23,10 @@ def command(recipe: str, as_json: bool) -> None:
     runs it now.
     """
     from ratchet.lake import served
-    from ratchet.recipe import source
+    from ratchet.recipe import load
     from releases import api, causes
 
-    source(recipe)
+    load(recipe)
     ledger = api.open_ledger()
     status = ledger.statuses("watch").get(recipe)
     if status is None:
@@ -39,14 +39,14 @@ def command(recipe: str, as_json: bool) -> None:
         body["causes"] = [to_json(past) for past in history]
         click.echo(json.dumps(body, indent=1))
         return
-    for line in (*_state(state, status.at), *_performance(performance, state), *map(_cause, history)):
+    for line in (*_state(state, status.at), *_performance(performance, state), *_causes(history)):
         click.echo(line)
 
 
 def _state(state: Watched, at: float) -> Iterator[str]:
     yield f"{state.recipe}, {state.revision}, as of {_time(at)}: {state.answered} predictions in the log"
     yield f"  loss promised   {state.promised:.4f}, limit {state.limit:.4f}"
-    yield f"  loss measured   {_level(state.measured, 'no label yet')}"
+    yield f"  loss measured   {_level(state.measured, 'no label for the newest predictions')}"
     yield f"  loss estimated  {_level(state.estimated, 'none')}"
     for remark in state.remarks:
         yield f"  {remark}"
@@ -73,9 +73,14 @@ def _performance(rows: list[dict[str, Any]], state: Watched) -> Iterator[str]:
         yield f"  {row['day']}  {row['revision']:20} {row['loss']:.4f} ({interval}), {row['labels']} labels"
 
 
-def _cause(past: Past) -> str:
-    run = f", run {past.run}" if past.run else ", no run yet"
-    return f"  {_time(past.at)}  retrained for {past.kind}: {past.why}{run}: {past.result or 'not over'}"
+def _causes(history: list[Past]) -> Iterator[str]:
+    """What called for a retraining, and what became of it."""
+    if history:
+        yield "\ncauses of a retraining"
+    for past in history:
+        ended = past.result or ("its run is not over" if past.run else "it waits for a run")
+        run = f" (run {past.run})" if past.run else ""
+        yield f"  {_time(past.at)}  {past.kind}: {past.why}: {ended}{run}"
 
 
 def _time(at: float) -> str:

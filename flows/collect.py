@@ -91,19 +91,23 @@ def _take_inbox(ledger: Ledger, recipe: Recipe) -> list[str]:
     """Lands what people and other systems have put into the inbox; a line for each."""
     lines = []
     for path in inbox.waiting(recipe.name):
+        name = inbox.printable(path.name)
         try:
+            if path.is_symlink():
+                raise Refusal("it is a link", name, "Put the file itself into the inbox")
             if inbox.is_labels(path):
                 labels = label_file.read_file(path, recipe.answers, recipe.name)
                 label_file.add(ledger, recipe, labels, "inbox", WHO)
-                lines.append(f"{len(labels)} labels from {path.name}")
+                lines.append(f"{len(labels)} labels from {name}")
             else:
                 batch = ingest.land(recipe, path, "inbox")
-                lines.append(f"batch {batch.id} from {path.name}: {batch.accepted} records landed")
+                lines.append(f"batch {batch.id} from {name}: {batch.accepted} records landed")
             inbox.take(path)
         except Busy as refusal:
-            lines.append(f"{path.name} stays in the inbox: {refusal}")
-        except (Refusal, OSError) as error:
-            log.warning("%s: %s", recipe.name, error)
-            lines.append(f"{path.name} is refused: {error}")
-            inbox.take(path, str(error))
+            lines.append(f"{name} stays in the inbox: {inbox.printable(str(refusal))}")
+        except (Refusal, OSError, UnicodeError) as error:
+            why = inbox.printable(str(error))
+            log.warning("%s: %s", recipe.name, why)
+            lines.append(f"{name} is refused: {why}")
+            inbox.take(path, why)
     return lines

@@ -178,14 +178,16 @@ def deploy(settings: Settings) -> list[str]:
 
 
 def _automations() -> dict[str, list[Any]]:
-    """Prefect's automations of each deployment by `flow/deployment`, whatever a person called them."""
+    """Prefect's automations that run each deployment, by `flow/deployment`, whatever a person called them."""
     with client() as prefect:
         flows = {flow.id: flow.name for flow in _all(prefect.read_flows)}
-        by_owner: dict[str, list[Any]] = {}
-        for automation in _all(prefect.read_automations):
-            by_owner.setdefault(automation.owner_resource or "", []).append(automation)
-        deployments = {f"{flows[each.flow_id]}/{each.name}": each.id for each in _all(prefect.read_deployments)}
-    return {name: by_owner.get(f"prefect.deployment.{id}", []) for name, id in deployments.items()}
+        deployments = {each.id: f"{flows[each.flow_id]}/{each.name}" for each in _all(prefect.read_deployments)}
+        automations = _all(prefect.read_automations)
+    by_deployment: dict[str, list[Any]] = {}
+    for automation in automations:
+        for id in {getattr(action, "deployment_id", None) for action in automation.actions} & deployments.keys():
+            by_deployment.setdefault(deployments[id], []).append(automation)
+    return by_deployment
 
 
 def _disable_automations(names: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -335,3 +336,26 @@ def test_removed_counts_leave_nothing_in_memory(tmp_path: Path) -> None:
     segments.remove(tmp_path, f"{process}.counts")
     assert segments.writers(tmp_path) == []
     assert not segments._in_memory(process).exists()
+
+
+def test_a_log_whose_folder_somebody_deletes_goes_on_and_its_process_still_counts_as_alive(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = log_in(folder)
+    add(log, texts("one"))
+    log._write(5.0)
+    shutil.rmtree(folder)
+    for _ in range(2):
+        add(log, texts("two"))
+        log._write(5.0)
+    (writer,) = segments.writers(folder)
+    assert (writer.alive, writer.taken) == (True, 3)
+    assert segments.complete(folder) == [], "it is being written"
+    log.add_feedback([{"request": "a", "row": 0, "label": "spam"}])
+    log.complete_segments()
+    assert len(lines(folder)) == 2
+    assert len(lines(folder, "feedback")) == 1
+
+
+@pytest.mark.parametrize("id", ["x" * 65, "a\xffb\x00", "\x7f"])
+def test_a_request_whose_id_no_label_could_name_is_not_logged(id: str) -> None:
+    assert caller_of({b"x-request-id": id.encode("latin-1")}, "spam").id == ""

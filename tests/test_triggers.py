@@ -192,6 +192,15 @@ def test_what_is_put_into_the_inbox_is_taken_when_it_is_complete(home: Path) -> 
     assert "no label" in why.read_text()
 
 
+def test_a_name_that_is_not_utf_8_is_refused_with_its_reason(home: Path) -> None:
+    inbox.waiting("spam")
+    path = inbox.folder("spam") / os.fsdecode(b"bad\xffname.csv")
+    path.write_text("x")
+    inbox.take(path, inbox.printable(f"unknown format: {path.name}"))
+    (why,) = (inbox.folder("spam") / ".refused").glob("*.why.txt")
+    assert why.read_text() == "unknown format: bad\\udcffname.csv\n"
+
+
 def test_what_lies_in_a_bucket_is_moved_into_the_inbox(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,7 +96,12 @@ def take(path: Path, refusal: str = "") -> None:
     moved = target / f"{int(time.time())}-{path.name}"
     path.rename(moved)
     if refusal:
-        replace(moved.with_name(f"{moved.name}.why.txt"), refusal)
+        replace(moved.with_name(f"{moved.name}.why.txt"), f"{refusal}\n")
+
+
+def printable(text: str) -> str:
+    """A text, in which the name of a file may be that is not UTF-8, as UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _changed(path: Path) -> float:
