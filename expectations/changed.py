@@ -48,7 +48,16 @@ def _drifted(trained: Sequence[Summary], window: Summary) -> Iterator[Change]:
         if each.drifted and each.p_value is not None:
             sure = f"p = {each.p_value:.2g}, corrected for all columns, at most {FALSE_ALARMS:.0%} by chance"
             what = f"{each.column} has drifted (index {each.index:.2f}, from {NOTABLE})"
-            yield Change(each.column, what, sure, fault=each.column.endswith(MISSING))
+            yield Change(each.column, what, sure, fault=_is_missing_more(trained, window, each.column))
+
+
+def _is_missing_more(trained: Sequence[Summary], window: Summary, column: str) -> bool:
+    """Whether the change is one of missing values, and more of them."""
+    name = column.removesuffix(MISSING)
+    if name == column:
+        return False
+    before = sum(summary.missing.get(name, 0) for summary in trained) / max(sum(s.rows for s in trained), 1)
+    return window.missing.get(name, 0) / max(window.rows, 1) > before
 
 
 def _constant(trained: Sequence[Summary], window: Summary, show: bool) -> Iterator[Change]:

@@ -9,9 +9,10 @@ for their number (Holm, 1979).
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,7 @@ MISSING = " (missing)"
 _MIN_EXPECTED = 5
 _MIN_SHARE = 1e-4
 _BINS, _POINTS, _MOST, _FEW = 10, 101, 200, 20
+_WHOLE = re.compile(r"-?\d+\.0")
 _EXCLUDED = ("record", "label", "duplicate", "age_days")
 Counts = tuple[np.ndarray, np.ndarray]
 """Older and newer records [K] in each bin of a column."""
@@ -85,7 +87,20 @@ def _is_numeric(values: pd.Series) -> bool:
 
 def _counts(values: pd.Series) -> dict[str, int]:
     counts = values.value_counts()
-    return {str(value): int(count) for value, count in sorted(dict(counts).items())}
+    return _renamed({str(value): int(count) for value, count in sorted(dict(counts).items())})
+
+
+def _renamed(counts: Mapping[str, int]) -> dict[str, int]:
+    """With one name for a whole number, which is 1 in what was served and 1.0 in a column that may have gaps."""
+    renamed = Counter[str]()
+    for name, count in counts.items():
+        renamed[name.removesuffix(".0") if _WHOLE.fullmatch(name) else name] += count
+    return dict(renamed)
+
+
+def upgraded(summary: Summary) -> Summary:
+    """A summary that was kept before whole numbers had one name."""
+    return replace(summary, categories={name: _renamed(counts) for name, counts in summary.categories.items()})
 
 
 def drift(older: Sequence[Summary], newer: Sequence[Summary]) -> tuple[Drift, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
-from expectations.drift import Summary, drift, summarize
+from expectations.drift import Summary, drift, summarize, upgraded
 from flows import runs
 from ratchet import model_card
 from ratchet.files import load, save
@@ -60,7 +60,7 @@ def summary(recipe: Recipe, batch: str) -> Summary:
     from expectations import statistics
 
     if saved := load(_summary_path(recipe, batch)):
-        return from_json(Summary, saved)
+        return upgraded(from_json(Summary, saved))
     return summarize(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records"), _shares(recipe))
 
 

@@ -141,7 +141,7 @@ def test_a_summary_round_trips_through_json() -> None:
     frame = pd.DataFrame({"record": ["a", "b"], "label": [0, 1], "class_share": [0.5, 0.5], "mean": [1.0, 2.0],
                           "duplicate": [0, 0], "age_days": [1.0, 1.0]})  # fmt: skip
     result = drift.summarize(frame, ("class_share",))
-    assert result.categories == {"mean": {"1.0": 1, "2.0": 1}}
+    assert result.categories == {"mean": {"1": 1, "2": 1}}
     assert result.labels == {"0": 1, "1": 1}
     assert from_json(drift.Summary, json.loads(json.dumps(to_json(result)))) == result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,27 @@ def test_each_kind_of_change_is_its_own_finding(columns: dict[str, object], said
     for each in said:
         assert any(sentence.startswith(each) for sentence in sentences), sentences
     assert bool(sentences) == bool(said)
+
+
+def test_a_whole_number_has_one_name_whether_its_column_may_have_gaps_or_not() -> None:
+    """A column of the lake with gaps holds 1.0 where a request had 1; a summary kept before this was seen, too."""
+    days = [1, 2, 3, 4] * 250
+    trained = drift.summarize(pd.DataFrame({"day": [float(day) for day in days]}), ())
+    old = replace(
+        trained, categories={"day": {f"{name}.0": count for name, count in trained.categories["day"].items()}}
+    )
+    served = drift.summarize(pd.DataFrame({"day": days}), (), like=trained)
+    assert changed.changes([trained], served, show=True) == ()
+    assert changed.changes([drift.upgraded(old)], served, show=True) == ()
+
+
+def test_fewer_missing_values_are_a_change_and_no_fault_of_the_source() -> None:
+    gaps = [None, *np.random.default_rng(3).normal(size=9)] * 100
+    trained = drift.summarize(pd.DataFrame({"size": gaps}), ())
+    served = drift.summarize(pd.DataFrame({"size": np.random.default_rng(4).normal(size=1000)}), (), like=trained)
+    assert not any(each.fault for each in changed.changes([trained], served, show=True))
+    more = drift.summarize(pd.DataFrame({"size": [None, *gaps[1:5], None, None, *gaps[6:9]] * 100}), (), like=trained)
+    assert any(each.fault for each in changed.changes([trained], more, show=True))
 
 
 DAY = 86400.0
