@@ -126,8 +126,8 @@ def _obstacle(
     if fault:
         return f"the source of the inputs may be broken, which a person must look at: {fault}"
     if cause.kind in ("harm", "drift") and new_records < ENOUGH:
-        known = f"{new_records} records with a label since it began, and {ENOUGH} are needed to learn from"
-        return f"there are {known}: see `ratchet unsure {recipe}`"
+        what = f"{new_records} records with a label have come since then, and {ENOUGH} are needed"
+        return f"{what}: see `ratchet unsure {recipe}`"
     if cause.kind == "harm" and _was_not_cured(past):
         return f"{_CURES} retrainings did not cure it, so a person must look"
     if last is not None and abs(now - last) < cool:  # the clock may have been set back

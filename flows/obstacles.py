@@ -19,6 +19,11 @@ def obstacles(recipe: str = "") -> list[str]:
     lost = [name for name in needed if name not in existing or not existing[name]["work_pool"]["name"]]
     if lost:
         lines.append(f"not in Prefect, or without a work pool: {', '.join(lost)}; run `ratchet up`")
+    collect = existing.get("collect/collect")
+    if not recipe and collect and (collect["paused"] or not any(each["active"] for each in collect["schedules"])):
+        lines.append(
+            "the schedule of `collect` is off in Prefect, so nothing that serves is watched until it is on again"
+        )
     return lines
 
 

@@ -61,7 +61,9 @@ def test_a_server_that_hangs_is_named_by_status_with_what_that_means(stack: Runn
 def test_what_was_paused_or_deleted_in_prefect_is_named_where_a_run_would_wait(stack: Running) -> None:
     stack.call_prefect("PATCH", "work_pools/cpu", {"is_paused": True})
     assert "prefect work-pool resume cpu" in stack.ratchet("loop", NAME, ok=False)
-    assert "the work pool `cpu` is paused" in stack.ratchet("status")
+    status = stack.ratchet("status")
+    assert "the work pool `cpu` is paused" in status
+    assert "the schedule of `collect` is off" in status, "as in all tests of a stack"
     stack.call_prefect("PATCH", "work_pools/cpu", {"is_paused": False})
     stack.call_prefect("PATCH", "work_pools/cpu/queues/default", {"is_paused": True})
     assert "prefect work-queue resume default -p cpu" in stack.ratchet("loop", NAME, ok=False)
