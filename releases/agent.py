@@ -11,6 +11,7 @@ import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from bentos import golden, segments
@@ -117,12 +118,7 @@ class Agent:
         self._expired_at = now
         for recipe, status in self.ledger.statuses("retained").items():
             seconds = float(status.body.get("days", math.inf)) * 86400
-            if count := segments.expire(self.config.home / "predictions" / recipe, seconds):
-                log.warning(
-                    "%s: %d segments of the log were never collected and are too old, so they are removed",
-                    recipe,
-                    count,
-                )
+            self._pool.submit(_expire, recipe, self.config.home / "predictions" / recipe, seconds)
 
     def _end_masters_without_worker(self, endpoints: list[Endpoint], now: float) -> list[Endpoint]:
         """Kills each BentoML master whose worker died, and reports its endpoint as not ready since now.
@@ -239,6 +235,15 @@ class Agent:
         figures = package.recipe, package.tag, endpoint.port, result.count, result.p50_ms
         log.info("%s: %s at port %d answered %d golden inputs as expected, p50 %.2f ms", *figures)
         return result
+
+
+def _expire(recipe: str, folder: Path, seconds: float) -> None:
+    """On a thread, since the log's disk may be slow."""
+    try:
+        if count := segments.expire(folder, seconds):
+            log.warning("%s: %d segments of the log were never collected, and are removed at their age", recipe, count)
+    except OSError as error:
+        log.warning("%s: its log cannot be looked through: %s", recipe, error)
 
 
 def _same_process(one: Endpoint | None, other: Endpoint | None) -> bool:
