@@ -56,7 +56,10 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
     for finding in state.findings:
         log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
     lines += [f"{finding.effect}: {finding.what}" for finding in state.findings]
-    lines += roll_back_if_better(ledger, recipe, state, WHO)
+    try:
+        lines += roll_back_if_better(ledger, recipe, state, WHO)
+    except Refusal as refusal:  # a retraining may still cure it
+        lines.append(f"the former champion does not serve again: {refusal}")
     return [*lines, *triggering.trigger(ledger, recipe, state)]
 
 

@@ -27,7 +27,7 @@ def rollback(recipe: str, why: str = "requested by deployment") -> Any:
 def roll_back_if_better(ledger: Ledger, recipe: Recipe, state: Watched, who: str) -> list[str]:
     """Brings the last champion back if labels show harm, and that it does better; a line if it did.
 
-    Raises whatever the comparison raises, once for so many labels.
+    Raises whatever the comparison or the rollback raises, once for so many labels.
     """
     from models import former
 
@@ -41,15 +41,18 @@ def roll_back_if_better(ledger: Ledger, recipe: Recipe, state: Watched, who: str
     pair, last = [current.champion.revision, target.revision], ledger.statuses("compared").get(recipe.name)
     if not triggers.should_compare(len(labelled), last.body["labels"] if last and last.body["pair"] == pair else 0):
         return []
-    why = ""
+    done = False
     try:
-        why = former.why_better(recipe, current.champion, target, labelled)
+        if not (why := former.why_better(recipe, current.champion, target, labelled)):
+            return []
+        if api.state_of(recipe.name, ledger) != current:  # a release began: it is compared again
+            done = True
+            return []
+        api.watch(api.rollback(recipe.name, who, f"{harm}; version {target.version} does better: {why}"), log.info)
+        done = True
     finally:
-        if not why:
+        if not done:
             ledger.publish(f"compared:{recipe.name}", {"pair": pair, "labels": len(labelled)}, time.time())
-    if not why or api.state_of(recipe.name, ledger) != current:
-        return []
-    api.watch(api.rollback(recipe.name, who, f"{harm}; version {target.version} does better: {why}"), log.info)
     return [f"rolled back to version {target.version}: {why}"]
 
 
