@@ -49,7 +49,7 @@ def test_a_cause_starts_one_run_and_of_several_at_once_one_does() -> None:
 @pytest.mark.parametrize(
     ("past", "new", "plan", "why"),
     [
-        ((), 5, Watch(), "5 records with a label since it began, and 100 are needed"),
+        ((), 5, Watch(), "5 records with a label have come since then, and 100 are needed"),
         ((), 1000, Watch(causes=("labels",)), "do not name 'harm'"),
         ((Past("other", "labels", NOW - 60),), 1000, Watch(), "the cause 'other' has its run, or waits for it"),
         ((Past("other", "labels", NOW - DAY, NOW - DAY),), 1000, Watch(), "the cause 'other' has its run"),
