@@ -1,7 +1,7 @@
 """`make bench-callers`: what forty slow callers cost the others, at the gateway of the stack that runs.
 
 Four kinds of sockets are held open: headers alone, half a body, a byte a second, and chunks without an end. Another
-caller sends good requests, in turns with and without them.
+caller sends good requests, alternately with and without them.
 """
 
 import argparse
@@ -47,9 +47,9 @@ def main() -> None:
         for number in latencies:
             held = slow_callers(settings().gateway_port, number, f"/{options.recipe}{PREDICT}")
             with held if number else contextlib.nullcontext():
-                part = measure(options.recipe, options.seconds / options.turns)
-            latencies[number] += part[0]
-            codes[number] += part[1]
+                of_turn, codes_of_turn = measure(options.recipe, options.seconds / options.turns)
+            latencies[number] += of_turn
+            codes[number] += codes_of_turn
     print(_HEAD)
     for number, each in latencies.items():
         p50, p99, longest = np.quantile(each, [0.5, 0.99, 1])

@@ -14,7 +14,7 @@ _SHADOW = "-shadow"
 @dataclass(frozen=True)
 class Caller:
     id: str = ""
-    """The request's id, which the gateway sets; empty if it came another way, or the caller set one that is none."""
+    """The request's id, which the gateway sets; empty if there is none, or none that a label could name."""
     subject: str = ""
     """The digest of the subject's id, if the caller sent one."""
     origin: str = "caller"
@@ -27,14 +27,18 @@ CALLER: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
 
 def caller_of(headers: Mapping[bytes, bytes], recipe: str) -> Caller:
     """From a request's headers, whose names are in lower case."""
-    id = headers.get(b"x-request-id", b"").decode("latin-1")
-    if len(id) > MAX_ID or not id.isprintable():  # no label could name it
-        id = ""
+    sent = headers.get(b"x-request-id", b"").decode("latin-1")
+    id = sent if is_request_id(sent) else ""
     subject = subject_digest(recipe, headers.get(SUBJECT.encode(), b"").decode("latin-1"))
     if OWN.encode() in headers:
         return Caller(id, subject, "own")
     host = headers.get(b"host", b"").decode("latin-1").partition(":")[0]
     return Caller(id, subject, "shadow" if host.endswith(_SHADOW) else "caller")
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a label can name a request by it."""
+    return 0 < len(text) <= MAX_ID and text.isprintable()
 
 
 def subject_digest(recipe: str, subject: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from bentos.caller import is_request_id
 from bentos.disk import run_on_disk
 from bentos.inference import refusal_response
 from bentos.model import Unavailable
@@ -54,7 +55,7 @@ class Feedback:
         if not isinstance(fields, dict) or not {"request_id", "label"} <= fields.keys() <= _FIELDS:
             raise Refusal("its fields are not `request_id`, `label` and perhaps `row`", which, _SHAPE)
         request, row, label = fields["request_id"], fields.get("row", 0), text_of(fields["label"])
-        if not isinstance(request, str) or not 0 < len(request) <= MAX_ID or not request.isprintable():
+        if not isinstance(request, str) or not is_request_id(request):
             what = f"`request_id` is not a text of 1 to {MAX_ID} printable characters"
             raise Refusal(what, which, "Send the response's `x-request-id`")
         if type(row) is not int or not 0 <= row < MAX_BATCH:

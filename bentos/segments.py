@@ -49,7 +49,7 @@ class Counts:
         self._lock = threading.Lock()
 
     def _lock_file(self) -> int:
-        """The file beside the log, locked."""
+        """Opens the file beside the log, and locks it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         hidden = self._folder / f".{self._process}.counts"
         file = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
@@ -75,7 +75,7 @@ class Counts:
 
         Raises OSError if the disk refuses.
         """
-        if not os.fstat(self._file).st_nlink:
+        if _is_deleted(self._file):
             os.close(self._file)
             self._file, self._saved = self._lock_file(), (0, 0)
         numbers = self.taken, self.lost
@@ -93,7 +93,7 @@ class Segments:
 
     def write(self, lines: bytes, durable: bool = False) -> None:
         """Appends whole lines; `durable` ones survive a power failure."""
-        if self._file >= 0 and not os.fstat(self._file).st_nlink:  # somebody deleted it
+        if self._file >= 0 and _is_deleted(self._file):
             os.close(self._file)
             self._file, self._number = -1, self._number + 1
         if self._file < 0:
@@ -135,6 +135,11 @@ class Segments:
 
     def _path(self, suffix: str) -> Path:
         return self._folder / f"{self._stem}-{self._number:06}.{suffix}"
+
+
+def _is_deleted(file: int) -> bool:
+    """Whether somebody deleted an open file."""
+    return os.fstat(file).st_nlink == 0
 
 
 def _size(file: Path) -> int:

@@ -20,8 +20,8 @@ def command(recipe: str, reject: bool) -> None:
     if not stack().checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "See `ratchet logs prefect`")
     run = runs.paused(recipe)
-    waiting = approvals.version(recipe, run)
-    which = f"version {waiting} of {recipe}" if waiting else recipe
+    version = approvals.version(recipe, run)
+    which = f"version {version} of {recipe}" if version else recipe
     if reject:
         runs.cancel(run)
         click.echo(f"{which}: rejected; the run {run} is cancelled, and the champion still serves")

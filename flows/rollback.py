@@ -41,17 +41,17 @@ def roll_back_if_better(ledger: Ledger, recipe: Recipe, state: Watched, who: str
     pair, last = [current.champion.revision, target.revision], ledger.statuses("compared").get(recipe.name)
     if not triggers.should_compare(len(labelled), last.body["labels"] if last and last.body["pair"] == pair else 0):
         return []
-    done = False
+    is_settled = True
     try:
         if not (why := former.why_better(recipe, current.champion, target, labelled)):
             return []
         if api.state_of(recipe.name, ledger) != current:  # a release began: it is compared again
-            done = True
+            is_settled = False
             return []
         api.watch(api.rollback(recipe.name, who, f"{harm}; version {target.version} does better: {why}"), log.info)
-        done = True
+        is_settled = False  # another champion serves
     finally:
-        if not done:
+        if is_settled:
             ledger.publish(f"compared:{recipe.name}", {"pair": pair, "labels": len(labelled)}, time.time())
     return [f"rolled back to version {target.version}: {why}"]
 

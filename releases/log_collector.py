@@ -111,9 +111,8 @@ class _Host:
         lost = 0
         self.ledger.publish(f"lost:{self.recipe.name} {self.name}", {"lost": _living(listing.writers)}, time.time())
         for writer in listing.writers:
-            if (
-                not writer.alive and writer.process not in unfinished
-            ):  # each of its segments was complete, and has landed
+            # Each segment of a dead process was complete, and has landed unless it is unfinished.
+            if not writer.alive and writer.process not in unfinished:
                 lost += predictions.note_end(self.recipe.name, writer.process, self.name, writer.taken, self.who)
                 self.reader.remove(f"{writer.process}.counts")
         return Collected(counts["predictions"], counts["feedback"], lost)

@@ -213,7 +213,7 @@ def test_what_lies_in_a_bucket_is_moved_into_the_inbox(
     monkeypatch.setenv("RATCHET_INBOX", (tmp_path / "bucket").as_uri())
     monkeypatch.setenv("RATCHET_INGEST_DISK_MB", "1")
     settings.cache_clear()
-    with pytest.raises(Refusal, match=r"large\.csv in the inbox elsewhere has more than 1 MB"):
+    with pytest.raises(Refusal, match=r"large\.csv in the bucket of the inbox has more than 1 MB"):
         inbox.fetch("spam")
     assert [path.name for path in inbox.waiting("spam")] == ["mails.csv"]
     assert sorted(path.name for path in bucket.iterdir()) == ["large.csv", "new.csv"]

@@ -51,11 +51,8 @@ def newest(
     """
     losses, others = (losses_of(answers, targets, each) for each in (outputs, champion[1]))
     check = no_worse(_NEWEST, margin, losses, others, f"version {champion[0]}")
-    if (
-        may_be_few
-        and check.outcome in ("failed", "inconclusive")
-        and (check.low is None or check.low <= (check.threshold or 0.0))
-    ):
+    is_shown_worse = check.low is not None and check.low > (check.threshold or 0.0)
+    if may_be_few and check.outcome in ("failed", "inconclusive") and not is_shown_worse:
         return replace(check, outcome="skipped", detail=f"too few to say: {check.detail}")
     return check
 

@@ -97,8 +97,9 @@ def gone(recipe: str, version: int) -> str:
     """Which records of a version of the admitted ones were erased since, for people; empty if none were."""
     commits = {commit["version"]: commit for commit in table.history(lake(recipe) / "records")}
     counts = Counter[str]()
-    for commit in (commit for number, commit in commits.items() if number > version):
-        counts[commit.get("why", "")] += commit.get("operationMetrics", {}).get("num_deleted_rows", 0)
+    for number, commit in commits.items():
+        if number > version:
+            counts[commit.get("why", "")] += commit.get("operationMetrics", {}).get("num_deleted_rows", 0)
     since = datetime.fromtimestamp(commits[version]["timestamp"] / 1000, UTC) if version in commits else None
     rows = table.read(path(recipe), ["kind", "value", "at"])
     requests = sorted(

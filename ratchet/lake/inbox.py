@@ -48,9 +48,9 @@ def fetch(recipe: str) -> None:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].replace(settings().inbox, without_password(settings().inbox))[:200]
         next = "See that it can be reached, and that RATCHET_INBOX is right"
-        raise Refusal(f"the inbox elsewhere cannot be read ({reason})", recipe, next) from error
+        raise Refusal(f"the bucket of the inbox cannot be read ({reason})", recipe, next) from error
     if too_large:
-        what = f"{', '.join(too_large)} in the inbox elsewhere has more than {settings().ingest_disk_mb} MB"
+        what = f"{', '.join(too_large)} in the bucket of the inbox has more than {settings().ingest_disk_mb} MB"
         raise Refusal(what, recipe, "Divide it, or raise RATCHET_INGEST_DISK_MB")
 
 

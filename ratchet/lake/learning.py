@@ -29,9 +29,9 @@ def new_records(recipe: Recipe, known: Collection[str], since: float) -> int:
     home = ingest.lake(recipe.name)
     limit = pa.scalar(datetime.fromtimestamp(since, UTC), pa.timestamp("us", tz="UTC"))
     new = ~table.one_of("batch", known) & (pc.field("captured_at") >= limit)
+    pending = table.one_of("batch", quarantine.pending(home))
     count = waiting(recipe, since)
-    for name in ("records", "landing"):
-        where = new if name == "records" else new & table.one_of("batch", quarantine.pending(home))
+    for name, where in (("records", new), ("landing", new & pending)):
         count += sum(part.num_rows for part in table.select(home / name, ["batch", "captured_at"], where))
     return count
 

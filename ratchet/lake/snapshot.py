@@ -83,11 +83,15 @@ def spans(recipe: Recipe, batches: Iterable[str]) -> dict[str, tuple[float, floa
     return known
 
 
+def _columns(recipe: Recipe) -> list[str]:
+    """Those of a record that examples are made of."""
+    return ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
+
+
 def sample(recipe: Recipe, batches: Iterable[str], most: int) -> np.ndarray:
     """Inputs [N, ...] of admitted records of the batches, the `most` with the smallest digests."""
-    columns = ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
     kept = None
-    for part in table.select(lake(recipe.name) / "records", columns, table.one_of("batch", batches)):
+    for part in table.select(lake(recipe.name) / "records", _columns(recipe), table.one_of("batch", batches)):
         kept = part if kept is None else pa.concat_tables([kept, part])
         kept = kept.sort_by("record").slice(0, most)
     assert kept is not None, "there are batches"
@@ -102,8 +106,7 @@ def load(
     The training side is what this `training` sees of it, or all of it. Raises Refusal if the table no longer has the
     same fingerprint.
     """
-    columns = ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
-    rows = table.read(lake(recipe.name) / "records", columns, version=snapshot.version)
+    rows = table.read(lake(recipe.name) / "records", _columns(recipe), version=snapshot.version)
     if rows is None or fingerprint(rows["record"].chunks) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
     served = learning.batches(recipe.name) if shown else set()
@@ -121,13 +124,12 @@ def newest(recipe: Recipe, snapshot: Snapshot, champion: Snapshot) -> Examples:
     arrive late, or a batch that is withdrawn, let the test side begin earlier than it did.
     """
     path, kind = lake(recipe.name) / "records", kinds.records(recipe.contract.kind)
-    columns = ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
     if not kind.is_in_order(recipe.contract):
         new = ~table.one_of("batch", champion.batches)
-        since = list(table.select(path, columns, new, version=snapshot.version))
+        since = list(table.select(path, _columns(recipe), new, version=snapshot.version))
         assert since, "a version of the table stays readable"
         return examples(recipe, kind.sides(recipe.contract, pa.concat_tables(since))["test"])
-    rows = table.read(path, columns, version=snapshot.version)
+    rows = table.read(path, _columns(recipe), version=snapshot.version)
     known = table.read(path, ["captured_at"], version=champion.version)
     assert rows is not None, "a version of the table stays readable"
     assert known is not None, "a version of the table stays readable"

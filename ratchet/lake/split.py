@@ -61,10 +61,10 @@ def window(rows: pa.Table, recent: int, replay: int) -> pa.Table:
     """
     if not recent or rows.num_rows <= recent:
         return rows
-    order = pc.sort_indices(rows, [("captured_at", "descending"), ("record", "ascending")]).to_numpy()
-    older = rows.take(order[recent:])
-    chosen = order[recent:][pc.sort_indices(older, [("record", "ascending")]).to_numpy()[:replay]]
-    return rows.take(np.sort(np.concatenate([order[:recent], chosen])))
+    newest = pc.sort_indices(rows, [("captured_at", "descending"), ("record", "ascending")]).to_numpy()[:recent]
+    by_digest = pc.sort_indices(rows, [("record", "ascending")]).to_numpy()
+    older = by_digest[~np.isin(by_digest, newest)]
+    return rows.take(np.sort(np.concatenate([newest, older[:replay]])))
 
 
 def side_by_digest(contract: Any, row: Mapping[str, Any]) -> str:
