@@ -1,6 +1,6 @@
 """The service inside a bento: BentoML's own API, the Open Inference Protocol, health.
 
-It needs bentoml, onnxruntime and NumPy alone, and Pillow for images; it reads `model/` beside its package.
+It needs bentoml, onnxruntime, NumPy and orjson alone, and Pillow for images; it reads `model/` beside its package.
 """
 
 from __future__ import annotations

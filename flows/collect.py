@@ -14,7 +14,7 @@ from ratchet.errors import Busy, Refusal
 from ratchet.lake import forget, inbox, ingest, outcomes
 from ratchet.recipe import Recipe, load_error
 from ratchet.recipe import load as load_recipe
-from releases import api, forgetting, label_file, log_collector
+from releases import api, forgetting, label_file, log_collector, ticker
 from releases.ledger import Ledger
 
 WHO = "collect"
@@ -83,7 +83,7 @@ def _gather(ledger: Ledger, recipe: Recipe) -> list[str]:
 def _retain(ledger: Ledger, recipe: Recipe) -> None:
     """Erases once a day what the recipe's log may no longer hold."""
     last = ledger.statuses("retained").get(recipe.name)
-    if last and 0 <= time.time() - last.at < _DAY:
+    if last and ticker.is_recent(last.at, time.time(), _DAY):
         return
     if erased := forget.retain(recipe, WHO):
         log.info("%s: %d rows are older than %g days, and erased", recipe.name, erased, recipe.log.days)

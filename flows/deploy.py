@@ -180,8 +180,7 @@ def deploy(settings: Settings) -> list[str]:
 def _automations() -> dict[str, list[Any]]:
     """Prefect's automations that run each deployment, by `flow/deployment`, whatever a person called them."""
     with client() as prefect:
-        flows = {flow.id: flow.name for flow in _all(prefect.read_flows)}
-        deployments = {each.id: f"{flows[each.flow_id]}/{each.name}" for each in _all(prefect.read_deployments)}
+        deployments = {deployment.id: name for name, deployment in _by_name(prefect).items()}
         automations = _all(prefect.read_automations)
     by_deployment: dict[str, list[Any]] = {}
     for automation in automations:
@@ -233,8 +232,13 @@ def next_base(base: dict[str, Any], current: dict[str, Any], after: dict[str, An
 def existing() -> dict[str, Any]:
     """Every deployment in Prefect by `flow/deployment`, as `described`."""
     with client() as prefect:
-        flows = {flow.id: flow.name for flow in _all(prefect.read_flows)}
-        return {f"{flows[each.flow_id]}/{each.name}": described(each) for each in _all(prefect.read_deployments)}
+        return {name: described(deployment) for name, deployment in _by_name(prefect).items()}
+
+
+def _by_name(prefect: Any) -> dict[str, Any]:
+    """Prefect's deployments by `flow/deployment`."""
+    flows = {flow.id: flow.name for flow in _all(prefect.read_flows)}
+    return {f"{flows[each.flow_id]}/{each.name}": each for each in _all(prefect.read_deployments)}
 
 
 def _all(read: Any) -> list[Any]:

@@ -81,7 +81,7 @@ class Agent:
         supervisord is gone.
         """
         self._unsupervised = self._unsupervised + 1 if self.host.supervisor.pid() is None else 0
-        if self._unsupervised > _UNSUPERVISED_TICKS and not 0 <= now - self._restarted_at <= _RESTART_SECONDS:
+        if self._unsupervised > _UNSUPERVISED_TICKS and not ticker.is_recent(self._restarted_at, now, _RESTART_SECONDS):
             self._restart_everything(now)
         endpoints = self._end_masters_without_worker([self._with_result(e) for e in self.host.endpoints()], now)
         gateway, attempts, operations = self.ledger.statuses("gateway"), {}, 0
@@ -113,7 +113,7 @@ class Agent:
 
     def _expire_logs(self, now: float) -> None:
         """Removes what nobody has collected of a log and is too old, as of a recipe that is no longer served here."""
-        if 0 <= now - self._expired_at < _EXPIRE_SECONDS:
+        if ticker.is_recent(self._expired_at, now, _EXPIRE_SECONDS):
             return
         self._expired_at = now
         for recipe, status in self.ledger.statuses("retained").items():
@@ -220,7 +220,7 @@ class Agent:
         attempt = attempts.get(key)
         if attempt and not attempt.work.done():
             return 0
-        if attempt and 0 <= now - attempt.at < _RETRY_SECONDS and _same_process(attempt.endpoint, endpoint):
+        if attempt and ticker.is_recent(attempt.at, now, _RETRY_SECONDS) and _same_process(attempt.endpoint, endpoint):
             return 0
         attempts[key] = _Attempt(self._pool.submit(work, *arguments), endpoint, now)
         return 1

@@ -29,6 +29,13 @@ def run(tick: Callable[[float], object], every: float, log: logging.Logger) -> N
         stop.wait(every)
 
 
+def is_recent(at: float, now: float, seconds: float) -> bool:
+    """Whether at most so many seconds have passed since then. A moment to come was written before a clock was set back,
+    and is not recent: what waits for time to pass must not wait for longer.
+    """
+    return 0 <= now - at <= seconds
+
+
 class LogOnce:
     """Logs a line about a recipe unless it repeats the recipe's last line."""
 
