@@ -1,7 +1,7 @@
 """`ratchet watch RECIPE`: the state of what serves, by labels, by the certainty of its answers, and by its inputs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,12 +34,14 @@ def command(recipe: str, as_json: bool) -> None:
         raise Refusal("nothing was collected yet", recipe, next)
     state, history = from_json(Watched, status.body), causes.read(ledger, recipe)
     performance = served.performance(recipe)
+    labels = ledger.statuses("labels").get(recipe)
+    unjoined = labels.body if labels else {}
     if as_json:
-        body = {"at": status.at, "watched": status.body, "performance": performance}
+        body = {"at": status.at, "watched": status.body, "performance": performance, "unjoined_labels": unjoined}
         body["causes"] = [to_json(past) for past in history]
         click.echo(json.dumps(body, indent=1))
         return
-    for line in (*_state(state, status.at), *_performance(performance, state), *_causes(history)):
+    for line in (*_state(state, status.at), *_unjoined(unjoined), *_performance(performance, state), *_causes(history)):
         click.echo(line)
 
 
@@ -56,6 +58,14 @@ def _state(state: Watched, at: float) -> Iterator[str]:
         yield f"  {finding.tier}, {effect}: {finding.what}; since {_time(finding.since)}; {finding.sure}"
     if not state.findings:
         yield "  no findings"
+
+
+def _unjoined(labels: Mapping[str, int]) -> Iterator[str]:
+    """The labels for which there is no prediction: their request ids may be wrong."""
+    if waiting := labels.get("waiting"):
+        yield f"  {waiting} labels wait for a prediction that was not logged"
+    if given_up := labels.get("given_up"):
+        yield f"  {given_up} labels waited too long for a prediction, and are given up"
 
 
 def _level(level: Level | None, none: str) -> str:

@@ -72,6 +72,7 @@ def _gather(ledger: Ledger, recipe: Recipe) -> list[str]:
     _retain(ledger, recipe)
     lines = _take_inbox(ledger, recipe)
     joined = outcomes.update(recipe, WHO)
+    ledger.publish(f"labels:{recipe.name}", {"waiting": joined.waiting, "given_up": joined.given_up}, time.time())
     if collected.predictions or collected.labels or joined.outcomes:
         counts = collected.predictions, collected.labels, len(joined.outcomes)
         lines.append("{} predictions, {} labels, {} joined".format(*counts))

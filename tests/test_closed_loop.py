@@ -19,7 +19,7 @@ from releases import api, causes
 from tests.conftest import HERE
 from tests.files import holds
 from tests.stack import BIN, NAME, Running, kill, running, until, with_champion
-from tests.traffic import collect, effects, label, loss, send, start_collecting
+from tests.traffic import Answered, collect, effects, label, loss, send, start_collecting
 
 pytestmark = pytest.mark.stack
 FIRST = 10_000
@@ -52,10 +52,12 @@ def test_without_drift_nothing_is_noticed_and_nothing_starts(
 ) -> None:
     images, names = unseen[0][:400], unseen[1][:400]
     answers = send(stack, NAME, "images", images.tolist())
-    label(stack, NAME, answers, names)
+    label(stack, NAME, [*answers, Answered("unknown", 0, "")], [*names, names[0]])
     state = collect(stack, NAME)
     watched = state["watched"]
     assert (watched["answered"], watched["findings"], state["causes"]) == (400, [], [])
+    assert state["unjoined_labels"] == {"waiting": 1, "given_up": 0}
+    assert "1 labels wait for a prediction that was not logged" in stack.ratchet("watch", NAME)
     assert watched["measured"]["records"] == 200
     (day,) = state["performance"]
     assert day["labels"] == 400

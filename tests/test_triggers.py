@@ -218,10 +218,11 @@ def test_what_lies_in_a_bucket_is_moved_into_the_inbox(
     assert [path.name for path in inbox.waiting("spam")] == ["mails.csv"]
     assert sorted(path.name for path in bucket.iterdir()) == ["large.csv", "new.csv"]
     inbox.fetch("digits")
-    monkeypatch.setenv("RATCHET_INBOX", "s3x://nowhere")
-    settings.cache_clear()
-    with pytest.raises(Refusal, match="RATCHET_INBOX"):
-        inbox.fetch("spam")
+    for url, what in (("s3x://nowhere", "s3x"), ((tmp_path / "misspelt").as_uri(), "there is no /.*misspelt")):
+        monkeypatch.setenv("RATCHET_INBOX", url)
+        settings.cache_clear()
+        with pytest.raises(Refusal, match=rf"{what}.*RATCHET_INBOX"):
+            inbox.fetch("spam")
 
 
 def test_a_recipe_says_how_it_is_watched_and_a_wrong_value_is_named(home: Path) -> None:

@@ -38,6 +38,10 @@ def fetch(recipe: str) -> None:
     folder(recipe).mkdir(parents=True, exist_ok=True)
     try:
         remote, prefix = fs.FileSystem.from_uri(settings().inbox)
+        # Of a bucket its name alone: a folder there exists only while something is in it.
+        root = prefix.partition("/")[0] or prefix
+        if remote.get_file_info(root).type == fs.FileType.NotFound:
+            raise FileNotFoundError(f"there is no {root}")
         for info in remote.get_file_info(fs.FileSelector(f"{prefix}/{recipe}", allow_not_found=True)):
             if info.type != fs.FileType.File or info.base_name.startswith(".") or not _is_quiet(info):
                 continue
