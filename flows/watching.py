@@ -102,6 +102,8 @@ def publish(ledger: Ledger, state: Watched) -> None:
 def _changes(recipe: Recipe, champion: Package, promise: Promise, window: Window) -> tuple[Change, ...]:
     """Of the newest full window: its inputs beside the batches of training, its answers beside the benchmark's."""
     batches = trained_on(champion)
+    if recipe.training.recent and not recipe.training.replay:
+        batches = snapshot.of_newest(recipe, batches, recipe.training.recent) or batches
     if days := recipe.watch.season_days:
         spans = snapshot.spans(recipe, batches)
         batches = season.of_the_same(spans, (window.since, window.until), days) or batches

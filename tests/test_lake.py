@@ -411,6 +411,20 @@ def test_a_training_sees_its_window_and_the_other_sides_stay_whole(
     ]
 
 
+def test_what_drift_is_measured_from_are_the_batches_of_the_newest_records(
+    small: Recipe, pictures: Pictures, tmp_path: Path
+) -> None:
+    for start in (0, 100, 200):
+        source = npz(tmp_path / f"{start}.npz", pictures[0][start : start + 100], pictures[1][start : start + 100])
+        admitted(small, source)
+    taken = snapshot.take(small)
+    spans = snapshot.spans(small, taken.batches)
+    oldest, *others = sorted(spans, key=lambda batch: spans[batch])
+    assert snapshot.of_newest(small, taken.batches, 150) == sorted(others)
+    assert snapshot.of_newest(small, taken.batches, 1000) == sorted([oldest, *others])
+    assert snapshot.of_newest(small, ["withdrawn"], 10) == []
+
+
 def test_a_damaged_file_of_a_table_is_a_sentence(small: Recipe, pictures: Pictures, tmp_path: Path) -> None:
     admitted(small, npz(tmp_path / "a.npz", pictures[0][:50], pictures[1][:50]))
     (kept,) = (ingest.lake(small.name) / "records").glob("*.parquet")

@@ -83,6 +83,17 @@ def spans(recipe: Recipe, batches: Iterable[str]) -> dict[str, tuple[float, floa
     return known
 
 
+def of_newest(recipe: Recipe, batches: Iterable[str], count: int) -> list[str]:
+    """The batches that hold the newest `count` of their admitted records."""
+    mine, columns = table.one_of("batch", batches), ["batch", "captured_at"]
+    parts = list(table.select(lake(recipe.name) / "records", columns, mine))
+    if not parts:  # all of them were withdrawn
+        return []
+    rows = pa.concat_tables(parts)
+    newest = pc.sort_indices(rows, [("captured_at", "descending")])[:count]
+    return sorted(set(rows["batch"].take(newest).to_pylist()))
+
+
 def _columns(recipe: Recipe) -> list[str]:
     """Those of a record that examples are made of."""
     return ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
