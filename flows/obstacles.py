@@ -1,9 +1,10 @@
 """What people paused or deleted in Prefect, so that runs would wait or could not start."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flows import deploy
-from flows.runs import POOLS, client
+from flows.runs import POOLS, client, next_scheduled
 
 
 def obstacles(recipe: str = "") -> list[str]:
@@ -19,12 +20,22 @@ def obstacles(recipe: str = "") -> list[str]:
     lost = [name for name in needed if name not in existing or not existing[name]["work_pool"]["name"]]
     if lost:
         lines.append(f"not in Prefect, or without a work pool: {', '.join(lost)}; run `ratchet up`")
-    collect = existing.get("collect/collect")
-    if not recipe and collect and (collect["paused"] or not any(each["active"] for each in collect["schedules"])):
-        lines.append(
-            "the schedule of `collect` is off in Prefect, so nothing that serves is watched until it is on again"
-        )
+    if not recipe and "collect/collect" in existing:
+        lines += _unwatched(existing["collect/collect"])
     return lines
+
+
+def _unwatched(collect: dict[str, Any]) -> list[str]:
+    """Why nothing that serves is watched now."""
+    active = [schedule for schedule in collect["schedules"] if schedule["active"]]
+    if collect["paused"] or not active:
+        return ["the schedule of `collect` is off in Prefect, so nothing that serves is watched until it is on again"]
+    intervals = [timedelta(seconds=schedule["interval"]) for schedule in active if "interval" in schedule]
+    due = next_scheduled("collect")
+    if not intervals or due is None or due <= datetime.now(UTC) + 2 * max(intervals):
+        return []
+    what = f"`collect` is next scheduled for {due:%Y-%m-%d %H:%M} UTC, as after a clock was set back"
+    return [f"{what}; until then `prefect deployment run collect/collect` runs it"]
 
 
 def _pool(prefect: Any, pool: str, every_queue: bool) -> list[str]:

@@ -185,6 +185,18 @@ def is_superseded(id: str) -> bool:
     return any(other.expected_start_time and other.expected_start_time > run.expected_start_time for other in own)
 
 
+def next_scheduled(flow: str) -> datetime | None:
+    """When Prefect starts the next run of a flow, as its schedules say."""
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    own, soonest = FlowFilter(name=FlowFilterName(any_=[flow])), FlowRunSort.EXPECTED_START_TIME_ASC
+    with client() as prefect:
+        runs = prefect.read_flow_runs(flow_filter=own, flow_run_filter=_in_state("SCHEDULED"), sort=soonest, limit=1)
+    due: datetime | None = runs[0].expected_start_time if runs else None
+    return due
+
+
 def paused(recipe: str) -> str:
     """The id of the run of a recipe's loop that waits for a person. Raises Refusal if none does."""
     with client() as prefect:
