@@ -1,9 +1,11 @@
 """Who sent the current request."""
 
 import hashlib
+import hmac
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 
 from ratchet.endpoints import MAX_ID, OWN, SUBJECT
 
@@ -25,15 +27,28 @@ _NOBODY = Caller()
 CALLER: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
 
 
-def caller_of(headers: Mapping[bytes, bytes], recipe: str) -> Caller:
-    """From a request's headers, whose names are in lower case."""
-    sent = headers.get(b"x-request-id", b"").decode("latin-1")
+def caller_of(headers: Mapping[bytes, bytes], recipe: str, token: str) -> Caller:
+    """From a request's headers, whose names are in lower case. Whoever knows the token is Ratchet itself."""
+    sent = _text(headers.get(b"x-request-id", b""))
     id = sent if is_request_id(sent) else ""
-    subject = subject_digest(recipe, headers.get(SUBJECT.encode(), b"").decode("latin-1"))
-    if OWN.encode() in headers:
+    subject = subject_digest(recipe, _text(headers.get(SUBJECT.encode(), b"")))
+    if hmac.compare_digest(headers.get(OWN.encode(), b""), token.encode()):
         return Caller(id, subject, "own")
-    host = headers.get(b"host", b"").decode("latin-1").partition(":")[0]
+    host = _text(headers.get(b"host", b"")).partition(":")[0]
     return Caller(id, subject, "shadow" if host.endswith(_SHADOW) else "caller")
+
+
+def _text(value: bytes) -> str:
+    """A header's value, which clients write in UTF-8, or in the encoding of HTTP/1.0."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def own_token(golden: Path) -> str:
+    """What Ratchet marks its own requests by: only who has the package can compute it from the golden set."""
+    return hashlib.blake2b(golden.read_bytes(), digest_size=16).hexdigest()
 
 
 def is_request_id(text: str) -> bool:

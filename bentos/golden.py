@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 
+from bentos.caller import own_token
 from ratchet import kinds, tasks
 from ratchet.answers import Answers
 from ratchet.contract import Contract
@@ -38,6 +39,8 @@ class Golden:
     answers: Answers
     inputs: np.ndarray
     outputs: np.ndarray
+    token: str
+    """With which Ratchet's own requests to the bento are marked."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def read(folder: Path) -> Golden:
         inputs, outputs = arrays["inputs"], arrays["outputs"]
     if not len(inputs):
         raise Refusal("the golden set is empty", folder, "Build the package again")
-    return Golden(meta["recipe"], contract, tasks.served(meta), inputs, outputs)
+    return Golden(meta["recipe"], contract, tasks.served(meta), inputs, outputs, own_token(folder / NAME))
 
 
 def replay(url: str, folder: Path) -> Verification:
@@ -111,7 +114,8 @@ def infer(client: httpx.Client, golden: Golden, inputs: np.ndarray) -> np.ndarra
     body = b"".join(tensor.raw or b"" for tensor in tensors)
     outputs = [{"name": golden.answers.output, "parameters": {"binary_data": True}}]
     head = json.dumps({"inputs": described, "outputs": outputs}).encode()
-    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream", OWN: "1"}
+    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+    headers[OWN] = golden.token
     try:
         response = client.post(f"{model(golden.recipe)}{INFER}", content=head + body, headers=headers)
     except httpx.HTTPError as error:

@@ -27,17 +27,20 @@ _INFER_TYPES = ("application/json", "application/octet-stream", "", "application
 
 
 class RequestGuard:
-    """An ASGI middleware around the whole service. `headers` are added to every response."""
+    """An ASGI middleware around the whole service. `headers` are added to every response.
 
-    def __init__(self, app: Any, recipe: str, headers: dict[str, str]) -> None:
-        self.app, self.recipe = app, recipe
+    `token` marks Ratchet's own requests.
+    """
+
+    def __init__(self, app: Any, recipe: str, headers: dict[str, str], token: str) -> None:
+        self.app, self.recipe, self.token = app, recipe, token
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        CALLER.set(caller_of(dict(scope["headers"]), self.recipe))
+        CALLER.set(caller_of(dict(scope["headers"]), self.recipe, self.token))
         if scope["path"] in _MOUNTS:  # it would redirect to a path that callers cannot reach
             path = scope["path"] + "/"
             scope = {**scope, "path": path, "raw_path": path.encode()}

@@ -21,7 +21,7 @@ from pathlib import Path
 
 SEGMENT_BYTES = 1 << 20
 """From which on a segment is complete."""
-NAME = re.compile(r"(predictions|feedback)-([0-9a-f]{16})-([0-9]{6})\.(jsonl|open)")
+NAME = re.compile(r"(predictions|feedback)-([0-9a-f]{16})-([0-9]{6,})\.(jsonl|open)")
 """The kind of a segment, the id of its process, and its number there."""
 _COUNTS = struct.Struct("<QQ")
 _MEMORY = Path("/dev/shm")  # noqa: S108
@@ -90,6 +90,8 @@ class Segments:
     def __init__(self, folder: Path, kind: str, process: str, limit: int) -> None:
         self._folder, self._stem, self._limit = folder, f"{kind}-{process}", limit
         self._number, self._file, self._size, self._opened = 0, -1, 0, 0.0
+        self._is_named = False
+        """Whether the folder's entry of the file is on the disk."""
 
     def write(self, lines: bytes, durable: bool = False) -> None:
         """Appends whole lines; `durable` ones survive a power failure."""
@@ -102,6 +104,7 @@ class Segments:
             self._append(lines)
             if durable:
                 os.fsync(self._file)
+                self._sync_name()
         except OSError:
             os.ftruncate(self._file, self._size)  # no half line stays
             raise
@@ -126,7 +129,18 @@ class Segments:
         if taken >= self._limit:
             raise OSError(f"the log has {taken >> 20} MB that were not collected, above its limit")
         self._file = os.open(self._path("open"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._is_named = False
         self._size, self._opened = 0, time.monotonic()
+
+    def _sync_name(self) -> None:
+        """Without it a power failure leaves the lines in a file that no folder names."""
+        if not self._is_named:
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self._is_named = True
 
     def _append(self, lines: bytes) -> None:
         left = memoryview(lines)
@@ -198,7 +212,7 @@ def complete(folder: Path) -> list[str]:
     alive = {writer.process for writer in writers(folder) if writer.alive}
     matches = [match for path in folder.glob("*-*.*") if (match := NAME.fullmatch(path.name))]
     ended = [match for match in matches if match[4] == "jsonl" or match[2] not in alive]
-    return [match.string for match in sorted(ended, key=lambda match: (match[1], match[2], match[3]))]
+    return [match.string for match in sorted(ended, key=lambda match: (match[1], match[2], int(match[3])))]
 
 
 def expire(folder: Path, seconds: float) -> int:
@@ -214,5 +228,8 @@ def expire(folder: Path, seconds: float) -> int:
 
 def is_removable(folder: Path, name: str) -> bool:
     """Whether it is a complete segment, or the counts of a process that is dead."""
+    match = NAME.fullmatch(name)
+    if match and match[4] == "jsonl":
+        return (folder / name).exists()
     ended = {f"{writer.process}.counts" for writer in writers(folder) if not writer.alive}
     return name in ended or name in complete(folder)

@@ -40,6 +40,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bentos import openapi
+from bentos.caller import own_token
 from bentos.feedback import Feedback
 from bentos.inference import Served, refusal_response, routes
 from bentos.model import Model, require_finite
@@ -192,4 +193,9 @@ _service.mount_asgi_app(
 )
 _service.mount_asgi_app(Starlette(routes=[Route("/", _card)]), path=CARD, name="card")
 _service.mount_asgi_app(Starlette(routes=[Route("/", _docs)]), path=DOCS, name="docs")
-_service.add_asgi_middleware(RequestGuard, recipe=RECIPE, headers={"x-model-version": VERSION, "x-bento": META["tag"]})
+_service.add_asgi_middleware(
+    RequestGuard,
+    recipe=RECIPE,
+    headers={"x-model-version": VERSION, "x-bento": META["tag"]},
+    token=own_token(_MODEL / "golden.npz"),
+)

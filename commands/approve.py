@@ -19,6 +19,7 @@ def command(recipe: str, reject: bool) -> None:
     source(recipe)
     if not stack().checks()["prefect"]():
         raise Refusal("Prefect does not answer", settings().prefect_url, "See `ratchet logs prefect`")
+    runs.mark_dead_runs(click.echo)
     run = runs.paused(recipe)
     version = approvals.version(recipe, run)
     which = f"version {version} of {recipe}" if version else recipe

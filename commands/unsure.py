@@ -17,7 +17,8 @@ from ratchet.errors import Refusal
 def command(recipe: str, count: int, as_json: bool) -> None:
     """List recent requests without a label whose labels would teach the model of RECIPE most, as CSV or JSON.
 
-    They are chosen by how probably the answer is wrong, and so that they differ. Their labels are for training, and do
+    They are chosen by how probably the answer is wrong and how unusual the input is, and so that they differ. An input
+    that the recipe keeps is there as well, in CSV if it is a text. Their labels are for training, and do
     not count as a measurement. With a column `label` the output becomes a file for `ratchet label`: cut it to the
     columns `request id`, `row` and `label`.
     """
@@ -37,6 +38,7 @@ def command(recipe: str, count: int, as_json: bool) -> None:
     if not chosen:
         click.echo("every logged prediction has a label, or none is logged yet", err=True)
         return
-    writer = csv.DictWriter(sys.stdout, list(chosen[0]))
+    own = [name for name in chosen[0] if name != "input" or isinstance(chosen[0][name], str)]
+    writer = csv.DictWriter(sys.stdout, own, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(chosen)

@@ -1,16 +1,24 @@
 """What changed in the inputs and answers of what serves, compared with what it was trained on. Pure.
 
 A window of predictions is compared once, when it is full, so that looking often does not multiply false alarms: of
-windows of unchanged data at most one in a hundred has a column that is said to have drifted.
+windows of unchanged data at most one in a hundred has a column that is said to have drifted, and one in a thousand each
+a column that is said to hold one value alone, or values that are new.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from expectations.drift import FALSE_ALARMS, MIN_ROWS, MISSING, NOTABLE, Summary, drift
 
 _UNSEEN = 0.01
 """The share of a window with categories that training has not seen, from which on that is said."""
+_RARE = 0.001
+"""The share of windows of unchanged data in which any column may be said to hold one value, or new ones."""
 _SHOWN = 3
 
 
@@ -43,6 +51,20 @@ def of_layer(layer: str, p_value: float, served: int, trained: int) -> tuple[Cha
     return (Change(layer, f"what the layer {layer} makes of the inputs has drifted", sure),)
 
 
+def unusual(trained: Sequence[Summary], measured: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """The share [N] of what was measured of each input that lies outside of what the batches of training have."""
+    counts = [sum(_is_unusual(trained, name, value) for name, value in each.items()) for each in measured]
+    return np.array([count / max(len(each), 1) for count, each in zip(counts, measured, strict=True)])
+
+
+def _is_unusual(trained: Sequence[Summary], name: str, value: Any) -> bool:
+    quantiles = [summary.quantiles[name] for summary in trained if name in summary.quantiles]
+    if quantiles and isinstance(value, int | float):
+        return not min(each[0] for each in quantiles) <= value <= max(each[-1] for each in quantiles)
+    known = [summary.categories[name] for summary in trained if name in summary.categories]
+    return bool(known) and value is not None and not any(str(value) in each for each in known)
+
+
 def _drifted(trained: Sequence[Summary], window: Summary) -> Iterator[Change]:
     for each in drift(trained, [window]):
         if each.drifted and each.p_value is not None:
@@ -61,15 +83,35 @@ def _is_missing_more(trained: Sequence[Summary], window: Summary, column: str) -
 
 
 def _constant(trained: Sequence[Summary], window: Summary, show: bool) -> Iterator[Change]:
+    """Columns with one value alone, where that is no chance: one that is nearly always there fills many a window."""
     if window.rows < MIN_ROWS:
         return
-    for name, values in window.quantiles.items():
-        if values[0] == values[-1] and any(_varies(summary, name) for summary in trained):
-            yield _one_value(name, f"{values[0]:g}" if show else "", window)
+    constant = {name: f"{values[0]:g}" for name, values in window.quantiles.items() if values[0] == values[-1]}
+    shares = {name: [_share_of_number(summary, name, window.quantiles[name][0]) for summary in trained]
+              for name in constant}  # fmt: skip
     for name, counts in window.categories.items():
-        if len(counts) == 1 and any(_varies(summary, name) for summary in trained):
+        if len(counts) == 1:
             (value,) = counts
-            yield _one_value(name, repr(value) if show else "", window)
+            constant[name] = repr(value)
+            shares[name] = [_share_of_category(summary, name, value) for summary in trained]
+    columns = max(1, len(window.quantiles) + len(window.categories))
+    for name, value in constant.items():
+        filled = window.rows - window.missing.get(name, 0)
+        if any(_varies(summary, name) for summary in trained) and max(shares[name]) ** filled * columns <= _RARE:
+            yield _one_value(name, value if show else "", window)
+
+
+def _share_of_number(summary: Summary, name: str, value: float) -> float:
+    """The share of a number in a batch, at most: a percentile that it fills, and its neighbours, may be full of it."""
+    quantiles = summary.quantiles.get(name, ())
+    return min(1.0, (sum(each == value for each in quantiles) + 1) / max(len(quantiles), 1))
+
+
+def _share_of_category(summary: Summary, name: str, value: str) -> float:
+    """The share of a category in a batch, with the uncertainty of its count."""
+    count = summary.categories.get(name, {}).get(value, 0)
+    total = max(1, summary.rows - summary.missing.get(name, 0))
+    return min(1.0, (count + 2 * math.sqrt(min(count, total - count) + 1) + 1) / total)
 
 
 def _one_value(name: str, value: str, window: Summary) -> Change:
@@ -83,15 +125,25 @@ def _varies(summary: Summary, name: str) -> bool:
 
 
 def _unseen(trained: Sequence[Summary], window: Summary, show: bool) -> Iterator[Change]:
+    """Columns with more new categories than the rare ones of training let expect (Good and Turing, 1953)."""
+    from scipy.stats import binom
+
+    columns = max(1, len(window.categories))
     for name, counts in window.categories.items():
         if not all(name in summary.categories for summary in trained):  # it has too many to be kept
             continue
-        known = {value for summary in trained for value in summary.categories[name]}
+        known = Counter[str]()
+        for summary in trained:
+            known.update(summary.categories[name])
         new = {value: count for value, count in counts.items() if value not in known}
-        share = sum(new.values()) / max(window.rows, 1)
-        if known and share >= _UNSEEN:
+        total, unseen = sum(counts.values()), sum(new.values())
+        if not known or unseen < _UNSEEN * max(window.rows, 1):
+            continue
+        once = sum(count == 1 for count in known.values())
+        expected = min(1.0, (once + 3 * math.sqrt(once + 1) + 1) / known.total())
+        if binom.sf(unseen - 1, total, expected) * columns <= _RARE:
             what = f"{name} has values that training has not seen: {_most(new) if show else len(new)}"
-            yield Change(name, what, f"{share:.1%} of the requests")
+            yield Change(name, what, f"{unseen / max(window.rows, 1):.1%} of the requests")
 
 
 def _most(counts: Mapping[str, int]) -> str:

@@ -23,11 +23,12 @@ def docs() -> Path:
 
 
 def check(
-    recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation, ...], keep: bool = True
+    recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation, ...], keep: bool = True, show: bool = True
 ) -> SuiteResult:
     """Runs the suite on a table of statistics, one row per record; Data Docs have a page of it, if it is to be kept.
 
-    A suite that checked nothing (no rows, no expectation, or one that raised) has failed.
+    Where values are not to be shown, the result has counts and numbers alone. A suite that checked nothing (no rows, no
+    expectation, or one that raised) has failed.
     """
     if not suite or frame.empty:
         why = "the suite has no expectation" if not suite else "the batch has no valid record"
@@ -39,7 +40,7 @@ def check(
             result = _run(recipe, batch, frame, suite, keep)
     except Exception as error:
         return SuiteResult(batch, False, len(frame), (), str(docs()), f"the suite raised: {error}"[:500])
-    results = tuple(_result(e, r, frame) for e, r in zip(suite, result, strict=True))
+    results = tuple(_result(e, r, frame, show) for e, r in zip(suite, result, strict=True))
     failed = [e for e in results if not e.passed]
     pairs = zip(results, suite, strict=True)
     why = "; ".join(_sentence(result, expectation.setting) for result, expectation in pairs if not result.passed)
@@ -82,7 +83,7 @@ def _sentence(result: ExpectationResult, setting: str) -> str:
     return f"{result.name} on {result.column or 'the table'}: {result.observed}, expected {result.limit}{change}"
 
 
-def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> ExpectationResult:
+def _result(expectation: Expectation, result: Any, frame: pd.DataFrame, show: bool) -> ExpectationResult:
     raised = (result.exception_info or {}).get("exception_message") if result.exception_info else None
     values = result.result or {}
     if raised or not values:
@@ -93,9 +94,11 @@ def _result(expectation: Expectation, result: Any, frame: pd.DataFrame) -> Expec
     if "element_count" in values:
         worst = values.get("partial_unexpected_list") or []
         observed = f"{values['unexpected_count']} of {values['element_count']} are not"
-        observed += f" (such as {worst[0]})" if worst else ""
-    else:
+        observed += f" (such as {worst[0]})" if worst and show else ""
+    elif show or isinstance(values.get("observed_value"), int | float):
         observed = f"observed {values.get('observed_value')}{_missing(expectation, frame)}"
+    else:
+        observed = "values are not shown"
     passed = bool(result.success)
     return ExpectationResult(expectation.type, expectation.column, passed, observed[:300], expectation.says, records)
 

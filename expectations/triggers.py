@@ -1,9 +1,10 @@
 """Which cause starts a retraining now, and why another does not. Pure.
 
 One cause starts one run. No run starts while another is on its way, too soon after the last one, above the week's
-budget, without anything new to learn from, or when retraining has not cured the same harm twice.
+budget, without anything new to learn from, or when retraining has not cured the same harm.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,13 @@ ENOUGH = 100
 """Records since a change began from which on it can be learnt."""
 _TRIES = 3
 """Runs that one cause may start if they fail."""
-_CURES = 2
-"""Retrainings for harm in a row that were released without a cure, after which a person must look."""
+_CURES, _ATTEMPTS, _AGAIN = 2, 4, 2 * WEEK
+"""After so many retrainings for harm that were released, or were over at all, a person must look, if harm came back
+after each of them within so many seconds.
+"""
+
+_LATE = 60.0
+"""Seconds by which clocks of two machines may differ."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,9 @@ class Past:
     kind: str
     at: float
     started: float | None = None
+    """What it took since then, until it ended or until now, are the seconds that its runs took together."""
     ended: float | None = None
+    """When its last run ended, or died."""
     result: str | None = None
     """`released`, or what else the run ended with; None while it is not over."""
     run: str | None = None
@@ -47,38 +55,48 @@ class Past:
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """Why a cause starts no run now."""
+
+    why: str
+    needs: str = ""
+    """What a person must look at, in two words; empty if nobody must."""
+
+
+@dataclass(frozen=True)
 class Decision:
     cause: Cause
-    start: bool
-    why: str
-    """Why it starts nothing; empty if it does."""
-    overspent: bool = False
-    """Whether nothing but the week's budget keeps it from starting."""
+    obstacle: Obstacle | None
+
+    @property
+    def start(self) -> bool:
+        return self.obstacle is None
 
 
 def causes(
-    state: Watched, plan: Watch, learnt: int, waiting: int, pending: Sequence[str], past: Sequence[Past]
+    state: Watched | None, plan: Watch, labelled: int, waiting: int, pending: Sequence[str], past: Sequence[Past]
 ) -> list[Cause]:
     """What might start a retraining now, the most urgent first. New labels make another cause of the same harm.
 
-    `learnt` is the last turn of labels that has landed, `waiting` counts the labelled inputs that have not, and
-    `pending` are the batches that wait for validation.
+    `state` is None if nothing serves, `labelled` is the last turn of labels that were joined, `waiting` counts the
+    labelled inputs that have not landed, and `pending` are the batches that wait for validation.
     """
     possible = list[Cause]()
 
     def add(base: str, kind: Kind, why: str) -> None:
         possible.append(Cause(id_of(base, past), kind, why))
 
-    harmful = [finding for finding in state.findings if finding.effect == "harmful"]
-    changed = [finding for finding in state.findings if finding.tier == "changed"]
-    if harmful:
-        add(f"harm {state.revision} after {learnt}", "harm", harmful[0].what)
+    findings = state.findings if state else ()
+    harmful = [finding for finding in findings if finding.effect == "harmful"]
+    changed = [finding for finding in findings if finding.tier == "changed"]
+    if state and harmful:
+        add(f"harm {state.revision} up to {labelled}", "harm", harmful[0].what)
     if waiting >= plan.labels:
-        add(f"labels after {learnt}", "labels", f"{waiting} labelled inputs have come back")
+        add(f"labels up to {labelled}", "labels", f"{waiting} labelled inputs have come back")
     for batch in pending:
         add(f"batch {batch}", "batch", f"batch {batch} waits for validation")
-    if changed and not harmful:
-        add(f"drift {state.revision} after {learnt}", "drift", changed[0].what)
+    if state and changed and not harmful:
+        add(f"drift {state.revision} up to {labelled}", "drift", changed[0].what)
     return possible
 
 
@@ -90,60 +108,68 @@ def decisions(
     new_records: int,
     now: float,
     fault: str = "",
+    promoted_at: float = 0.0,
 ) -> list[Decision]:
     """A decision for each cause that was not recorded before; at most one starts a run.
 
     `new_records` are those since the change began that the champion was not trained on. `fault` says what may be broken
-    about the inputs; empty if nothing seems to be.
+    about the inputs; empty if nothing seems to be. `promoted_at` is when the champion was promoted.
     """
-    known, overspent = {each.id for each in past}, _overspent(plan, past, now)
-    result, starts = list[Decision](), False
+    known, result, starts = {each.id for each in past}, list[Decision](), False
     for cause in possible:
         if cause.id in known:
             continue
-        why = (
-            "another cause starts a run already"
-            if starts
-            else _obstacle(recipe, plan, cause, past, new_records, now, fault)
-        )
-        start = not why and not overspent
-        starts |= start
-        result.append(Decision(cause, start, why or overspent, overspent=not why and not start))
+        if starts:
+            result.append(Decision(cause, Obstacle("another cause starts a run already")))
+            continue
+        obstacle = _obstacle(recipe, plan, cause, past, new_records, now, fault, promoted_at)
+        result.append(Decision(cause, obstacle or _overspent(plan, past, now)))
+        starts = result[-1].start
     return result
 
 
 def _obstacle(
-    recipe: str, plan: Watch, cause: Cause, past: Sequence[Past], new_records: int, now: float, fault: str
-) -> str:
-    """Why the cause starts no run now; empty if it does."""
+    recipe: str,
+    plan: Watch,
+    cause: Cause,
+    past: Sequence[Past],
+    new_records: int,
+    now: float,
+    fault: str,
+    promoted_at: float,
+) -> Obstacle | None:
+    """Why the cause starts no run now, but for the budget; None if nothing keeps it from that."""
     started = [each for each in past if each.started is not None]
     last = max((each.started or 0.0 for each in started), default=None)
     cool = plan.cool_down_hours * 3600
     if cause.kind not in plan.causes:
-        return f"the recipe's `watch.causes` do not name {cause.kind!r}"
+        return Obstacle(f"the recipe's `watch.causes` do not name {cause.kind!r}")
     if waiting := next((each for each in past if each.result is None), None):
-        return f"the cause {waiting.id!r} has its run, or waits for it"
+        return Obstacle(f"the cause {waiting.id!r} has its run, or waits for it")
     if fault:
-        return f"the source of the inputs may be broken, which a person must look at: {fault}"
+        why = f"the source of the inputs may be broken, which a person must look at: {fault}"
+        return Obstacle(why, "broken source")
     if cause.kind in ("harm", "drift") and new_records < ENOUGH:
         what = f"{new_records} records with a label have come since then, and {ENOUGH} are needed"
-        return f"{what}: see `ratchet unsure {recipe}`"
-    if cause.kind == "harm" and _was_not_cured(past):
-        return f"{_CURES} retrainings did not cure it, so a person must look"
+        return Obstacle(f"{what}: see `ratchet unsure {recipe}`")
+    if cause.kind == "harm" and (count := _uncured(past, promoted_at, now)):
+        return Obstacle(f"{count} retrainings did not cure it, so a person must look", "not cured")
     if last is not None and abs(now - last) < cool:  # the clock may have been set back
-        return f"the last run started {(now - last) / 3600:.1f} h ago, and the cool-down is {plan.cool_down_hours:g} h"
-    return ""
+        ago = f"the last run started {(now - last) / 3600:.1f} h ago"
+        return Obstacle(f"{ago}, and the cool-down is {plan.cool_down_hours:g} h")
+    return None
 
 
-def _overspent(plan: Watch, past: Sequence[Past], now: float) -> str:
-    """Which budget of the week is spent; empty if none is."""
+def _overspent(plan: Watch, past: Sequence[Past], now: float) -> Obstacle | None:
+    """Which budget of the week is spent; None if none is."""
     week = [each for each in past if each.started is not None and abs(now - each.started) < WEEK]
-    spent = sum((each.ended or now) - (each.started or now) for each in week)
-    if len(week) >= plan.runs_a_week:
-        return f"the week's budget of {plan.runs_a_week} runs is spent"
+    runs = sum(max(each.attempts, 1) for each in week)
+    spent = sum(max(0.0, (each.ended or now) - (each.started or now)) for each in week)
+    if runs >= plan.runs_a_week:
+        return Obstacle(f"the week's budget of {plan.runs_a_week} runs is spent", "budget spent")
     if spent >= plan.seconds_a_week:
-        return f"the week's budget of {plan.seconds_a_week:,.0f} s is spent"
-    return ""
+        return Obstacle(f"the week's budget of {plan.seconds_a_week:,.0f} s is spent", "budget spent")
+    return None
 
 
 def id_of(base: str, past: Sequence[Past]) -> str:
@@ -152,11 +178,24 @@ def id_of(base: str, past: Sequence[Past]) -> str:
     return f"{base} (try {failed + 1})" if 0 < failed < _TRIES else base
 
 
-def _was_not_cured(past: Sequence[Past]) -> bool:
-    """Whether the last runs were all for harm and were released."""
-    ended = sorted((each for each in past if each.ended is not None), key=lambda each: each.ended or 0.0)
-    last = ended[-_CURES:]
-    return len(last) == _CURES and all(each.kind == "harm" and each.result == "released" for each in last)
+def _uncured(past: Sequence[Past], promoted_at: float, now: float) -> int:
+    """How many retrainings for harm did not cure it, if these are enough that a person must look; else 0.
+
+    A champion that somebody else released starts the count anew.
+    """
+    over = sorted((each for each in past if each.result and each.ended), key=lambda each: each.ended or 0.0)
+    released = [each for each in over if (each.started or 0.0) <= promoted_at <= (each.ended or 0.0) + _LATE]
+    since = -math.inf if any(each.kind == "harm" for each in released) else promoted_at
+    row, next_at = list[Past](), now
+    for each in reversed(over):
+        ended = each.ended or 0.0
+        if each.result in ("failed", "cancelled"):
+            continue
+        if each.kind != "harm" or ended < since or next_at - ended > _AGAIN:
+            break
+        row, next_at = [*row, each], each.at
+    cures = sum(each.result == "released" for each in row)
+    return len(row) if cures >= _CURES or len(row) >= _ATTEMPTS else 0
 
 
 def may_roll_back(plan: Watch, phase: str, frozen: bool, harm: str) -> bool:

@@ -1,6 +1,7 @@
 """Collects what was served, joins the labels that came back, and reports the state of each recipe that serves."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -10,6 +11,7 @@ from flows import triggering, watching
 from flows.log import log
 from flows.refusals import refusals_are_states
 from flows.rollback import roll_back_if_better
+from ratchet import recipe as recipes
 from ratchet.errors import Busy, Refusal
 from ratchet.lake import forget, inbox, ingest, outcomes
 from ratchet.recipe import Recipe, load_error
@@ -24,9 +26,9 @@ _DAY = 86400.0
 @flow(name="collect", persist_result=False)
 @refusals_are_states
 def collect() -> Any:
-    """For each recipe that serves: moves its log into the lake, joins labels, watches, and starts what is due."""
+    """For each recipe: moves its log and inbox into the lake, joins labels, watches what serves, starts what is due."""
     ledger, lines, faults = api.open_ledger(), list[str](), list[str]()
-    for name in ledger.recipes():
+    for name in sorted({*ledger.recipes(), *recipes.names()}):
         if why := load_error(name):
             lines.append(f"{name} is not watched: {why}")
             continue
@@ -49,9 +51,12 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
         lines.append(str(refusal))
     with log_collector.holding(recipe.name, ledger):
         lines += _gather(ledger, recipe)
-    state = watching.watched(recipe)
+    try:
+        state = watching.watched(recipe)
+    except Refusal as refusal:  # labels and batches are learnt all the same
+        return [*lines, f"it is not watched: {refusal}", *triggering.trigger(ledger, recipe, None)]
     if state is None:
-        return lines
+        return [*lines, *triggering.trigger(ledger, recipe, None)]
     watching.publish(ledger, state)
     for finding in state.findings:
         log.info("%s: %s, %s: %s (%s)", recipe.name, finding.tier, finding.effect, finding.what, finding.sure)
@@ -88,6 +93,7 @@ def _retain(ledger: Ledger, recipe: Recipe) -> None:
         return
     if erased := forget.retain(recipe, WHO):
         log.info("%s: %d rows are older than %g days, and erased", recipe.name, erased, recipe.log.days)
+    inbox.expire(recipe.name, recipe.log.days)
     ledger.publish(f"retained:{recipe.name}", {"days": recipe.log.days}, time.time())
 
 
@@ -95,23 +101,34 @@ def _take_inbox(ledger: Ledger, recipe: Recipe) -> list[str]:
     """Lands what people and other systems have put into the inbox; a line for each."""
     lines = []
     for path in inbox.waiting(recipe.name):
-        name = inbox.printable(path.name)
         try:
-            if path.is_symlink():
-                raise Refusal("it is a link", name, "Put the file itself into the inbox")
-            if inbox.is_labels(path):
-                labels = label_file.read_file(path, recipe.answers, recipe.name)
-                label_file.add(ledger, recipe, labels, "inbox", WHO)
-                lines.append(f"{len(labels)} labels from {name}")
-            else:
-                batch = ingest.land(recipe, path, "inbox")
-                lines.append(f"batch {batch.id} from {name}: {batch.accepted} records landed")
+            lines.append(_land(ledger, recipe, path))
             inbox.take(path)
         except Busy as refusal:
-            lines.append(f"{name} stays in the inbox: {inbox.printable(str(refusal))}")
+            lines.append(f"{inbox.printable(path.name)} stays in the inbox: {inbox.printable(str(refusal))}")
         except (Refusal, OSError, UnicodeError) as error:
-            why = inbox.printable(str(error))
-            log.warning("%s: %s", recipe.name, why)
-            lines.append(f"{name} is refused: {why}")
-            inbox.take(path, why)
+            lines += _refuse(recipe, path, inbox.printable(str(error)))
+    return lines
+
+
+def _land(ledger: Ledger, recipe: Recipe, path: Path) -> str:
+    """Lands a batch, or labels. Raises Refusal, OSError or UnicodeError if it is neither."""
+    name = inbox.printable(path.name)
+    if path.is_symlink():
+        raise Refusal("it is a link", name, "Put the file itself into the inbox")
+    if inbox.is_labels(path):
+        labels = label_file.read_file(path, recipe.answers, recipe.name)
+        label_file.add(ledger, recipe, labels, "inbox", WHO)
+        return f"{len(labels)} labels from {name}"
+    batch = ingest.land(recipe, path, "inbox")
+    return f"batch {batch.id} from {name}: {batch.accepted} records landed"
+
+
+def _refuse(recipe: Recipe, path: Path, why: str) -> list[str]:
+    lines = [f"{inbox.printable(path.name)} is refused: {why}"]
+    log.warning("%s: %s", recipe.name, why)
+    try:
+        inbox.take(path, why)
+    except Refusal as refusal:
+        lines.append(str(refusal))
     return lines

@@ -5,7 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,7 @@ def deploy(settings: Settings) -> list[str]:
     """
     wanted, present, path = declared(), existing(), settings.home / "deployed.json"
     kept = _EMPTY | (load(path) or {})
+    _disable_automations(kept.get("off", []))  # an earlier one was killed before it did that
     record = settle(kept, present)
     bases = {
         name: record["described"].get(name) or assumed_base(wanted[name], current)
@@ -166,11 +167,11 @@ def deploy(settings: Settings) -> list[str]:
     if changed:
         unsettled = {name: present.get(name) for name in changed}
         record = {**record, "described": bases, "unsettled": unsettled}
-        save(path, record)
+        owned = {name: [each for each in every if _is_owned(each)] for name, every in automations.items()}
+        off = [name for name, own in owned.items() if own and not any(each.enabled for each in own)]
+        save(path, {**record, "off": off})
         _deploy(settings, list(changed.values()))
-        _disable_automations(
-            [name for name, own in automations.items() if own and not any(each.enabled for each in own)]
-        )
+        _disable_automations(off)
         save(path, {**settle(record, existing()), "flows": _digest(), "deployments": wanted})
     elif "unsettled" in kept:
         save(path, record)
@@ -189,11 +190,16 @@ def _automations() -> dict[str, list[Any]]:
     return by_deployment
 
 
-def _disable_automations(names: list[str]) -> None:
+def _is_owned(automation: Any) -> bool:
+    """Whether Prefect made it of a deployment's triggers; a person's own is nobody's."""
+    return str(automation.owner_resource or "").startswith("prefect.deployment.")
+
+
+def _disable_automations(names: Sequence[str]) -> None:
     """Turns off those that a person had turned off: deploying makes a deployment's own anew, and on."""
     present = _automations() if names else {}
     with client() as prefect:
-        for automation in (each for name in names for each in present.get(name, ())):
+        for automation in (each for name in names for each in present.get(name, ()) if _is_owned(each)):
             prefect.pause_automation(automation.id)
 
 

@@ -12,6 +12,7 @@ from flows import runs
 from ratchet import model_card
 from ratchet.files import load, save
 from ratchet.lake import ingest as lake
+from ratchet.lake import learning
 from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
 from ratchet.tasks import parts as tasks
@@ -56,12 +57,17 @@ def _drift(recipe: Recipe, candidate: Candidate, champion: str | None) -> tuple[
 
 
 def summary(recipe: Recipe, batch: str) -> Summary:
-    """The summary of an admitted batch: kept when its suite ran, or made now if its admission was forced."""
+    """The summary of an admitted batch: kept when its suite ran, or made now.
+
+    That is so if its admission was forced, or something of it was forgotten.
+    """
     from expectations import statistics
 
     if saved := load(_summary_path(recipe, batch)):
         return upgraded(from_json(Summary, saved))
-    return summarize(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records"), _shares(recipe))
+    anew = summarize(statistics.of_batch(recipe, lake.lake(recipe.name), batch, "records"), _shares(recipe))
+    save(_summary_path(recipe, batch), to_json(anew))
+    return anew
 
 
 def _shares(recipe: Recipe) -> tuple[str, ...]:
@@ -73,13 +79,17 @@ def _summary_path(recipe: Recipe, batch: str) -> Path:
 
 
 def run_suite(recipe: Recipe, batch: str) -> SuiteResult:
-    """Runs the suite on a landed batch; keeps its result, and the batch's summary."""
+    """Runs the suite on a landed batch; keeps its result, and the batch's summary.
+
+    Nothing that shows a value is kept of requests that were served, since they may have to be forgotten.
+    """
     from expectations import checkpoint, statistics
     from expectations.suite import suite
 
     home = lake.lake(recipe.name)
     frame = statistics.of_batch(recipe, home, batch)
-    result = checkpoint.check(recipe.name, batch, frame, suite(recipe))
+    shown = batch not in learning.batches(recipe.name)
+    result = checkpoint.check(recipe.name, batch, frame, suite(recipe), keep=shown, show=shown)
     save(home / "suites" / f"{batch}.json", to_json(result))
     save(_summary_path(recipe, batch), to_json(summarize(frame, _shares(recipe))))
     return result

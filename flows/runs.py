@@ -272,12 +272,12 @@ def workers_online(pool: str, since: float = 0.0) -> bool:
 
 
 def crash_dead_runs(config: Settings) -> list[str]:
-    """Marks runs as crashed that this machine's workers took and no process executes, which frees what they held."""
-    from prefect.states import Crashed
+    """Ends runs that this machine's workers took and no process executes, which frees what they held."""
+    from prefect.states import Cancelled, Crashed
 
-    crashed = []
+    crashed, why = [], "No process was executing it."
     with client() as prefect:
-        runs = prefect.read_flow_runs(flow_run_filter=_in_state("RUNNING", "PENDING", "CANCELLING"))
+        runs = prefect.read_flow_runs(flow_run_filter=_in_state("RUNNING", "PENDING", "CANCELLING", "PAUSED"))
         # The processes are listed after the runs, so that a run which starts meanwhile is not taken for dead.
         homes = [config, *(stack.settings for stack in Stack(config).hosts())]
         marked = [process for home in homes for process in processes.marked(home.marker)]
@@ -286,7 +286,8 @@ def crash_dead_runs(config: Settings) -> list[str]:
         queues = {"default", *(home.host_name for home in homes)}
         for run in runs:
             if str(run.id) not in living and _is_local(run, queues) and not _is_young(run):
-                prefect.set_flow_run_state(run.id, Crashed(message="No process was executing it."), force=True)
+                last = Cancelled(message=why) if run.state.is_cancelling() else Crashed(message=why)
+                prefect.set_flow_run_state(run.id, last, force=True)
                 crashed.append(run.name)
     return crashed
 

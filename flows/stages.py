@@ -25,7 +25,7 @@ from ratchet.recipe import load as load_recipe
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 from ratchet.types import Candidate, EvaluationReport, Package, Snapshot, Split, SuiteResult, from_json, to_json
-from releases import api, history
+from releases import api, history, log_collector
 
 WHO = "retrain-and-release"
 
@@ -39,7 +39,9 @@ def stage(function: Any) -> Any:
 def ingest(name: str) -> None:
     """Lands the recipe's first batch, unless it has landed, or others were admitted instead; and what was labelled."""
     recipe = load_recipe(name)
-    if labelled := learning.land(recipe, WHO):
+    with log_collector.holding(name, api.open_ledger()):  # nobody forgets what is about to land
+        labelled = learning.land(recipe, WHO)
+    if labelled:
         log.info("batch %s: %d labelled inputs landed, from %s", labelled.id, labelled.accepted, labelled.source)
         for remark in labelled.remarks:
             log.info("%s", remark)
@@ -64,11 +66,13 @@ def validate(name: str) -> Snapshot:
         result = model_cards.run_suite(recipe, batch)
         _publish_suite(name, result)
         if result.passed:
-            quarantine.admit_landed(home, batch, WHO)
+            with log_collector.holding(name, api.open_ledger()):
+                quarantine.admit_landed(home, batch, WHO)
             count = len(result.expectations)
             log.info("batch %s: %d expectations hold on %d rows; admitted", batch, count, result.rows)
         else:
-            quarantine.refuse_landed(home, batch, result.why, WHO)
+            with log_collector.holding(name, api.open_ledger()):
+                quarantine.refuse_landed(home, batch, result.why, WHO)
             failed.append(result)
     if failed:
         raise _failed_suite(name, failed)

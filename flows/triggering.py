@@ -10,7 +10,7 @@ from expectations import triggers
 from flows import runs, watching
 from flows.log import log
 from flows.notify import notify, notify_once
-from ratchet.lake import ingest, learning, quarantine
+from ratchet.lake import ingest, learning, outcomes, quarantine
 from ratchet.recipe import Recipe
 from ratchet.types import Watched
 from releases import api, approvals, causes
@@ -20,30 +20,41 @@ EVENT = "ratchet.retrain"
 """prefect.yaml names it as the trigger of every loop. It is emitted until a run claims its cause."""
 
 
-def trigger(ledger: Ledger, recipe: Recipe, state: Watched) -> list[str]:
-    """Records the causes of now and starts at most one run; returns a line for each that starts none."""
+def trigger(ledger: Ledger, recipe: Recipe, state: Watched | None) -> list[str]:
+    """Records the causes of now and starts at most one run; returns a line for each that starts none.
+
+    `state` is None if nothing that serves is watched.
+    """
     _free_dead(ledger, recipe.name)
-    past = causes.read(ledger, recipe.name)
-    champion = api.state_of(recipe.name, ledger).champion
-    since = min((finding.since for finding in state.findings), default=0.0)
+    name, past, now = recipe.name, causes.read(ledger, recipe.name), time.time()
+    champion = api.state_of(name, ledger).champion if state else None
+    findings = state.findings if state else ()
+    since = min((finding.since for finding in findings), default=0.0)
     new = learning.new_records(recipe, watching.trained_on(champion), since) if champion else 0
-    fault = next((finding.what for finding in state.findings if finding.fault), "")
-    learnt, waiting = learning.last_turn(recipe), learning.waiting(recipe)
-    pending = quarantine.pending(ingest.lake(recipe.name))
-    possible = triggers.causes(state, recipe.watch, learnt, waiting, pending, past)
-    now, lines = time.time(), []
-    for decision in triggers.decisions(recipe.name, recipe.watch, possible, past, new, now, fault):
-        cause = decision.cause
-        if not decision.start:
-            lines.append(f"{cause.why}; no retraining starts: {decision.why}")
-            if decision.overspent:
-                sentence = f"No retraining of {recipe.name} starts, although {cause.why}: {decision.why}."
-                notify_once(ledger, recipe.name, "budget spent", f"week {now // triggers.WEEK:.0f}", sentence)
-        elif causes.add(ledger, recipe.name, cause.id, cause.kind, cause.why):
-            log.info("%s: a retraining starts, because %s", recipe.name, cause.why)
-            notify(f"{recipe.name}: retraining", f"A retraining of {recipe.name} starts, because {cause.why}.")
-    _emit_unclaimed(ledger, recipe.name)
+    fault = next((finding.what for finding in findings if finding.fault), "")
+    if fault:
+        _call_person(ledger, name, "broken source", f"The source of the inputs of {name} may be broken: {fault}.", now)
+    labelled, waiting = outcomes.turn(name), learning.waiting(recipe)
+    possible = triggers.causes(state, recipe.watch, labelled, waiting, quarantine.pending(ingest.lake(name)), past)
+    promoted_at = max((entry.at for entry in ledger.read(name) if entry.kind == "promoted"), default=0.0)
+    lines = []
+    for decision in triggers.decisions(name, recipe.watch, possible, past, new, now, fault, promoted_at):
+        cause, obstacle = decision.cause, decision.obstacle
+        if obstacle:
+            lines.append(f"{cause.why}; no retraining starts: {obstacle.why}")
+            if obstacle.needs and not fault:
+                sentence = f"No retraining of {name} starts, although {cause.why}: {obstacle.why}."
+                _call_person(ledger, name, obstacle.needs, sentence, now)
+        elif causes.add(ledger, name, cause.id, cause.kind, cause.why):
+            log.info("%s: a retraining starts, because %s", name, cause.why)
+            notify(f"{name}: retraining", f"A retraining of {name} starts, because {cause.why}.")
+    _emit_unclaimed(ledger, name)
     return lines
+
+
+def _call_person(ledger: Ledger, recipe: str, needs: str, sentence: str, now: float) -> None:
+    """Once a week for each need."""
+    notify_once(ledger, recipe, needs, f"week {now // triggers.WEEK:.0f}", sentence)
 
 
 def _emit_unclaimed(ledger: Ledger, recipe: str) -> None:
@@ -60,7 +71,8 @@ def _free_dead(ledger: Ledger, recipe: str) -> None:
     for past in causes.read(ledger, recipe):
         if past.run is not None and past.result is None and runs.is_over(past.run):
             waited = approvals.waited(recipe, past.run)
-            causes.release(ledger, recipe, past.run, runs.is_cancelled(past.run), waited)
+            expiry = ledger.expiry(f"run:{recipe}") or time.time()  # it renewed its lease as long as it lived
+            causes.release(ledger, recipe, past.run, runs.is_cancelled(past.run), min(expiry, time.time()), waited)
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from flows import model_cards
 from flows.notify import notify
 from ratchet import model_card
 from ratchet.answers import predicted
+from ratchet.errors import Refusal
 from ratchet.evaluation import diversity
 from ratchet.fleet.package_cache import MODEL, PackageCache
-from ratchet.lake import served, snapshot
+from ratchet.lake import learning, served, snapshot
 from ratchet.lake.served import Window
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
@@ -55,7 +56,11 @@ def watched(recipe: Recipe) -> Watched | None:
 
 
 def unsure(recipe: Recipe, count: int) -> list[dict[str, Any]] | None:
-    """Recent predictions of the champion that are worth a label, the most useful first; None if nothing serves."""
+    """Recent predictions of the champion that are worth a label, the most useful first; None if nothing serves.
+
+    They are probably wrong, more so if their input is unusual, and differ from one another. What was measured of an
+    input is below `input.`, and the input itself, if it is kept, is `input`.
+    """
     from models import promise as promises
 
     champion = api.state_of(recipe.name).champion
@@ -68,10 +73,14 @@ def unsure(recipe: Recipe, count: int) -> list[dict[str, Any]] | None:
     certainties = recipe.answers.certainty(outputs)
     expected = estimated.expected(promises.of(recipe, champion), certainties)
     measured = [json.loads(row["statistics"]) for row in rows]
+    names = dict(statistics.names(recipe))
+    trained = [model_cards.summary(recipe, batch) for batch in trained_on(champion)]
+    renamed = [{names.get(name, name): value for name, value in each.items()} for each in measured]
     numbers = [name for name, value in measured[0].items() if isinstance(value, int | float)]
     features = np.array([[*(_number(each.get(name)) for name in numbers), *output]
                          for each, output in zip(measured, outputs.tolist(), strict=True)])  # fmt: skip
-    chosen = diversity.choose(expected, features, count)
+    chosen = diversity.choose(expected * (1 + changed.unusual(trained, renamed)), features, count)
+    kept = dict(learning.inputs_of(recipe, {(rows[at]["request"], rows[at]["row"]) for at in chosen}))
     return [
         {
             "request id": rows[at]["request"],
@@ -79,10 +88,22 @@ def unsure(recipe: Recipe, count: int) -> list[dict[str, Any]] | None:
             "at": f"{rows[at]['at']:%Y-%m-%dT%H:%M:%SZ}",
             "predicted": recipe.answers.describe(outputs[at]),
             "expected loss": round(float(expected[at]), 4),
-            **measured[at],
+            **{f"input.{name}": value for name, value in measured[at].items()},
+            **_input(recipe, kept.get((rows[at]["request"], rows[at]["row"]))),
         }
         for at in chosen
     ]
+
+
+def _input(recipe: Recipe, packed: bytes | None) -> dict[str, Any]:
+    """The input as JSON has it; nothing if it is not kept, or the contract no longer reads it."""
+    if packed is None:
+        return {}
+    try:
+        (value,) = recipe.contract.values(recipe.contract.unpack(packed, 1, recipe.name))
+    except Refusal:
+        return {}
+    return {"input": value}
 
 
 def _number(value: Any) -> float:

@@ -188,6 +188,8 @@ class Recipe:
         self._check_task()
         if self.log.redact:
             self._check_log()
+        if self.watch.layer and not self.log.inputs:
+            raise ValueError("`watch.layer` compares inputs, so `log.inputs` must keep them")
 
     def _check_task(self) -> None:
         kind, implied = self.contract.kind, self.contract.answers()

@@ -36,9 +36,11 @@ def claim(ledger: Ledger, recipe: str, cause: str, run: str) -> str:
     mine = (CAUSES.c.recipe == recipe) & (CAUSES.c.cause == cause)
     available = sa.or_(CAUSES.c.run.is_(None), CAUSES.c.run == run)
     with ledger.begin() as connection:
-        unfinished = CAUSES.c.ended.is_(None)
-        first = sa.func.coalesce(CAUSES.c.started, time.time())  # a run that died counts from its start
-        values = {"run": run, "started": first, "attempts": CAUSES.c.attempts + 1}
+        unfinished, now = CAUSES.c.result.is_(None), time.time()
+        # What runs that died have taken counts, and the time between them does not.
+        before = sa.func.coalesce(CAUSES.c.ended - CAUSES.c.started, 0.0)
+        started = sa.case((CAUSES.c.run == run, CAUSES.c.started), else_=now - before)
+        values = {"run": run, "started": started, "ended": None, "attempts": CAUSES.c.attempts + 1}
         if connection.execute(CAUSES.update().where(mine, available, unfinished).values(**values)).rowcount:
             return run
         row = connection.execute(sa.select(CAUSES.c.run).where(mine)).first()
@@ -54,14 +56,16 @@ def end(ledger: Ledger, recipe: str, cause: str, result: str, waited: float = 0.
         connection.execute(CAUSES.update().where(mine).values(ended=time.time() - waited, result=result))
 
 
-def release(ledger: Ledger, recipe: str, run: str, cancelled: bool, waited: float = 0.0) -> None:
-    """Takes unfinished causes from a run that has ended without a word, after it waited so long for a person.
+def release(ledger: Ledger, recipe: str, run: str, cancelled: bool, died_at: float, waited: float = 0.0) -> None:
+    """Takes unfinished causes from a run that died without a word, after it waited so long for a person.
 
     Another run may have them, unless a person cancelled it, or as many runs have died of them.
     """
-    mine = (CAUSES.c.recipe == recipe) & (CAUSES.c.run == run) & CAUSES.c.ended.is_(None)
+    mine = (CAUSES.c.recipe == recipe) & (CAUSES.c.run == run) & CAUSES.c.result.is_(None)
     over = mine if cancelled else mine & (CAUSES.c.attempts >= _ATTEMPTS)
-    result = "cancelled" if cancelled else "failed"
+    ended, result = died_at - waited, "cancelled" if cancelled else "failed"
+    at_least = sa.case((CAUSES.c.started > ended, CAUSES.c.started), else_=ended)
     with ledger.begin() as connection:
-        connection.execute(CAUSES.update().where(over).values(ended=time.time() - waited, result=result))
+        connection.execute(CAUSES.update().where(mine).values(ended=at_least))
+        connection.execute(CAUSES.update().where(over).values(result=result))
         connection.execute(CAUSES.update().where(mine).values(run=None))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bentos.caller import is_request_id
 from bentos.feedback import read_label, text_of
 from ratchet.answers import Answers
 from ratchet.endpoints import MAX_BATCH, MAX_ID
@@ -99,8 +100,12 @@ def classes(answers: Answers, labels: Mapping[Key, str]) -> dict[str, int]:
 def _read_row(row: Sequence[str], answers: Answers, recipe: str, delimiter: str, which: str) -> tuple[Key, str]:
     cells = [cell.strip() for cell in row]
     number = cells[1] if len(cells) == 3 else "0"
-    is_request = re.fullmatch(rf"\S{{1,{MAX_ID}}}", cells[0]) and cells[0].isprintable()
-    if len(cells) not in (2, 3) or not is_request or not re.fullmatch(r"\d{1,4}", number) or int(number) >= MAX_BATCH:
+    if (
+        len(cells) not in (2, 3)
+        or not is_request_id(cells[0])
+        or not re.fullmatch(r"\d{1,4}", number)
+        or int(number) >= MAX_BATCH
+    ):
         expected = f"`request id{delimiter}label` or `request id{delimiter}row{delimiter}label`"
         what = f"the row is not {expected}, with an id of at most {MAX_ID} printable characters"
         raise Refusal(what, which, "Correct the file")

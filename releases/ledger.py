@@ -244,28 +244,32 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """It counts while the machine is suspended, and nobody sets it."""
 
 
-def _wait_for_lease(ledger: Ledger, name: str, holder: str, seconds: float) -> None:
+def _wait_for_lease(ledger: Ledger, name: str, holder: str, seconds: float, patience: float) -> None:
     """Takes a lease, that of a dead holder once it expires or has not been renewed for `seconds`.
 
     The clock may have been set back since a holder died. Raises Refusal if another process holds the lease.
     """
-    first, until = ledger.expiry(name), time.clock_gettime(_CLOCK) + seconds + 1
+    first, start = ledger.expiry(name), time.clock_gettime(_CLOCK)
     while not ledger.lease(name, holder, seconds):
-        if time.clock_gettime(_CLOCK) > until:
-            if first is not None and ledger.lease(name, holder, seconds, unrenewed=first):
-                return
+        waited = time.clock_gettime(_CLOCK) - start
+        if waited > seconds + 1 and first is not None and ledger.lease(name, holder, seconds, unrenewed=first):
+            return
+        if waited > max(seconds + 1, patience):
             raise Refusal(f"{ledger.holder(name)} is working on it", name, "Wait until it ends")
         time.sleep(1)
 
 
 @contextmanager
-def hold_lease(ledger: Ledger, name: str, holder: str, seconds: float = 30.0) -> Iterator[Callable[[], None]]:
+def hold_lease(
+    ledger: Ledger, name: str, holder: str, seconds: float = 30.0, patience: float = 0.0
+) -> Iterator[Callable[[], None]]:
     """Holds a lease with a heartbeat while the block runs; after a crash it expires in `seconds`.
 
     Yields a function that raises Refusal if the lease was lost, to be called before anything that must not be done
-    twice. Raises Refusal if another process holds the lease, after waiting once for a dead holder's lease to expire.
+    twice. Raises Refusal if another process holds the lease for longer than a dead holder's takes to expire, and than
+    `patience` in seconds.
     """
-    _wait_for_lease(ledger, name, holder, seconds)
+    _wait_for_lease(ledger, name, holder, seconds, patience)
     stopped, last = threading.Event(), [time.clock_gettime(_CLOCK)]
 
     def require_lease() -> None:

@@ -22,6 +22,9 @@ from releases.log_reader import Listed, LogReader
 _AT_ONCE = 16
 """Segments that land in one commit."""
 
+_PATIENCE_SECONDS = 900.0
+"""Time that a first collecting of a long outage may take."""
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -35,11 +38,12 @@ class Collected:
 
 @contextmanager
 def holding(recipe: str, ledger: Ledger) -> Iterator[None]:
-    """Holds the lease of a recipe's log while the block runs: one collects, joins and erases at a time.
+    """Holds the lease of a recipe's log while the block runs: one collects, joins, lands or erases at a time.
 
     Raises Refusal if another process holds it for long.
     """
-    with hold_lease(ledger, f"log:{recipe}", f"{socket.gethostname()} {uuid.uuid4()}"):
+    holder = f"{socket.gethostname()} {uuid.uuid4()}"
+    with hold_lease(ledger, f"log:{recipe}", holder, patience=_PATIENCE_SECONDS):
         yield
 
 

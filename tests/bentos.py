@@ -45,8 +45,6 @@ class Bento:
     seconds: float = 0.0
     requests: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
-    headers: set[str] = field(default_factory=set)
-    """The names of all headers that came."""
     dead: bool = False
     goes_on: threading.Event = field(default_factory=threading.Event)
     """Set while it answers; clear it, and it is as a stopped process."""
@@ -76,7 +74,6 @@ class Bento:
                     return
                 bento.requests[self.path] += 1
                 bento.ids.append(self.headers["x-request-id"])
-                bento.headers.update(name.lower() for name in self.headers)
                 time.sleep(bento.seconds)
                 self.answer(bento.status)
 

@@ -115,17 +115,20 @@ def test_requests_without_an_id_are_not_logged_and_a_sample_takes_whole_requests
         ({b"host": b"example.org:8080"}, "caller"),
         ({b"host": b"example.org-shadow:8080"}, "shadow"),
         ({b"host": b"example.org-shadow"}, "shadow"),
-        ({b"host": b"example.org", b"x-ratchet-own": b"1"}, "own"),
+        ({b"host": b"example.org", b"x-ratchet-own": b"token"}, "own"),
+        ({b"host": b"example.org", b"x-ratchet-own": b"1"}, "caller"),
+        ({b"host": b"example.org", b"x-ratchet-own": b""}, "caller"),
     ],
 )
 def test_shadow_answers_and_ratchets_own_requests_are_marked(headers: dict[bytes, bytes], origin: str) -> None:
-    caller = caller_of({b"x-request-id": b"one", **headers}, "spam")
+    caller = caller_of({b"x-request-id": b"one", **headers}, "spam", "token")
     assert (caller.id, caller.origin, caller.subject) == ("one", origin, "")
 
 
-def test_a_subject_is_known_by_a_digest_that_differs_from_recipe_to_recipe() -> None:
-    caller = caller_of({b"x-subject-id": b"Ann"}, "spam")
-    assert caller.subject == subject_digest("spam", "Ann") != subject_digest("ham", "Ann")
+@pytest.mark.parametrize("subject", ["Ann", "Jürgen", "安"])
+def test_a_subject_is_known_by_a_digest_that_differs_from_recipe_to_recipe(subject: str) -> None:
+    caller = caller_of({b"x-subject-id": subject.encode()}, "spam", "token")
+    assert caller.subject == subject_digest("spam", subject) != subject_digest("ham", subject)
     assert "Ann" not in repr(caller)
 
 
@@ -358,4 +361,4 @@ def test_a_log_whose_folder_somebody_deletes_goes_on_and_its_process_still_count
 
 @pytest.mark.parametrize("id", ["x" * 65, "a\xffb\x00", "\x7f"])
 def test_a_request_whose_id_no_label_could_name_is_not_logged(id: str) -> None:
-    assert caller_of({b"x-request-id": id.encode("latin-1")}, "spam").id == ""
+    assert caller_of({b"x-request-id": id.encode("latin-1")}, "spam", "token").id == ""

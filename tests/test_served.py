@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -155,7 +156,7 @@ def test_labelled_inputs_become_a_batch_through_the_same_checks_and_each_once(re
     labels = {(f"r{i}", 0): "Bag" for i in range(5)} | {("bare", 0): "Bag"}
     predictions.add_feedback(recipe.name, labels, "file", "tester")
     outcomes.update(recipe, "tester")
-    assert learning.waiting(recipe) == 6
+    assert learning.waiting(recipe) == 5, "without an input there is nothing to learn"
     batch = learning.land(recipe, "tester")
     assert batch
     assert (batch.accepted, batch.quarantined) == (5, 0), "of the sixth nothing is kept but its statistics"
@@ -280,7 +281,78 @@ def test_what_is_erased_in_part_can_be_read_and_erased_again(recipe: Recipe) -> 
         assert forget.erase(recipe, "tester").predictions == 1
         assert len(served.labelled(recipe.name, "v1-abc", 10).losses) == left
         assert served.of_revision(recipe.name, "v1-abc", 1, 10).count == left
-    assert predictions.note_end(recipe.name, "p" * 16, "host-a", 3, "tester") == 2
+    assert predictions.note_end(recipe.name, "p" * 16, "host-a", 4, "tester") == 1, "what was erased is not lost"
+
+
+def test_labels_that_were_joined_at_once_are_watched_in_the_order_of_the_predictions(recipe: Recipe) -> None:
+    """A file may be sorted by class, and so may the rows of a batch: a run of one class is no change."""
+    keys = [("batch", row) for row in range(40)] + [(f"later {number}", 0) for number in range(3)]
+    land(recipe, *({"request": request, "row": row, "at": 1.79e9 + (request != "batch")} for request, row in keys))
+    right, wrong = "Ankle boot", "Bag"
+    labels = {key: right if number < 20 else wrong for number, key in enumerate(keys)}
+    predictions.add_feedback(recipe.name, labels, "file", "tester")
+    outcomes.update(recipe, "tester")
+    losses = served.labelled(recipe.name, "v1-abc", 10).losses.tolist()
+    assert losses[-3:] == [1.0, 1.0, 1.0]
+    assert 5 < sum(losses[:20]) < 15
+
+
+def test_a_label_whose_prediction_was_retained_away_does_not_wait_for_it(recipe: Recipe) -> None:
+    short = replace(recipe, log=replace(recipe.log, days=7))
+    at = (NOW - timedelta(days=8)).timestamp()
+    land(recipe, *({"request": f"r{number}", "at": at} for number in range(20)))
+    predictions.add_feedback(recipe.name, {(f"r{number}", 0): "Bag" for number in range(20)}, "file", "tester")
+    assert len(outcomes.update(short, "tester").outcomes) == 20
+    forget.retain(short, "tester", NOW)
+    result = outcomes.update(short, "tester")
+    assert (result.waiting, result.given_up) == (0, 0)
+    assert predictions.note_end(recipe.name, "p" * 16, "host-a", 20, "tester") == 0, "nor is it lost"
+
+
+def test_what_a_request_became_is_forgotten_also_if_no_contract_reads_it_any_more(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(recipe, {"request": "a", "input": picture(recipe, 1)}, {"request": "b", "input": picture(recipe, 2)})
+    predictions.add_feedback(recipe.name, {("a", 0): "Bag", ("b", 0): "Coat"}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    batch = learning.land(recipe, "tester")
+    assert batch
+    home = ingest.lake(recipe.name)
+    quarantine.admit_landed(home, batch.id, "tester")
+    summary = home / "summaries" / f"{batch.id}.json"
+    summary.parent.mkdir()
+    summary.write_text("{}")
+    forget.add(recipe.name, ["a"], [], "tester")
+    monkeypatch.setattr(forget, "_digest", lambda *_: "")
+    assert forget.erase(recipe, "tester").records == 1
+    rows = table.read(home / "records", ["label"])
+    assert rows is not None
+    assert rows.num_rows == 1
+    assert not summary.exists(), "it may hold values of what was forgotten"
+    learnt = table.read(learning.learnt(recipe.name), ["request"])
+    assert learnt is not None
+    assert learnt["request"].to_pylist() == ["b"]
+
+
+def test_a_file_that_a_killed_writer_left_is_erased_as_well_once_it_can_be_nobodys(recipe: Recipe) -> None:
+    land(recipe, {"request": "a"}, {"request": "b"})
+    path = predictions.predictions(recipe.name)
+    (file,) = path.glob("*.parquet")
+    orphan = path / f"part-orphan-{file.name}"
+    orphan.write_bytes(file.read_bytes())
+    forget.add(recipe.name, ["a"], [], "tester")
+    forget.erase(recipe, "tester")
+    assert orphan.exists(), "a commit may be under way"
+    old = orphan.stat().st_mtime - 7200
+    os.utime(orphan, (old, old))
+    forget.erase(recipe, "tester")
+    assert not orphan.exists()
+
+
+@pytest.mark.parametrize("name", ["r1#0 (label C#)", "r1#0", "r1#12 (label a#1 (label b)"])
+def test_a_refused_record_is_known_by_its_request_whatever_its_label_is(name: str) -> None:
+    assert forget.is_of(name, {"r1"})
+    assert not forget.is_of(name, {"r", "r1#0 (label C"})
 
 
 def test_of_two_collectors_that_overlap_one_lands_a_segment(recipe: Recipe) -> None:

@@ -66,6 +66,28 @@ def test_a_larger_loss_is_noticed_soon_and_its_beginning_is_named(before: float,
     assert abs(alarm.since - 3000) < 200
 
 
+def test_an_alarm_ends_when_the_loss_is_within_its_limit_again_and_may_come_back() -> None:
+    """After two hundred bad labels of a source that was broken for a day, say."""
+    chance = np.random.default_rng(3)
+    good, bad, limit = chance.random(20_000) < 0.101, chance.random(200) < 0.6, 0.126
+    before = np.concatenate([good[:2000], bad]).astype(float)
+    assert measured.alarm(before, limit, 10_000)
+    assert measured.alarm(np.concatenate([before, good[:100]]), limit, 10_000), "that is too soon to say"
+    after = np.concatenate([before, good])
+    assert measured.alarm(after, limit, 10_000) is None
+    again = measured.alarm(np.concatenate([after, bad]), limit, 10_000)
+    assert again
+    assert again.since >= len(after) - 100
+
+
+def test_an_alarm_hardly_ever_ends_while_the_loss_stays_above_its_limit() -> None:
+    chance, ended, tries = np.random.default_rng(4), 0, 100
+    for _ in range(tries):
+        losses = np.concatenate([chance.random(300) < 0.6, chance.random(100) < 0.126]).astype(float)
+        ended += measured.alarm(losses, 0.126, 1000) is None
+    assert ended / tries <= 0.1 + 3 * np.sqrt(0.1 / tries)
+
+
 @given(st.lists(st.floats(0, 1), max_size=60), st.floats(0, 1))
 def test_no_losses_make_a_figure_that_is_not_finite(losses: list[float], limit: float) -> None:
     alarm = measured.alarm(np.array(losses), limit, 10_000)
@@ -268,3 +290,41 @@ def test_a_model_is_cut_after_a_layer_and_one_that_is_not_there_is_refused_with_
     assert outputs.tolist() == [[-2, -4]]
     with pytest.raises(Refusal, match=r"no layer 'nothing'.*double, last, net"):
         embedding._write_until(tmp_path / "model.onnx", "nothing", tmp_path / "cut.onnx")
+
+
+def unchanged(rows: int, chance: np.random.Generator) -> pd.DataFrame:
+    """A rare flag, a number that is nearly always 0, and categories of which many are rare."""
+    shares = 1 / np.arange(1, 181)
+    return pd.DataFrame({
+        "flag": chance.random(rows) < 0.001,
+        "number": np.where(chance.random(rows) < 0.98, 0.0, chance.normal(size=rows)),
+        "city": chance.choice(180, rows, p=shares / shares.sum()).astype(str),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(("trained", "window"), [(1000, 1000), (2000, 500), (20_000, 1000)])
+def test_rare_values_are_neither_a_broken_source_nor_new_where_nothing_changed(trained: int, window: int) -> None:
+    """Of 100 windows, at a stated rate of one in a thousand each."""
+    chance, alarms = np.random.default_rng(5), 0
+    for _ in range(100):
+        before = drift.summarize(unchanged(trained, chance), ())
+        now = drift.summarize(unchanged(window, chance), (), like=before)
+        changes = changed.changes([before], now, show=True)
+        alarms += any("in every request" in each.what or "has not seen" in each.what for each in changes)
+    assert alarms <= 1
+
+
+def test_one_value_alone_and_new_values_are_noticed_where_they_are_no_chance() -> None:
+    chance = np.random.default_rng(6)
+    before, frame = drift.summarize(unchanged(5000, chance), ()), unchanged(1000, chance)
+    frame["flag"], frame["number"] = True, 7.5
+    frame.loc[:29, "city"] = "Atlantis"
+    changes = changed.changes([before], drift.summarize(frame, (), like=before), show=True)
+    assert {change.column: change.fault for change in changes} == {"flag": True, "number": True, "city": False}
+    assert "'Atlantis'" in next(change.what for change in changes if change.column == "city")
+
+
+def test_an_input_is_unusual_by_what_lies_outside_of_training() -> None:
+    before = drift.summarize(unchanged(5000, np.random.default_rng(7)), ())
+    usual, new, far = {"number": 0.0, "city": "1"}, {"number": 0.0, "city": "x"}, {"number": 99.0, "city": "x"}
+    assert changed.unusual([before], [usual, new, far]).tolist() == [0.0, 0.5, 1.0]

@@ -117,8 +117,6 @@ def route_table(splits: Mapping[str, Split], hedged: Container[str], cors: Mappi
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": "recipes", "virtual_hosts": [{
             "name": "recipes", "domains": ["*"], "routes": table, **cors,
-            # Ratchet's own requests do not pass the gateway, and no caller may pose as one.
-            "request_headers_to_remove": [endpoints.OWN],
         }],
     }  # fmt: skip
 

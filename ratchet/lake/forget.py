@@ -4,6 +4,7 @@ The list of what is to be forgotten holds request ids and digests of subjects' i
 still hold some of it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,18 +73,32 @@ def erase(recipe: Recipe, who: str) -> Forgotten:
         return Forgotten(0, 0, 0, 0)
     digests, served = _digests(recipe, requests), learning.batches(name)
     records = _erase(home / "quarantine", "name", _names(home / "quarantine", requests), who)
+    summaries = [home / "summaries" / f"{batch}.json" for batch in served] if digests else []
+    _remove(summaries)  # each is made anew from the records that are left
     for each in ("records", "landing", "quarantine") if served else ():
         records += _erase(home / each, "input", digests, who, served)
-    # Last the predictions, which say what else there is.
-    tables = ("requested", "outcomes", "feedback", "predictions")
+    _remove(summaries)  # one may have been made meanwhile
+    # Last what says what else there is.
+    tables = ("requested", "outcomes", "feedback", "learnt", "predictions")
     counts = {each: _erase(home / each, "request", requests, who) for each in tables}
     return Forgotten(len(requests), counts["predictions"], counts["feedback"], records)
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def retain(recipe: Recipe, who: str, now: datetime | None = None) -> int:
     """Erases what is older than the recipe's log may be; the number of rows."""
     limit = (now or datetime.now(UTC)) - timedelta(days=recipe.log.days)
     home, count = lake(recipe.name), 0
+    # A label whose prediction is gone would seem to wait for one.
+    old = pc.field("predicted_at") < pa.scalar(limit, pa.timestamp("us", tz="UTC"))
+    parts = table.select(home / "outcomes", ["request", "predicted_at"], old)
+    joined = {request for part in parts for request in part["request"].to_pylist()}
+    for name in ("feedback", "learnt"):
+        count += _erase(home / name, "request", joined, who, why="retention")
     for name, column in (("predictions", "at"), ("feedback", "at"), ("outcomes", "predicted_at")):
         count += _erase_older(home / name, column, limit, who)
         table.compact(home / name)
@@ -128,9 +143,11 @@ def _requests_of(recipe: str, subjects: set[str]) -> set[str]:
 def _digests(recipe: Recipe, requests: set[str]) -> set[str]:
     """The input digests of what these requests sent, as records have them."""
     mine, columns = table.one_of("request", requests), ["request", "row", "at", "input"]
+    known = table.select(learning.learnt(recipe.name), ["request", "input"], mine)
+    learnt = {digest for part in known for digest in part["input"].to_pylist()}
     parts = table.select(predictions.predictions(recipe.name), columns, mine)
     rows = (row for part in parts for row in part.to_pylist() if row["input"] is not None)
-    return {digest for row in rows if (digest := _digest(recipe, row))}
+    return learnt | {digest for row in rows if (digest := _digest(recipe, row))}
 
 
 def _digest(recipe: Recipe, row: dict[str, object]) -> str:
@@ -148,15 +165,26 @@ def _names(path: Path, requests: set[str]) -> set[str]:
     """The names of refused records of these requests."""
     rows = table.read(path, ["name"]) if table.exists(path) else None
     names = {name for name in (rows["name"].to_pylist() if rows is not None else ()) if name}
-    return {name for name in names if name.rpartition("#")[0] in requests}
+    return {name for name in names if is_of(name, requests)}
 
 
-def _erase(path: Path, column: str, values: set[str], who: str, batches: set[str] | None = None) -> int:
+def is_of(name: str, requests: set[str]) -> bool:
+    """Whether a refused record of this name is one of these requests'."""
+    return any(name[: at.start()] in requests for at in _ROW.finditer(name))
+
+
+_ROW = re.compile(r"#\d+( \(label |$)")
+"""Follows a request's id in the name of a refused record, whose label may be anything."""
+
+
+def _erase(
+    path: Path, column: str, values: set[str], who: str, batches: set[str] | None = None, why: str = "forgotten"
+) -> int:
     """Erases the rows with one of the values, in these batches alone if they are named."""
     count, ordered = 0, sorted(values)
     for start in range(0, len(ordered), _AT_ONCE):
         part = ordered[start : start + _AT_ONCE]
-        count += _erase_where(path, column, _in(column, part), table.one_of(column, part), batches, who, "forgotten")
+        count += _erase_where(path, column, _in(column, part), table.one_of(column, part), batches, who, why)
     return count
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,11 @@ def waiting(recipe: str, now: float | None = None) -> list[Path]:
     """What is complete, oldest first; names that begin with a dot are left alone."""
     now, inbox = now or time.time(), folder(recipe)
     inbox.mkdir(parents=True, exist_ok=True)
-    entries = {path: _changed(path) for path in inbox.iterdir() if not path.name.startswith(".")}
+    entries = dict[Path, float]()
+    for path in inbox.iterdir():
+        with suppress(FileNotFoundError):  # whoever put it here took it away again
+            if not path.name.startswith("."):
+                entries[path] = _changed(path)
     return sorted((path for path, at in entries.items() if abs(now - at) >= _QUIET), key=lambda path: entries[path])
 
 
@@ -94,13 +99,28 @@ def is_labels(path: Path) -> bool:
 
 
 def take(path: Path, refusal: str = "") -> None:
-    """Moves it aside, with the reason beside it if it was refused."""
+    """Moves it aside, with the reason beside it if it was refused. Raises Refusal if that is not possible."""
     target = path.parent / (".refused" if refusal else ".taken")
-    target.mkdir(exist_ok=True)
     moved = target / f"{int(time.time())}-{path.name}"
-    path.rename(moved)
+    try:
+        target.mkdir(exist_ok=True)
+        path.rename(moved)
+    except OSError as error:
+        what = f"it cannot be moved aside ({error.strerror})"
+        raise Refusal(what, printable(path.name), f"See who may write to {path.parent}") from error
     if refusal:
         replace(moved.with_name(f"{moved.name}.why.txt"), f"{refusal}\n")
+
+
+def expire(recipe: str, days: float) -> None:
+    """Removes what was moved aside longer ago."""
+    for path in (path for name in (".taken", ".refused") for path in (folder(recipe) / name).glob("*")):
+        if time.time() - path.lstat().st_ctime <= days * 86400:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def printable(text: str) -> str:
@@ -109,10 +129,10 @@ def printable(text: str) -> str:
 
 
 def _changed(path: Path) -> float:
-    return max(each.stat().st_mtime for each in _all(path))
+    return max(each.lstat().st_mtime for each in _all(path))
 
 
 def _all(path: Path) -> Iterator[Path]:
     yield path
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         yield from path.rglob("*")

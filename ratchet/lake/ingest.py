@@ -255,7 +255,9 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str, report: Report) -> Batch:
         quarantine.keep_records(home, id, refused, who, turn)
         counts = {"accepted": str(accepted.count), "quarantined": str(refused.count)}
         meta = {"source": arrival.source, **counts, **arrival.meta}
-        new = table.append(path, accepted.rows(), once, turn=turn, after=None, versions=True, who=who, **meta)
+        new = table.append(
+            path, accepted.rows(), once, turn=turn, after=None, versions=True, counters=None, who=who, **meta
+        )
     commonest = dict(reasons.most_common(_SHOWN))
     return Batch(id, recipe.name, arrival.source, accepted.count, refused.count, new, notes, facts, commonest)
 

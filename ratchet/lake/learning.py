@@ -1,8 +1,10 @@
 """Lands inputs that were served and whose label came back as a batch, through the same checks as every other."""
 
 import hashlib
+import uuid
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,8 +22,19 @@ _TURN = "outcomes"
 
 def waiting(recipe: Recipe, since: float = 0.0) -> int:
     """Labelled inputs of predictions from then on, in seconds since 1970, that are kept and have not landed."""
-    newest = _newest(recipe).values() if recipe.log.inputs else ()
-    return sum(outcome["predicted_at"].timestamp() >= since for outcome in newest)
+    newest = _newest(recipe) if recipe.log.inputs else {}
+    recent = {key for key, outcome in newest.items() if outcome["predicted_at"].timestamp() >= since}
+    return len(_kept(recipe, recent)) if recent else 0
+
+
+def _kept(recipe: Recipe, keys: set[outcomes.Key]) -> set[outcomes.Key]:
+    """Those of the predictions whose input is kept."""
+    mine = table.one_of("request", {request for request, _ in keys}) & (pc.field("origin") == "caller")
+    kept = set[outcomes.Key]()
+    for part in table.select(predictions.predictions(recipe.name), ["request", "row", "input", "origin"], mine):
+        with_input = part.filter(pc.field("input").is_valid())
+        kept |= set(zip(with_input["request"].to_pylist(), with_input["row"].to_pylist(), strict=True))
+    return kept & keys
 
 
 def new_records(recipe: Recipe, known: Collection[str], since: float) -> int:
@@ -46,12 +59,34 @@ def land(recipe: Recipe, who: str) -> Batch | None:
     for name in ("landing", "records", "quarantine"):
         table.keep_values_out_of_the_log(ingest.lake(recipe.name) / name)
     _remove_corrected(recipe, [row for row in rows if row["name"] in corrections], who)
+    _note_learnt(recipe, rows, who)
     turn = max(outcome["turn"] for outcome in newest.values())
     id = hashlib.sha256(f"served {recipe.name} {last_turn(recipe)} {turn}".encode()).hexdigest()[:16]
     source = f"served requests with a label, up to commit {turn}"
     return ingest.land_read(
         recipe, id, pa.Table.from_pylist(rows, schema=sources.ROWS), who, source, {_TURN: str(turn)}
     )
+
+
+LEARNT = pa.schema({"request": pa.string(), "row": pa.int32(), "input": pa.string()})
+"""The input digest of each record that a request became: a later contract may no longer read what was sent."""
+
+
+def learnt(recipe: str) -> Path:
+    return ingest.lake(recipe) / "learnt"
+
+
+def _note_learnt(recipe: Recipe, rows: list[dict[str, Any]], who: str) -> None:
+    digests = [{**_key(row["name"]), "input": recipe.contract.digest(row["data"], row["captured_at"])}
+               for row in rows if "data" in row]  # fmt: skip
+    table.append(
+        learnt(recipe.name), pa.Table.from_pylist(digests, schema=LEARNT), str(uuid.uuid4()), versions=False, who=who
+    )
+
+
+def _key(name: str) -> dict[str, Any]:
+    request, _, row = name.rpartition("#")
+    return {"request": request, "row": int(row)}
 
 
 def _remove_corrected(recipe: Recipe, rows: list[dict[str, Any]], who: str) -> None:

@@ -99,19 +99,23 @@ def path(recipe: str) -> Path:
     return lake(recipe) / "outcomes"
 
 
+def turn(recipe: str) -> int:
+    """The last turn in which labels were joined; 0 before the first."""
+    return table.turn_of(path(recipe), "join")
+
+
 def update(recipe: Recipe, who: str, now: datetime | None = None) -> Joined:
     """Joins what has come, and appends the new outcomes in one commit."""
     now, patience = now or datetime.now(UTC), timedelta(days=recipe.watch.label_days)
-    turn = table.turn_of(path(recipe.name), "join") + 1  # read first: of several at the same moment, one appends
+    next_turn = turn(recipe.name) + 1  # read first: of several at the same moment, one appends
     labels = _labels(recipe, now - 2 * patience)
     requests = {label.key[0] for label in labels}
     if not requests:
         return Joined((), 0, 0)
     joined = join(labels, _answers(recipe.name, requests), _known(recipe.name, requests), now, patience)
     if joined.outcomes:
-        table.append(
-            path(recipe.name), _rows(recipe, joined.outcomes, turn), "join", turn=turn, versions=False, who=who
-        )
+        rows = _rows(recipe, joined.outcomes, next_turn)
+        table.append(path(recipe.name), rows, "join", turn=next_turn, versions=False, who=who)
     return joined
 
 

@@ -69,7 +69,8 @@ def land_predictions(recipe: str, process: str, host: str, segments: Sequence[Se
     those of segments that were removed.
     """
     rows = [_prediction(line, host, process) for line in _lines(segments)]
-    return _land(predictions(recipe), process, rows, PREDICTIONS, segments, after, who)
+    count = _count_landed(recipe, process) + len(rows)
+    return _land(predictions(recipe), process, rows, PREDICTIONS, segments, after, who, {f"rows:{process}": count})
 
 
 def note_requested(recipe: str, keys: Iterable[tuple[str, int]], who: str) -> None:
@@ -114,11 +115,18 @@ def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str
 
 def note_end(recipe: str, process: str, host: str, taken: int, who: str) -> int:
     """Records what a process that ended has lost, once; the number of rows."""
-    present = table.read(predictions(recipe), ["number"], where=("process", process))
-    missing = max(0, taken - (present.num_rows if present else 0))  # after a power failure `taken` may be older
+    missing = max(0, taken - _count_landed(recipe, process))  # after a power failure `taken` may be older
     row = {"process": process, "host": host, "taken": taken, "lost": missing, "at": datetime.now(UTC)}
     table.append(lost(recipe), pa.Table.from_pylist([row], schema=LOST), f"ended:{process}", versions=False, who=who)
     return missing
+
+
+def _count_landed(recipe: str, process: str) -> int:
+    """The rows of a process that have landed, whether or not they were erased since."""
+    if counted := table.turn_of(predictions(recipe), f"rows:{process}"):
+        return counted
+    present = table.read(predictions(recipe), ["number"], where=("process", process))
+    return present.num_rows if present else 0
 
 
 def count_lost(recipe: str) -> int:
@@ -135,10 +143,13 @@ def _land(
     segments: Sequence[Segment],
     after: int,
     who: str,
+    counters: Mapping[str, int] | None = None,
 ) -> int:
     turn = segments[-1].number + 1
     content = pa.Table.from_pylist(list(rows), schema=schema)
-    new = table.append(path, content, f"log:{process}", turn=turn, after=after, versions=False, who=who)
+    new = table.append(
+        path, content, f"log:{process}", turn=turn, after=after, versions=False, counters=counters, who=who
+    )
     return len(rows) if new else 0
 
 

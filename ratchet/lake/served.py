@@ -1,6 +1,7 @@
 """What a revision answered to callers, as the lake has it: for watching it, in the order of time."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,7 +49,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Predictions [M] whose newest label is known, in the order in which the labels came."""
+    """Predictions [M] whose newest label is known, in the order in which the labels were joined.
+
+    Of those that were joined at once, in the order of the predictions: a file of labels may be sorted by anything.
+    """
 
     at: np.ndarray
     """When they were made, in seconds since 1970."""
@@ -148,17 +152,22 @@ def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:
 
 
 def _newest(recipe: str, rows: pa.Table | None) -> list[dict[str, Any]]:
-    """The outcomes with the newest label of each prediction, in the order in which these labels came.
+    """The outcomes with the newest label of each prediction, in the order of `Labelled`.
 
     Without those that `ratchet unsure` requested, which are worse than others by design.
     """
     requested = predictions.requested(recipe)
     newest: dict[outcomes.Key, dict[str, Any]] = {}
-    ordered = rows.sort_by([("labelled_at", "ascending"), ("correction", "ascending")]).to_pylist() if rows else []
-    for row in ordered:
+    for row in sorted(rows.to_pylist() if rows else (), key=_joined):
         newest.pop((row["request"], row["row"]), None)
         newest[row["request"], row["row"]] = row
     return [row for key, row in newest.items() if key not in requested]
+
+
+def _joined(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The place of an outcome; the rows of a batch, which may be sorted as well, come in an order of their own."""
+    key = f"{row['request']}#{row['row']}"
+    return row["turn"], row["predicted_at"], zlib.crc32(key.encode()), key, row["correction"]
 
 
 def performance(recipe: str) -> list[dict[str, Any]]:

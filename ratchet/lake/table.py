@@ -19,6 +19,8 @@ _KEEP = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration":
 _NO_VALUES = {"delta.dataSkippingNumIndexedCols": "0"}
 """Delta writes the extremes of columns into its log, which stays when rows are erased."""
 _MANY_FILES = 64
+_COMMIT_SECONDS = 3600.0
+"""After which a file that no version names was left by a process that was killed."""
 
 
 def append(
@@ -29,11 +31,13 @@ def append(
     turn: int = 1,
     after: int | None = None,
     versions: bool = True,
+    counters: Mapping[str, int] | None = None,
     **meta: str,
 ) -> bool:
     """Appends `rows` in one commit, once per (`once`, `turn`) whoever else tries; False if it was done before.
 
-    With `after`, the last turn must be that one: of two that read the same state, one appends.
+    With `after`, the last turn must be that one: of two that read the same state, one appends. `counters` are kept with
+    the commit, where `turn_of` reads each by its name.
     `meta` (who, why, ...) is kept in the table's history. A new table whose old `versions` nobody needs drops its
     history after a month. Raises Refusal if the table stays contended.
     """
@@ -42,7 +46,8 @@ def append(
 
     path.mkdir(parents=True, exist_ok=True)
     # No retries inside: the commit must follow the version that was read.
-    transactions, refused = [Transaction(once, turn, int(time.time() * 1000))], list[Refusal]()
+    now, refused = int(time.time() * 1000), list[Refusal]()
+    transactions = [Transaction(name, value, now) for name, value in {once: turn, **(counters or {})}.items()]
     commit = CommitProperties(
         custom_metadata={"ratchet": once, **meta}, max_commit_retries=0, app_transactions=transactions
     )
@@ -116,7 +121,7 @@ def erase(path: Path, condition: str, where: pc.Expression, columns: Sequence[st
     """Removes rows from every version; the number of rows of the newest one.
 
     They are those for which `condition` holds, in SQL, and `where` says the same of `columns`. Each file that holds one
-    is deleted, so an older version that needs it can no longer be read.
+    is deleted, so an older version that needs it can no longer be read; so is a file that a killed process left.
     """
     from deltalake import CommitProperties, DeltaTable
 
@@ -126,7 +131,7 @@ def erase(path: Path, condition: str, where: pc.Expression, columns: Sequence[st
     metrics = _retried(path, lambda: DeltaTable(str(path)).delete(condition, commit_properties=commit))
     present = {Path(urllib.parse.unquote(file)).name for file in DeltaTable(str(path)).file_uris()}
     for file in path.glob("*.parquet"):
-        if file.name not in present and _has_row(file, where, columns) and _is_committed(path, file.name):
+        if file.name not in present and _has_row(file, where, columns) and _is_settled(path, file):
             file.unlink(missing_ok=True)
     return int(metrics["num_deleted_rows"])
 
@@ -153,10 +158,12 @@ def _plain(batch: pa.RecordBatch) -> pa.Table:
     return table.cast(pa.schema([field.with_type(types.get(field.type, field.type)) for field in table.schema]))
 
 
-def _is_committed(path: Path, name: str) -> bool:
-    """Whether a version names the file; one that does not may belong to a commit that is under way."""
+def _is_settled(path: Path, file: Path) -> bool:
+    """Whether a version names the file, or it is too old to belong to a commit that is under way."""
+    if time.time() - file.stat().st_mtime > _COMMIT_SECONDS:
+        return True
     commits = sorted((path / "_delta_log").glob("*.json"), reverse=True)
-    return any(name in commit.read_text(encoding="utf-8") for commit in commits)
+    return any(file.name in commit.read_text(encoding="utf-8") for commit in commits)
 
 
 def compact(path: Path) -> None:
