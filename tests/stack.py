@@ -359,6 +359,18 @@ def responds(url: str) -> bool:
     return True
 
 
+def flow_processes(stack: Running) -> list[psutil.Process]:
+    """Those that execute flow runs."""
+    return [process for process in stack.marked() if "prefect.engine" in cmdline(process)]
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def kill(process: psutil.Process) -> None:
     process.send_signal(signal.SIGKILL)
 

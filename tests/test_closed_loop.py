@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,7 +18,7 @@ from ratchet.lake import table
 from releases import api, causes
 from tests.conftest import HERE
 from tests.files import holds
-from tests.stack import BIN, NAME, Running, kill, running, until, with_champion
+from tests.stack import BIN, NAME, Running, cmdline, flow_processes, kill, running, until, with_champion
 from tests.traffic import Answered, collect, effects, label, loss, send, start_collecting
 
 pytestmark = pytest.mark.stack
@@ -137,17 +137,6 @@ def collected_whole(stack: Running) -> dict[str, Any]:
     return state
 
 
-def flow_processes(stack: Running) -> list[psutil.Process]:
-    return [process for process in stack.marked() if "prefect.engine" in cmdline(process)]
-
-
-def cmdline(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
 def test_harm_starts_one_retraining_by_itself_and_a_version_that_has_recovered_is_released(
     stack: Running, unseen: tuple[np.ndarray, list[str]]
 ) -> None:
@@ -212,6 +201,7 @@ def flights(stack: Running, start: int, stop: int) -> tuple[list[dict[str, Any]]
 def test_flights_in_their_order_of_time_start_one_retraining_once_their_year_does_harm(stack: Running) -> None:
     """A model of two months holds in April, does harm in August, and one that has seen some of August does better."""
     assert "first release" in stack.ratchet("loop", FLIGHTS)
+    assert collect(stack, FLIGHTS)["watched"]["answered"] == 0, "Ratchet's own requests are no caller's"
     april, became = flights(stack, APRIL, APRIL + 4000)
     label(stack, FLIGHTS, send(stack, FLIGHTS, "rows", april, at_once=500), became)
     state = collect(stack, FLIGHTS)
@@ -243,7 +233,7 @@ def files_with(stack: Running, *needles: bytes) -> list[str]:
 def test_harm_by_a_release_is_rolled_back_first_where_a_former_champion_does_better(
     stack: Running, unseen: tuple[np.ndarray, list[str]]
 ) -> None:
-    """The first version, which has not seen dark images, is released again by hand. It is the last test here."""
+    """The first version, which has not seen dark images, is released again by hand."""
     better = stack.champion()
     stack.ratchet("release", NAME, "1")
     assert stack.champion() == "1"
@@ -254,3 +244,19 @@ def test_harm_by_a_release_is_rolled_back_first_where_a_former_champion_does_bet
     assert "does better" in stack.ratchet("history", NAME)
     promoted = max(entry.at for entry in stack.ledger.read(NAME) if entry.kind == "promoted")
     assert causes.read(stack.ledger, NAME)[-1].at > promoted, "and only then a retraining starts"
+
+
+def test_a_batch_in_the_inbox_starts_the_loop_of_a_recipe_that_serves_nothing_yet(stack: Running) -> None:
+    """Whatever lies beside it. It is the last test here, since that loop then runs."""
+    inbox = stack.home / "inbox" / "quick-spam"
+    inbox.mkdir(parents=True)
+    (inbox / "link.csv").symlink_to("nowhere")
+    (inbox / "mails.csv").write_text("text,label\n" + "".join(f"call {n} now,spam\n" for n in range(50)))
+    for path in inbox.iterdir():
+        os.utime(path, (time.time() - 60,) * 2, follow_symlinks=False)
+    collect(stack, NAME)
+    (cause,) = causes.read(stack.ledger, "quick-spam")
+    assert cause.kind == "batch"
+    (why,) = (inbox / ".refused").glob("*.why.txt")
+    assert "it is a link" in why.read_text()
+    assert [path.name.partition("-")[2] for path in (inbox / ".taken").iterdir()] == ["mails.csv"]

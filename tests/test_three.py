@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ratchet.lake import table
 from tests import traffic
 from tests.conftest import HERE, ROOT
 from tests.pages import faults
-from tests.stack import BIN, Running, running, until
+from tests.stack import BIN, Running, flow_processes, kill, running, until
 
 pytestmark = pytest.mark.stack
 SPAM, SERIES = "quick-spam", "quick-temperature"
@@ -149,13 +150,28 @@ def test_a_table_goes_from_a_csv_file_to_a_prediction_for_rows_of_any_form(stack
     assert explained["attributions"][0]["text"] == "mean radius=17.99"
 
 
+def killed_while_it_waits(stack: Running, recipe: str) -> None:
+    """Kills a run that waits for a person, and the worker that would say so, as a machine does that goes down."""
+    loop = subprocess.Popen([BIN / "ratchet", "loop", recipe], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            text=True, env=stack.env)  # fmt: skip
+    until(lambda: stack.ledger.statuses("approval").get(recipe) or loop.poll() is not None, 240)
+    time.sleep(3)  # it is recorded just before it waits
+    kill(stack.process("worker-cpu"))
+    for process in flow_processes(stack):
+        kill(process)
+    output = stack.ratchet("approve", recipe, ok=False)
+    assert "was marked as crashed" in output
+    assert "no run waits for approval" in output
+    printed, _ = loop.communicate(timeout=60)
+    assert loop.returncode == 1, printed
+
+
 def approved_loop(stack: Running, recipe: str) -> str:
     """What a run of the loop printed whose version a person approved."""
     command = [BIN / "ratchet", "loop", recipe]
     loop = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=stack.env)
-    until(lambda: stack.ledger.statuses("approval").get(recipe) or loop.poll() is not None, 240)
     assert not stack.ledger.read(recipe), "nothing is released before"
-    until(lambda: f"version 1 of {recipe}: approved" in stack.ratchet("approve", recipe, ok=None), 60, 2.0)
+    until(lambda: f"version 1 of {recipe}: approved" in stack.ratchet("approve", recipe, ok=None), 120, 2.0)
     output, _ = loop.communicate(timeout=240)
     assert loop.returncode == 0, output
     return output
@@ -169,6 +185,7 @@ def test_a_number_is_predicted_by_a_trainer_of_ones_own_as_its_framework_does(st
     own = '    train="_trainers:ridge",\n    approval_hours=1,\n    criteria='
     recipe.write_text(recipe.read_text().replace("    criteria=", own))
     stack.ratchet("up")
+    killed_while_it_waits(stack, "diabetes")
     assert "is champion" in approved_loop(stack, "diabetes")
     tags = httpx.get(f"{stack.mlflow}/api/2.0/mlflow/model-versions/get?name=diabetes&version=1", timeout=20).json()
     assert {"key": "ratchet.approved_by", "value": "tester"} in tags["model_version"]["tags"]
