@@ -97,6 +97,26 @@ def good_frame(small: Recipe, rows: int = 200) -> pd.DataFrame:
     return pd.DataFrame({**values, "record": ["r"] * rows})
 
 
+def test_nothing_of_requests_that_were_served_is_shown_by_their_suite(small: Recipe, home: Path) -> None:
+    """Nor is it kept in Data Docs, where nobody could forget it."""
+    frame = good_frame(small)
+    frame.loc[0, "mean"] = 777.25
+    expectations = (
+        Expectation("ExpectColumnValuesToBeBetween", {"column": "mean", "max_value": 10}, "at most 10", "mean"),
+        Expectation("ExpectColumnDistinctValuesToBeInSet", {"column": "record", "value_set": ["x"]}, "is x", "record"),
+    )
+    shown = checkpoint.check("small-fashion", "a", frame, expectations)
+    hidden = checkpoint.check("small-fashion", "b", frame, expectations, keep=False, show=False)
+    assert "777.25" in str(shown)
+    assert "'r'" in str(shown)
+    assert [each.passed for each in hidden.expectations] == [each.passed for each in shown.expectations]
+    assert "777.25" not in str(hidden)
+    assert "'r'" not in [each.observed for each in hidden.expectations]
+    kept = [path.read_bytes() for path in (home / "gx").rglob("*.html")]
+    assert kept
+    assert not any(b"small-fashion-b" in page for page in kept)
+
+
 def test_a_suite_that_checked_nothing_has_failed(small: Recipe) -> None:
     assert not checkpoint.check("small-fashion", "b", good_frame(small), ()).passed
     assert not checkpoint.check("small-fashion", "b", good_frame(small, 0), suite(small)).passed

@@ -191,6 +191,18 @@ def test_the_log_stays_below_its_limit_until_it_is_collected(tmp_path: Path) -> 
     assert len(lines(tmp_path)) == 1
 
 
+def test_the_millionth_segment_of_a_process_is_one_like_any_other(tmp_path: Path) -> None:
+    """A process writes one every few seconds, so after two months it comes to that."""
+    writer = segments.Segments(tmp_path, "predictions", "a" * 16, 1 << 30)
+    writer._number = 999_999
+    for _ in range(2):
+        writer.write(b"line\n")
+        writer.close()
+    names = [f"predictions-{'a' * 16}-{number}.jsonl" for number in (999_999, 1_000_000)]
+    assert segments.complete(tmp_path) == names
+    assert all(segments.is_removable(tmp_path, name) for name in names)
+
+
 _WRITES = """
 import sys, time
 from pathlib import Path
