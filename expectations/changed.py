@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from expectations.drift import FALSE_ALARMS, MIN_ROWS, MISSING, NOTABLE, Summary, drift
+from expectations.drift import FALSE_ALARMS, MIN_ROWS, MISSING, NOTABLE, Summary, category, drift
 
 _UNSEEN = 0.01
 """The share of a window with categories that training has not seen, from which on that is said."""
@@ -62,7 +62,7 @@ def _is_unusual(trained: Sequence[Summary], name: str, value: Any) -> bool:
     if quantiles and isinstance(value, int | float):
         return not min(each[0] for each in quantiles) <= value <= max(each[-1] for each in quantiles)
     known = [summary.categories[name] for summary in trained if name in summary.categories]
-    return bool(known) and value is not None and not any(str(value) in each for each in known)
+    return bool(known) and value is not None and not any(category(value) in each for each in known)
 
 
 def _drifted(trained: Sequence[Summary], window: Summary) -> Iterator[Change]:

@@ -94,8 +94,14 @@ def _renamed(counts: Mapping[str, int]) -> dict[str, int]:
     """With one name for a whole number, which is 1 in what was served and 1.0 in a column that may have gaps."""
     renamed = Counter[str]()
     for name, count in counts.items():
-        renamed[name.removesuffix(".0") if _WHOLE.fullmatch(name) else name] += count
+        renamed[category(name)] += count
     return dict(renamed)
+
+
+def category(value: object) -> str:
+    """The name of a value in a summary."""
+    name = str(value)
+    return name.removesuffix(".0") if _WHOLE.fullmatch(name) else name
 
 
 def upgraded(summary: Summary) -> Summary:

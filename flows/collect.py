@@ -11,6 +11,7 @@ from flows import triggering, watching
 from flows.log import log
 from flows.refusals import refusals_are_states
 from flows.rollback import roll_back_if_better
+from flows.triggering import WHO
 from ratchet import recipe as recipes
 from ratchet.errors import Busy, Refusal
 from ratchet.lake import forget, inbox, ingest, outcomes
@@ -19,7 +20,6 @@ from ratchet.recipe import load as load_recipe
 from releases import api, forgetting, label_file, log_collector, ticker
 from releases.ledger import Ledger
 
-WHO = "collect"
 _DAY = 86400.0
 
 
@@ -70,7 +70,8 @@ def _collect(ledger: Ledger, recipe: Recipe) -> list[str]:
 
 def _gather(ledger: Ledger, recipe: Recipe) -> list[str]:
     """Moves logs and inbox into the lake, erases what must go, and joins labels with predictions."""
-    collected = log_collector.collect(recipe, WHO, log.info, ledger)
+    served = recipe.name in ledger.recipes()
+    collected = log_collector.collect(recipe, WHO, log.info, ledger) if served else log_collector.Collected()
     for problem in collected.problems:
         log.warning("%s: %s", recipe.name, problem)
     forgetting.erase_listed(recipe, WHO, ledger)

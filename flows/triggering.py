@@ -16,6 +16,8 @@ from ratchet.types import Watched
 from releases import api, approvals, causes
 from releases.ledger import Ledger
 
+WHO = "collect"
+"""Who brings a former champion back."""
 EVENT = "ratchet.retrain"
 """prefect.yaml names it as the trigger of every loop. It is emitted until a run claims its cause."""
 
@@ -36,9 +38,8 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched | None) -> list[str]:
         _call_person(ledger, name, "broken source", f"The source of the inputs of {name} may be broken: {fault}.", now)
     labelled, waiting = outcomes.turn(name), learning.waiting(recipe)
     possible = triggers.causes(state, recipe.watch, labelled, waiting, quarantine.pending(ingest.lake(name)), past)
-    promoted_at = max((entry.at for entry in ledger.read(name) if entry.kind == "promoted"), default=0.0)
     lines = []
-    for decision in triggers.decisions(name, recipe.watch, possible, past, new, now, fault, promoted_at):
+    for decision in triggers.decisions(name, recipe.watch, possible, past, new, now, fault, _promoted_at(ledger, name)):
         cause, obstacle = decision.cause, decision.obstacle
         if obstacle:
             lines.append(f"{cause.why}; no retraining starts: {obstacle.why}")
@@ -50,6 +51,17 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched | None) -> list[str]:
             notify(f"{name}: retraining", f"A retraining of {name} starts, because {cause.why}.")
     _emit_unclaimed(ledger, name)
     return lines
+
+
+def _promoted_at(ledger: Ledger, recipe: str) -> float:
+    """When the last version was promoted but for those that `collect` brought back; 0 if none was."""
+    by, promoted_at = "", 0.0
+    for entry in ledger.read(recipe):
+        if entry.kind == "requested":
+            by = entry.who
+        elif entry.kind == "promoted" and by != WHO:
+            promoted_at = entry.at
+    return promoted_at
 
 
 def _call_person(ledger: Ledger, recipe: str, needs: str, sentence: str, now: float) -> None:

@@ -326,5 +326,5 @@ def test_one_value_alone_and_new_values_are_noticed_where_they_are_no_chance() -
 
 def test_an_input_is_unusual_by_what_lies_outside_of_training() -> None:
     before = drift.summarize(unchanged(5000, np.random.default_rng(7)), ())
-    usual, new, far = {"number": 0.0, "city": "1"}, {"number": 0.0, "city": "x"}, {"number": 99.0, "city": "x"}
+    usual, new, far = {"number": 0.0, "city": 1.0}, {"number": 0.0, "city": "x"}, {"number": 99.0, "city": "x"}
     assert changed.unusual([before], [usual, new, far]).tolist() == [0.0, 0.5, 1.0]
