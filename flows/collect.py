@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows import triggering, watching
+from flows import runs, triggering, watching
 from flows.log import log
 from flows.refusals import refusals_are_states
 from flows.rollback import roll_back_if_better
@@ -27,6 +28,8 @@ _DAY = 86400.0
 @refusals_are_states
 def collect() -> Any:
     """For each recipe: moves its log and inbox into the lake, joins labels, watches what serves, starts what is due."""
+    if runs.is_superseded(str(flow_run.id)):
+        return Completed(message=runs.SUPERSEDED)
     ledger, lines, faults = api.open_ledger(), list[str](), list[str]()
     for name in sorted({*ledger.recipes(), *recipes.names()}):
         if why := load_error(name):

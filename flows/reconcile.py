@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.events import emit_event
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import runs
@@ -25,6 +26,8 @@ EMITTED = ("promoted", "failed", "halted", "baked", "steered")
 @refusals_are_states
 def reconcile() -> Any:
     """Marks dead flow runs as crashed, which frees what they held; says in one line what is not as it should be."""
+    if runs.is_superseded(str(flow_run.id)):
+        return Completed(message=runs.SUPERSEDED)
     emit_new()
     crashed = [f"marked {name} as crashed" for name in runs.crash_dead_runs(settings())]
     return Completed(message="; ".join(crashed + _withdraw_cancelled() + api.differences()) or "nothing to change")

@@ -38,7 +38,7 @@ def retrain_and_release(
     a sentence, and the champion still serves.
     """
     if runs.is_superseded(str(flow_run.id)):
-        return Completed(message="a later run of the same schedule is due, and does the work")
+        return Completed(message=runs.SUPERSEDED)
     records, run = api.open_ledger(), str(flow_run.id)
     if cause and (other := causes.claim(records, recipe, cause, run)) != run:
         return Completed(message=f"the flow run {other} has the cause {cause!r}")

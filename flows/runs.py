@@ -25,6 +25,7 @@ _POLL_SECONDS = 1.0
 _ENGINE = ("prefect.flow_runs", "prefect.task_runs")
 """Prefect's loggers of a run that fails, with traces; the message of its last state says the same in a sentence."""
 _WAITING = "waiting for another run of this deployment"
+SUPERSEDED = "a later run of the same schedule is due, and does the work"
 _YOUNG_SECONDS = 60.0
 """Time in which a pending run may have no process yet."""
 

@@ -23,6 +23,7 @@ from ratchet.lake import forget, ingest, learning, outcomes, predictions, quaran
 from ratchet.lake.outcomes import Answer, Joined, Key, Known, Label
 from ratchet.lake.predictions import Segment
 from ratchet.recipe import Log, Recipe, Watch
+from ratchet.settings import settings
 from tests.files import holds
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -353,6 +354,62 @@ def test_a_file_that_a_killed_writer_left_is_erased_as_well_once_it_can_be_nobod
 def test_a_refused_record_is_known_by_its_request_whatever_its_label_is(name: str) -> None:
     assert forget.is_of(name, {"r1"})
     assert not forget.is_of(name, {"r", "r1#0 (label C"})
+
+
+@pytest.mark.parametrize("killed_at", range(5))
+def test_whenever_a_forgetting_is_killed_the_next_one_does_the_rest(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    land(recipe, {"request": "a", "input": picture(recipe, 1)}, {"request": "b", "input": picture(recipe, 2)})
+    predictions.add_feedback(recipe.name, {("a", 0): "Bag", ("b", 0): "Coat"}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    batch, home = learning.land(recipe, "tester"), ingest.lake(recipe.name)
+    assert batch
+    quarantine.admit_landed(home, batch.id, "tester")
+    forget.add(recipe.name, ["a"], [], "tester")
+    erase, calls = table.erase, list[Path]()
+
+    def killed(path: Path, *arguments: Any, **meta: str) -> int:
+        calls.append(path)
+        if len(calls) > killed_at:
+            raise KeyboardInterrupt
+        return erase(path, *arguments, **meta)
+
+    monkeypatch.setattr(table, "erase", killed)
+    with pytest.raises(KeyboardInterrupt):
+        forget.erase(recipe, "tester")
+    monkeypatch.setattr(table, "erase", erase)
+    forget.erase(recipe, "tester")
+    for name in ("predictions", "feedback", "outcomes", "learnt"):
+        rows = table.read(home / name, ["request"])
+        assert rows is not None
+        assert rows["request"].to_pylist() == ["b"], name
+    for name, left in (("records", 1), ("landing", 0)):
+        rows = table.read(home / name, ["input"])
+        assert rows is not None
+        assert rows.num_rows == left
+
+
+def test_an_inbox_that_is_read_again_after_a_kill_lands_and_labels_nothing_twice(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    from flows import collect
+    from releases.ledger import Ledger
+
+    ledger, images = Ledger(settings().ledger), np.random.default_rng(0).integers(0, 255, (20, 28, 28)).astype(np.uint8)
+    labels, batch = tmp_path / "labels.csv", tmp_path / "batch.npz"
+    labels.write_text("request id,label\na,Bag\n")
+    np.savez(batch, x=images, y=np.zeros(20, np.int64))
+    land(recipe, {"request": "a", "at": NOW.timestamp() - 60})
+    for _ in range(2):
+        assert collect._land(ledger, recipe, labels) == "1 labels from labels.csv"
+        collect._land(ledger, recipe, batch)
+        outcomes.update(recipe, "tester")
+    joined = table.read(outcomes.path(recipe.name), ["request"])
+    rows = table.read(ingest.lake(recipe.name) / "landing", ["record"])
+    assert joined is not None
+    assert rows is not None
+    assert (joined.num_rows, rows.num_rows) == (1, 20)
 
 
 def test_of_two_collectors_that_overlap_one_lands_a_segment(recipe: Recipe) -> None:

@@ -61,8 +61,8 @@ def list_requests(recipe: str, who: str) -> None:
         add(recipe, new, [], who)
 
 
-def erase(recipe: Recipe, who: str) -> Forgotten:
-    """Erases all that is on the list from every table.
+def erase(recipe: Recipe, who: str, since: float = 0.0) -> Forgotten:
+    """Erases all that is on the list from every table, as far as its files were written since then.
 
     A version of a table that held a row of it can no longer be read: forgetting wins over reproducing. Killed in
     between, it does the rest the next time.
@@ -72,15 +72,17 @@ def erase(recipe: Recipe, who: str) -> Forgotten:
     if not requests:
         return Forgotten(0, 0, 0, 0)
     digests, served = _digests(recipe, requests), learning.batches(name)
-    records = _erase(home / "quarantine", "name", _names(home / "quarantine", requests), who)
+    names = _names(home / "quarantine", requests)
+    erasure = _Erasure(who, "forgotten", since)
+    records = _erase(home / "quarantine", "name", names, erasure)
     summaries = [home / "summaries" / f"{batch}.json" for batch in served] if digests else []
     _remove(summaries)  # each is made anew from the records that are left
     for each in ("records", "landing", "quarantine") if served else ():
-        records += _erase(home / each, "input", digests, who, served)
+        records += _erase(home / each, "input", digests, erasure, served)
     _remove(summaries)  # one may have been made meanwhile
     # Last what says what else there is.
     tables = ("requested", "outcomes", "feedback", "learnt", "predictions")
-    counts = {each: _erase(home / each, "request", requests, who) for each in tables}
+    counts = {each: _erase(home / each, "request", requests, erasure) for each in tables}
     return Forgotten(len(requests), counts["predictions"], counts["feedback"], records)
 
 
@@ -92,19 +94,19 @@ def _remove(files: Iterable[Path]) -> None:
 def retain(recipe: Recipe, who: str, now: datetime | None = None) -> int:
     """Erases what is older than the recipe's log may be; the number of rows."""
     limit = (now or datetime.now(UTC)) - timedelta(days=recipe.log.days)
-    home, count = lake(recipe.name), 0
+    home, count, erasure = lake(recipe.name), 0, _Erasure(who, "retention")
     # A label whose prediction is gone would seem to wait for one.
     old = pc.field("predicted_at") < pa.scalar(limit, pa.timestamp("us", tz="UTC"))
     parts = table.select(home / "outcomes", ["request", "predicted_at"], old)
     joined = {request for part in parts for request in part["request"].to_pylist()}
     for name in ("feedback", "learnt"):
-        count += _erase(home / name, "request", joined, who, why="retention")
+        count += _erase(home / name, "request", joined, erasure)
     for name, column in (("predictions", "at"), ("feedback", "at"), ("outcomes", "predicted_at")):
-        count += _erase_older(home / name, column, limit, who)
+        count += _erase_older(home / name, column, limit, erasure)
         table.compact(home / name)
     if served := learning.batches(recipe.name):
         for name in ("records", "landing", "quarantine"):
-            count += _erase_older(home / name, "captured_at", limit, who, served)
+            count += _erase_older(home / name, "captured_at", limit, erasure, served)
     return count
 
 
@@ -177,34 +179,41 @@ _ROW = re.compile(r"#\d+( \(label |$)")
 """Follows a request's id in the name of a refused record, whose label may be anything."""
 
 
-def _erase(
-    path: Path, column: str, values: set[str], who: str, batches: set[str] | None = None, why: str = "forgotten"
-) -> int:
+@dataclass(frozen=True)
+class _Erasure:
+    """Who erases and why; files that were written before `since` are known to hold nothing of it."""
+
+    who: str
+    why: str
+    since: float = 0.0
+
+
+def _erase(path: Path, column: str, values: set[str], erasure: _Erasure, batches: set[str] | None = None) -> int:
     """Erases the rows with one of the values, in these batches alone if they are named."""
     count, ordered = 0, sorted(values)
     for start in range(0, len(ordered), _AT_ONCE):
         part = ordered[start : start + _AT_ONCE]
-        count += _erase_where(path, column, _in(column, part), table.one_of(column, part), batches, who, why)
+        count += _erase_where(path, column, _in(column, part), table.one_of(column, part), erasure, batches)
     return count
 
 
-def _erase_older(path: Path, column: str, limit: datetime, who: str, batches: set[str] | None = None) -> int:
+def _erase_older(path: Path, column: str, limit: datetime, erasure: _Erasure, batches: set[str] | None = None) -> int:
     condition = f"{column} < TIMESTAMP '{limit:%Y-%m-%dT%H:%M:%SZ}'"
     where = pc.field(column) < pa.scalar(limit, pa.timestamp("us", tz="UTC"))
-    return _erase_where(path, column, condition, where, batches, who, "retention")
+    return _erase_where(path, column, condition, where, erasure, batches)
 
 
 def _erase_where(
-    path: Path, column: str, condition: str, where: pc.Expression, batches: set[str] | None, who: str, why: str
+    path: Path, column: str, condition: str, where: pc.Expression, erasure: _Erasure, batches: set[str] | None
 ) -> int:
     """Erases by a condition on a column; a table whose files hold no such row, in any version, is left alone."""
     columns = [column]
     if batches:
         condition, where = f"{condition} AND {_in('batch', batches)}", where & table.one_of("batch", batches)
         columns.append("batch")
-    if not table.holds(path, where, columns):
+    if not table.holds(path, where, columns, erasure.since):
         return 0
-    return table.erase(path, condition, where, columns, who=who, why=why)
+    return table.erase(path, condition, where, columns, who=erasure.who, why=erasure.why)
 
 
 def _in(column: str, values: Iterable[str]) -> str:

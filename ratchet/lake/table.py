@@ -136,9 +136,10 @@ def erase(path: Path, condition: str, where: pc.Expression, columns: Sequence[st
     return int(metrics["num_deleted_rows"])
 
 
-def holds(path: Path, where: pc.Expression, columns: Sequence[str]) -> bool:
-    """Whether a file of any version has a row for which `where` holds of `columns`."""
-    return any(_has_row(file, where, columns) for file in path.glob("*.parquet"))
+def holds(path: Path, where: pc.Expression, columns: Sequence[str], since: float = 0.0) -> bool:
+    """Whether a file of any version that was written since then has a row for which `where` holds of `columns`."""
+    files = (file for file in path.glob("*.parquet") if file.stat().st_mtime >= since)
+    return any(_has_row(file, where, columns) for file in files)
 
 
 def _has_row(file: Path, where: pc.Expression, columns: Sequence[str]) -> bool:
