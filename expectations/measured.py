@@ -3,8 +3,8 @@
 For losses x in [0, 1] whose mean is at most m, and a bet b in (0, 1/m), the factor 1 + b (x - m) has a mean of at most
 1. The Shiryaev-Roberts sum M_n = (1 + M_{n-1}) (1 + b (x_n - m)), and a mean of such sums over several bets, then rises
 by at most 1 with each label on average. So the mean number of labels until it first reaches a threshold A is at least A
-if nothing is wrong. An alarm stands until the same test of the opposite, with 1 - x and 1 - m, says that the loss is
-below m again; then it starts anew. Sources: Shin, Ramdas, Rinaldo, E-detectors, 2023 (arXiv:2203.03532); Waudby-Smith,
+if nothing is wrong. An alarm stands until the same test of the opposite, with 1 - x and 1 - m, says as surely that the
+loss is below m again; then it starts anew. Sources: Shin, Ramdas, Rinaldo, E-detectors, 2023 (arXiv:2203.03532); Waudby-Smith,
 Ramdas, Estimating means of bounded random variables by betting, JRSS B 86, 2024.
 """
 
@@ -19,8 +19,6 @@ _BETS = np.array([1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2])
 """As shares of the largest bet, 1/m: small ones find small shifts, large ones find large shifts soon."""
 LEAST = 10_000
 """Labels without anything wrong until an alarm, on average, if labels are rare."""
-_ENDED = 1_000
-"""Labels with the loss above its limit until an alarm ends by chance, on average."""
 _MANY = 1e300
 
 
@@ -72,7 +70,7 @@ def alarm(losses: np.ndarray, limit: float, threshold: float) -> Alarm | None:
             evidence = harm.add(number, loss)
             if evidence >= threshold:
                 standing, relief = Alarm(number, harm.since, evidence), _Detector(1 - limit, number + 1)
-        elif relief.add(number, 1 - loss) >= _ENDED:
+        elif relief.add(number, 1 - loss) >= threshold:
             standing, harm = None, _Detector(limit, number + 1)
     return standing
 

@@ -207,7 +207,7 @@ def test_flights_in_their_order_of_time_start_one_retraining_once_their_year_doe
     state = collect(stack, FLIGHTS)
     assert effects(state) == {("changed", "benign")}, state["watched"]
     assert state["causes"] == []
-    august, became = flights(stack, AUGUST, AUGUST + 5000)
+    august, became = flights(stack, AUGUST, AUGUST + 3000)
     later, became_later = flights(stack, AUGUST + 5000, AUGUST + 8000)
     answers = send(stack, FLIGHTS, "rows", august, at_once=500)
     before = loss(send(stack, FLIGHTS, "rows", later, at_once=500), became_later)
