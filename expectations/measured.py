@@ -4,8 +4,10 @@ For losses x in [0, 1] whose mean is at most m, and a bet b in (0, 1/m), the fac
 1. The Shiryaev-Roberts sum M_n = (1 + M_{n-1}) (1 + b (x_n - m)), and a mean of such sums over several bets, then rises
 by at most 1 with each label on average. So the mean number of labels until it first reaches a threshold A is at least A
 if nothing is wrong. An alarm stands until the same test of the opposite, with 1 - x and 1 - m, says as surely that the
-loss is below m again; then it starts anew. Sources: Shin, Ramdas, Rinaldo, E-detectors, 2023 (arXiv:2203.03532); Waudby-Smith,
-Ramdas, Estimating means of bounded random variables by betting, JRSS B 86, 2024.
+loss is below m again; then it starts anew.
+
+Sources: Shin, Ramdas, Rinaldo, E-detectors, 2023 (arXiv:2203.03532); Waudby-Smith, Ramdas, Estimating means of bounded
+random variables by betting, JRSS B 86, 2024.
 """
 
 from dataclasses import dataclass
