@@ -21,9 +21,12 @@ def command(recipe: str, subjects: tuple[str, ...], requests: tuple[str, ...], y
 
     if not subjects and not requests:
         raise Refusal("neither a subject nor a request is named", recipe, "Give --subject or --request")
+    if not all((*subjects, *requests)):
+        raise Refusal("an id is empty", recipe, "See that the shell's variable has a value")
     loaded, who = load(recipe), api.person()
-    if not yes:
-        click.confirm("This cannot be undone. Erase it?", abort=True)
+    if not yes and not click.confirm("This cannot be undone. Erase it?"):
+        click.echo("nothing was erased")
+        return
     result, problems = forgetting.forget_now(loaded, subjects, requests, who, click.echo, api.open_ledger())
     counts = f"{result.predictions} predictions, {result.labels} labels and {result.records} records"
     click.echo(f"{recipe}: erased: {counts}")

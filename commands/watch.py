@@ -30,7 +30,7 @@ def command(recipe: str, as_json: bool) -> None:
     ledger = api.open_ledger()
     status = ledger.statuses("watch").get(recipe)
     if status is None:
-        next = "Release a version, and run `prefect deployment run collect/collect`"
+        next = "Once a version serves, run `prefect deployment run collect/collect`"
         raise Refusal("nothing was collected yet", recipe, next)
     state, history = from_json(Watched, status.body), causes.read(ledger, recipe)
     performance = served.performance(recipe)

@@ -19,6 +19,8 @@ _UNSEEN = 0.01
 """The share of a window with categories that training has not seen, from which on that is said."""
 _RARE = 0.001
 """The share of windows of unchanged data in which any column may be said to hold one value, or new ones."""
+_FLOOD = 0.25
+"""The share of a window by which more values are missing than in training, from which on it is no weather."""
 _SHOWN = 3
 
 
@@ -70,16 +72,16 @@ def _drifted(trained: Sequence[Summary], window: Summary) -> Iterator[Change]:
         if each.drifted and each.p_value is not None:
             sure = f"p = {each.p_value:.2g}, corrected for all columns, at most {FALSE_ALARMS:.0%} by chance"
             what = f"{each.column} has drifted (index {each.index:.2f}, from {NOTABLE})"
-            yield Change(each.column, what, sure, fault=_is_missing_more(trained, window, each.column))
+            yield Change(each.column, what, sure, fault=_is_flood(trained, window, each.column))
 
 
-def _is_missing_more(trained: Sequence[Summary], window: Summary, column: str) -> bool:
-    """Whether the change is one of missing values, and more of them."""
+def _is_flood(trained: Sequence[Summary], window: Summary, column: str) -> bool:
+    """Whether the change is one of missing values, of which there are so many more that a source may be broken."""
     name = column.removesuffix(MISSING)
     if name == column:
         return False
     before = sum(summary.missing.get(name, 0) for summary in trained) / max(sum(s.rows for s in trained), 1)
-    return window.missing.get(name, 0) / max(window.rows, 1) > before
+    return window.missing.get(name, 0) / max(window.rows, 1) > before + _FLOOD
 
 
 def _constant(trained: Sequence[Summary], window: Summary, show: bool) -> Iterator[Change]:
@@ -142,7 +144,8 @@ def _unseen(trained: Sequence[Summary], window: Summary, show: bool) -> Iterator
         once = sum(count == 1 for count in known.values())
         expected = min(1.0, (once + 3 * math.sqrt(once + 1) + 1) / known.total())
         if binom.sf(unseen - 1, total, expected) * columns <= _RARE:
-            what = f"{name} has values that training has not seen: {_most(new) if show else len(new)}"
+            which = f": {_most(new)}" if show else f", {len(new)} different ones"
+            what = f"{name} has values that training has not seen{which}"
             yield Change(name, what, f"{unseen / max(window.rows, 1):.1%} of the requests")
 
 

@@ -14,8 +14,8 @@ from ratchet.watch_plan import Kind, Watch
 WEEK = 7 * 86400.0
 ENOUGH = 100
 """Records since a change began from which on it can be learnt."""
-_TRIES = 3
-"""Runs that one cause may start if they fail."""
+_TRIES, _TRY = 3, " (try "
+"""Runs that one cause may start if they fail, and what separates its id from the number of the run."""
 _CURES, _ATTEMPTS, _AGAIN = 2, 4, 2 * WEEK
 """After so many retrainings for harm that were released, or were over at all, a person must look, if harm came back
 after each of them within so many seconds.
@@ -39,7 +39,7 @@ class Past:
     """A cause that was recorded, and the run that it started."""
 
     id: str
-    kind: str
+    kind: Kind
     at: float
     started: float | None = None
     """What it took since then, until it ended or until now, are the seconds that its runs took together."""
@@ -97,7 +97,16 @@ def causes(
         add(f"batch {batch}", "batch", f"batch {batch} waits for validation")
     if state and changed and not harmful:
         add(f"drift {state.revision} up to {labelled}", "drift", changed[0].what)
+    for failed in _failed_last(past):  # what called for it may have landed meanwhile, and the run did not come through
+        cause = Cause(id_of(failed.id.partition(_TRY)[0], past), failed.kind, failed.why)
+        possible += [cause] if cause.id not in {each.id for each in possible} else []
     return possible
+
+
+def _failed_last(past: Sequence[Past]) -> list[Past]:
+    """The last cause, if its run failed: one that came through later has done its work as well."""
+    over = sorted((each for each in past if each.result), key=lambda each: each.ended or each.at)
+    return [each for each in over[-1:] if each.result == "failed"]
 
 
 def decisions(
@@ -174,8 +183,8 @@ def _overspent(plan: Watch, past: Sequence[Past], now: float) -> Obstacle | None
 
 def id_of(base: str, past: Sequence[Past]) -> str:
     """The id of a cause, which is another one after each run for it that failed, up to a number."""
-    failed = sum(each.id.partition(" (try ")[0] == base and each.result == "failed" for each in past)
-    return f"{base} (try {failed + 1})" if 0 < failed < _TRIES else base
+    failed = sum(each.id.partition(_TRY)[0] == base and each.result == "failed" for each in past)
+    return f"{base}{_TRY}{failed + 1})" if 0 < failed < _TRIES else base
 
 
 def _uncured(past: Sequence[Past], promoted_at: float, now: float) -> int:

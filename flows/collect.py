@@ -31,7 +31,8 @@ def collect() -> Any:
     if runs.is_superseded(str(flow_run.id)):
         return Completed(message=runs.SUPERSEDED)
     ledger, lines, faults = api.open_ledger(), list[str](), list[str]()
-    for name in sorted({*ledger.recipes(), *recipes.names()}):
+    known = sorted({*ledger.recipes(), *recipes.names()})
+    for name in known:
         if why := load_error(name):
             lines.append(f"{name} is not watched: {why}")
             continue
@@ -40,6 +41,7 @@ def collect() -> Any:
         except Exception as error:  # one recipe must not keep the others from being watched
             log.warning("%s", name, exc_info=not isinstance(error, Refusal))
             faults.append(f"{name}: {error or type(error).__name__}")
+    lines += [f"the inbox has the folder {each!r}, and there is no such recipe" for each in inbox.unknown(known)]
     if faults:
         return Failed(message="; ".join(faults))
     return Completed(message="; ".join(lines) or "nothing new")
@@ -125,6 +127,9 @@ def _land(ledger: Ledger, recipe: Recipe, path: Path) -> str:
         label_file.add(ledger, recipe, labels, "inbox", WHO)
         return f"{len(labels)} labels from {name}"
     batch = ingest.land(recipe, path, "inbox")
+    if not batch.accepted:
+        next = f"See why: `ratchet quarantine show {recipe.name} {batch.id}`"
+        raise Refusal(f"all of its {batch.quarantined} records are refused", name, next)
     return f"batch {batch.id} from {name}: {batch.accepted} records landed"
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bentos.caller import subject_digest
+from commands import cli
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.evaluation import diversity
@@ -410,6 +412,38 @@ def test_an_inbox_that_is_read_again_after_a_kill_lands_and_labels_nothing_twice
     assert joined is not None
     assert rows is not None
     assert (joined.num_rows, rows.num_rows) == (1, 20)
+
+
+def test_whom_nobody_named_is_not_forgotten(recipe: Recipe) -> None:
+    """An empty shell variable must not erase every request without a subject."""
+    for requests, subjects in (([""], []), ([], [""])):
+        with pytest.raises(AssertionError):
+            forget.add(recipe.name, requests, subjects, "tester")
+    done = CliRunner().invoke(cli, ["forget", recipe.name, "--subject", "", "--yes"])
+    assert isinstance(done.exception, Refusal)
+    assert "an id is empty" in str(done.exception)
+
+
+def test_an_input_that_is_a_record_already_is_not_learnt_twice(recipe: Recipe) -> None:
+    """Callers send the same again, and the suite allows few duplicates."""
+    rows = [{"request": f"r{number}", "input": picture(recipe, number % 3)} for number in range(6)]
+    land(recipe, *rows)
+    predictions.add_feedback(recipe.name, {(f"r{number}", 0): "Bag" for number in range(5)}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    batch = learning.land(recipe, "tester")
+    assert batch
+    assert batch.accepted == 3
+    predictions.add_feedback(recipe.name, {("r5", 0): "Bag"}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    assert learning.waiting(recipe) == 1
+    assert learning.land(recipe, "tester") is None
+    assert learning.waiting(recipe) == 0, "it does not wait for ever"
+
+
+def test_of_a_request_id_that_came_again_the_first_answer_is_worth_a_label(recipe: Recipe) -> None:
+    land(recipe, {"request": "a", "at": 1.79e9}, {"request": "b", "at": 1.79e9 + 1}, {"request": "a", "at": 1.79e9 + 2})
+    rows = served.unlabelled(recipe.name, "v1-abc", 10)
+    assert sorted((row["request"], row["at"].timestamp() - 1.79e9) for row in rows) == [("a", 0), ("b", 1)]
 
 
 def test_of_two_collectors_that_overlap_one_lands_a_segment(recipe: Recipe) -> None:

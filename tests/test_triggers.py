@@ -125,6 +125,16 @@ def test_a_cause_whose_run_failed_may_start_another_a_few_times() -> None:
     assert tries == ["harm v1 up to 3", "harm v1 up to 3 (try 2)", "harm v1 up to 3 (try 3)", "harm v1 up to 3"]
 
 
+def test_a_cause_whose_run_failed_starts_another_also_if_what_called_for_it_has_landed() -> None:
+    past = [ended("labels up to 3", 40), ended("batch b", 30, "batch", "failed")]
+    (again,) = triggers.causes(None, Watch(), 3, 0, [], past)
+    assert (again.id, again.kind) == ("batch b (try 2)", "batch")
+    assert triggers.decisions("r", Watch(), [again], past, 0, NOW)[0].start
+    later = [*past, ended("batch b (try 2)", 20, "batch", "failed"), ended("batch b (try 3)", 10, "batch", "failed")]
+    assert triggers.decisions("r", Watch(), triggers.causes(None, Watch(), 3, 0, [], later), later, 0, NOW) == []
+    assert triggers.causes(None, Watch(), 3, 0, [], [*past, ended("labels up to 5", 5)]) == [], "it was done since"
+
+
 times = st.floats(NOW - 9 * DAY, NOW + HOUR)
 pasts = st.builds(
     lambda id, kind, at, seconds, result: Past(id, kind, at, at, at + seconds if result else None, result),
@@ -215,6 +225,12 @@ def test_every_recipes_loop_waits_for_its_own_event() -> None:
         assert trigger["name"] == f"retrain {name}"
         assert trigger["match"] == {"prefect.resource.id": f"ratchet.recipe.{name}"}
         assert trigger["parameters"] == {"cause": "{{ event.payload.cause }}"}
+
+
+def test_a_folder_in_the_inbox_that_is_of_no_recipe_is_named(home: Path) -> None:
+    inbox.waiting("spam")
+    inbox.waiting("sapm")
+    assert inbox.unknown(["spam", "digits"]) == ["sapm"]
 
 
 def test_a_link_to_nothing_keeps_nobody_elses_file_waiting(home: Path) -> None:

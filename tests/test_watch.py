@@ -235,8 +235,10 @@ def test_fewer_missing_values_are_a_change_and_no_fault_of_the_source() -> None:
     trained = drift.summarize(pd.DataFrame({"size": gaps}), ())
     served = drift.summarize(pd.DataFrame({"size": np.random.default_rng(4).normal(size=1000)}), (), like=trained)
     assert not any(each.fault for each in changed.changes([trained], served, show=True))
-    more = drift.summarize(pd.DataFrame({"size": [None, *gaps[1:5], None, None, *gaps[6:9]] * 100}), (), like=trained)
-    assert any(each.fault for each in changed.changes([trained], more, show=True))
+    for missing, is_fault in ((3, False), (5, True)):
+        values = pd.DataFrame({"size": [*[None] * missing, *gaps[missing:10]] * 100})
+        changes = changed.changes([trained], drift.summarize(values, (), like=trained), show=True)
+        assert [each.fault for each in changes if each.column == "size (missing)"] == [is_fault]
 
 
 DAY = 86400.0

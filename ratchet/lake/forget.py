@@ -6,7 +6,7 @@ still hold some of it.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,8 +39,9 @@ def path(recipe: str) -> Path:
     return lake(recipe) / "forgotten"
 
 
-def add(recipe: str, requests: Iterable[str], subjects: Iterable[str], who: str) -> None:
-    """Puts request ids, and digests of subjects, on the list."""
+def add(recipe: str, requests: Collection[str], subjects: Collection[str], who: str) -> None:
+    """Puts request ids, and digests of subjects, on the list. An empty one would mean whoever named none."""
+    assert all((*requests, *subjects))
     rows = [{"kind": kind, "value": value, "who": who, "at": datetime.now(UTC)}
             for kind, values in (("request", requests), ("subject", subjects)) for value in values]  # fmt: skip
     table.append(path(recipe), pa.Table.from_pylist(rows, schema=_LIST), f"forget {datetime.now(UTC)}", who=who)

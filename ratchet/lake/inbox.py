@@ -7,7 +7,7 @@ it. Killed in between, it is taken again, which lands nothing twice.
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,12 @@ _QUIET = 10.0
 
 def folder(recipe: str) -> Path:
     return settings().home / "inbox" / recipe
+
+
+def unknown(recipes: Collection[str]) -> list[str]:
+    """The folders in the inbox, in which somebody may have put a batch, that are of no recipe."""
+    home = settings().home / "inbox"
+    return sorted(printable(path.name) for path in home.glob("*") if path.is_dir() and path.name not in recipes)
 
 
 def fetch(recipe: str) -> None:

@@ -59,8 +59,12 @@ def land(recipe: Recipe, who: str) -> Batch | None:
     for name in ("landing", "records", "quarantine"):
         table.keep_values_out_of_the_log(ingest.lake(recipe.name) / name)
     _remove_corrected(recipe, [row for row in rows if row["name"] in corrections], who)
-    _note_learnt(recipe, rows, who)
+    rows = _new(recipe, rows)
     turn = max(outcome["turn"] for outcome in newest.values())
+    if not rows:
+        _note_learnt(recipe, [], who, turn)
+        return None
+    _note_learnt(recipe, rows, who)
     id = hashlib.sha256(f"served {recipe.name} {last_turn(recipe)} {turn}".encode()).hexdigest()[:16]
     source = f"served requests with a label, up to commit {turn}"
     return ingest.land_read(
@@ -76,12 +80,26 @@ def learnt(recipe: str) -> Path:
     return ingest.lake(recipe) / "learnt"
 
 
-def _note_learnt(recipe: Recipe, rows: list[dict[str, Any]], who: str) -> None:
+def _new(recipe: Recipe, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose input is no record yet: callers send the same again, and a suite allows few duplicates."""
+    new, seen = list[dict[str, Any]](), set[str]()
+    for name in ("records", "landing"):
+        for part in table.select(ingest.lake(recipe.name) / name, ["input"], pc.field("input").is_valid()):
+            seen |= set(part["input"].to_pylist())
+    for row in rows:
+        digest = recipe.contract.digest(row["data"], row["captured_at"]) if "data" in row else ""
+        if digest not in seen:
+            new.append(row)
+        seen |= {digest} if digest else set()
+    return new
+
+
+def _note_learnt(recipe: Recipe, rows: list[dict[str, Any]], who: str, turn: int = 0) -> None:
+    """Also that nothing was to be learnt up to a turn."""
     digests = [{**_key(row["name"]), "input": recipe.contract.digest(row["data"], row["captured_at"])}
                for row in rows if "data" in row]  # fmt: skip
-    table.append(
-        learnt(recipe.name), pa.Table.from_pylist(digests, schema=LEARNT), str(uuid.uuid4()), versions=False, who=who
-    )
+    content, once = pa.Table.from_pylist(digests, schema=LEARNT), _TURN if turn else str(uuid.uuid4())
+    table.append(learnt(recipe.name), content, once, turn=turn or 1, versions=False, who=who)
 
 
 def _key(name: str) -> dict[str, Any]:
@@ -119,7 +137,8 @@ def _newest(recipe: Recipe) -> dict[outcomes.Key, dict[str, Any]]:
 def last_turn(recipe: Recipe) -> int:
     """The last turn of the outcomes that have landed."""
     commits = table.history(ingest.lake(recipe.name) / "landing")
-    return max((int(commit[_TURN]) for commit in commits if _TURN in commit), default=0)
+    landed = max((int(commit[_TURN]) for commit in commits if _TURN in commit), default=0)
+    return max(landed, table.turn_of(learnt(recipe.name), _TURN))
 
 
 def inputs_of(recipe: Recipe, keys: set[outcomes.Key]) -> Iterator[tuple[outcomes.Key, bytes]]:

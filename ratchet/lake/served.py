@@ -140,7 +140,10 @@ def kept_inputs(recipe: Recipe, revision: str, since: float, until: float, most:
 
 
 def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:
-    """The newest predictions of a revision that callers got and nobody has labelled."""
+    """The newest predictions of a revision that callers got and nobody has labelled.
+
+    Of a request whose id came again only the first answer, which a label is for.
+    """
     known = table.read(outcomes.path(recipe), ["request", "row"])
     labelled = {(row["request"], row["row"]) for row in (known.to_pylist() if known is not None else ())}
     newest: list[dict[str, Any]] = []
@@ -148,7 +151,8 @@ def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:
     for part in table.select(predictions.predictions(recipe), columns, predictions.of_callers(revision)):
         newest += part.to_pylist()
         newest = sorted(newest, key=lambda row: row["at"])[-most:]
-    return [row for row in newest if (row["request"], row["row"]) not in labelled]
+    first = {(row["request"], row["row"]): row for row in reversed(newest)}
+    return [row for key, row in reversed(first.items()) if key not in labelled]
 
 
 def _newest(recipe: str, rows: pa.Table | None) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from ratchet.tokenizer import MAIL, URL, normalized
 
 _SHOWN = {MAIL: "someone@example.org", URL: "http://example.org"}
 _NEXT = "Send plain text in UTF-8"
+_MEASURED = 1000
 PADDING, UNKNOWN, FIRST = 0, 1, 2
 """Token ids: the padding, a word outside the vocabulary, and the first word of the vocabulary."""
 
@@ -167,7 +168,8 @@ class TextContract:
             trigrams = {(one, two): common for one in common[:40] for two in common[:40]}
         starts = sorted(trigrams)
         texts = []
-        for size in rng.integers(min(8, self.max_tokens), self.max_tokens + 1, size=count):
+        sizes = [len(self.tokens(str(text))) for text in sources[:_MEASURED]]  # as long as those, for a fair comparison
+        for size in np.clip(rng.choice(sizes, count), 1, self.max_tokens):
             words = list(starts[rng.integers(len(starts))])
             while len(words) < size:
                 following = trigrams.get((words[-2], words[-1])) or starts[rng.integers(len(starts))]
