@@ -62,7 +62,7 @@ def land(recipe: Recipe, who: str) -> Batch | None:
     rows = _new(recipe, rows)
     turn = max(outcome["turn"] for outcome in newest.values())
     if not rows:
-        _note_learnt(recipe, [], who, turn)
+        _note_nothing(recipe, turn, who)
         return None
     _note_learnt(recipe, rows, who)
     id = hashlib.sha256(f"served {recipe.name} {last_turn(recipe)} {turn}".encode()).hexdigest()[:16]
@@ -87,31 +87,36 @@ def _new(recipe: Recipe, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for part in table.select(ingest.lake(recipe.name) / name, ["input"], pc.field("input").is_valid()):
             seen |= set(part["input"].to_pylist())
     for row in rows:
-        digest = recipe.contract.digest(row["data"], row["captured_at"]) if "data" in row else ""
+        digest = _digest(recipe, row)
         if digest not in seen:
             new.append(row)
-        seen |= {digest} if digest else set()
+        seen |= {digest} - {""}
     return new
 
 
-def _note_learnt(recipe: Recipe, rows: list[dict[str, Any]], who: str, turn: int = 0) -> None:
-    """Also that nothing was to be learnt up to a turn."""
-    digests = [{**_key(row["name"]), "input": recipe.contract.digest(row["data"], row["captured_at"])}
-               for row in rows if "data" in row]  # fmt: skip
-    content, once = pa.Table.from_pylist(digests, schema=LEARNT), _TURN if turn else str(uuid.uuid4())
-    table.append(learnt(recipe.name), content, once, turn=turn or 1, versions=False, who=who)
+def _digest(recipe: Recipe, row: dict[str, Any]) -> str:
+    """Of the input of a row; empty if that is none."""
+    return recipe.contract.digest(row["data"], row["captured_at"]) if "data" in row else ""
 
 
-def _key(name: str) -> dict[str, Any]:
-    request, _, row = name.rpartition("#")
-    return {"request": request, "row": int(row)}
+def _note_learnt(recipe: Recipe, rows: list[dict[str, Any]], who: str) -> None:
+    digests = []
+    for row in (row for row in rows if "data" in row):
+        request, _, number = row["name"].rpartition("#")
+        digests.append({"request": request, "row": int(number), "input": _digest(recipe, row)})
+    content = pa.Table.from_pylist(digests, schema=LEARNT)
+    table.append(learnt(recipe.name), content, str(uuid.uuid4()), versions=False, who=who)
+
+
+def _note_nothing(recipe: Recipe, turn: int, who: str) -> None:
+    """Records that up to this turn there was nothing to learn."""
+    table.append(learnt(recipe.name), LEARNT.empty_table(), _TURN, turn=turn, versions=False, who=who)
 
 
 def _remove_corrected(recipe: Recipe, rows: list[dict[str, Any]], who: str) -> None:
     """Removes the records of inputs whose label was corrected: the newest label alone is learnt."""
     served = batches(recipe.name)
-    for row in (row for row in rows if "data" in row):
-        digest = recipe.contract.digest(row["data"], row["captured_at"])
+    for digest in filter(None, (_digest(recipe, row) for row in rows)):
         for name in ("records", "landing"):
             for batch in served:
                 table.delete(
