@@ -17,11 +17,11 @@ import numpy as np
 from ratchet.evaluation import proportion
 from ratchet.types import Level
 
-_BETS = np.array([1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2])
+BETS = np.array([1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2])
 """As shares of the largest bet, 1/m: small ones find small shifts, large ones find large shifts soon."""
 LEAST = 10_000
 """Labels without anything wrong until an alarm, on average, if labels are rare."""
-_MANY = 1e300
+MANY = 1e300
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class _Detector:
 
     def __init__(self, limit: float, start: int) -> None:
         self.limit = min(max(limit, 1e-6), 1 - 1e-6)
-        self.sums, self.runs = np.zeros(len(_BETS)), np.zeros(len(_BETS))
-        self.starts = np.full(len(_BETS), start)
+        self.sums, self.runs = np.zeros(len(BETS)), np.zeros(len(BETS))
+        self.starts = np.full(len(BETS), start)
 
     def add(self, number: int, loss: float) -> float:
         """The evidence with one more loss."""
-        factors = 1 + _BETS / self.limit * (loss - self.limit)
-        self.sums = np.minimum((1 + self.sums) * factors, _MANY)
+        factors = 1 + BETS / self.limit * (loss - self.limit)
+        self.sums = np.minimum((1 + self.sums) * factors, MANY)
         self.starts = np.where(self.runs <= 0, number, self.starts)
         self.runs = np.maximum(0.0, self.runs + np.log(factors))
         return float(self.sums.mean())

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows import model_cards, runs
+from flows import model_cards, release_price, runs
 from flows.latency_benchmark import on_a_host
 from flows.log import log
 from flows.notify import notify_once
@@ -294,6 +294,8 @@ def release(package: Package, strategy: str | None = None) -> None:
     if not (state.challenger == package and state.kind == "release"):
         plan = load_recipe(package.recipe).release_plan
         plan = plan.with_strategy(strategy) if strategy else plan
+        if cost := release_price.sentence(load_recipe(package.recipe), plan):
+            log.info("%s", cost)
         state = api.release(package, plan, WHO, f"blessed candidate {package.version}")
     api.publish_run(package.recipe, str(flow_run.id), state.attempt)
     if state.phase == "warming":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-_MAX_KEPT = 8192
+MAX_KEPT = 8192
 
 
 class Labelled:
@@ -38,5 +38,5 @@ class Labelled:
 
 def _keep(kept: dict[str, Any], key: str, value: Any) -> None:
     kept[key] = value
-    if len(kept) > _MAX_KEPT:
+    if len(kept) > MAX_KEPT:
         kept.pop(next(iter(kept)))

@@ -446,6 +446,20 @@ def test_of_a_request_id_that_came_again_the_first_answer_is_worth_a_label(recip
     assert sorted((row["request"], row["at"].timestamp() - 1.79e9) for row in rows) == [("a", 0), ("b", 1)]
 
 
+def test_what_callers_send_and_when_labels_come_back_is_read_from_the_log(recipe: Recipe) -> None:
+    assert served.traffic(recipe) is None
+    start = datetime.now(UTC).timestamp() - 4000
+    land(recipe, *({"request": f"r{number}", "at": start + 10 * number} for number in range(200)))
+    bare = served.traffic(recipe)
+    assert bare == served.Traffic(pytest.approx(0.1, rel=0.01), None, 0.0)
+    predictions.add_feedback(recipe.name, {(f"r{number}", 0): "Bag" for number in range(100)}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    sent = served.traffic(recipe)
+    assert sent
+    assert sent.label_seconds == pytest.approx(3950, abs=60)
+    assert sent.labelled == 0.0, "none was due before the newest answer"
+
+
 def test_of_two_collectors_that_overlap_one_lands_a_segment(recipe: Recipe) -> None:
     segments = [segment(recipe, number, [{"request": str(number)}]) for number in range(3)]
     name, process = recipe.name, "p" * 16

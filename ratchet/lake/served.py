@@ -17,6 +17,7 @@ from ratchet.evaluation import proportion
 from ratchet.lake import learning, outcomes, predictions, table
 from ratchet.recipe import Recipe
 
+_DAY, _SLOWEST = 86400.0, 0.95
 _MOST = 100_000
 """The newest labels that a revision is watched by."""
 
@@ -172,6 +173,40 @@ def _joined(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """The place of an outcome; the rows of a batch, which may be sorted as well, come in an order of their own."""
     key = f"{row['request']}#{row['row']}"
     return row["turn"], row["predicted_at"], zlib.crc32(key.encode()), key, row["correction"]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What callers sent to a recipe in the newest day that is logged."""
+
+    rate: float
+    """Requests a second."""
+    label_seconds: float | None
+    """Time within which 95 % of the labels came back; None if none did."""
+    labelled: float
+    """The share of the answers that were given before then and have a label."""
+
+
+def traffic(recipe: Recipe) -> Traffic | None:
+    """None if nothing is logged."""
+    columns, callers = ["at", "row", "request", "origin"], (pc.field("origin") == "caller") & (pc.field("row") == 0)
+    parts = list(table.select(predictions.predictions(recipe.name), columns, callers))
+    if not sum(part.num_rows for part in parts):
+        return None
+    answers = {row["request"]: row["at"].timestamp() for part in parts for row in part.to_pylist()}
+    newest = max(answers.values())
+    recent = {request: at for request, at in answers.items() if at >= newest - _DAY}
+    seconds = max(newest - min(recent.values()), 60.0)
+    rate = len(recent) / seconds / max(recipe.log.sample, 1e-9)
+    rows = table.read(outcomes.path(recipe.name), ["request", "predicted_at", "labelled_at", "correction"])
+    delays = {row["request"]: (row["labelled_at"] - row["predicted_at"]).total_seconds()
+              for row in (rows.to_pylist() if rows else ()) if not row["correction"]}  # fmt: skip
+    if not delays:
+        return Traffic(rate, None, 0.0)
+    label_seconds = max(0.0, float(np.quantile(list(delays.values()), _SLOWEST)))
+    due = [request for request, at in recent.items() if at <= newest - label_seconds]
+    labelled = sum(request in delays for request in due) / len(due) if due else 0.0
+    return Traffic(rate, label_seconds, labelled)
 
 
 def performance(recipe: str) -> list[dict[str, Any]]:
