@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
 from expectations.drift import Summary, drift, summarize, upgraded
-from flows import runs
+from flows import release_price, runs
 from ratchet import model_card
 from ratchet.files import load, save
 from ratchet.lake import ingest as lake
@@ -36,9 +36,9 @@ def card(candidate: Candidate, report: EvaluationReport) -> dict[str, Any]:
     recipe = load_recipe(candidate.recipe)
     suites, siblings = _suites(recipe.name, candidate.snapshot), tuple(candidates.siblings(candidate))
     drifted = _drift(recipe, candidate, report.champion)
-    sources = CardSources(
-        candidate, report, suites, drifted, siblings, registry.ui_url(candidate), runs.url(str(flow_run.id))
-    )
+    page, run = registry.ui_url(candidate), runs.url(str(flow_run.id))
+    cost = release_price.sentence(recipe, recipe.release_plan)
+    sources = CardSources(candidate, report, suites, drifted, siblings, page, run, cost)
     return model_card.to_data(recipe, sources, explanations.read(candidate))
 
 

@@ -48,6 +48,7 @@ def to_data(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] =
         "explanations": [dict(explanation) for explanation in explanations],
         "mlflow_url": sources.mlflow_url,
         "prefect_url": sources.prefect_url,
+        "cost": sources.cost,
         "metric": sources.report.metric,
     }
 
@@ -105,6 +106,7 @@ def to_markdown(card: Card, release: Card | None = None) -> str:
         "",
         f"**Evaluation.** {evaluation['why']}",
         "",
+        *([f"**Cost.** {card['cost']}", ""] if card.get("cost") else []),
         "| outcome | check | value | threshold | detail |",
         "| --- | --- | --- | --- | --- |",
         *checks,

@@ -371,3 +371,5 @@ class CardSources:
     """Where MLflow's UI shows the version with all its artifacts."""
     prefect_url: str = ""
     """Where Prefect's UI shows the run that evaluated it."""
+    cost: str = ""
+    """What its release costs at most, in a sentence; empty where nobody is served yet."""
