@@ -8,7 +8,7 @@ a column that is said to hold one value alone, or values that are new.
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,19 @@ def changes(trained: Sequence[Summary], window: Summary, show: bool) -> tuple[Ch
     One finding for each column: it holds one value alone, categories that are new, or it drifted. Values are named only
     where the recipe may `show` inputs.
     """
+    trained = [_without_others(summary, window) for summary in trained]
     by_column = {change.column: change for change in (*_drifted(trained, window), *_unseen(trained, window, show))}
     by_column |= {change.column: change for change in _constant(trained, window, show)}
     return tuple(by_column.values())
+
+
+def _without_others(summary: Summary, window: Summary) -> Summary:
+    """Without the columns that a window has not: what is known of a record later is not sent with a request."""
+    own = {*window.quantiles, *window.categories, *window.missing}
+    quantiles = {name: values for name, values in summary.quantiles.items() if name in own}
+    categories = {name: counts for name, counts in summary.categories.items() if name in own}
+    missing = {name: count for name, count in summary.missing.items() if name in own}
+    return replace(summary, quantiles=quantiles, categories=categories, missing=missing)
 
 
 def of_layer(layer: str, p_value: float, served: int, trained: int) -> tuple[Change, ...]:

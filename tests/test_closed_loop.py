@@ -249,7 +249,7 @@ def test_harm_by_a_release_is_rolled_back_first_where_a_former_champion_does_bet
 def test_a_batch_in_the_inbox_starts_the_loop_of_a_recipe_that_serves_nothing_yet(stack: Running) -> None:
     """Whatever lies beside it. It is the last test here, since that loop then runs."""
     inbox = stack.home / "inbox" / "quick-spam"
-    inbox.mkdir(parents=True)
+    inbox.mkdir(parents=True, exist_ok=True)
     (inbox / "link.csv").symlink_to("nowhere")
     (inbox / "mails.csv").write_text("text,label\n" + "".join(f"call {n} now,spam\n" for n in range(50)))
     for path in inbox.iterdir():

@@ -330,3 +330,12 @@ def test_an_input_is_unusual_by_what_lies_outside_of_training() -> None:
     before = drift.summarize(unchanged(5000, np.random.default_rng(7)), ())
     usual, new, far = {"number": 0.0, "city": 1.0}, {"number": 0.0, "city": "x"}, {"number": 99.0, "city": "x"}
     assert changed.unusual([before], [usual, new, far]).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_a_column_that_no_request_has_is_not_compared() -> None:
+    """The arrival delay of a flight, say, which is known once it has landed."""
+    chance = np.random.default_rng(8)
+    later = pd.DataFrame({"size": chance.normal(size=1000), "delay": [None] * 900 + [1.0] * 100})
+    before = drift.summarize(later, ())
+    served = drift.summarize(pd.DataFrame({"size": chance.normal(size=1000)}), (), like=before)
+    assert changed.changes([before], served, show=True) == ()
