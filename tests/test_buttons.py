@@ -74,24 +74,6 @@ def test_what_was_paused_or_deleted_in_prefect_is_named_where_a_run_would_wait(s
     until(lambda: "without a work pool: warm/gpu" in stack.ratchet("status"), 60, every=1)  # a worker makes it anew
 
 
-def test_a_schedule_that_sleeps_since_a_clock_was_set_back_is_named_by_status(stack: Running) -> None:
-    """Prefect starts each scheduled run once: those that it has scheduled come at their time, and none before."""
-    deployment = stack.deployment("collect/collect")
-    scheduled = {"deployments": {"id": {"any_": [deployment["id"]]}},
-                 "flow_runs": {"state": {"name": {"any_": ["Scheduled"]}}}}  # fmt: skip
-    stack.supervisor.remove("worker-cpu")
-    stack.set_schedule("collect/collect", active=True)
-    until(lambda: len(stack.call_prefect("POST", "flow_runs/filter", scheduled)) >= 3, 90)
-    assert "`collect` is next scheduled" not in stack.ratchet("status")
-    for run in stack.call_prefect("POST", "flow_runs/filter", scheduled):
-        move(stack, run["id"], timedelta(hours=2))
-    try:
-        assert "`collect` is next scheduled for" in stack.ratchet("status")
-    finally:
-        stack.set_schedule("collect/collect", active=False)
-        stack.ratchet("up")
-
-
 def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Running, tmp_path: Path) -> None:
     """Here for a new recipe file, after the deployment and the pool of the test before were deleted."""
     spam = stack.deployment("retrain-and-release/spam")
@@ -120,6 +102,24 @@ def test_up_deploys_what_is_missing_and_leaves_what_a_person_changed(stack: Runn
     assert when == {"nightly": (True, "0 5 * * 1", "Europe/Berlin"), None: (False, "30 1 * * *", "UTC")}
     assert stack.deployment("rollback/spam")["paused"]
     stack.call_prefect("PATCH", nightly, {"active": False})
+
+
+def test_a_schedule_that_sleeps_since_a_clock_was_set_back_is_named_by_status(stack: Running) -> None:
+    """Prefect starts each scheduled run once: those that it has scheduled come at their time, and none before."""
+    deployment = stack.deployment("collect/collect")
+    scheduled = {"deployments": {"id": {"any_": [deployment["id"]]}},
+                 "flow_runs": {"state": {"name": {"any_": ["Scheduled"]}}}}  # fmt: skip
+    stack.supervisor.remove("worker-cpu")
+    stack.set_schedule("collect/collect", active=True)
+    until(lambda: len(stack.call_prefect("POST", "flow_runs/filter", scheduled)) >= 3, 90)
+    assert "`collect` is next scheduled" not in stack.ratchet("status")
+    for run in stack.call_prefect("POST", "flow_runs/filter", scheduled):
+        move(stack, run["id"], timedelta(hours=2))
+    try:
+        assert "`collect` is next scheduled for" in stack.ratchet("status")
+    finally:
+        stack.set_schedule("collect/collect", active=False)
+        stack.ratchet("up")
 
 
 def test_after_an_outage_one_run_of_a_schedule_does_the_work_of_all(stack: Running) -> None:
