@@ -19,7 +19,7 @@ recipe = replace(
     batches=(Feed(_file, start=0, stop=2400, every=-6), Feed(_file, start=2400, stop=3600, every=-6)),
     training=replace(_spam.training, epochs=1, parameters={"size": 32, "blocks": 1}),
     log=Log(inputs=True),
-    watch=Watch(causes=("harm",), window=300, tolerance=0.05),
+    watch=Watch(causes=("harm", "batch"), window=300, tolerance=0.05),
     criteria=Criteria(accuracy=0.8, worst_class=0.6, margin=0.1),
     release_plan=ReleasePlan(
         steps=(Step(), Step(50)), bake_seconds=5.0, step_seconds=120.0, failed=Bound(0.0, 0.03),
