@@ -18,9 +18,9 @@ def command(recipe: str, count: int, as_json: bool) -> None:
     """List recent requests without a label whose labels would teach the model of RECIPE most, as CSV or JSON.
 
     They are chosen by how probably the answer is wrong and how unusual the input is, and so that they differ. An input
-    that the recipe keeps is there as well, in CSV if it is a text. Their labels are for training, and do
-    not count as a measurement. With a column `label` the output becomes a file for `ratchet label`: cut it to the
-    columns `request id`, `row` and `label`.
+    that the recipe keeps is there as well, in CSV if it is a text. Their labels are for training, and do not count as a
+    measurement. With a column `label` the output becomes a file for `ratchet label`: cut it to the columns
+    `request id`, `row` and `label`.
     """
     from flows import watching
     from ratchet.lake import predictions

@@ -39,7 +39,7 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched | None) -> list[str]:
     labelled, waiting = outcomes.turn(name), learning.waiting(recipe)
     possible = triggers.causes(state, recipe.watch, labelled, waiting, quarantine.pending(ingest.lake(name)), past)
     lines = []
-    for decision in triggers.decisions(name, recipe.watch, possible, past, new, now, fault, _promoted_at(ledger, name)):
+    for decision in triggers.decisions(name, recipe.watch, possible, past, new, now, fault, _released_at(ledger, name)):
         cause, obstacle = decision.cause, decision.obstacle
         if obstacle:
             lines.append(f"{cause.why}; no retraining starts: {obstacle.why}")
@@ -53,7 +53,7 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched | None) -> list[str]:
     return lines
 
 
-def _promoted_at(ledger: Ledger, recipe: str) -> float:
+def _released_at(ledger: Ledger, recipe: str) -> float:
     """When the last version was promoted but for those that `collect` brought back; 0 if none was."""
     by, promoted_at = "", 0.0
     for entry in ledger.read(recipe):

@@ -78,7 +78,7 @@ class Controller:
 
     def _sweep_servers(self, now: float) -> None:
         """A server whose master was killed holds the port of its successor. Ending it must not delay a decision."""
-        if not 0 <= now - self._swept_at <= _SWEEP_SECONDS and self.stack.supervisor.pid() is not None:
+        if not ticker.is_recent(self._swept_at, now, _SWEEP_SECONDS) and self.stack.supervisor.pid() is not None:
             if self._sweep is None or self._sweep.done():
                 self._sweep = self._pool.submit(self.stack.end_strays, SERVERS)
             self._swept_at = now
@@ -87,7 +87,7 @@ class Controller:
         state, _ = self.states.state(recipe)
         _, everything = self.gateway.declared()
         # After a complete outage, hosts get the time to report.
-        since = 0.0 if 0 <= now - self.started_at < api.HOST_TIMEOUT else now - api.HOST_TIMEOUT
+        since = 0.0 if ticker.is_recent(self.started_at, now, api.HOST_TIMEOUT) else now - api.HOST_TIMEOUT
         fleet = fleet_of(recipe, state, hosts, in_force, everything.get(recipe, {}), since)
         fleet = replace(fleet, fallback_seconds=self._seconds_on_fallback(recipe, state, fleet, now))
         try:

@@ -30,8 +30,9 @@ def run(tick: Callable[[float], object], every: float, log: logging.Logger) -> N
 
 
 def is_recent(at: float, now: float, seconds: float) -> bool:
-    """Whether at most so many seconds have passed since then. A moment to come was written before a clock was set back,
-    and is not recent: what waits for time to pass must not wait for longer.
+    """Whether at most so many seconds have passed since a moment.
+
+    One that lies ahead was written before the clock was set back, and is not recent: nothing must wait for it.
     """
     return 0 <= now - at <= seconds
 
