@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ratchet.endpoints import MAX_ID, OWN, SUBJECT
 
+GOLDEN = "golden.npz"
 _SHADOW = "-shadow"
 """With which Envoy ends the `Host` of a request that it mirrors."""
 
@@ -46,9 +47,9 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def own_token(golden: Path) -> str:
-    """What Ratchet marks its own requests by: only who has the package can compute it from the golden set."""
-    return hashlib.blake2b(golden.read_bytes(), digest_size=16).hexdigest()
+def own_token(folder: Path) -> str:
+    """What Ratchet marks its own requests by: only who has the package can compute it from the golden set in `model/`."""
+    return hashlib.blake2b((folder / GOLDEN).read_bytes(), digest_size=16).hexdigest()
 
 
 def is_request_id(text: str) -> bool:

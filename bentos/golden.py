@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 
-from bentos.caller import own_token
+from bentos.caller import GOLDEN, own_token
 from ratchet import kinds, tasks
 from ratchet.answers import Answers
 from ratchet.contract import Contract
@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # a host has no pyarrow
     from ratchet.lake.snapshot import Examples
     from ratchet.lake.split import Side
 
-NAME = "golden.npz"
 SIZE = 32
 _SEE_LOG = "See the bento's log"
 
@@ -66,18 +65,18 @@ def write(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> None:
     if not len(inputs):
         raise Refusal("the golden set is empty", folder, "Train on a snapshot with records on its test side")
     plain = inputs.astype(str) if inputs.dtype == object else inputs
-    np.savez_compressed(folder / NAME, inputs=plain, outputs=outputs)
+    np.savez_compressed(folder / GOLDEN, inputs=plain, outputs=outputs)
 
 
 def read(folder: Path) -> Golden:
     """The set in a bento's model folder. Raises Refusal if it is empty."""
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     contract = kinds.of(meta["contract"])
-    with np.load(folder / NAME, allow_pickle=False) as arrays:
+    with np.load(folder / GOLDEN, allow_pickle=False) as arrays:
         inputs, outputs = arrays["inputs"], arrays["outputs"]
     if not len(inputs):
         raise Refusal("the golden set is empty", folder, "Build the package again")
-    return Golden(meta["recipe"], contract, tasks.served(meta), inputs, outputs, own_token(folder / NAME))
+    return Golden(meta["recipe"], contract, tasks.served(meta), inputs, outputs, own_token(folder))
 
 
 def replay(url: str, folder: Path) -> Verification:

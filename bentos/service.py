@@ -194,8 +194,5 @@ _service.mount_asgi_app(
 _service.mount_asgi_app(Starlette(routes=[Route("/", _card)]), path=CARD, name="card")
 _service.mount_asgi_app(Starlette(routes=[Route("/", _docs)]), path=DOCS, name="docs")
 _service.add_asgi_middleware(
-    RequestGuard,
-    recipe=RECIPE,
-    headers={"x-model-version": VERSION, "x-bento": META["tag"]},
-    token=own_token(_MODEL / "golden.npz"),
+    RequestGuard, recipe=RECIPE, headers={"x-model-version": VERSION, "x-bento": META["tag"]}, token=own_token(_MODEL)
 )

@@ -28,7 +28,7 @@ def command(recipe: str, subjects: tuple[str, ...], requests: tuple[str, ...], y
         click.echo("nothing was erased")
         return
     result, problems = forgetting.forget_now(loaded, subjects, requests, who, click.echo, api.open_ledger())
-    counts = f"{result.predictions} predictions, {result.labels} labels and {result.records} records"
+    counts = f"predictions: {result.predictions}, labels: {result.labels}, records: {result.records}"
     click.echo(f"{recipe}: erased: {counts}")
     for problem in problems:
         click.echo(f"{problem}: what its log holds is erased when it is collected", err=True)

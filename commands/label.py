@@ -25,7 +25,7 @@ def command(recipe: str, file: BinaryIO) -> None:
     ledger, who = api.open_ledger(), api.person()
     label_file.add(ledger, loaded, labels, "file", who)
     joined = outcomes.update(loaded, who)
-    click.echo(f"{recipe}: labels added: {len(labels)}, joined with predictions: {len(joined.outcomes)}")
+    click.echo(f"{recipe}: labels read: {len(labels)}, new or corrected: {len(joined.outcomes)}")
     if unknown := {request for request, _ in labels} - api.recent_requests(recipe, ledger) - joined.requests:
         what = "of these, labels of a request that was not answered lately"
         click.echo(f"{what}: {len(unknown)}, such as {min(unknown)}", err=True)

@@ -86,7 +86,7 @@ def _gather(ledger: Ledger, recipe: Recipe) -> list[str]:
     ledger.publish(f"labels:{recipe.name}", {"waiting": joined.waiting, "given_up": joined.given_up}, time.time())
     if collected.predictions or collected.labels or joined.outcomes:
         counts = collected.predictions, collected.labels, len(joined.outcomes)
-        lines.append("{} predictions, {} labels, {} joined".format(*counts))
+        lines.append("predictions: {}, labels: {}, joined: {}".format(*counts))
     if joined.given_up:
         lines.append(f"{joined.given_up} labels are for no prediction that was logged")
     return lines

@@ -619,7 +619,7 @@ def test_labels_of_requests_that_nobody_was_answered_under_are_counted_and_told(
     file.write_bytes(f"x-request-id;class\r\nanswered;{class_}\r\nmistyped;{class_}\r\n".encode("utf-8-sig"))
     result = CliRunner().invoke(label.command, [NAME, str(file)])
     assert result.exit_code == 0, result.output
-    assert "labels added: 2" in result.output
+    assert "labels read: 2" in result.output
     assert "of a request that was not answered lately: 1, such as mistyped" in result.output
     assert set(Ledger(settings().ledger).labels_since(NAME, 0)) == {"answered", "mistyped"}
 

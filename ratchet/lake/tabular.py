@@ -112,7 +112,8 @@ def rows(
     if path.is_dir():
         files = sorted(file for file in path.rglob("*.parquet") if file.is_symlink() or not file.is_dir())
         if not files:
-            raise Refusal("the folder holds no Parquet file", path, hint)
+            what = "the folder holds no Parquet file, and files of another format are read one by one"
+            raise Refusal(what, path, hint)
         for file in files:
             if problem := unreadable(file, path):
                 raise Refusal(problem[0], file, problem[1])
