@@ -48,7 +48,7 @@ def _text(value: bytes) -> str:
 
 
 def own_token(folder: Path) -> str:
-    """What Ratchet marks its own requests by: only who has the package can compute it from the golden set in `model/`."""
+    """What Ratchet marks its own requests by: only who has the package, whose `model/` this is, can compute it."""
     return hashlib.blake2b((folder / GOLDEN).read_bytes(), digest_size=16).hexdigest()
 
 
