@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from ratchet import clock
 from ratchet.kinds import parts as kinds
 from ratchet.lake import table
 from ratchet.lake.rows import Rows, digest_bytes
@@ -88,7 +88,7 @@ def _frame(recipe: Recipe, rows: Rows, seen: np.ndarray) -> pd.DataFrame:
 
 def _measured(recipe: Recipe, rows: Rows, chosen: np.ndarray) -> dict[str, list[Any]]:
     """The digest, the age and the properties of each of the chosen records; only figures are kept of a part."""
-    kind, now = kinds.records(recipe.contract.kind), datetime.now(UTC)
+    kind, now = kinds.records(recipe.contract.kind), clock.utc()
     named = names(recipe)
     records_, ages = list[str](), list[float]()
     own: dict[str, list[Any]] = {name: [] for name in named}

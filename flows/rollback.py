@@ -9,6 +9,7 @@ from prefect.states import Completed
 from expectations import triggers
 from flows.log import log
 from flows.refusals import refusals_are_states
+from ratchet import clock
 from ratchet.recipe import Recipe
 from ratchet.types import Watched
 from releases import api, machine
@@ -57,4 +58,4 @@ def roll_back_if_better(ledger: Ledger, recipe: Recipe, state: Watched, who: str
 
 
 def _promoted_at(ledger: Ledger, recipe: str) -> float:
-    return max(entry.at for entry in ledger.read(recipe) if entry.kind == "promoted")
+    return max(clock.played(entry.at) for entry in ledger.read(recipe) if entry.kind == "promoted")

@@ -81,6 +81,12 @@ def start(deployment: str, parameters: dict[str, object], queue: str | None = No
         raise Refusal("there is no such deployment", deployment, "Run `ratchet up`") from None
 
 
+def pause(deployment: str) -> None:
+    """Lets the schedules of `flow/deployment` start nothing until somebody resumes it."""
+    with client() as prefect:
+        prefect.pause_deployment(prefect.read_deployment_by_name(deployment).id)
+
+
 def follow(id: str, report: Callable[[str], None]) -> Run:
     """Reports the run's own log lines and those of its tasks as they come; returns it when it has ended."""
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId

@@ -10,6 +10,7 @@ from expectations import triggers
 from flows import runs, watching
 from flows.log import log
 from flows.notify import notify, notify_once
+from ratchet import clock
 from ratchet.lake import ingest, learning, outcomes, quarantine
 from ratchet.recipe import Recipe
 from ratchet.types import Watched
@@ -28,7 +29,7 @@ def trigger(ledger: Ledger, recipe: Recipe, state: Watched | None) -> list[str]:
     `state` is None if nothing that serves is watched.
     """
     _free_dead(ledger, recipe.name)
-    name, past, now = recipe.name, causes.read(ledger, recipe.name), time.time()
+    name, past, now = recipe.name, causes.read(ledger, recipe.name), clock.now()
     champion = api.state_of(name, ledger).champion if state else None
     findings = state.findings if state else ()
     since = min((finding.since for finding in findings), default=0.0)
@@ -60,7 +61,7 @@ def _released_at(ledger: Ledger, recipe: str) -> float:
         if entry.kind == "requested":
             by = entry.who
         elif entry.kind == "promoted" and by != WHO:
-            promoted_at = entry.at
+            promoted_at = clock.played(entry.at)
     return promoted_at
 
 

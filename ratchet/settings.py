@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     ray_address: str = Field("", description="A Ray cluster that trains families; its workers share this home.")
     benchmark_host: str = Field("", description="The host that measures variants; empty means the first by name.")
     shift_seconds: float = Field(30, gt=0, description="Time limit in seconds for the gateway to apply a new split.")
+    clock: str = Field("", description="The file by which a replay turns the time of data; empty means the real time.")
     start_seconds: float = Field(180, gt=0, description="Time limit in seconds for a process to become healthy.")
 
     @field_validator("home")

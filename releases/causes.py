@@ -5,6 +5,7 @@ import time
 import sqlalchemy as sa
 
 from expectations.triggers import Past
+from ratchet import clock
 from ratchet.errors import Refusal
 from releases.ledger import CAUSES, Ledger
 
@@ -24,11 +25,15 @@ def add(ledger: Ledger, recipe: str, cause: str, kind: str, why: str) -> bool:
 
 
 def read(ledger: Ledger, recipe: str) -> list[Past]:
-    """Every cause of a recipe, oldest first."""
+    """Every cause of a recipe, oldest first, in the time of data."""
     query = CAUSES.select().where(CAUSES.c.recipe == recipe).order_by(CAUSES.c.at)
     with ledger.begin() as connection:
         rows = connection.execute(query).all()
-    return [Past(r.cause, r.kind, r.at, r.started, r.ended, r.result, r.run, r.why, r.attempts) for r in rows]
+    return [
+        Past(r.cause, r.kind, clock.played(r.at), r.started and clock.played(r.started), r.ended and clock.played(r.ended),
+             r.result, r.run, r.why, r.attempts)
+        for r in rows
+    ]  # fmt: skip
 
 
 def claim(ledger: Ledger, recipe: str, cause: str, run: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratchet import clock
 from ratchet.errors import Refusal
 from ratchet.lake import learning, predictions, table
 from ratchet.lake.ingest import lake
@@ -94,7 +95,7 @@ def _remove(files: Iterable[Path]) -> None:
 
 def retain(recipe: Recipe, who: str, now: datetime | None = None) -> int:
     """Erases what is older than the recipe's log may be; the number of rows."""
-    limit = (now or datetime.now(UTC)) - timedelta(days=recipe.log.days)
+    limit = (now or clock.utc()) - timedelta(days=recipe.log.days)
     home, count, erasure = lake(recipe.name), 0, _Erasure(who, "retention")
     # A label whose prediction is gone would seem to wait for one.
     old = pc.field("predicted_at") < pa.scalar(limit, pa.timestamp("us", tz="UTC"))

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratchet import clock
 from ratchet.contract import Contract, record_digest
 from ratchet.errors import Refusal
 from ratchet.files import locked, sha256, sha256_of_folder
@@ -285,7 +285,7 @@ def accepted_or_refused(
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The accepted rows as records, and the refused rows with their reasons; a few thousand rows at a time."""
     read = recipe.answers.read_label
-    now, records = datetime.now(UTC), parts.records(recipe.contract.kind)
+    now, records = clock.utc(), parts.records(recipe.contract.kind)
     record_schema = schema(recipe.contract, recipe.answers.task)
     for part in rows.to_batches(max_chunksize=4096):
         good, bad = [], []

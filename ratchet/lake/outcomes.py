@@ -7,7 +7,7 @@ prediction is not there waits for `Watch.label_days` and is then given up.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratchet import clock
+from ratchet.answers import Answers
 from ratchet.errors import Refusal
 from ratchet.lake import predictions, table
 from ratchet.lake.ingest import lake
@@ -106,7 +108,7 @@ def turn(recipe: str) -> int:
 
 def update(recipe: Recipe, who: str, now: datetime | None = None) -> Joined:
     """Joins what has come, and appends the new outcomes in one commit."""
-    now, patience = now or datetime.now(UTC), timedelta(days=recipe.watch.label_days)
+    now, patience = now or clock.utc(), timedelta(days=recipe.watch.label_days)
     next_turn = turn(recipe.name) + 1  # read first: of several at the same moment, one appends
     labels = _labels(recipe, now - 2 * patience)
     requests = {label.key[0] for label in labels}
@@ -125,7 +127,12 @@ def _canonical(recipe: Recipe, label: str) -> str | None:
         value = recipe.answers.read_label(label)
     except Refusal:
         return None
-    return recipe.answers.classes[value] if recipe.answers.classes else str(value)
+    return spelling(recipe.answers, value)
+
+
+def spelling(answers: Answers, label: Any) -> str:
+    """A label that the task has read, as a text that it reads again."""
+    return answers.classes[label] if answers.classes else str(label)
 
 
 def _labels(recipe: Recipe, since: datetime) -> list[Label]:

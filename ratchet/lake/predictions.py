@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratchet import clock
 from ratchet.errors import Refusal
 from ratchet.lake import table
 from ratchet.lake.ingest import lake
@@ -103,7 +104,7 @@ def land_feedback(recipe: str, process: str, segments: Sequence[Segment], after:
 
 def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str, who: str) -> None:
     """Adds labels by request and row. The same again change nothing, since they say the same."""
-    now = datetime.now(UTC)
+    now = clock.utc()
     rows = [
         {"request": request, "row": row, "label": label, "at": now, "source": source}
         for (request, row), label in labels.items()
@@ -116,7 +117,7 @@ def add_feedback(recipe: str, labels: Mapping[tuple[str, int], str], source: str
 def note_end(recipe: str, process: str, host: str, taken: int, who: str) -> int:
     """Records what a process that ended has lost, once; the number of rows."""
     missing = max(0, taken - _count_landed(recipe, process))  # after a power failure `taken` may be older
-    row = {"process": process, "host": host, "taken": taken, "lost": missing, "at": datetime.now(UTC)}
+    row = {"process": process, "host": host, "taken": taken, "lost": missing, "at": clock.utc()}
     table.append(lost(recipe), pa.Table.from_pylist([row], schema=LOST), f"ended:{process}", versions=False, who=who)
     return missing
 
@@ -174,4 +175,4 @@ def _prediction(line: Mapping[str, Any], host: str, process: str) -> dict[str, A
 
 
 def _at(line: Mapping[str, Any]) -> datetime:
-    return datetime.fromtimestamp(line["at"], UTC)
+    return datetime.fromtimestamp(clock.played(line["at"]), UTC)

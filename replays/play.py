@@ -1,0 +1,124 @@
+"""Plays a stream on a real stack, period by period, and keeps what happened."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from expectations.triggers import Past
+from ratchet.types import Level, Watched
+from replays.stage import AT_ONCE, Stage
+from replays.stream import Stream
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A finding, without its figures."""
+
+    tier: str
+    effect: str
+    subject: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Period:
+    ends: float
+    """Seconds since 1970."""
+    answered: int
+    wrong: float
+    """The sum of the losses of its answers, by their true labels."""
+    limit: float
+    measured: Level | None
+    estimated: Level | None
+    findings: tuple[Seen, ...]
+    started: tuple[str, ...]
+    """What each retraining that began was for, with what it ended with."""
+    compute: float
+    """Seconds of these retrainings."""
+    champion: str
+    """The version that serves from then on."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    recipe: str
+    scenario: str
+    changes: float
+    """When the scenario begins, in seconds since 1970."""
+    first: str
+    """The version that served at first."""
+    periods: tuple[Period, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was decided: findings, retrainings and versions of each period, and no figure."""
+        decisions = [
+            [
+                number,
+                [[seen.tier, seen.effect, seen.subject] for seen in period.findings],
+                period.started,
+                period.champion,
+            ]
+            for number, period in enumerate(self.periods)
+        ]
+        return hashlib.sha256(json.dumps(decisions).encode()).hexdigest()
+
+
+def play(stage: Stage, stream: Stream, parts: list[tuple[float, np.ndarray]], report: Report) -> tuple[Period, ...]:
+    """Sends each part in its own time, with the labels that come back until its end; then what is due is done."""
+    done, unsent = list[Period](), list[tuple[float, str, int, int]]()
+    for number, (ends, rows) in enumerate(parts):
+        losses = np.empty(len(rows))
+        for start in range(0, len(rows), AT_ONCE):
+            chosen, id = rows[start : start + AT_ONCE], f"replay-{number}-{start}"
+            stage.turn(float(stream.at[chosen[0]]))
+            answered = stage.send(stream.inputs[chosen], id)
+            losses[start : start + len(chosen)] = stage.recipe.answers.losses(stream.targets[chosen], answered.outputs)
+            unsent += [(float(stream.label_at[row]), id, place, int(row)) for place, row in enumerate(chosen)]
+        stage.turn(ends)
+        due = sorted(each for each in unsent if each[0] <= ends)
+        unsent = [each for each in unsent if each[0] > ends]
+        stage.label([(id, place, stream.labels[row]) for _, id, place, row in due])
+        done.append(_period(stage, ends, losses))
+        report(_line(number, len(parts), done[-1]))
+    return tuple(done)
+
+
+def _period(stage: Stage, ends: float, losses: np.ndarray) -> Period:
+    before = {past.id for past in stage.causes()}
+    stage.collect()
+    watched = stage.watched()
+    stage.settle()
+    new = [past for past in stage.causes() if past.id not in before]
+    return Period(
+        ends,
+        len(losses),
+        float(losses.sum()),
+        watched.limit if watched else 0.0,
+        watched.measured if watched else None,
+        watched.estimated if watched else None,
+        _seen(watched),
+        tuple(f"{past.kind}: {past.result}" for past in new),
+        sum(map(_seconds, new)),
+        stage.champion(),
+    )
+
+
+def _seen(watched: Watched | None) -> tuple[Seen, ...]:
+    return tuple(Seen(f.tier, f.effect, f.subject, f.what) for f in watched.findings) if watched else ()
+
+
+def _seconds(past: Past) -> float:
+    return (past.ended or 0.0) - (past.started or 0.0)
+
+
+def _line(number: int, count: int, period: Period) -> str:
+    loss = period.wrong / max(period.answered, 1)
+    found = ", ".join(sorted({f"{seen.tier} {seen.effect}" for seen in period.findings})) or "nothing"
+    runs = "".join(f"; {each}" for each in period.started)
+    return f"{number + 1}/{count}: {period.answered} answers, loss {loss:.3f}, version {period.champion}; {found}{runs}"

@@ -1,0 +1,54 @@
+"""A recipe as a replay releases it: under a name of its own, with inputs that are kept, and without long waits."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ratchet.recipe import Bound, Feed, Log, Recipe, Step
+from ratchet.watch_plan import Kind
+
+SUFFIX = "-replay"
+_FOR_EVER = 36_500.0
+"""Days."""
+
+
+def played(recipe: Recipe, records: int = 0, window: int = 0, causes: Sequence[Kind] | None = None) -> Recipe:
+    """The recipe for a replay.
+
+    With `records` the first version is trained on so many of the first batch, and only comparisons and no thresholds of
+    the evaluation remain: these are for a model of all of them. `window` and `causes` replace those of `watch`.
+    """
+    first = recipe.batches[0]
+    watch = replace(recipe.watch, window=window or recipe.watch.window, label_days=_FOR_EVER)
+    plan = replace(
+        recipe.release_plan,
+        steps=(Step(), Step(50)),
+        step_seconds=180.0,
+        bake_seconds=5.0,
+        failed=Bound(0.0, 0.03),
+        latency_p50=Bound(0.15, 0.4),
+        latency_p99=Bound(0.05, 0.15),
+        disagreed=Bound(0.5, 0.5),
+    )
+    return replace(
+        recipe,
+        name=recipe.name + SUFFIX,
+        batches=(_shortened(first, records), *recipe.batches[1:]) if records else recipe.batches,
+        criteria=_comparisons(recipe.criteria) if records else recipe.criteria,
+        suite=replace(recipe.suite, min_rows=1, max_age_days=_FOR_EVER),
+        release_plan=plan,
+        approval_hours=0.0,
+        log=replace(recipe.log, sample=1.0, inputs=True, redact=(), days=_FOR_EVER) if recipe.log else Log(inputs=True),
+        watch=replace(watch, causes=tuple(causes)) if causes is not None else watch,
+    )
+
+
+def _shortened(feed: Feed, records: int) -> Feed:
+    return replace(feed, stop=min(feed.start + records, feed.stop or feed.start + records))
+
+
+def _comparisons(criteria: Any) -> Any:
+    """Criteria without thresholds, and with a margin for models that differ more since they saw less."""
+    own = type(criteria)()
+    relaxed = {name: 0.0 for name in ("accuracy", "worst_class") if hasattr(own, name)}
+    return replace(own, **relaxed, margin=max(criteria.margin, 0.05))

@@ -1,0 +1,143 @@
+"""The real stack on which a replay plays, driven as its users drive it: by the command, by HTTP, by Prefect."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from expectations.triggers import Past
+from ratchet import clock
+from ratchet.endpoints import FEEDBACK, MAX_BATCH, PREDICT
+from ratchet.errors import Refusal
+from ratchet.fleet.stack import Stack
+from ratchet.lake import outcomes
+from ratchet.local_http import LOCAL
+from ratchet.recipe import Recipe
+from ratchet.settings import settings
+from ratchet.types import Watched, from_json
+from releases import api, causes
+
+Report = Callable[[str], None]
+_SCHEDULED = ("collect/collect", "reconcile/reconcile")
+_RETRAINING_SECONDS, _EVENT_SECONDS = 1800.0, 60.0
+"""Time limit for a retraining with its release, and the time after which Prefect may have lost an event."""
+AT_ONCE = 100
+"""Inputs of one request."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    outputs: np.ndarray
+    """[N, width]."""
+    version: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stack that is up, and serves a first version of the recipe."""
+
+    recipe: Recipe
+    client: httpx.Client
+
+    def turn(self, to: float) -> None:
+        """Turns the clock; `to` is in seconds since 1970."""
+        clock.turn(Path(settings().clock), to)
+
+    def send(self, inputs: np.ndarray, id: str) -> Answered:
+        """Sends a request of some inputs [N, ...] and returns the response. Raises Refusal if it is no success."""
+        body = {self.recipe.contract.json_key: self.recipe.contract.values(inputs)}
+        response = self._post(PREDICT, body, {"x-request-id": id})
+        return Answered(self.recipe.answers.outputs(response.json()), response.headers["x-model-version"])
+
+    def label(self, labels: Sequence[tuple[str, int, Any]]) -> None:
+        """Sends labels of requests, by id and row."""
+        rows = [{"request_id": id, "row": row, "label": outcomes.spelling(self.recipe.answers, label)}
+                for id, row, label in labels]  # fmt: skip
+        for start in range(0, len(rows), MAX_BATCH):
+            self._post(FEEDBACK, {"feedback": rows[start : start + MAX_BATCH]}, {})
+
+    def _post(self, path: str, body: Any, headers: Mapping[str, str]) -> httpx.Response:
+        url = f"/{self.recipe.name}{path}"
+        response = self.client.post(url, json=body, headers=headers)
+        if not response.is_success:
+            raise Refusal(
+                f"the gateway answered {response.status_code} ({response.text[:300]})", url, "See the replay's log"
+            )
+        return response
+
+    def collect(self) -> None:
+        """Runs the flow that collects, watches and starts retrainings, as its deployment does."""
+        from flows.collect import collect
+
+        state = collect(return_state=True)
+        if not state.is_completed():
+            raise Refusal(f"the flow `collect` failed ({state.message})", self.recipe.name, "See the replay's log")
+
+    def settle(self) -> None:
+        """Waits until every retraining that was started is over, with its release."""
+        until, again = time.monotonic() + _RETRAINING_SECONDS, time.monotonic() + _EVENT_SECONDS
+        while True:
+            unfinished = [past for past in self.causes() if past.result is None]
+            if not unfinished and api.state_of(self.recipe.name).phase == "idle":
+                return
+            if time.monotonic() > until:
+                what = f"a retraining is not over after {_RETRAINING_SECONDS:g} s"
+                raise Refusal(what, self.recipe.name, "See its run in Prefect")
+            if unfinished and unfinished[0].run is None and time.monotonic() > again:
+                self.collect()
+                again = time.monotonic() + _EVENT_SECONDS
+            time.sleep(0.5)
+
+    def causes(self) -> list[Past]:
+        return causes.read(api.open_ledger(), self.recipe.name)
+
+    def watched(self) -> Watched | None:
+        status = api.open_ledger().statuses("watch").get(self.recipe.name)
+        return from_json(Watched, status.body) if status else None
+
+    def champion(self) -> str:
+        champion = api.state_of(self.recipe.name).champion
+        return champion.version if champion else ""
+
+
+@contextmanager
+def standing(recipe: Recipe, begins: float, report: Report) -> Iterator[Stage]:
+    """Starts the stack and releases a first version; stops everything afterwards. `begins` is what the clock plays."""
+    from flows import runs
+
+    own = Stack(settings())
+    os.environ |= {name: value for name, value in own.environment().items() if not name.startswith("RATCHET_")}
+    os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
+    os.environ.pop("PREFECT_LOGGING_EXTRA_LOGGERS", None)  # what `collect` logs is in its runs
+    clock.turn(Path(settings().clock), begins)
+    try:
+        report("starting a stack")
+        _ratchet("up")
+        for deployment in _SCHEDULED:
+            runs.pause(deployment)
+        report("training and releasing a first version")
+        _ratchet("loop", recipe.name)
+        with httpx.Client(base_url=settings().gateway_url, timeout=60, **LOCAL) as client:
+            stage = Stage(recipe, client)
+            stage.settle()
+            yield stage
+    finally:
+        report("stopping the stack")
+        _ratchet("down")
+
+
+def _ratchet(*arguments: str) -> None:
+    """Raises Refusal with what the command printed last if it fails."""
+    command = [str(Path(sys.executable).with_name("ratchet")), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=settings().home)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise Refusal(f"`ratchet {' '.join(arguments)}` failed ({last})", settings().home, "See its logs folder")

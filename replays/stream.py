@@ -1,0 +1,87 @@
+"""What callers sent in the time that is played: inputs in their order, what became of each, and when that was known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.errors import Refusal
+from ratchet.lake import ingest
+from ratchet.lake.snapshot import examples
+from ratchet.recipe import Recipe
+
+YEAR = 365 * 86400.0
+_BEGINNING = 1_735_689_600.0
+"""2025, for records that name no time."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Records in the order of time."""
+
+    inputs: np.ndarray
+    """[N, ...], as the contract has them."""
+    targets: np.ndarray
+    """[N, ...], as the task has them."""
+    labels: Sequence[Any]
+    """[N], as the lake has them."""
+    at: np.ndarray
+    """When each was sent [N], in seconds since 1970."""
+    label_at: np.ndarray
+    """When its label was known [N]."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, rows: np.ndarray) -> "Stream":
+        """These rows alone."""
+        labels = [self.labels[row] for row in rows]
+        return Stream(self.inputs[rows], self.targets[rows], labels, self.at[rows], self.label_at[rows])
+
+    def with_inputs(self, inputs: np.ndarray) -> "Stream":
+        return replace(self, inputs=inputs)
+
+    def with_labels(self, labels: Sequence[Any]) -> "Stream":
+        return replace(self, labels=labels)
+
+    def followed_by(self, later: "Stream") -> "Stream":
+        both = {name: np.concatenate([getattr(self, name), getattr(later, name)])
+                for name in ("inputs", "targets", "at", "label_at")}  # fmt: skip
+        return Stream(labels=[*self.labels, *later.labels], **both)
+
+
+def of_recipe(recipe: Recipe, most: int, label_days: float, seed: int) -> Stream:
+    """What would have been served once the recipe's first batch was there: the records of its later batches.
+
+    At most so many, evenly chosen. Records without a time are spread evenly over a year, and their order is drawn. Half
+    of the labels come within `label_days`, and a few much later. Raises Refusal if the recipe has one batch alone.
+    """
+    if len(recipe.batches) < 2:
+        what = "there are no records after those that the first version is trained on"
+        raise Refusal(what, recipe.name, "Give the recipe a second batch, or replay its log: --from LOG")
+    benchmark = ingest.benchmark(recipe)
+    rows = pa.concat_tables([ingest.read_only(recipe, feed, benchmark).accepted for feed in recipe.batches[1:]])
+    chance, times = np.random.default_rng(seed), rows["captured_at"]
+    if len(times.unique()) < len(recipe.batches):  # they have the time of reading, one for each batch
+        at, order = np.linspace(_BEGINNING, _BEGINNING + YEAR, len(rows)), chance.permutation(len(rows))
+    else:
+        at = times.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() / 1e6
+        order = np.argsort(at, kind="stable")
+        at = at[order]
+    step = max(1, -(-len(rows) // most))
+    chosen, at = order[::step], at[::step]
+    whole = rows.take(pa.array(chosen))
+    known = examples(recipe, whole)
+    delays = label_days * 86400 * chance.lognormal(0.0, 1.0, len(chosen))
+    return Stream(known.inputs, known.targets, whole["label"].to_pylist(), at, at + delays)
+
+
+def periods(stream: Stream, seconds: float) -> list[tuple[float, np.ndarray]]:
+    """The end of each period of so many seconds, and the rows that were sent in it; an empty one is left out."""
+    numbers = ((stream.at - stream.at[0]) // seconds).astype(int)
+    ends = stream.at[0] + (np.unique(numbers) + 1) * seconds
+    return [
+        (float(end), np.flatnonzero(numbers == number)) for number, end in zip(np.unique(numbers), ends, strict=True)
+    ]
