@@ -1,6 +1,7 @@
 """What started retrainings, in the ledger: recorded once, claimed by one run, and ended with what became of it."""
 
 import time
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,11 +30,12 @@ def read(ledger: Ledger, recipe: str) -> list[Past]:
     query = CAUSES.select().where(CAUSES.c.recipe == recipe).order_by(CAUSES.c.at)
     with ledger.begin() as connection:
         rows = connection.execute(query).all()
-    return [
-        Past(r.cause, r.kind, clock.played(r.at), r.started and clock.played(r.started), r.ended and clock.played(r.ended),
-             r.result, r.run, r.why, r.attempts)
-        for r in rows
-    ]  # fmt: skip
+    return [_past(row) for row in rows]
+
+
+def _past(row: Any) -> Past:
+    at, started, ended = (real and clock.played(real) for real in (row.at, row.started, row.ended))
+    return Past(row.cause, row.kind, at, started, ended, row.result, row.run, row.why, row.attempts)
 
 
 def claim(ledger: Ledger, recipe: str, cause: str, run: str) -> str:
