@@ -1,0 +1,149 @@
+"""Trains the models of a what-if offline, each once: on the first batch, and on what was labelled by then."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models import candidate as candidates
+from models.evaluate import benchmark_checks
+from models.training_inputs import NetworkInputs
+from ratchet.answers import predicted
+from ratchet.errors import Refusal
+from ratchet.evaluation import champion as champion_checks
+from ratchet.evaluation import promise as promises
+from ratchet.evaluation.report import report
+from ratchet.lake.snapshot import Examples
+from ratchet.lake.split import SIDES, Side
+from ratchet.recipe import Recipe
+from ratchet.scratch import scratch_folder
+from ratchet.tasks import parts as tasks
+from ratchet.types import Promise
+from replays.stream import Stream
+
+Report = Callable[[str], None]
+_HELD_OUT = 20
+"""Of the stream every so many-th record is on the validation side, and the one after it on the test side."""
+
+
+@dataclass(frozen=True)
+class Model:
+    known: int
+    """The labelled records of the stream that it was trained on, in the order in which their labels came."""
+    outputs: np.ndarray
+    """For every record of the stream [N, width]."""
+    losses: np.ndarray
+    """Of these answers [N], by the true labels, in the task's own unit."""
+    on_benchmark: np.ndarray
+    """Its outputs [M, width] for the benchmark."""
+    promise: Promise
+    seconds: float
+    """Its training took."""
+
+
+@dataclass
+class Laboratory:
+    recipe: Recipe
+    first: dict[Side, Examples]
+    """What the first version is trained on, by side."""
+    benchmark: Examples
+    stream: Stream
+    report: Report
+    models: dict[int, Model] = field(default_factory=dict)
+
+    def model(self, known: int) -> Model:
+        """The model of the first batch and of the first `known` labels that came."""
+        if known not in self.models:
+            self.models[known] = self._train(known)
+        return self.models[known]
+
+    def _train(self, known: int) -> Model:
+        recipe, started = self.recipe, time.monotonic()
+        inputs = self._inputs(known)
+        with scratch_folder() as folder:
+            _, exported = candidates.fit(recipe, recipe.training, inputs, folder, lambda number, metrics: None)
+            seconds = time.monotonic() - started
+            outputs, on_benchmark = exported.predict(self.stream.inputs), exported.predict(self.benchmark.inputs)
+        answers = recipe.answers
+        promise = promises.promise(
+            answers.losses(self.benchmark.targets, on_benchmark),
+            answers.certainty(on_benchmark),
+            dict.fromkeys(predicted(answers, on_benchmark), 1),
+            answers.largest_loss,
+        )
+        self.report(
+            f"trained on {len(inputs.sides['train'])} records in {seconds:.1f} s ({len(self.models) + 1} models)"
+        )
+        losses = answers.losses(self.stream.targets, outputs)
+        return Model(known, outputs, losses, on_benchmark, promise, seconds)
+
+    def labelled_losses(self, model: Model, rows: np.ndarray) -> np.ndarray:
+        """The losses of its answers to these rows, by the labels that came back."""
+        if not len(rows):
+            return np.empty(0)
+        return self.recipe.answers.losses(self._targets(rows), model.outputs[rows])
+
+    def _targets(self, rows: np.ndarray) -> np.ndarray:
+        """By the labels that came back."""
+        labels = np.array([self.stream.labels[row] for row in rows])
+        targets: np.ndarray = tasks.labels(self.recipe.answers.task).targets(self.recipe.answers, labels)
+        return targets
+
+    def _inputs(self, known: int) -> NetworkInputs:
+        came = np.argsort(self.stream.label_at, kind="stable")[:known]
+        place = came % _HELD_OUT
+        chosen = {"train": came[place > 1], "validation": came[place == 0], "test": came[place == 1]}
+        sides = {side: self._joined(side, np.sort(chosen[side])) for side in SIDES}
+        sides["train"] = self._window(sides["train"])
+        contract = self.recipe.contract
+        vocabulary = contract.learn_vocabulary(sides["train"].inputs)
+        features = {side: contract.features(sides[side].inputs, vocabulary) for side in ("train", "validation")}
+        train, validation = ((features[side], sides[side].targets) for side in ("train", "validation"))
+        return NetworkInputs(sides, vocabulary, train, validation, None)
+
+    def _joined(self, side: Side, rows: np.ndarray) -> Examples:
+        """A side with these rows of the stream as they were labelled, the newest last."""
+        older = self.first[side]
+        if not len(rows):
+            return older
+        targets = self._targets(rows)
+        return Examples(
+            np.concatenate([older.inputs, self.stream.inputs[rows]]), np.concatenate([older.targets, targets])
+        )
+
+    def _window(self, side: Examples) -> Examples:
+        """What the recipe's training sees of its training side: `recent` and `replay`."""
+        training = self.recipe.training
+        if not training.recent or len(side) <= training.recent:
+            return side
+        older = len(side) - training.recent
+        kept = np.linspace(0, older, min(training.replay, older), endpoint=False).astype(int)
+        rows = np.concatenate([kept, np.arange(older, len(side))])
+        return Examples(side.inputs[rows], side.targets[rows])
+
+    def is_blessed(self, candidate: Model, champion: Model, best: Model) -> bool:
+        """Whether an evaluation on the benchmark and on the newest labelled records lets it replace the champion."""
+        train = self.first["train"]
+        rivals = ("champion", champion.on_benchmark), ("best", best.on_benchmark)
+        checks = benchmark_checks(self.recipe, self.benchmark, candidate.on_benchmark, train, *rivals)
+        came = np.argsort(self.stream.label_at, kind="stable")[champion.known : candidate.known]
+        newest = np.sort(came[came % _HELD_OUT == 1])
+        if len(newest) >= champion_checks.MIN_RECORDS:
+            answers, criteria = self.recipe.answers, self.recipe.criteria
+            margin = tasks.evaluation(answers.task).margin(answers, criteria.margin)
+            rival = "champion", champion.outputs[newest]
+            targets, outputs = self.stream.targets[newest], candidate.outputs[newest]
+            checks.append(champion_checks.newest(answers, margin, targets, outputs, rival, may_be_few=True))
+        return report(self.recipe.name, "candidate", "champion", "", checks).blessed
+
+
+def laboratory(
+    recipe: Recipe, records: Stream, first: dict[Side, Examples], benchmark: Examples, report: Report
+) -> Laboratory:
+    """Raises Refusal for a recipe whose records have weights, or that forecasts."""
+    if recipe.contract.answers() is not None:
+        raise Refusal("a forecast has no labels that come back", recipe.name, "Choose another recipe")
+    if any(side.sample_weights is not None for side in first.values()):
+        raise Refusal("records with weights are not replayed offline", recipe.name, "Leave the column of weights out")
+    return Laboratory(recipe, first, benchmark, records, report)
