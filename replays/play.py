@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,6 +14,15 @@ from replays.stage import AT_ONCE, Stage
 from replays.stream import Stream
 
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Act:
+    """What a person does at the beginning of a period."""
+
+    what: str
+    run: Callable[[Stage], str]
+    """Does it, and says what became of it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class Period:
     """Seconds of these retrainings."""
     champion: str
     """The version that serves from then on."""
+    acted: str = ""
+    """What a person did at its beginning, and what became of it."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +81,21 @@ class Replay:
         return hashlib.sha256(json.dumps(decisions).encode()).hexdigest()
 
 
-def play(stage: Stage, stream: Stream, parts: list[tuple[float, np.ndarray]], report: Report) -> tuple[Period, ...]:
-    """Sends each part in its own time, with the labels that come back until its end; then what is due is done."""
+def play(
+    stage: Stage,
+    stream: Stream,
+    parts: list[tuple[float, np.ndarray]],
+    report: Report,
+    acts: Mapping[int, Act] = MappingProxyType({}),
+) -> tuple[Period, ...]:
+    """Sends each part in its own time, with the labels that come back until its end; then what is due is done.
+
+    `acts` are what people do at the beginning of a part, by its number.
+    """
     done, unsent = list[Period](), list[tuple[float, str, int, int]]()
     for number, (ends, rows) in enumerate(parts):
+        act = acts.get(number)
+        acted = f"{act.what}: {act.run(stage)}" if act else ""
         losses = np.empty(len(rows))
         for start in range(0, len(rows), AT_ONCE):
             chosen, id = rows[start : start + AT_ONCE], f"replay-{number}-{start}"
@@ -84,12 +107,12 @@ def play(stage: Stage, stream: Stream, parts: list[tuple[float, np.ndarray]], re
         due = sorted(each for each in unsent if each[0] <= ends)
         unsent = [each for each in unsent if each[0] > ends]
         stage.label([(id, place, stream.labels[row]) for _, id, place, row in due])
-        done.append(_period(stage, ends, losses))
+        done.append(_period(stage, ends, losses, acted))
         report(_line(number, len(parts), done[-1]))
     return tuple(done)
 
 
-def _period(stage: Stage, ends: float, losses: np.ndarray) -> Period:
+def _period(stage: Stage, ends: float, losses: np.ndarray, acted: str) -> Period:
     before = {past.id for past in stage.causes()}
     stage.collect()
     watched = stage.watched()
@@ -106,6 +129,7 @@ def _period(stage: Stage, ends: float, losses: np.ndarray) -> Period:
         tuple(f"{past.kind}: {past.result}" for past in new),
         sum(map(_seconds, new)),
         stage.champion(),
+        acted,
     )
 
 
@@ -121,4 +145,6 @@ def _line(number: int, count: int, period: Period) -> str:
     loss = period.wrong / max(period.answered, 1)
     found = ", ".join(sorted({f"{seen.tier} {seen.effect}" for seen in period.findings})) or "nothing"
     runs = "".join(f"; {each}" for each in period.started)
-    return f"{number + 1}/{count}: {period.answered} answers, loss {loss:.3f}, version {period.champion}; {found}{runs}"
+    acted = f"{period.acted}; " if period.acted else ""
+    answers = f"{period.answered} answers, loss {loss:.3f}, version {period.champion}"
+    return f"{number + 1}/{count}: {acted}{answers}; {found}{runs}"

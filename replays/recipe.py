@@ -12,11 +12,19 @@ _FOR_EVER = 36_500.0
 """Days."""
 
 
-def played(recipe: Recipe, records: int = 0, window: int = 0, causes: Sequence[Kind] | None = None) -> Recipe:
+def played(
+    recipe: Recipe,
+    records: int = 0,
+    window: int = 0,
+    causes: Sequence[Kind] | None = None,
+    recent: int = 0,
+    replay: int = 0,
+) -> Recipe:
     """The recipe for a replay.
 
     With `records` the first version is trained on so many of the first batch, and only comparisons and no thresholds of
-    the evaluation remain: these are for a model of all of them. `window` and `causes` replace those of `watch`.
+    the evaluation remain: these are for a model of all of them. `window` and `causes` replace those of `watch`, `recent` and
+    `replay` those of `training`.
     """
     first = recipe.batches[0]
     watch = replace(recipe.watch, window=window or recipe.watch.window, label_days=_FOR_EVER)
@@ -37,6 +45,7 @@ def played(recipe: Recipe, records: int = 0, window: int = 0, causes: Sequence[K
         criteria=_comparisons(recipe.criteria) if records else recipe.criteria,
         suite=replace(recipe.suite, min_rows=1, max_age_days=_FOR_EVER),
         release_plan=plan,
+        training=replace(recipe.training, recent=recent, replay=replay) if recent else recipe.training,
         approval_hours=0.0,
         log=replace(recipe.log, sample=1.0, inputs=True, redact=(), days=_FOR_EVER) if recipe.log else Log(inputs=True),
         watch=replace(watch, causes=tuple(causes)) if causes is not None else watch,

@@ -18,14 +18,15 @@ from ratchet import clock
 from ratchet.endpoints import FEEDBACK, MAX_BATCH, PREDICT
 from ratchet.errors import Refusal
 from ratchet.fleet.stack import Stack
-from ratchet.lake import outcomes
+from ratchet.lake import learning, outcomes, snapshot
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
-from ratchet.types import Watched, from_json
+from ratchet.types import Package, Watched, from_json
 from releases import api, causes
 
 Report = Callable[[str], None]
+_WHO = "replay"
 _SCHEDULED = ("collect/collect", "reconcile/reconcile")
 _RETRAINING_SECONDS, _EVENT_SECONDS = 1800.0, 60.0
 """Time limit for a retraining with its release, and the time after which Prefect may have lost an event."""
@@ -96,6 +97,28 @@ class Stage:
                 again = time.monotonic() + _EVENT_SECONDS
             time.sleep(0.5)
 
+    def loop(self) -> str:
+        """Runs the loop by hand; what its run ended with, or why it released nothing."""
+        return _outcome(lambda: _ratchet("loop", self.recipe.name), "released")
+
+    def release(self, package: Package) -> str:
+        """Releases a package by hand; what became of it."""
+
+        def act() -> None:
+            api.release(package, self.recipe.release_plan, _WHO, "a replay releases it", by_hand=True)
+            api.watch(package, lambda line: None)
+
+        result = _outcome(act, "released")
+        self.settle()
+        return result
+
+    def withdraw_newest(self, why: str) -> str:
+        """Withdraws the batch of labelled inputs that landed last."""
+        batches = learning.batches(self.recipe.name)
+        newest = max(batches, key=lambda batch: snapshot.spans(self.recipe, [batch]).get(batch, (0.0, 0.0)))
+        _ratchet("withdraw", self.recipe.name, newest, "--why", why)
+        return "withdrawn"
+
     def causes(self) -> list[Past]:
         return causes.read(api.open_ledger(), self.recipe.name)
 
@@ -132,6 +155,14 @@ def standing(recipe: Recipe, begins: float, report: Report) -> Iterator[Stage]:
     finally:
         report("stopping the stack")
         _ratchet("down")
+
+
+def _outcome(act: Callable[[], object], good: str) -> str:
+    try:
+        act()
+    except Refusal as refusal:
+        return str(refusal)
+    return good
 
 
 def _ratchet(*arguments: str) -> None:

@@ -46,6 +46,10 @@ class Stream:
     def with_labels(self, labels: Sequence[Any]) -> "Stream":
         return replace(self, labels=labels)
 
+    def moved_to(self, at: np.ndarray) -> "Stream":
+        """The same at other times [N]; labels come as late as before."""
+        return replace(self, at=at, label_at=at + (self.label_at - self.at))
+
     def followed_by(self, later: "Stream") -> "Stream":
         both = {name: np.concatenate([getattr(self, name), getattr(later, name)])
                 for name in ("inputs", "targets", "at", "label_at")}  # fmt: skip

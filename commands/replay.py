@@ -1,0 +1,76 @@
+"""`ratchet replay RECIPE`: a year of production in minutes, on a real stack of its own."""
+
+from typing import Any
+
+import click
+
+from commands._stack import json_option
+
+_POLICIES = ("never", "nightly", "always fire", "cost-aware", "loop")
+
+
+@click.command("replay")
+@click.argument("recipe")
+@click.option("--scenario", default="none", show_default=True, help="What changes after a third of the time.")
+@click.option("--records", type=click.IntRange(100), help="Train the first version on so many, and without thresholds.")
+@click.option(
+    "--rows", type=click.IntRange(100), default=20_000, show_default=True, help="Records that are sent, at most."
+)
+@click.option("--days", type=click.FloatRange(0.01), default=7.0, show_default=True, help="Between two looks.")
+@click.option("--label-days", type=click.FloatRange(0.0), default=1.0, show_default=True,
+              help="In which half of the labels come back.")  # fmt: skip
+@click.option("--window", type=click.IntRange(30), help="Predictions that are compared at once, for the recipe's.")
+@click.option("--triggers", help="What starts a retraining (harm,labels,batch,drift), instead of the recipe's.")
+@click.option("--policies", default=",".join(_POLICIES), show_default=True, help="Those that are compared offline.")
+@click.option("--keep", is_flag=True, help="Keep the stack's home, to look at it with RATCHET_HOME.")
+@json_option
+def command(recipe: str, as_json: bool, **options: Any) -> None:
+    """Send the records after the first batch of RECIPE in their own time to a real stack, and show what it does.
+
+    The stack is one of its own, with other ports, and is stopped afterwards. Its clock is turned from look to look, so
+    that a year takes minutes. Labels come back later. Afterwards the same records are played offline with other
+    policies. A picture and all figures are written below the home, in `replays`.
+    """
+    from replays import run, whatif
+
+    given = _options(recipe, options)
+    result = run.on_a_stack(given, lambda line: click.echo(line, err=True), options["keep"])
+    if as_json:
+        click.echo((result.folder / run.RESULT).read_text(encoding="utf-8"))
+        return
+    for line in _lines(whatif.table(result.outcomes)):
+        click.echo(line)
+    if result.replay:
+        click.echo(f"digest of what was decided: {result.replay.digest[:16]}")
+    click.echo(f"picture: {result.folder / run.PICTURE}")
+
+
+def _options(recipe: str, given: dict[str, Any]) -> Any:
+    from replays.run import Options, year_of
+
+    if given["scenario"] == "year":
+        return year_of(recipe)
+
+    policies = tuple(filter(None, given["policies"].split(",")))
+    if unknown := set(policies) - set(_POLICIES):
+        raise click.UsageError(f"there is no policy {min(unknown)!r}; choose from {', '.join(_POLICIES)}")
+    causes = tuple(given["triggers"].split(",")) if given["triggers"] else None
+    if causes and (unknown := set(causes) - {"harm", "labels", "batch", "drift"}):
+        raise click.UsageError(f"there is no trigger {min(unknown)!r}; choose from harm, labels, batch, drift")
+    return Options(
+        recipe,
+        given["scenario"],
+        given["records"] or 0,
+        given["rows"],
+        given["days"],
+        given["label_days"],
+        given["window"] or 0,
+        causes,
+        policies,
+    )
+
+
+def _lines(rows: list[tuple[str, int, float, int, int, float]]) -> list[str]:
+    head = f"{'policy':12} {'answers':>8} {'loss':>10} {'trainings':>10} {'released':>9} {'seconds':>8}"
+    return [head, *(f"{name:12} {answers:8} {wrong:10,.1f} {trained:10} {released:9} {seconds:8,.0f}"
+                    for name, answers, wrong, trained, released, seconds in rows)]  # fmt: skip

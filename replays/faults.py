@@ -1,0 +1,65 @@
+"""Versions with a fault: the package of the champion, changed so that its service is slow, or fails after a while."""
+
+import json
+import shutil
+import tarfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from models import registry
+from ratchet.files import sha256
+from ratchet.fleet.package_cache import MODEL, PackageCache
+from ratchet.scratch import scratch_folder
+from ratchet.settings import settings
+from ratchet.types import Package
+from releases import api
+
+_FILE = Path("src", "bentos", "model.py")
+_BEFORE = (
+    "        if isinstance(self._session, Unavailable):\n            raise self._session\n        return self._session"
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    what: str
+    code: str
+    """What a prediction does first."""
+
+
+SLOW = Fault("slow", "a version that takes 30 ms longer", "time.sleep(0.03)")
+FAILING = Fault(
+    "failing",
+    "a version of which every third answer fails after a while",
+    "self.calls = getattr(self, 'calls', 0) + 1\n"
+    "        if self.calls > 300 and self.calls % 3 == 0:\n"
+    "            raise RuntimeError('it is broken')",
+)
+
+
+def package(recipe: str, fault: Fault) -> Package:
+    """The champion's package with the fault, as a new version that this machine has."""
+    champion = api.state_of(recipe).champion
+    assert champion, "a replay releases a first version"
+    version, cache = str(api.newest_version(recipe) + 1), PackageCache(settings())
+    with cache.using(champion, registry.fetch_package) as folder, scratch_folder() as scratch:
+        faulty = scratch / "bento"
+        shutil.copytree(folder, faulty, symlinks=True, ignore=shutil.ignore_patterns(settings().home.name))
+        code = (faulty / _FILE).read_text(encoding="utf-8")
+        assert _BEFORE in code, "the service's code has changed"
+        (faulty / _FILE).write_text(code.replace(_BEFORE, f"        {fault.code}\n{_BEFORE}"), encoding="utf-8")
+        meta = faulty / MODEL / "meta.json"
+        meta.write_text(
+            json.dumps({**json.loads(meta.read_text(encoding="utf-8")), "version": version}), encoding="utf-8"
+        )
+        packed = scratch / "packed.bento"
+        with tarfile.open(packed, "w:xz", preset=0) as archive:
+            archive.add(faulty, arcname=".")
+        tag = f"{champion.tag.split(':')[0]}:v{version}-{fault.name}"
+        made = replace(champion, version=version, key=f"{champion.key}-{fault.name}", tag=tag, digest=sha256(packed))
+        target = cache.packed(made)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(packed, target)
+    api.note_version(recipe, version)
+    return made

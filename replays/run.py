@@ -1,0 +1,141 @@
+"""Runs a replay from its beginning to its picture."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ratchet import recipe as recipes
+from ratchet.files import FORMAT, save
+from ratchet.recipe import Recipe
+from ratchet.types import to_json
+from ratchet.watch_plan import Kind
+from replays import home, picture, play, scenarios, stage, stream, whatif, year
+from replays.offline import DAY, Outcome
+from replays.play import Replay
+from replays.stream import Stream
+
+Report = Callable[[str], None]
+PICTURE, RESULT = "replay.png", "replay.json"
+_BEFORE = 3600.0
+"""Seconds before the first request at which the first version is released."""
+_QUIET = 1 / 3
+"""The share of the time after which a scenario begins."""
+
+
+@dataclass(frozen=True)
+class Options:
+    recipe: str
+    scenario: str = "none"
+    records: int = 0
+    """Those that the first version is trained on; 0 for the recipe's whole first batch."""
+    rows: int = 20_000
+    """Records that are sent, at most."""
+    days: float = 7.0
+    """Between two looks at what serves."""
+    label_days: float = 1.0
+    """In which half of the labels come back."""
+    window: int = 0
+    causes: tuple[Kind, ...] | None = None
+    """Instead of those of the recipe's `watch`."""
+    policies: tuple[str, ...] = whatif.POLICIES
+    price: float = 50.0
+    """Wrong answers that a retraining is worth to the cost-aware policy."""
+    recent: int = 0
+    replay: int = 0
+    """Instead of those of the recipe's `training`."""
+    seed: int = 7
+
+    @property
+    def played(self) -> dict[str, Any]:
+        """The arguments of `replays.recipe.played`."""
+        own = {"records": self.records, "window": self.window, "causes": self.causes}
+        return {**own, "recent": self.recent, "replay": self.replay}
+
+
+def year_of(recipe: str) -> Options:
+    """A year in which everything happens once, in which a month has some 300 records."""
+    return Options(recipe, year.NAME, records=4000, rows=5000, label_days=1.0, window=300, causes=("harm",),
+                   policies=("never", "always fire", "cost-aware", "loop"), recent=1500, replay=1500)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    replay: Replay | None
+    """None for a what-if, which has no stack."""
+    outcomes: tuple[Outcome, ...]
+    folder: Path
+
+
+def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
+    """Plays on a real stack, then compares the policies offline. Raises Refusal if either cannot be done."""
+    recipe = recipes.load(options.recipe)
+    report(f"reading the records of {recipe.name}")
+    script = _script(recipe, options)
+    folder = home.prepare(recipe.name, ", ".join(f"{name}={value!r}" for name, value in options.played.items()))
+    with home.entered(folder) as played:
+        with stage.standing(played, float(script.records.at[0]) - _BEFORE, report) as stack:
+            first = stack.champion()
+            periods = play.play(stack, script.records, script.parts, report, script.acts)
+        replayed = Replay(recipe.name, options.scenario, script.changes, first, periods)
+        outcomes = _compared(played, script.records, [end for end, _ in script.parts], options, report)
+    target = folder.with_name(f"{folder.name}-{options.scenario}")
+    result = Result(replayed, tuple(outcomes), target)
+    _write(result, f"{recipe.name}: {_title(options)}", played, script.what)
+    if not keep:
+        shutil.rmtree(folder)
+    return result
+
+
+@dataclass(frozen=True)
+class _Script:
+    records: Stream
+    parts: list[tuple[float, np.ndarray]]
+    what: str
+    """What changes, for people."""
+    changes: float
+    """When, in seconds since 1970; 0 if nothing does, or more than one thing."""
+    acts: Mapping[int, play.Act]
+
+
+def _script(recipe: Recipe, options: Options) -> _Script:
+    """What is sent, and what people do meanwhile."""
+    if options.scenario == year.NAME:
+        whole = stream.of_recipe(recipe, options.rows, options.label_days, options.seed)
+        records = year.stream(recipe, whole, options.seed)
+        return _Script(records, year.months(records), "", 0.0, year.ACTS)
+    scenario = scenarios.of(options.scenario, recipe)
+    records = stream.of_recipe(recipe, options.rows, options.label_days, options.seed)
+    changes = 0.0
+    if options.scenario != "none":
+        begins, ends = float(records.at[0]), float(records.at[-1])
+        changes = begins + (ends - begins) * _QUIET
+        records = scenarios.applied(scenario, recipe, records, changes, options.seed)
+    return _Script(records, stream.periods(records, options.days * DAY), scenario.what, changes, {})
+
+
+def _compared(
+    recipe: Recipe, records: Stream, ends: Sequence[float], options: Options, report: Report
+) -> list[Outcome]:
+    if not options.policies:
+        return []
+    lab = whatif.of_recipe(recipe, records, report)
+    return whatif.compare(lab, options.policies, whatif.cadence(ends, records), options.price, report)
+
+
+def _title(options: Options) -> str:
+    return "a replay" if options.scenario == "none" else f"a replay with the scenario `{options.scenario}`"
+
+
+def _write(result: Result, title: str, recipe: Recipe, changes: str) -> None:
+    """The picture and the figures, in the result's folder."""
+    result.folder.mkdir(parents=True, exist_ok=True)
+    unit = "share of wrong answers" if recipe.answers.classes else "loss"
+    picture.draw(result.folder / PICTURE, title, unit, result.replay, result.outcomes, changes)
+    outcomes = [{**asdict(each), "ends": each.ends.tolist(), "answers": each.answers.tolist(),
+                 "wrong": each.wrong.tolist(), "seconds": each.seconds} for each in result.outcomes]  # fmt: skip
+    replayed = {**to_json(result.replay), "digest": result.replay.digest} if result.replay else None
+    save(result.folder / RESULT, {"format": FORMAT, "replay": replayed, "policies": outcomes})

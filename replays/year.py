@@ -1,0 +1,84 @@
+"""A year in which everything happens once: what changes in each month, and what people do at its beginning."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ratchet.errors import Refusal
+from ratchet.recipe import Recipe
+from replays import faults, scenarios
+from replays.play import Act
+from replays.stage import Stage
+from replays.stream import Stream, periods
+
+NAME = "year"
+MONTHS = 12
+_BENIGN, _HARMFUL = {"image": "new-camera"}, {"image": "darker"}
+"""The scenario of each kind of input."""
+_FLOOD = 5
+"""How many times as many requests come in the month of poisoned labels."""
+
+
+def _retrain(stage: Stage) -> str:
+    return stage.loop()
+
+
+def _release(fault: faults.Fault) -> Callable[[Stage], str]:
+    def act(stage: Stage) -> str:
+        return stage.release(faults.package(stage.recipe.name, fault))
+
+    return act
+
+
+def _withdraw(stage: Stage) -> str:
+    return stage.withdraw_newest("its labels were poisoned")
+
+
+ACTS: Mapping[int, Act] = {
+    1: Act("a person retrains", _retrain),
+    7: Act("a person withdraws the poisoned batch", _withdraw),
+    8: Act(f"a person releases {faults.SLOW.what}", _release(faults.SLOW)),
+    9: Act(f"a person releases {faults.FAILING.what}", _release(faults.FAILING)),
+}
+"""By the number of the month, counted from 0."""
+BENIGN, HARMFUL, POISONED = 2, 3, 6
+"""The month of the benign change; the first of the harmful one, which stays; and that of the poisoned labels."""
+
+
+def stream(recipe: Recipe, whole: Stream, seed: int) -> Stream:
+    """A year of twelve months from these records. Raises Refusal for a kind of input that has no such year."""
+    kind, chance = recipe.contract.kind, np.random.default_rng(seed)
+    if kind not in _HARMFUL:
+        raise Refusal(f"there is no year for the kind {kind}", recipe.name, "Choose another scenario")
+    weights = np.ones(MONTHS)
+    weights[POISONED] = _FLOOD
+    bounds = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
+    begins, length = whole.at[0], (whole.at[-1] - whole.at[0] + 1) / MONTHS
+    months = []
+    for month in range(MONTHS):
+        rows = np.arange(*(bounds[month : month + 2] * len(whole)).astype(int))
+        at = begins + length * (month + np.arange(len(rows)) / len(rows))
+        part = whole.part(rows).moved_to(at)
+        if month == BENIGN:
+            part = scenarios.ALL[_BENIGN[kind]].change(recipe, part, chance)
+        if month >= HARMFUL:
+            part = scenarios.ALL[_HARMFUL[kind]].change(recipe, part, chance)
+        if month == POISONED:
+            part = _poisoned(recipe, part)
+        months.append(part)
+    result = months[0]
+    for part in months[1:]:
+        result = result.followed_by(part)
+    return result
+
+
+def months(records: Stream) -> list[tuple[float, np.ndarray]]:
+    """The end of each month, and the rows that are sent in it."""
+    length = (records.at[-1] - records.at[0] + 1) / MONTHS
+    return periods(records, length)
+
+
+def _poisoned(recipe: Recipe, part: Stream) -> Stream:
+    """Every label that comes back is that of the next class."""
+    classes = len(recipe.answers.classes)
+    return part.with_labels([(label + 1) % classes for label in part.labels])
