@@ -1,5 +1,6 @@
 """`ratchet replay RECIPE`: a year of production in minutes, on a real stack of its own."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,9 @@ _POLICIES = ("never", "nightly", "always fire", "cost-aware", "loop")
 
 @click.command("replay")
 @click.argument("recipe")
+@click.option("--from", "source", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Play what the recipe served in this home (.ratchet), offline, with other settings.")  # fmt: skip
+@click.option("--budget", type=click.IntRange(1), help="With --from: retrainings a week, instead of the recipe's.")
 @click.option("--scenario", default="none", show_default=True, help="What changes after a third of the time.")
 @click.option("--records", type=click.IntRange(100), help="Train the first version on so many, and without thresholds.")
 @click.option(
@@ -24,7 +28,7 @@ _POLICIES = ("never", "nightly", "always fire", "cost-aware", "loop")
 @click.option("--policies", default=",".join(_POLICIES), show_default=True, help="Those that are compared offline.")
 @click.option("--keep", is_flag=True, help="Keep the stack's home, to look at it with RATCHET_HOME.")
 @json_option
-def command(recipe: str, as_json: bool, **options: Any) -> None:
+def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> None:
     """Send the records after the first batch of RECIPE in their own time to a real stack, and show what it does.
 
     The stack is one of its own, with other ports, and is stopped afterwards. Its clock is turned from look to look, so
@@ -34,11 +38,15 @@ def command(recipe: str, as_json: bool, **options: Any) -> None:
     from replays import run, whatif
 
     given = _options(recipe, options)
-    result = run.on_a_stack(given, lambda line: click.echo(line, err=True), options["keep"])
+    report = lambda line: click.echo(line, err=True)  # noqa: E731
+    if source:
+        result = run.from_log(given, source, options["budget"] or 0, report)
+    else:
+        result = run.on_a_stack(given, report, options["keep"])
     if as_json:
         click.echo((result.folder / run.RESULT).read_text(encoding="utf-8"))
         return
-    for line in _lines(whatif.table(result.outcomes)):
+    for line in _lines(whatif.summary(result.outcomes)):
         click.echo(line)
     if result.replay:
         click.echo(f"digest of what was decided: {result.replay.digest[:16]}")

@@ -4,7 +4,7 @@ import itertools
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,17 +52,11 @@ def collect(recipe: Recipe, who: str, report: Callable[[str], None], ledger: Led
 
     The caller holds the lease of the recipe's log, see `holding`.
     """
-    readable = dict(_readable(recipe.name, ledger))
+    readable = _readable(recipe.name, ledger)
     missing = sorted(ledger.statuses("host").keys() - readable.keys())
     total = Collected(problems=tuple(f"host {host} has no endpoint of the recipe that answers" for host in missing))
-    for host, address in readable.items():
-        reader = LogReader(address)
-        try:
-            own = _Host(recipe, host, reader, who, ledger).collect()
-        except Refusal as refusal:
-            own = Collected(problems=(f"host {host}: {refusal}",))
-        finally:
-            reader.close()
+    for host, addresses in readable.items():
+        own = _collect_host(recipe, host, addresses, who, ledger)
         if own.predictions or own.labels or own.lost:
             report(f"host {host}: {own.predictions} predictions, {own.labels} labels, {own.lost} lost")
         total = Collected(
@@ -74,14 +68,28 @@ def collect(recipe: Recipe, who: str, report: Callable[[str], None], ledger: Led
     return total
 
 
-def _readable(recipe: str, ledger: Ledger) -> Iterator[tuple[str, HostPort]]:
-    """An endpoint that is ready on each living host; any of them reads the whole host's log."""
-    statuses = ledger.statuses("host")
+def _collect_host(recipe: Recipe, host: str, addresses: Sequence[HostPort], who: str, ledger: Ledger) -> Collected:
+    """From the first of the host's endpoints that answers: one of a revision that drains may end meanwhile."""
+    problem = ""
+    for address in addresses:
+        reader = LogReader(address)
+        try:
+            return _Host(recipe, host, reader, who, ledger).collect()
+        except Refusal as refusal:
+            problem = f"host {host}: {refusal}"
+        finally:
+            reader.close()
+    return Collected(problems=(problem,))
+
+
+def _readable(recipe: str, ledger: Ledger) -> dict[str, list[HostPort]]:
+    """The endpoints that are ready on each living host that has one; any of them reads the whole host's log."""
+    statuses, readable = ledger.statuses("host"), dict[str, list[HostPort]]()
     for host in api.living_hosts(ledger):
-        endpoints = (from_json(Endpoint, endpoint) for endpoint in statuses[host].body["endpoints"])
-        ready = (each.host_port for each in endpoints if each.recipe == recipe and each.ready)
-        if (first := next(ready, None)) is not None:
-            yield host, first
+        endpoints = [from_json(Endpoint, endpoint) for endpoint in statuses[host].body["endpoints"]]
+        if ready := [each.host_port for each in endpoints if each.recipe == recipe and each.ready]:
+            readable[host] = ready
+    return readable
 
 
 def _living(writers: Iterable[Writer]) -> int:

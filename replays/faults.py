@@ -33,7 +33,7 @@ FAILING = Fault(
     "failing",
     "a version of which every third answer fails after a while",
     "self.calls = getattr(self, 'calls', 0) + 1\n"
-    "        if self.calls > 300 and self.calls % 3 == 0:\n"
+    "        if self.calls > 550 and self.calls % 3 == 0:\n"
     "            raise RuntimeError('it is broken')",
 )
 

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from ratchet import recipe as recipes
+from ratchet.errors import Refusal
 from ratchet.fleet.host import port_is_free
 from ratchet.lake.fetch import fetch_feed
 from ratchet.recipe import Recipe
@@ -82,6 +83,24 @@ def entered(home: Path) -> Iterator[Recipe]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+        settings.cache_clear()
+
+
+@contextmanager
+def reading(home: Path) -> Iterator[None]:
+    """Lets this process read another home while the block runs. Raises Refusal if it is none."""
+    if not (home / "lake").is_dir():
+        raise Refusal("there is no lake in this folder", home, "Give a home, such as .ratchet")
+    before = os.environ.get("RATCHET_HOME")
+    os.environ["RATCHET_HOME"] = str(home.resolve())
+    settings.cache_clear()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RATCHET_HOME"]
+        else:
+            os.environ["RATCHET_HOME"] = before
         settings.cache_clear()
 
 

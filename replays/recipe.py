@@ -19,15 +19,22 @@ def played(
     causes: Sequence[Kind] | None = None,
     recent: int = 0,
     replay: int = 0,
+    tolerance: float | None = None,
 ) -> Recipe:
     """The recipe for a replay.
 
     With `records` the first version is trained on so many of the first batch, and only comparisons and no thresholds of
-    the evaluation remain: these are for a model of all of them. `window` and `causes` replace those of `watch`, `recent` and
-    `replay` those of `training`.
+    the evaluation remain: these are for a model of all of them. `window`, `causes` and `tolerance` replace those of
+    `watch`, and `recent` and `replay` those of `training`.
     """
     first = recipe.batches[0]
-    watch = replace(recipe.watch, window=window or recipe.watch.window, label_days=_FOR_EVER)
+    watch = replace(
+        recipe.watch,
+        window=window or recipe.watch.window,
+        causes=recipe.watch.causes if causes is None else tuple(causes),
+        tolerance=recipe.watch.tolerance if tolerance is None else tolerance,
+        label_days=_FOR_EVER,
+    )
     plan = replace(
         recipe.release_plan,
         steps=(Step(), Step(50)),
@@ -48,7 +55,7 @@ def played(
         training=replace(recipe.training, recent=recent, replay=replay) if recent else recipe.training,
         approval_hours=0.0,
         log=replace(recipe.log, sample=1.0, inputs=True, redact=(), days=_FOR_EVER) if recipe.log else Log(inputs=True),
-        watch=replace(watch, causes=tuple(causes)) if causes is not None else watch,
+        watch=watch,
     )
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from ratchet import recipe as recipes
 from ratchet.files import FORMAT, save
 from ratchet.recipe import Recipe
+from ratchet.settings import settings
 from ratchet.types import to_json
 from ratchet.watch_plan import Kind
 from replays import home, picture, play, scenarios, stage, stream, whatif, year
@@ -44,6 +45,7 @@ class Options:
     policies: tuple[str, ...] = whatif.POLICIES
     price: float = 50.0
     """Wrong answers that a retraining is worth to the cost-aware policy."""
+    tolerance: float | None = None
     recent: int = 0
     replay: int = 0
     """Instead of those of the recipe's `training`."""
@@ -53,13 +55,23 @@ class Options:
     def played(self) -> dict[str, Any]:
         """The arguments of `replays.recipe.played`."""
         own = {"records": self.records, "window": self.window, "causes": self.causes}
-        return {**own, "recent": self.recent, "replay": self.replay}
+        return {**own, "tolerance": self.tolerance, "recent": self.recent, "replay": self.replay}
 
 
 def year_of(recipe: str) -> Options:
     """A year in which everything happens once, in which a month has some 300 records."""
-    return Options(recipe, year.NAME, records=4000, rows=5000, label_days=1.0, window=300, causes=("harm",),
-                   policies=("never", "always fire", "cost-aware", "loop"), recent=1500, replay=1500)  # fmt: skip
+    return Options(
+        recipe,
+        year.NAME,
+        records=4000,
+        rows=5000,
+        window=300,
+        causes=("harm",),
+        tolerance=0.05,
+        recent=1500,
+        replay=1500,
+        policies=("never", "always fire", "cost-aware", "loop"),
+    )
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,33 @@ def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
     _write(result, f"{recipe.name}: {_title(options)}", played, script.what)
     if not keep:
         shutil.rmtree(folder)
+    return result
+
+
+def from_log(options: Options, source: Path, budget: int, report: Report) -> Result:
+    """Plays what a home's recipe has served, offline, with other settings.
+
+    `budget` is that of runs a week; 0 for the recipe's.
+
+    Raises Refusal if there is no such home, or nothing in it can be played.
+    """
+    target = settings().home / "replays" / f"{options.recipe}-what-if"
+    with home.reading(source):
+        recipe = recipes.load(options.recipe)
+        watch = replace(
+            recipe.watch,
+            window=options.window or recipe.watch.window,
+            causes=recipe.watch.causes if options.causes is None else options.causes,
+            runs_a_week=budget or recipe.watch.runs_a_week,
+        )
+        recipe = replace(recipe, watch=watch)
+        records = stream.of_log(recipe)
+        report(f"{len(records)} predictions of {recipe.name} have an input and a label")
+        ends = [end for end, _ in stream.periods(records, options.days * DAY)]
+        lab = whatif.of_home(recipe, records, report)
+        outcomes = whatif.compare(lab, options.policies, whatif.cadence(ends, records), options.price, report)
+        result = Result(None, tuple(outcomes), target)
+        _write(result, f"{recipe.name}: what other settings would have done", recipe, "")
     return result
 
 

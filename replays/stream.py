@@ -1,6 +1,7 @@
 """What callers sent in the time that is played: inputs in their order, what became of each, and when that was known."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.errors import Refusal
-from ratchet.lake import ingest
+from ratchet.lake import ingest, learning, served
 from ratchet.lake.snapshot import examples
 from ratchet.recipe import Recipe
+from ratchet.tasks import parts as tasks
 
 YEAR = 365 * 86400.0
 _BEGINNING = 1_735_689_600.0
@@ -80,6 +82,30 @@ def of_recipe(recipe: Recipe, most: int, label_days: float, seed: int) -> Stream
     known = examples(recipe, whole)
     delays = label_days * 86400 * chance.lognormal(0.0, 1.0, len(chosen))
     return Stream(known.inputs, known.targets, whole["label"].to_pylist(), at, at + delays)
+
+
+def of_log(recipe: Recipe) -> Stream:
+    """What callers sent to the recipe of this home, as far as the input is kept and a label came back.
+
+    Raises Refusal if there is no such prediction.
+    """
+    newest = {(row["request"], row["row"]): row for row in served.newest_outcomes(recipe.name)}
+    inputs, at, known = list[np.ndarray](), list[float](), list[dict[str, Any]]()
+    for key, packed in learning.inputs_of(recipe, set(newest)):
+        outcome = newest[key]
+        with suppress(Refusal):  # the contract or the task no longer has it
+            label = recipe.answers.read_label(outcome["label"])
+            inputs.append(recipe.contract.unpack(packed, 1, key[0]))
+            at.append(outcome["predicted_at"].timestamp())
+            known.append({"label": label, "at": outcome["labelled_at"].timestamp()})
+    if not known:
+        what = "no prediction of it has both its input and a label in this home's lake"
+        raise Refusal(what, recipe.name, "Keep inputs (`log=Log(inputs=True)`), and send labels back")
+    order = np.argsort(at, kind="stable")
+    labels = [known[row]["label"] for row in order]
+    targets = tasks.labels(recipe.answers.task).targets(recipe.answers, np.array(labels))
+    label_at = np.array([known[row]["at"] for row in order])
+    return Stream(np.concatenate(inputs)[order], targets, labels, np.array(at)[order], label_at)
 
 
 def periods(stream: Stream, seconds: float) -> list[tuple[float, np.ndarray]]:

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from ratchet.errors import Refusal
 from ratchet.kinds import parts as kinds
-from ratchet.lake import ingest
+from ratchet.lake import ingest, learning, table
 from ratchet.lake.snapshot import Examples, examples, load_benchmark
 from ratchet.lake.split import SIDES, Side
 from ratchet.recipe import Recipe
@@ -41,6 +45,23 @@ def of_recipe(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
     return laboratory(recipe, stream, first, load_benchmark(recipe)[0], report)
 
 
+def of_home(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
+    """One whose first version is trained on what was admitted before the first request of the stream.
+
+    Raises Refusal if nothing was.
+    """
+    rows = table.read(ingest.lake(recipe.name) / "records")
+    if rows is None:
+        raise Refusal("no batch is admitted", recipe.name, "Choose the home in which it was trained")
+    served = learning.batches(recipe.name)
+    rows = rows.filter(~table.one_of("batch", served)) if served else rows
+    began = pa.scalar(datetime.fromtimestamp(float(stream.at[0]), UTC), rows["captured_at"].type)
+    earlier = rows.filter(pc.field("captured_at") < began)
+    sides = kinds.records(recipe.contract.kind).sides(recipe.contract, earlier if earlier.num_rows else rows)
+    first: dict[Side, Examples] = {side: examples(recipe, sides[side]) for side in SIDES}
+    return laboratory(recipe, stream, first, load_benchmark(recipe)[0], report)
+
+
 def compare(lab: Laboratory, names: Sequence[str], when: Cadence, price: float, report: Report) -> list[Outcome]:
     """The outcome of each policy. `price` is how many wrong answers a retraining is worth to the cost-aware one."""
     outcomes = []
@@ -62,7 +83,7 @@ def _policy(lab: Laboratory, name: str, looks: Sequence[float], price: float) ->
     return always
 
 
-def table(outcomes: Sequence[Outcome]) -> list[tuple[str, int, float, int, int, float]]:
+def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, int, float, int, int, float]]:
     """For each policy: answers, the sum of their losses, retrainings, those that were released, seconds of training."""
     return [
         (

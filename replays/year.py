@@ -9,10 +9,11 @@ from ratchet.recipe import Recipe
 from replays import faults, scenarios
 from replays.play import Act
 from replays.stage import Stage
-from replays.stream import Stream, periods
+from replays.stream import YEAR, Stream, periods
 
 NAME = "year"
 MONTHS = 12
+_MONTH = YEAR / MONTHS
 _BENIGN, _HARMFUL = {"image": "new-camera"}, {"image": "darker"}
 """The scenario of each kind of input."""
 _FLOOD = 5
@@ -53,11 +54,12 @@ def stream(recipe: Recipe, whole: Stream, seed: int) -> Stream:
     weights = np.ones(MONTHS)
     weights[POISONED] = _FLOOD
     bounds = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
-    begins, length = whole.at[0], (whole.at[-1] - whole.at[0] + 1) / MONTHS
+    begins = whole.at[0]
     months = []
     for month in range(MONTHS):
         rows = np.arange(*(bounds[month : month + 2] * len(whole)).astype(int))
-        at = begins + length * (month + np.arange(len(rows)) / len(rows))
+        first = 0.5 if month else 0.0  # clearly after the end of the month before
+        at = begins + _MONTH * (month + np.maximum(np.arange(len(rows)), first) / len(rows))
         part = whole.part(rows).moved_to(at)
         if month == BENIGN:
             part = scenarios.ALL[_BENIGN[kind]].change(recipe, part, chance)
@@ -74,8 +76,7 @@ def stream(recipe: Recipe, whole: Stream, seed: int) -> Stream:
 
 def months(records: Stream) -> list[tuple[float, np.ndarray]]:
     """The end of each month, and the rows that are sent in it."""
-    length = (records.at[-1] - records.at[0] + 1) / MONTHS
-    return periods(records, length)
+    return periods(records, _MONTH)
 
 
 def _poisoned(recipe: Recipe, part: Stream) -> Stream:

@@ -156,6 +156,11 @@ def unlabelled(recipe: str, revision: str, most: int) -> list[dict[str, Any]]:
     return [row for key, row in reversed(first.items()) if key not in labelled]
 
 
+def newest_outcomes(recipe: str) -> list[dict[str, Any]]:
+    """The outcomes of a recipe with the newest label of each prediction, in the order of `Labelled`."""
+    return _newest(recipe, table.read(outcomes.path(recipe)))
+
+
 def _newest(recipe: str, rows: pa.Table | None) -> list[dict[str, Any]]:
     """The outcomes with the newest label of each prediction, in the order of `Labelled`.
 
@@ -212,7 +217,7 @@ def traffic(recipe: Recipe) -> Traffic | None:
 def performance(recipe: str) -> list[dict[str, Any]]:
     """The mean loss by labels, for each day of predictions and each revision, with its interval of 95 %."""
     by_day: dict[tuple[str, str], list[float]] = {}
-    for row in _newest(recipe, table.read(outcomes.path(recipe))):
+    for row in newest_outcomes(recipe):
         by_day.setdefault((f"{row['predicted_at']:%Y-%m-%d}", row["revision"]), []).append(row["loss"])
     return [_summary(day, revision, np.array(losses)) for (day, revision), losses in sorted(by_day.items())]
 

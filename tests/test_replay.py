@@ -1,0 +1,230 @@
+"""A replay: a clock that can be turned, what may change, and what other policies would have done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet import clock
+from ratchet import recipe as recipes
+from ratchet.errors import Refusal
+from ratchet.kinds.table import Column, TableContract
+from ratchet.lake.snapshot import Examples
+from ratchet.lake.split import Side
+from ratchet.recipe import Classification, Criteria, Recipe, Training, Watch
+from ratchet.settings import settings
+from replays import offline, picture, scenarios, whatif, year
+from replays import stream as streams
+from replays.laboratory import Laboratory
+from replays.offline import DAY
+from replays.play import Period, Replay, Seen
+from replays.recipe import played
+from replays.stream import Stream
+
+# The clock
+
+
+def test_without_a_replay_the_clock_is_the_real_time(home: Path) -> None:
+    assert clock.played(1234.5) == 1234.5
+
+
+def test_a_moment_plays_what_the_clock_was_last_turned_to_before_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir(parents=True)
+    file = home / "clock.txt"
+    file.write_text("100 5000\n200 9000\n")
+    monkeypatch.setenv("RATCHET_CLOCK", str(file))
+    settings.cache_clear()
+    assert [clock.played(real) for real in (50, 100, 150, 200, 260)] == [50, 5000, 5050, 9000, 9060]
+    clock.turn(file, 20_000.0)
+    assert 20_000 <= clock.now() < 20_060, "it is read again"
+
+
+# Streams and scenarios
+
+CLASSES = ("no", "yes")
+TABLE = TableContract(
+    (
+        Column("price", "number", low=0, high=1000),
+        Column("age", "number", missing=0.5),
+        Column("city", "category", length=4),
+    ),
+    target="bought",
+)
+
+
+def recipe_of(contract: TableContract = TABLE) -> Recipe:
+    return replace(
+        recipes.load("flight-delay"),
+        name="bought",
+        contract=contract,
+        task=Classification(CLASSES),
+        training=Training(family="boosting", parameters={"rounds": 40, "min_records": 10}),
+        criteria=Criteria(accuracy=0.6, worst_class=0.0, margin=0.1, one_column=None),
+        watch=Watch(causes=("harm",), window=200, tolerance=0.05, cool_down_hours=0.0),
+    )
+
+
+def stream_of(count: int = 300) -> Stream:
+    chance = np.random.default_rng(1)
+    inputs = np.zeros(count, TABLE.dtype)
+    inputs["price"], inputs["age"], inputs["city"] = chance.uniform(0, 900, count), chance.normal(40, 9, count), "Rome"
+    labels, at = (inputs["price"] > 450).astype(int), np.linspace(0, 10 * DAY, count)
+    return Stream(inputs, labels, labels.tolist(), at, at + DAY * chance.random(count))
+
+
+@pytest.mark.parametrize("name", [name for name, each in scenarios.ALL.items() if each.kind in ("", "table")])
+def test_a_scenario_changes_nothing_before_it_begins_and_breaks_no_contract(name: str) -> None:
+    before, since = stream_of(), 4 * DAY
+    after = scenarios.applied(scenarios.of(name, recipe_of()), recipe_of(), before, since, seed=3)
+    untouched = int((before.at < since).sum())
+    same = np.array_equal(after.inputs[:untouched], before.inputs[:untouched])
+    assert same
+    assert after.labels[:untouched] == before.labels[:untouched]
+    TABLE.read(TABLE.values(after.inputs))
+    assert len(after) == len(after.inputs) == len(after.targets) == len(after.at) == len(after.label_at)
+    assert (np.diff(after.at) >= 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name, each in scenarios.ALL.items() if each.kind == "image"])
+def test_a_scenario_of_images_stays_within_the_contract(name: str) -> None:
+    recipe = recipes.load("fashion-mnist")
+    images = np.random.default_rng(2).integers(0, 256, (20, 28, 28), np.uint8)
+    whole = Stream(images, np.zeros(20, int), [0] * 20, np.arange(20.0), np.arange(20.0))
+    changed = scenarios.applied(scenarios.of(name, recipe), recipe, whole, 10.0, seed=3)
+    assert np.array_equal(changed.inputs[:10], images[:10])
+    assert not np.array_equal(changed.inputs[10:], images[10:])
+    recipe.contract.read(recipe.contract.values(changed.inputs))
+
+
+def test_poisoned_labels_come_back_and_the_truth_stays() -> None:
+    before = stream_of()
+    after = scenarios.applied(scenarios.ALL["poisoned-labels"], recipe_of(), before, 0.0, seed=3)
+    assert np.array_equal(after.targets, before.targets)
+    wrong = np.mean([one != other for one, other in zip(after.labels, before.labels, strict=True)])
+    assert 0.1 < wrong < 0.3, "two of five are another one's, which is the same in half of the cases"
+
+
+def test_a_scenario_of_another_kind_is_refused() -> None:
+    with pytest.raises(Refusal, match="there is no scenario 'darker' for the kind table"):
+        scenarios.of("darker", recipe_of())
+
+
+@given(st.integers(1, 200), st.floats(0.3, 30))
+def test_every_record_is_in_one_period_and_periods_are_in_order(count: int, days: float) -> None:
+    whole = stream_of(count)
+    parts = streams.periods(whole, days * DAY)
+    assert np.concatenate([rows for _, rows in parts]).tolist() == list(range(count))
+    ends = [end for end, _ in parts]
+    assert ends == sorted(ends)
+    assert all((whole.at[rows] < end).all() for end, rows in parts)
+
+
+def test_a_year_has_its_months_in_order_and_poison_in_one_of_them() -> None:
+    recipe, count = recipes.load("fashion-mnist"), 1600
+    images = np.random.default_rng(2).integers(50, 256, (count, 28, 28), np.uint8)
+    at = np.linspace(0, 365 * DAY, count)
+    whole = Stream(images, np.arange(count) % 10, (np.arange(count) % 10).tolist(), at, at + DAY)
+    months = year.months(records := year.stream(recipe, whole, seed=3))
+    assert len(months) == year.MONTHS
+    assert sum(len(rows) for _, rows in months) == count
+    wrong = [float(np.mean(np.array(records.labels)[rows] != records.targets[rows])) for _, rows in months]
+    assert wrong == [float(month == year.POISONED) for month in range(year.MONTHS)]
+    light = [float(records.inputs[rows].mean()) for _, rows in months]
+    assert max(light[year.HARMFUL :]) < 0.3 * min(light[: year.HARMFUL])
+
+
+# Decisions
+
+
+def replay_of(*effects: str, loss: float = 1.0) -> Replay:
+    periods = tuple(
+        Period(day * DAY, 10, loss, 0.2, None, None, (Seen("measured", effect, "", ""),), (), 0.0, "1")
+        for day, effect in enumerate(effects)
+    )
+    return Replay("bought", "none", 0.0, "1", periods)
+
+
+def test_the_digest_is_of_what_was_decided_and_of_no_figure() -> None:
+    assert replay_of("harmful", "benign").digest == replay_of("harmful", "benign", loss=7.0).digest
+    assert replay_of("harmful", "benign").digest != replay_of("benign", "harmful").digest
+
+
+def test_a_recipe_is_played_under_another_name_with_inputs_that_are_kept() -> None:
+    recipe = recipes.load("fashion-mnist")
+    own = played(recipe, records=500, window=100, causes=("harm",), recent=300, replay=200)
+    assert own.name == "fashion-mnist-replay"
+    assert own.batches[0].stop == 500
+    assert own.log.inputs
+    assert (own.watch.window, own.watch.causes, own.training.recent) == (100, ("harm",), 300)
+    assert played(recipe).criteria == recipe.criteria, "thresholds hold for a model of all records"
+
+
+# What if
+
+
+def laboratory(harm: bool) -> Laboratory:
+    """Rows whose label is decided by a column; with `harm` from the middle on in a way that nobody has seen."""
+    contract = TableContract((Column("price", "number"), Column("age", "number")), target="bought")
+    recipe, chance = recipe_of(contract), np.random.default_rng(5)
+
+    def examples(count: int, new: float) -> Examples:
+        inputs, is_new = np.zeros(count, contract.dtype), chance.random(count) < new
+        price, inputs["age"] = chance.uniform(-1, 1, count), chance.normal(0, 1, count)
+        inputs["price"] = np.where(is_new, price + 4, price)
+        labels = ((price + 0.1 * chance.normal(0, 1, count) > 0) != is_new).astype(int)
+        return Examples(inputs, labels)
+
+    sides: dict[Side, Examples] = {"train": examples(600, 0), "validation": examples(100, 0), "test": examples(100, 0)}
+    calm, later = examples(1000, 0), examples(1000, 1 if harm else 0)
+    targets = np.concatenate([calm.targets, later.targets])
+    at = np.arange(2000) * DAY / 100
+    records = Stream(np.concatenate([calm.inputs, later.inputs]), targets, targets.tolist(), at, at + DAY / 4)
+    return Laboratory(recipe, sides, examples(2000, 0.3 if harm else 0), records, lambda line: None)
+
+
+def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_starts_none(
+    home: Path, tmp_path: Path
+) -> None:
+    calm = laboratory(harm=False)
+    when = whatif.cadence([end for end, _ in streams.periods(calm.stream, 4 * DAY)], calm.stream)
+    (nothing,) = whatif.compare(calm, ["loop"], when, 50.0, lambda line: None)
+    assert nothing.retrainings == ()
+    lab = laboratory(harm=True)
+    outcomes = whatif.compare(lab, ["never", "always fire", "cost-aware", "loop"], when, 50.0, lambda line: None)
+    never, always, cost_aware, loop = outcomes
+    assert never.retrainings == ()
+    assert {int(each.answers.sum()) for each in outcomes} == {2000}
+    assert loop.retrainings
+    assert min(each.at for each in loop.retrainings) > 10 * DAY
+    assert float(loop.wrong.sum()) < 0.6 * float(never.wrong.sum())
+    assert len(loop.retrainings) < len(always.retrainings)
+    assert float(cost_aware.wrong.sum()) < float(never.wrong.sum())
+    assert len(lab.models) <= 1 + len(always.retrainings), "each model is trained once"
+    path = tmp_path / "replay.png"
+    picture.draw(path, "a replay", "share of wrong answers", replay_of(*["harmful"] * 5), outcomes, "a change")
+    picture.draw(path, "a what-if", "share of wrong answers", None, outcomes)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert [row[0] for row in whatif.summary(outcomes)] == ["never", "always fire", "cost-aware", "loop"]
+    assert json.dumps([float(each.seconds) for each in outcomes])
+
+
+def test_a_policy_never_sees_a_label_before_it_came(home: Path) -> None:
+    lab = laboratory(harm=False)
+    seen: list[offline.Look] = []
+
+    def remember(look: offline.Look) -> str:
+        seen.append(look)
+        return ""
+
+    offline.simulate(lab, "none", remember, [2 * DAY, 5 * DAY], gated=False)
+    for look in seen:
+        assert look.known == int((lab.stream.label_at <= look.at).sum())
+        assert look.sent == int((lab.stream.at < look.at).sum())
