@@ -5,7 +5,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,17 +69,25 @@ def collect(recipe: Recipe, who: str, report: Callable[[str], None], ledger: Led
 
 
 def _collect_host(recipe: Recipe, host: str, addresses: Sequence[HostPort], who: str, ledger: Ledger) -> Collected:
-    """From the first of the host's endpoints that answers: one of a revision that drains may end meanwhile."""
-    problem = ""
+    """From the whole log of a host, once each of its endpoints that answers has completed its own segments.
+
+    One of a revision that drains may end meanwhile.
+    """
+    problem, answered = "", None
     for address in addresses:
-        reader = LogReader(address)
+        try:
+            with closing(LogReader(address)) as reader:
+                reader.listing()
+                answered = address
+        except Refusal as refusal:
+            problem = f"host {host}: {refusal}"
+    if answered is None:
+        return Collected(problems=(problem,))
+    with closing(LogReader(answered)) as reader:
         try:
             return _Host(recipe, host, reader, who, ledger).collect()
         except Refusal as refusal:
-            problem = f"host {host}: {refusal}"
-        finally:
-            reader.close()
-    return Collected(problems=(problem,))
+            return Collected(problems=(f"host {host}: {refusal}",))
 
 
 def _readable(recipe: str, ledger: Ledger) -> dict[str, list[HostPort]]:

@@ -36,6 +36,8 @@ from ratchet.kinds.image import ImageContract
 from ratchet.recipe import Bound, ReleasePlan
 from ratchet.settings import TELEMETRY_OFF, Settings, settings
 from ratchet.tasks.classification import Classification
+from ratchet.types import Endpoint, to_json
+from releases import log_collector
 from releases.evidence import outcome
 from releases.evidence_collector import EvidenceCollector, inputs
 from releases.ledger import Ledger
@@ -546,6 +548,26 @@ def test_predictions_are_logged_with_who_asked_and_ratchets_own_are_marked(url: 
     assert abs(sum(lines[0]["output"]) - 1) < 1e-5
     assert lines[0]["statistics"]["mean"] == pytest.approx(built.images[0].mean())
     assert logged(url, "predictions") == [], "they are removed"
+
+
+def test_the_log_of_a_host_is_read_although_an_endpoint_of_it_has_just_ended(
+    url: str, built: Built, home: Path
+) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    ended, alive = (
+        Endpoint(NAME, revision, "here", host, number, "running", True)
+        for revision, number in (("v0-a", free_ports(1)[0]), ("v1-a", int(port)))
+    )
+    ledger = Ledger(settings().ledger)
+    for endpoints in ([ended, alive], [alive, ended]):
+        ledger.publish("host:here", {"endpoints": [to_json(each) for each in endpoints]}, time.time())
+        logged(url, "predictions")
+        predict(url, "collected", built.images[0])
+        collected = log_collector.collect(recipes.load(NAME), "tester", lambda line: None, ledger)
+        assert (collected.predictions, collected.problems) == (1, ())
+    ledger.publish("host:here", {"endpoints": [to_json(ended)]}, time.time())
+    (problem,) = log_collector.collect(recipes.load(NAME), "tester", lambda line: None, ledger).problems
+    assert "host here" in problem
 
 
 @pytest.mark.parametrize("name", ["../meta.json", "..%2f..%2fetc%2fpasswd", "predictions-x-1.jsonl", "nothing.counts"])
