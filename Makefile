@@ -70,6 +70,9 @@ bench-log: setup ## Measure what the prediction log costs a request, with and wi
 bench-guarantees: setup ## Simulate years without a change, and releases of faulty versions (ARGS="--years 1000")
 	@$(VENV)/bin/python -m benchmarks.guarantees $(ARGS)
 
+bench-replay: setup ## Play scenarios and years on a real stack (ARGS="--only fashion-mnist:year --twice --write")
+	@$(VENV)/bin/python -m benchmarks.replay $(ARGS)
+
 bench-lake: setup ## Take many rows through ingest, validation, admission and snapshot (ARGS="--rows 10000000")
 	@$(VENV)/bin/python -m benchmarks.lake $(ARGS)
 
@@ -79,4 +82,4 @@ test-chaos: setup ## Kill one process at one stage of a release, for every pair 
 down: ## Stop everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check browser test bench-release bench-families bench-callers bench-log bench-guarantees bench-lake test-chaos down
+.PHONY: help setup data loop check browser test bench-release bench-families bench-callers bench-log bench-guarantees bench-replay bench-lake test-chaos down

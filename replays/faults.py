@@ -57,9 +57,9 @@ def package(recipe: str, fault: Fault) -> Package:
         with tarfile.open(packed, "w:xz", preset=0) as archive:
             archive.add(faulty, arcname=".")
         tag = f"{champion.tag.split(':')[0]}:v{version}-{fault.name}"
-        made = replace(champion, version=version, key=f"{champion.key}-{fault.name}", tag=tag, digest=sha256(packed))
-        target = cache.packed(made)
+        changed = replace(champion, version=version, key=f"{champion.key}-{fault.name}", tag=tag, digest=sha256(packed))
+        target = cache.packed(changed)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(packed, target)
     api.note_version(recipe, version)
-    return made
+    return changed

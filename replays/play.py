@@ -143,8 +143,8 @@ def _seconds(past: Past) -> float:
 
 def _line(number: int, count: int, period: Period) -> str:
     loss = period.wrong / max(period.answered, 1)
-    found = ", ".join(sorted({f"{seen.tier} {seen.effect}" for seen in period.findings})) or "nothing"
+    noticed = ", ".join(sorted({f"{seen.tier} {seen.effect}" for seen in period.findings})) or "nothing"
     runs = "".join(f"; {each}" for each in period.started)
     acted = f"{period.acted}; " if period.acted else ""
     answers = f"{period.answered} answers, loss {loss:.3f}, version {period.champion}"
-    return f"{number + 1}/{count}: {acted}{answers}; {found}{runs}"
+    return f"{number + 1}/{count}: {acted}{answers}; {noticed}{runs}"

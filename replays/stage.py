@@ -1,5 +1,6 @@
 """The real stack on which a replay plays, driven as its users drive it: by the command, by HTTP, by Prefect."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -134,12 +135,12 @@ class Stage:
 @contextmanager
 def standing(recipe: Recipe, begins: float, report: Report) -> Iterator[Stage]:
     """Starts the stack and releases a first version; stops everything afterwards. `begins` is what the clock plays."""
-    from flows import runs
+    from flows import log, runs
 
     own = Stack(settings())
     os.environ |= {name: value for name, value in own.environment().items() if not name.startswith("RATCHET_")}
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
-    os.environ.pop("PREFECT_LOGGING_EXTRA_LOGGERS", None)  # what `collect` logs is in its runs
+    logging.getLogger(log.NAME).setLevel(logging.WARNING)  # what `collect` logs is in its runs
     clock.turn(Path(settings().clock), begins)
     try:
         report("starting a stack")

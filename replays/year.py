@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ratchet.errors import Refusal
 from ratchet.recipe import Recipe
 from replays import faults, scenarios
 from replays.play import Act
@@ -14,8 +13,6 @@ from replays.stream import YEAR, Stream, periods
 NAME = "year"
 MONTHS = 12
 _MONTH = YEAR / MONTHS
-_BENIGN, _HARMFUL = {"image": "new-camera"}, {"image": "darker"}
-"""The scenario of each kind of input."""
 _FLOOD = 5
 """How many times as many requests come in the month of poisoned labels."""
 
@@ -48,9 +45,8 @@ BENIGN, HARMFUL, POISONED = 2, 3, 6
 
 def stream(recipe: Recipe, whole: Stream, seed: int) -> Stream:
     """A year of twelve months from these records. Raises Refusal for a kind of input that has no such year."""
-    kind, chance = recipe.contract.kind, np.random.default_rng(seed)
-    if kind not in _HARMFUL:
-        raise Refusal(f"there is no year for the kind {kind}", recipe.name, "Choose another scenario")
+    chance = np.random.default_rng(seed)
+    benign, harmful = (scenarios.in_a_year(effect, recipe) for effect in ("benign", "harmful"))
     weights = np.ones(MONTHS)
     weights[POISONED] = _FLOOD
     bounds = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
@@ -62,9 +58,9 @@ def stream(recipe: Recipe, whole: Stream, seed: int) -> Stream:
         at = begins + _MONTH * (month + np.maximum(np.arange(len(rows)), first) / len(rows))
         part = whole.part(rows).moved_to(at)
         if month == BENIGN:
-            part = scenarios.ALL[_BENIGN[kind]].change(recipe, part, chance)
+            part = benign.change(recipe, part, chance)
         if month >= HARMFUL:
-            part = scenarios.ALL[_HARMFUL[kind]].change(recipe, part, chance)
+            part = harmful.change(recipe, part, chance)
         if month == POISONED:
             part = _poisoned(recipe, part)
         months.append(part)

@@ -232,7 +232,7 @@ def switches(path: Path, registry: str, known: frozenset[str]) -> Iterator[str]:
 def test_nothing_outside_of_its_folder_switches_on_a_kind_or_a_task(registry: str, known: frozenset[str]) -> None:
     assert {"image", "series", "text", "table"} <= KINDS
     assert {"classification", "regression", "forecast", "multilabel"} == TASKS
-    rooms = ("bentos", "commands", "expectations", "flows", "models", "ratchet", "releases")
+    rooms = ("bentos", "commands", "expectations", "flows", "models", "ratchet", "releases", "replays")
     files = (path for room in rooms for path in sorted((ROOT / room).rglob("*.py")))
     own = ROOT / "ratchet" / registry
     assert [line for path in files if own not in path.parents for line in switches(path, registry, known)] == []

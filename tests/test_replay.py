@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ratchet import clock
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
+from ratchet.kinds import parts
 from ratchet.kinds.table import Column, TableContract
 from ratchet.lake.snapshot import Examples
 from ratchet.lake.split import Side
@@ -80,7 +81,7 @@ def stream_of(count: int = 300) -> Stream:
     return Stream(inputs, labels, labels.tolist(), at, at + DAY * chance.random(count))
 
 
-@pytest.mark.parametrize("name", [name for name, each in scenarios.ALL.items() if each.kind in ("", "table")])
+@pytest.mark.parametrize("name", sorted(scenarios.all_of(recipes.load("flight-delay"))))
 def test_a_scenario_changes_nothing_before_it_begins_and_breaks_no_contract(name: str) -> None:
     before, since = stream_of(), 4 * DAY
     after = scenarios.applied(scenarios.of(name, recipe_of()), recipe_of(), before, since, seed=3)
@@ -93,7 +94,7 @@ def test_a_scenario_changes_nothing_before_it_begins_and_breaks_no_contract(name
     assert (np.diff(after.at) >= 0).all()
 
 
-@pytest.mark.parametrize("name", [name for name, each in scenarios.ALL.items() if each.kind == "image"])
+@pytest.mark.parametrize("name", sorted(parts.scenarios("image")))
 def test_a_scenario_of_images_stays_within_the_contract(name: str) -> None:
     recipe = recipes.load("fashion-mnist")
     images = np.random.default_rng(2).integers(0, 256, (20, 28, 28), np.uint8)
@@ -106,7 +107,7 @@ def test_a_scenario_of_images_stays_within_the_contract(name: str) -> None:
 
 def test_poisoned_labels_come_back_and_the_truth_stays() -> None:
     before = stream_of()
-    after = scenarios.applied(scenarios.ALL["poisoned-labels"], recipe_of(), before, 0.0, seed=3)
+    after = scenarios.applied(scenarios.of("poisoned-labels", recipe_of()), recipe_of(), before, 0.0, seed=3)
     assert np.array_equal(after.targets, before.targets)
     wrong = np.mean([one != other for one, other in zip(after.labels, before.labels, strict=True)])
     assert 0.1 < wrong < 0.3, "two of five are another one's, which is the same in half of the cases"

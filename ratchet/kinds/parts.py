@@ -2,7 +2,8 @@
 
 `sources` reads what people have; `records` keeps it in the lake and says what a batch must be; `logged` is what the
 prediction log keeps; `network` is the beginning of a network; `evaluation` perturbs and slices; `endpoint` is BentoML's
-own API; `show` is for people; `scaffold` outlines a recipe. Of these `endpoint` and `logged` travel in a bento, with
+own API; `show` is for people; `scaffold` outlines a recipe; `scenarios`, which a kind may leave out, is what a replay
+may do to inputs. Of these `endpoint` and `logged` travel in a bento, with
 the contract.
 """
 
@@ -12,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from ratchet.endpoints import PREDICT
+from ratchet.errors import Refusal
 from ratchet.evaluation.thirds import Masks
 from ratchet.kinds import part
 
@@ -174,6 +176,20 @@ class Start:
     """The output [N, width] from the family's features [N, any]; None if it is probabilities."""
 
 
+Change = Callable[[Any, np.ndarray, np.random.Generator], np.ndarray]
+"""What inputs [N, ...] become; the first argument is the contract."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What may become of inputs that are sent, for a replay. It stays within the contract."""
+
+    what: str
+    change: Change
+    in_a_year: Literal["", "benign", "harmful"] = ""
+    """The part that it has in a year in which everything happens once."""
+
+
 def curl_json(input: np.ndarray, body: Path, base: str) -> str:
     """The command that sends the JSON in the file `body`."""
     return f"curl -H 'content-type: application/json' -d @{body} {base}{PREDICT}"
@@ -213,6 +229,15 @@ def show(kind: str) -> Show:
 def scaffold(kind: str) -> Scaffold:
     module: Scaffold = part(kind, "scaffold")
     return module
+
+
+def scenarios(kind: str) -> Mapping[str, Scenario]:
+    """What may become of inputs, by name; empty for a kind that has no module of that name."""
+    try:
+        known: Mapping[str, Scenario] = part(kind, "scenarios").SCENARIOS
+    except Refusal:
+        return {}
+    return known
 
 
 if TYPE_CHECKING:  # the project's own modules are checked against the protocols

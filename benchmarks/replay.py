@@ -1,0 +1,116 @@
+"""`make bench-replay`: plays scenarios and years on a real stack, and writes what was decided into docs/replay.md.
+
+Each play is run twice if `--twice`, and both must have the same digest of what was decided.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ratchet.settings import ROOT
+from replays import run, whatif
+from replays.play import Period, Replay
+from replays.run import Options, Result
+
+DOC, IMAGES = ROOT / "docs" / "replay.md", ROOT / "docs" / "images"
+_BEGIN, _END = "<!-- make bench-replay {} -->\n", "<!-- end -->\n"
+_IMAGES = Options("fashion-mnist", records=4000, rows=3000, days=30, window=200, causes=("harm",), tolerance=0.05,
+                  policies=("never", "loop"))  # fmt: skip
+_FLIGHTS = Options("flight-delay", rows=15_000, days=14, label_days=0.2, causes=("harm",), policies=("never", "loop"))
+_YEARS = (
+    run.year_of("fashion-mnist"),
+    replace(_FLIGHTS, rows=40_000, days=7, policies=whatif.POLICIES),
+    Options("spam", rows=3000, days=14, window=200, causes=("harm",), policies=whatif.POLICIES),
+)
+PLAYS = {
+    f"{each.recipe}:{each.scenario}": each
+    for each in (
+        *(replace(_IMAGES, scenario=name) for name in
+          ("none", "darker", "rotated", "noisy", "new-camera", "label-shift", "poisoned-labels")),
+        *(replace(_FLIGHTS, scenario=name) for name in
+          ("missing-column", "unit-change", "new-category", "price-shock")),
+        *_YEARS,
+    )
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help=f"some of: {', '.join(PLAYS)}")
+    parser.add_argument("--twice", action="store_true", help="play each twice, and compare the digests")
+    parser.add_argument("--write", action="store_true", help="write docs/replay.md and its pictures")
+    arguments = parser.parse_args()
+    for name in arguments.only.split(",") if arguments.only else PLAYS:
+        result = run.on_a_stack(PLAYS[name], _report)
+        assert result.replay
+        lines = [*_lines(name, result), f"digest `{result.replay.digest[:16]}`"]
+        if arguments.twice:
+            again = run.on_a_stack(replace(PLAYS[name], policies=()), _report)
+            assert again.replay
+            same = again.replay.digest == result.replay.digest
+            lines[-1] += (
+                ", and the same when it was played again" if same else f", and `{again.replay.digest[:16]}` again"
+            )
+        print("\n".join(lines))
+        if arguments.write:
+            _write(name, lines, result)
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _lines(name: str, result: Result) -> Iterator[str]:
+    assert result.replay
+    yield f"`{name}`: {_noticed(result.replay)}"
+    yield ""
+    yield "| policy | answers | wrong, or loss | trainings | of these released | training, s |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for policy, answers, wrong, trained, released, seconds in whatif.summary(result.outcomes):
+        yield f"| {policy} | {answers:,} | {wrong:,.0f} | {trained} | {released} | {seconds:,.0f} |"
+    total = sum(period.wrong for period in result.replay.periods)
+    runs = [each for period in result.replay.periods for each in period.started]
+    seconds = sum(period.compute for period in result.replay.periods)
+    released = sum(each.endswith("released") for each in runs)
+    answers = sum(period.answered for period in result.replay.periods)
+    yield f"| **the real stack** | {answers:,} | {total:,.0f} | {len(runs)} | {released} | {seconds:,.0f}, whole runs |"
+    yield ""
+
+
+def _noticed(replay: Replay) -> str:
+    """After how many requests the change was noticed, what it was called, and whether that is true."""
+    if not replay.changes:
+        return f"{sum(len(period.started) for period in replay.periods)} retrainings in {len(replay.periods)} periods"
+    sent = 0
+    for period in (period for period in replay.periods if period.ends > replay.changes):
+        sent += period.answered
+        if period.findings:
+            return f"noticed within {sent} requests and called {_called(period)}; {_truth(period)}"
+    return f"not noticed within {sent} requests"
+
+
+def _called(period: Period) -> str:
+    effects = [effect for effect in ("harmful", "unknown", "benign") if effect in {f.effect for f in period.findings}]
+    return effects[0]
+
+
+def _truth(period: Period) -> str:
+    loss = period.wrong / max(period.answered, 1)
+    return f"the true loss was {loss:.3f}, and the limit {period.limit:.3f}"
+
+
+def _write(name: str, lines: list[str], result: Result) -> None:
+    picture = f"replay-{name.replace(':', '-')}.png"
+    shutil.copyfile(result.folder / run.PICTURE, IMAGES / picture)
+    begin = _BEGIN.format(name)
+    page = DOC.read_text(encoding="utf-8")
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(_END)
+    content = "\n".join([*lines, "", f"![{name}](images/{picture})", ""])
+    DOC.write_text(f"{head}{begin}{content}{_END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
