@@ -19,12 +19,12 @@ _POLICIES = {
     "loop": "#111111",
 }
 _TIERS = ("measured", "estimated", "changed")
+_LONGEST = 64
+"""Letters of a mark."""
 
 
-def draw(
-    path: Path, title: str, unit: str, replay: Replay | None, outcomes: Sequence[Outcome], scenario: str = ""
-) -> None:
-    """Writes a PNG. `unit` names the loss, and `scenario` says what changes from `replay.changes` on."""
+def draw(path: Path, title: str, unit: str, replay: Replay | None, outcomes: Sequence[Outcome]) -> None:
+    """Writes a PNG. `unit` names the loss."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.dates import ConciseDateFormatter
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ def draw(
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     figure.suptitle(title, fontsize=14, fontweight="bold")
     if replay:
-        _losses(axes[0], replay, outcomes, unit, scenario)
+        _losses(axes[0], replay, outcomes, unit)
         _noticed(axes[1], replay)
     else:
         _by_policy(axes[0], outcomes, unit)
@@ -52,7 +52,7 @@ def _means(wrong: np.ndarray, answers: np.ndarray) -> np.ndarray:
     return wrong / np.maximum(answers, 1)
 
 
-def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome], unit: str, scenario: str) -> None:
+def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome], unit: str) -> None:
     """The true loss of each period, what labels and certainty said of it, and each release."""
     periods = replay.periods
     ends = [_time(period.ends) for period in periods]
@@ -71,13 +71,22 @@ def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome], unit: str, s
                           color=colour, alpha=0.5, capsize=2, label=f"{name} {how}")  # fmt: skip
     axis.step(ends, [period.limit for period in periods], where="mid", color="#c0392b", linewidth=1, label="limit")
     _releases(axis, periods, replay.first)
-    if scenario and replay.changes:
-        axis.axvspan(_time(replay.changes), ends[-1], color="#f5deb3", alpha=0.35, zorder=0)
-        axis.annotate(f"from here on: {scenario}", (_time(replay.changes), 1.0), xycoords=("data", "axes fraction"),
-                      xytext=(4, -12), textcoords="offset points", fontsize=9)  # fmt: skip
+    _marks(axis, replay)
     axis.set_ylabel(unit)
     axis.set_ylim(bottom=0)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
+
+
+def _marks(axis: Any, replay: Replay) -> None:
+    """What changes, and what people do, as sentences along lines from top to bottom."""
+    starts = [period.ends for period in replay.periods[:-1]]
+    acts = [(begins, period.acted) for begins, period in zip(starts, replay.periods[1:], strict=True) if period.acted]
+    for colour, marks in (("#b5651d", replay.marks), ("#444444", acts)):
+        for at, text in marks:
+            axis.axvline(_time(at), color=colour, linewidth=1, linestyle="--")
+            short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+            axis.annotate(short, (_time(at), 0.98), xycoords=("data", "axes fraction"), rotation=90, fontsize=8,
+                          color=colour, ha="left", va="top", xytext=(2, 0), textcoords="offset points")  # fmt: skip
 
 
 def _releases(axis: Any, periods: Sequence[Period], first: str) -> None:

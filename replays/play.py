@@ -61,10 +61,12 @@ class Replay:
     recipe: str
     scenario: str
     changes: float
-    """When the scenario begins, in seconds since 1970."""
+    """When the scenario begins, in seconds since 1970; 0 if nothing changes, or more than one thing."""
     first: str
     """The version that served at first."""
     periods: tuple[Period, ...]
+    marks: tuple[tuple[float, str], ...] = ()
+    """What changes and when, for people."""
 
     @property
     def digest(self) -> str:

@@ -92,11 +92,11 @@ def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
         with stage.standing(played, float(script.records.at[0]) - _BEFORE, report) as stack:
             first = stack.champion()
             periods = play.play(stack, script.records, script.parts, report, script.acts)
-        replayed = Replay(recipe.name, options.scenario, script.changes, first, periods)
+        replayed = Replay(recipe.name, options.scenario, script.changes, first, periods, script.marks)
         outcomes = _compared(played, script.records, [end for end, _ in script.parts], options, report)
     target = folder.with_name(f"{folder.name}-{options.scenario}")
     result = Result(replayed, tuple(outcomes), target)
-    _write(result, f"{recipe.name}: {_title(options)}", played, script.what)
+    _write(result, f"{recipe.name}: {_title(options)}", played)
     if not keep:
         shutil.rmtree(folder)
     return result
@@ -125,7 +125,7 @@ def from_log(options: Options, source: Path, budget: int, report: Report) -> Res
         lab = whatif.of_home(recipe, records, report)
         outcomes = whatif.compare(lab, options.policies, whatif.cadence(ends, records), options.price, report)
         result = Result(None, tuple(outcomes), target)
-        _write(result, f"{recipe.name}: what other settings would have done", recipe, "")
+        _write(result, f"{recipe.name}: what other settings would have done", recipe)
     return result
 
 
@@ -133,10 +133,10 @@ def from_log(options: Options, source: Path, budget: int, report: Report) -> Res
 class _Script:
     records: Stream
     parts: list[tuple[float, np.ndarray]]
-    what: str
-    """What changes, for people."""
     changes: float
-    """When, in seconds since 1970; 0 if nothing does, or more than one thing."""
+    """When the scenario begins, in seconds since 1970; 0 if nothing changes, or more than one thing."""
+    marks: tuple[tuple[float, str], ...]
+    """What changes and when, for people."""
     acts: Mapping[int, play.Act]
 
 
@@ -145,15 +145,16 @@ def _script(recipe: Recipe, options: Options) -> _Script:
     if options.scenario == year.NAME:
         whole = stream.of_recipe(recipe, options.rows, options.label_days, options.seed)
         records = year.stream(recipe, whole, options.seed)
-        return _Script(records, year.months(records), "", 0.0, year.ACTS)
+        return _Script(records, year.months(records), 0.0, year.marks(recipe, records), year.ACTS)
     scenario = scenarios.of(options.scenario, recipe)
     records = stream.of_recipe(recipe, options.rows, options.label_days, options.seed)
-    changes = 0.0
+    changes, marks = 0.0, list[tuple[float, str]]()
     if options.scenario != "none":
         begins, ends = float(records.at[0]), float(records.at[-1])
         changes = begins + (ends - begins) * _QUIET
+        marks = [(changes, f"from here on: {scenario.what}")]
         records = scenarios.applied(scenario, recipe, records, changes, options.seed)
-    return _Script(records, stream.periods(records, options.days * DAY), scenario.what, changes, {})
+    return _Script(records, stream.periods(records, options.days * DAY), changes, tuple(marks), {})
 
 
 def _compared(
@@ -166,14 +167,16 @@ def _compared(
 
 
 def _title(options: Options) -> str:
-    return "a replay" if options.scenario == "none" else f"a replay with the scenario `{options.scenario}`"
+    if options.scenario == year.NAME:
+        return "a year in which everything happens once"
+    return "a replay" if options.scenario == "none" else f"a replay, scenario {options.scenario}"
 
 
-def _write(result: Result, title: str, recipe: Recipe, changes: str) -> None:
+def _write(result: Result, title: str, recipe: Recipe) -> None:
     """The picture and the figures, in the result's folder."""
     result.folder.mkdir(parents=True, exist_ok=True)
     unit = "share of wrong answers" if recipe.answers.classes else "loss"
-    picture.draw(result.folder / PICTURE, title, unit, result.replay, result.outcomes, changes)
+    picture.draw(result.folder / PICTURE, title, unit, result.replay, result.outcomes)
     outcomes = [{**asdict(each), "ends": each.ends.tolist(), "answers": each.answers.tolist(),
                  "wrong": each.wrong.tolist(), "seconds": each.seconds} for each in result.outcomes]  # fmt: skip
     replayed = {**to_json(result.replay), "digest": result.replay.digest} if result.replay else None

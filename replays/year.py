@@ -70,6 +70,17 @@ def stream(recipe: Recipe, whole: Stream, seed: int) -> Stream:
     return result
 
 
+def marks(recipe: Recipe, records: Stream) -> tuple[tuple[float, str], ...]:
+    """What changes in a year and when, for people."""
+    benign, harmful = (scenarios.in_a_year(effect, recipe).what for effect in ("benign", "harmful"))
+    texts = {
+        BENIGN: f"for a month: {benign}",
+        HARMFUL: f"from here on: {harmful}",
+        POISONED: "for a month: a flood of poisoned labels",
+    }
+    return tuple((float(records.at[0]) + month * _MONTH, text) for month, text in texts.items())
+
+
 def months(records: Stream) -> list[tuple[float, np.ndarray]]:
     """The end of each month, and the rows that are sent in it."""
     return periods(records, _MONTH)

@@ -210,7 +210,13 @@ def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_start
     assert float(cost_aware.wrong.sum()) < float(never.wrong.sum())
     assert len(lab.models) <= 1 + len(always.retrainings), "each model is trained once"
     path = tmp_path / "replay.png"
-    picture.draw(path, "a replay", "share of wrong answers", replay_of(*["harmful"] * 5), outcomes, "a change")
+    picture.draw(
+        path,
+        "a replay",
+        "share of wrong answers",
+        replace(replay_of(*["harmful"] * 5), marks=((2 * DAY, "a change"),)),
+        outcomes,
+    )
     picture.draw(path, "a what-if", "share of wrong answers", None, outcomes)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert [row[0] for row in whatif.summary(outcomes)] == ["never", "always fire", "cost-aware", "loop"]
