@@ -1,7 +1,7 @@
 """`make bench-guarantees`: whether what is promised of alarms and of releases holds, by simulation.
 
 An alarm with a guarantee: in years in which nothing changes, at most one alarm a year; and the number of labels until a
-larger loss is noticed. The detector of `expectations/measured.py` looks after every label.
+larger loss is noticed. The detector of `expectations/measured.py` looks after every label; others see the same streams.
 
 A release with a price: of many adversarial versions, hardly any costs more wrong answers than `releases/price.py` says.
 Labels are late, steps take as long as chance will, and the check `wrong` of `releases/evidence.py` looks at every tick.
@@ -9,8 +9,12 @@ Labels are late, steps take as long as chance will, and the check `wrong` of `re
 
 import argparse
 import math
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.special import gammaln
@@ -117,29 +121,98 @@ def _room(wrong: np.ndarray, given: np.ndarray, limit: np.ndarray, alpha: float)
     return limit * given + np.sqrt(2 * given * limit * (1 - limit) * -math.log(alpha)) - wrong
 
 
-def alarms(loss: np.ndarray, limit: float, threshold: float, labels: int, seed: int) -> np.ndarray:
-    """The number of the label [N] at which each of N revisions with these losses [N] alarms; `labels` if none does."""
-    chance, sums = np.random.default_rng(seed), np.zeros((len(loss), len(measured.BETS)))
-    first = np.full(len(loss), labels)
+def streams(rate: float, count: int, labels: int, seed: int) -> np.ndarray:
+    """Years [count, labels] of losses that are 0 or 1, with this mean."""
+    return np.random.default_rng(seed).random((count, labels), np.float32) < rate
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a detector knows of a revision."""
+
+    promised: float
+    limit: float
+    threshold: float
+
+
+Detector = Callable[[np.ndarray, Setting], np.ndarray]
+"""The number of the label [N] at which each of the years [N, L] alarms first; L if none does."""
+
+
+def e_detector(losses: np.ndarray, setting: Setting) -> np.ndarray:
+    """Ratchet's: `expectations/measured.py` for arrays."""
+    count, labels = losses.shape
+    sums, first = np.zeros((count, len(measured.BETS))), np.full(count, labels)
     for number in range(labels):
-        wrong = (chance.random(len(loss)) < loss)[:, None]
-        sums = np.minimum((1 + sums) * (1 + measured.BETS / limit * (wrong - limit)), measured.MANY)
-        first = np.where((first == labels) & (sums.mean(axis=1) >= threshold), number, first)
+        step = measured.BETS / setting.limit * (losses[:, number, None] - setting.limit)
+        sums = np.minimum((1 + sums) * (1 + step), measured.MANY)
+        first = np.where((first == labels) & (sums.mean(axis=1) >= setting.threshold), number, first)
     return first
+
+
+def index_rule(losses: np.ndarray, setting: Setting) -> np.ndarray:
+    """The population stability index of each hundred answers, right and wrong, above 0.1."""
+    means = losses[:, : losses.shape[1] // _WINDOW * _WINDOW].reshape(len(losses), -1, _WINDOW).mean(axis=2)
+    means, promised = np.clip(means, 1e-4, 1 - 1e-4), setting.promised
+    index = (means - promised) * np.log(means / promised) + (promised - means) * np.log((1 - means) / (1 - promised))
+    return _first(index > _INDEX, losses.shape[1])
+
+
+def always(losses: np.ndarray, setting: Setting) -> np.ndarray:
+    """After every hundred answers."""
+    return np.full(len(losses), _WINDOW - 1)
+
+
+_WINDOW, _INDEX = 100, 0.1
+
+
+def _first(alarms: np.ndarray, labels: int) -> np.ndarray:
+    """From the alarms [N, W] of windows."""
+    return np.where(alarms.any(axis=1), (alarms.argmax(axis=1) + 1) * _WINDOW - 1, labels)
+
+
+def adwin(losses: np.ndarray, setting: Setting) -> np.ndarray:
+    """river's, with its defaults, in an environment of its own."""
+    uv = str(Path(sys.executable).with_name("uv"))
+    options = ["--no-project", "--isolated", "--quiet", "--python", sys.executable, "--with", "river==0.26.1"]
+    with tempfile.TemporaryDirectory() as folder:
+        given, result = Path(folder) / "losses.npy", Path(folder) / "first.npy"
+        np.save(given, losses)
+        script = str(Path(__file__).with_name("adwin.py"))
+        subprocess.run([uv, "run", *options, "python", script, str(given), str(result)], check=True)
+        first: np.ndarray = np.load(result)
+    return first
+
+
+DETECTORS: dict[str, Detector] = {
+    "Ratchet's e-detector": e_detector,
+    "river's ADWIN": adwin,
+    "stability index above 0.1": index_rule,
+    "always": always,
+}
+_SHIFTS, _SHIFTED = (0.05, 0.1, 0.2, 0.4), 500
 
 
 def _alarm_lines(years: int, labels: int, promised: float) -> Iterator[str]:
     """Years without a change, and the delays of changes, of revisions whose promise comes from a benchmark of 1,000."""
     deviation = math.sqrt(promised * (1 - promised) / 1000)
-    limit, threshold = promised + 1.96 * deviation + Watch().tolerance, measured.threshold(labels)
-    for name, loss in (("as promised", promised), ("exactly at the limit", limit)):
-        fired = alarms(np.full(years, loss), limit, threshold, labels, 0) < labels
-        low, high = proportion.of_mean(fired.astype(float))
-        yield f"| {labels} | {name} | {fired.mean():.4f} ({low:.4f} to {high:.4f}) | |"
-    for shift in (0.05, 0.1, 0.2, 0.4):
-        at = alarms(np.full(500, promised + shift), limit, threshold, labels, 1)
-        delays = [f"{quantile:.0f}" if quantile < labels else "none" for quantile in np.quantile(at, [0.5, 0.9])]
-        yield f"| {labels} | {shift:+.2f} | | {' / '.join(delays)} |"
+    limit = promised + 1.96 * deviation + Watch().tolerance
+    setting = Setting(promised, limit, measured.threshold(labels))
+    calm = {"as promised": streams(promised, years, labels, 0), "at the limit": streams(limit, years, labels, 0)}
+    shifted = {shift: streams(promised + shift, _SHIFTED, labels, 1) for shift in _SHIFTS}
+    for name, detector in DETECTORS.items():
+        shares = []
+        for losses in calm.values():
+            fired = detector(losses, setting) < labels
+            low, high = proportion.of_mean(fired.astype(float))
+            shares.append(f"{fired.mean():.4f} ({low:.4f} to {high:.4f})")
+        delays = [_delay(detector(losses, setting), labels) for losses in shifted.values()]
+        yield f"| {labels} | {name} | {' | '.join([*shares, *delays])} |"
+
+
+def _delay(first: np.ndarray, labels: int) -> str:
+    quantiles = [f"{quantile:.0f}" if quantile < labels else "none" for quantile in np.quantile(first, [0.5, 0.9])]
+    return " / ".join(quantiles)
 
 
 def _line(traffic: Traffic, bound: Price, name: str, each: np.ndarray) -> str:
@@ -157,8 +230,9 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=10_000)
     parser.add_argument("--versions", type=int, default=2000, help="of each fault")
     options = parser.parse_args()
-    print("| labels a year | loss | years with an alarm (95 %) | labels until it, median / 90 % |")
-    print("| --- | --- | --- | --- |", flush=True)
+    shifts = " | ".join(f"{shift:+.2f}" for shift in _SHIFTS)
+    print(f"| labels a year | detector | years with an alarm: as promised | exactly at the limit | {shifts} |")
+    print(f"| --- | --- | --- | --- |{' --- |' * len(_SHIFTS)}", flush=True)
     for labels in (1000, 10_000):
         for line in _alarm_lines(options.years, labels, 0.1):
             print(line, flush=True)

@@ -1,8 +1,12 @@
 """Trains the models of a what-if offline, each once: on the first batch, and on what was labelled by then."""
 
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -61,7 +65,7 @@ class Laboratory:
     def _train(self, known: int) -> Model:
         recipe, started = self.recipe, time.monotonic()
         inputs = self._inputs(known)
-        with scratch_folder() as folder:
+        with scratch_folder(outside_home=True) as folder, _stderr_in(folder / "stderr.log"):
             _, exported = candidates.fit(recipe, recipe.training, inputs, folder, lambda number, metrics: None)
             seconds = time.monotonic() - started
             outputs, on_benchmark = exported.predict(self.stream.inputs), exported.predict(self.benchmark.inputs)
@@ -136,6 +140,20 @@ class Laboratory:
             targets, outputs = self.stream.targets[newest], candidate.outputs[newest]
             checks.append(champion_checks.newest(answers, margin, targets, outputs, rival, may_be_few=True))
         return report(self.recipe.name, "candidate", "champion", "", checks).blessed
+
+
+@contextmanager
+def _stderr_in(path: Path) -> Iterator[None]:
+    """Keeps what libraries print of a training out of sight; they write to the descriptor."""
+    sys.stderr.flush()
+    own = os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(own, 2)
+        os.close(own)
 
 
 def laboratory(

@@ -20,12 +20,13 @@ def played(
     recent: int = 0,
     replay: int = 0,
     tolerance: float | None = None,
+    epochs: int = 0,
 ) -> Recipe:
     """The recipe for a replay.
 
     With `records` the first version is trained on so many of the first batch, and only comparisons and no thresholds of
     the evaluation remain: these are for a model of all of them. `window`, `causes` and `tolerance` replace those of
-    `watch`, and `recent` and `replay` those of `training`.
+    `watch`, and `recent`, `replay` and `epochs` those of `training`.
     """
     first = recipe.batches[0]
     watch = replace(
@@ -45,6 +46,9 @@ def played(
         latency_p99=Bound(0.05, 0.15),
         disagreed=Bound(0.5, 0.5),
     )
+    training = replace(recipe.training, epochs=epochs or recipe.training.epochs)
+    if recent:
+        training = replace(training, recent=recent, replay=replay)
     return replace(
         recipe,
         name=recipe.name + SUFFIX,
@@ -52,7 +56,7 @@ def played(
         criteria=_comparisons(recipe.criteria) if records else recipe.criteria,
         suite=replace(recipe.suite, min_rows=1, max_age_days=_FOR_EVER),
         release_plan=plan,
-        training=replace(recipe.training, recent=recent, replay=replay) if recent else recipe.training,
+        training=training,
         approval_hours=0.0,
         log=replace(recipe.log, sample=1.0, inputs=True, redact=(), days=_FOR_EVER) if recipe.log else Log(inputs=True),
         watch=watch,

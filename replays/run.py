@@ -48,6 +48,7 @@ class Options:
     tolerance: float | None = None
     recent: int = 0
     replay: int = 0
+    epochs: int = 0
     """Instead of those of the recipe's `training`."""
     seed: int = 7
 
@@ -55,7 +56,8 @@ class Options:
     def played(self) -> dict[str, Any]:
         """The arguments of `replays.recipe.played`."""
         own = {"records": self.records, "window": self.window, "causes": self.causes}
-        return {**own, "tolerance": self.tolerance, "recent": self.recent, "replay": self.replay}
+        training = {"recent": self.recent, "replay": self.replay, "epochs": self.epochs}
+        return {**own, "tolerance": self.tolerance, **training}
 
 
 def year_of(recipe: str) -> Options:
@@ -70,6 +72,7 @@ def year_of(recipe: str) -> Options:
         tolerance=0.05,
         recent=1500,
         replay=1500,
+        epochs=3,
         policies=("never", "always fire", "cost-aware", "loop"),
     )
 

@@ -18,13 +18,14 @@ from expectations.triggers import Past
 from ratchet import clock
 from ratchet.endpoints import FEEDBACK, MAX_BATCH, PREDICT
 from ratchet.errors import Refusal
+from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.stack import Stack
 from ratchet.lake import learning, outcomes, snapshot
 from ratchet.local_http import LOCAL
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.types import Package, Watched, from_json
-from releases import api, causes
+from releases import api, causes, machine
 
 Report = Callable[[str], None]
 _WHO = "replay"
@@ -71,7 +72,9 @@ class Stage:
         response = self.client.post(url, json=body, headers=headers)
         if not response.is_success:
             raise Refusal(
-                f"the gateway answered {response.status_code} ({response.text[:300]})", url, "See the replay's log"
+                f"the gateway answered {response.status_code} ({response.text[:300]})",
+                url,
+                f"See {settings().home / 'logs'}",
             )
         return response
 
@@ -81,14 +84,16 @@ class Stage:
 
         state = collect(return_state=True)
         if not state.is_completed():
-            raise Refusal(f"the flow `collect` failed ({state.message})", self.recipe.name, "See the replay's log")
+            raise Refusal(
+                f"the flow `collect` failed ({state.message})", self.recipe.name, f"See {settings().home / 'logs'}"
+            )
 
     def settle(self) -> None:
-        """Waits until every retraining that was started is over, with its release."""
+        """Waits until every retraining that was started is over, with its release, and the gateway follows it."""
         until, again = time.monotonic() + _RETRAINING_SECONDS, time.monotonic() + _EVENT_SECONDS
         while True:
             unfinished = [past for past in self.causes() if past.result is None]
-            if not unfinished and api.state_of(self.recipe.name).phase == "idle":
+            if not unfinished and self._is_idle():
                 return
             if time.monotonic() > until:
                 what = f"a retraining is not over after {_RETRAINING_SECONDS:g} s"
@@ -97,6 +102,12 @@ class Stage:
                 self.collect()
                 again = time.monotonic() + _EVENT_SECONDS
             time.sleep(0.5)
+
+    def _is_idle(self) -> bool:
+        """Whether no release is under way, and the gateway splits the traffic as it should."""
+        state = api.state_of(self.recipe.name)
+        split = Gateway(settings()).get_routes().splits.get(self.recipe.name)
+        return state.phase == "idle" and split == machine.split(state)
 
     def loop(self) -> str:
         """Runs the loop by hand; what its run ended with, or why it released nothing."""

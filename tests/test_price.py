@@ -72,9 +72,8 @@ def test_a_wider_tolerance_costs_more() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_simulated_detector_is_the_one_that_watches(seed: int) -> None:
     labels, limit, threshold = 400, 0.15, 500.0
-    (first,) = guarantees.alarms(np.array([0.3]), limit, threshold, labels, seed)
-    chance = np.random.default_rng(seed)
-    losses = np.array([float(chance.random(1)[0] < 0.3) for _ in range(labels)])
+    (losses,) = years = guarantees.streams(0.3, 1, labels, seed).astype(float)
+    (first,) = guarantees.e_detector(years, guarantees.Setting(0.1, limit, threshold))
     alarm = measured.alarm(losses[: first + 1], limit, threshold)
     assert first == labels or (alarm is not None and alarm.at == first)
     assert measured.alarm(losses[:first], limit, threshold) is None
