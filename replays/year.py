@@ -59,7 +59,7 @@ def stream(recipe: Recipe, whole: Stream, seed: int) -> Stream:
         part = whole.part(rows).moved_to(at)
         if month == BENIGN:
             part = benign.change(recipe, part, chance)
-        if month >= HARMFUL:
+        if month >= HARMFUL and month != POISONED:  # a flood of what everybody knows, or the benchmark could not tell
             part = harmful.change(recipe, part, chance)
         if month == POISONED:
             part = _poisoned(recipe, part)

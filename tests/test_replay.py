@@ -139,7 +139,8 @@ def test_a_year_has_its_months_in_order_and_poison_in_one_of_them() -> None:
     wrong = [float(np.mean(np.array(records.labels)[rows] != records.targets[rows])) for _, rows in months]
     assert wrong == [float(month == year.POISONED) for month in range(year.MONTHS)]
     light = [float(records.inputs[rows].mean()) for _, rows in months]
-    assert max(light[year.HARMFUL :]) < 0.3 * min(light[: year.HARMFUL])
+    dark = [month for month in range(year.HARMFUL, year.MONTHS) if month != year.POISONED]
+    assert max(light[month] for month in dark) < 0.3 * min(light[: year.HARMFUL])
 
 
 # Decisions
