@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from commands._stack import json_option
-
-_POLICIES = ("never", "nightly", "always fire", "cost-aware", "loop")
+from replays import POLICIES
 
 
 @click.command("replay")
@@ -25,7 +24,7 @@ _POLICIES = ("never", "nightly", "always fire", "cost-aware", "loop")
               help="In which half of the labels come back.")  # fmt: skip
 @click.option("--window", type=click.IntRange(30), help="Predictions that are compared at once, for the recipe's.")
 @click.option("--triggers", help="What starts a retraining (harm,labels,batch,drift), instead of the recipe's.")
-@click.option("--policies", default=",".join(_POLICIES), show_default=True, help="Those that are compared offline.")
+@click.option("--policies", default=",".join(POLICIES), show_default=True, help="Those that are compared offline.")
 @click.option("--keep", is_flag=True, help="Keep the stack's home, to look at it with RATCHET_HOME.")
 @json_option
 def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> None:
@@ -38,6 +37,8 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     from replays import run, whatif
 
     given = _options(recipe, options)
+    if options["budget"] and not source:
+        raise click.UsageError("--budget is for --from: a replay on a stack has the recipe's own")
     report = lambda line: click.echo(line, err=True)  # noqa: E731
     if source:
         result = run.from_log(given, source, options["budget"] or 0, report)
@@ -60,8 +61,8 @@ def _options(recipe: str, given: dict[str, Any]) -> Any:
         return year_of(recipe)
 
     policies = tuple(filter(None, given["policies"].split(",")))
-    if unknown := set(policies) - set(_POLICIES):
-        raise click.UsageError(f"there is no policy {min(unknown)!r}; choose from {', '.join(_POLICIES)}")
+    if unknown := set(policies) - set(POLICIES):
+        raise click.UsageError(f"there is no policy {min(unknown)!r}; choose from {', '.join(POLICIES)}")
     causes = tuple(given["triggers"].split(",")) if given["triggers"] else None
     if causes and (unknown := set(causes) - {"harm", "labels", "batch", "drift"}):
         raise click.UsageError(f"there is no trigger {min(unknown)!r}; choose from harm, labels, batch, drift")

@@ -1,1 +1,4 @@
 """WHAT IF: past data played again, on a real stack by a clock that can be turned, or offline with other settings."""
+
+POLICIES = ("never", "nightly", "always fire", "cost-aware", "loop")
+"""What starts retrainings: others' policies, and Ratchet's own."""

@@ -11,9 +11,10 @@ from pathlib import Path
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.fleet.host import port_is_free
+from ratchet.fleet.stack import Stack
 from ratchet.lake.fetch import fetch_feed
 from ratchet.recipe import Recipe
-from ratchet.settings import settings
+from ratchet.settings import Settings, settings
 from replays.recipe import SUFFIX
 
 _PORTS = ("PREFECT_PORT", "MLFLOW_PORT", "GATEWAY_PORT", "ENVOY_ADMIN_PORT")
@@ -26,12 +27,16 @@ CLOCK = "clock.txt"
 def prepare(name: str, arguments: str) -> Path:
     """Creates an empty home in which the recipe `name` can be played; `arguments` are those of `replays.recipe.played`.
 
-    The data of the user's home are linked, so that nothing is downloaded or prepared again.
+    The data of the user's home are linked, so that nothing is downloaded or prepared again. Raises Refusal while an
+    earlier replay of it runs.
     """
     recipe, own = recipes.load(name), settings().home
     for feed in (*recipe.batches, recipe.benchmark):
         fetch_feed(recipe, feed)
     home = own / "replays" / name
+    if Stack(Settings(home=home)).is_alive():
+        next = f"Wait for it; or if it was killed: RATCHET_HOME={home} ratchet down"
+        raise Refusal("the stack of a replay of this recipe still runs", name, next)
     shutil.rmtree(home, ignore_errors=True)
     (home / "recipes").mkdir(parents=True)
     (home / "data").mkdir()

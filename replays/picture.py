@@ -1,5 +1,6 @@
 """A replay as one picture: how wrong the answers were, what was noticed, what was released, and what it cost."""
 
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,10 @@ _POLICIES = {
     "cost-aware": "#8c564b",
     "loop": "#111111",
 }
+_RELEASED, _REJECTED = "#27864a", "#c0392b"
 _TIERS = ("measured", "estimated", "changed")
-_LONGEST = 64
-"""Letters of a mark."""
+_WIDTH = 46
+"""Letters of a line beside the picture."""
 
 
 def draw(path: Path, title: str, unit: str, replay: Replay | None, outcomes: Sequence[Outcome]) -> None:
@@ -29,8 +31,8 @@ def draw(path: Path, title: str, unit: str, replay: Replay | None, outcomes: Seq
     from matplotlib.dates import ConciseDateFormatter
     from matplotlib.figure import Figure
 
-    heights = [3.2, 1.1, 2.6] if replay else [3.2, 2.6]
-    figure = Figure(figsize=(12, 9 if replay else 7), layout="constrained")
+    heights = [3.6, 1.0, 2.4] if replay else [3.2, 2.6]
+    figure = Figure(figsize=(13, 9.5 if replay else 7), layout="constrained")
     FigureCanvasAgg(figure)  # no window, whatever the environment is
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     figure.suptitle(title, fontsize=14, fontweight="bold")
@@ -78,28 +80,40 @@ def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome], unit: str) -
 
 
 def _marks(axis: Any, replay: Replay) -> None:
-    """What changes, and what people do, as sentences along lines from top to bottom."""
-    starts = [period.ends for period in replay.periods[:-1]]
-    acts = [(begins, period.acted) for begins, period in zip(starts, replay.periods[1:], strict=True) if period.acted]
-    for colour, marks in (("#b5651d", replay.marks), ("#444444", acts)):
-        for at, text in marks:
-            axis.axvline(_time(at), color=colour, linewidth=1, linestyle="--")
-            short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-            axis.annotate(short, (_time(at), 0.98), xycoords=("data", "axes fraction"), rotation=90, fontsize=8,
-                          color=colour, ha="left", va="top", xytext=(2, 0), textcoords="offset points")  # fmt: skip
+    """What changes, and what people do: a number at its moment, and the sentence beside the picture."""
+    starts = [replay.periods[0].ends, *(period.ends for period in replay.periods[:-1])]
+    acts = [(begins, period.acted) for begins, period in zip(starts, replay.periods, strict=True) if period.acted]
+    marks = sorted(
+        [*((at, text, "#b5651d") for at, text in replay.marks), *((at, text, "#444444") for at, text in acts)]
+    )
+    lines = list[str]()
+    for number, (at, text, colour) in enumerate(marks, 1):
+        axis.axvline(_time(at), color=colour, linewidth=1, linestyle="--")
+        axis.annotate(str(number), (_time(at), 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom",
+                      color="white", fontsize=8, bbox={"boxstyle": "circle", "color": colour}, xytext=(0, 3),
+                      textcoords="offset points")  # fmt: skip
+        lines += textwrap.wrap(f"{number}  {text}", _WIDTH, max_lines=3, placeholder=" …", subsequent_indent="    ")
+    axis.annotate("\n".join(lines), (1.01, 0.0), xycoords="axes fraction", va="bottom", fontsize=8)
 
 
 def _releases(axis: Any, periods: Sequence[Period], first: str) -> None:
     """A line for each period after which another version serves, and a cross for each retraining without a release."""
-    before = first
+    before, released, crosses = first, list[datetime](), list[datetime]()
     for period in periods:
+        at = _time(period.ends)
         if period.champion != before:
-            axis.axvline(_time(period.ends), color="#27864a", linewidth=1)
-            axis.annotate(f"v{period.champion}", (_time(period.ends), 0.02), xycoords=("data", "axes fraction"),
-                          color="#27864a", fontsize=9, xytext=(2, 0), textcoords="offset points")  # fmt: skip
+            released.append(at)
+            axis.axvline(at, color=_RELEASED, linewidth=1)
+            axis.annotate(f"v{period.champion}", (at, 0.02), xycoords=("data", "axes fraction"), color=_RELEASED,
+                          fontsize=9, xytext=(2, 0), textcoords="offset points")  # fmt: skip
         elif period.started:
-            axis.plot([_time(period.ends)], [0.06], marker="x", color="#c0392b", transform=axis.get_xaxis_transform())
+            crosses.append(at)
         before = period.champion
+    if released:
+        axis.plot([], [], color=_RELEASED, label="another version is released")
+    if crosses:
+        axis.plot(crosses, [0.06] * len(crosses), "x", color=_REJECTED, transform=axis.get_xaxis_transform(),
+                  label="a retraining that released nothing")  # fmt: skip
 
 
 def _noticed(axis: Any, replay: Replay) -> None:

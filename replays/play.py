@@ -10,7 +10,7 @@ import numpy as np
 
 from expectations.triggers import Past
 from ratchet.types import Level, Watched
-from replays.stage import AT_ONCE, Stage
+from replays.driver import AT_ONCE, Driver
 from replays.stream import Stream
 
 Report = Callable[[str], None]
@@ -21,7 +21,7 @@ class Act:
     """What a person does at the beginning of a period."""
 
     what: str
-    run: Callable[[Stage], str]
+    run: Callable[[Driver], str]
     """Does it, and says what became of it."""
 
 
@@ -84,7 +84,7 @@ class Replay:
 
 
 def play(
-    stage: Stage,
+    driver: Driver,
     stream: Stream,
     parts: list[tuple[float, np.ndarray]],
     report: Report,
@@ -97,29 +97,29 @@ def play(
     done, unsent = list[Period](), list[tuple[float, str, int, int]]()
     for number, (ends, rows) in enumerate(parts):
         act = acts.get(number)
-        acted = f"{act.what}: {act.run(stage)}" if act else ""
+        acted = f"{act.what}: {act.run(driver)}" if act else ""
         losses = np.empty(len(rows))
         for start in range(0, len(rows), AT_ONCE):
             chosen, id = rows[start : start + AT_ONCE], f"replay-{number}-{start}"
-            stage.turn(float(stream.at[chosen[0]]))
-            answered = stage.send(stream.inputs[chosen], id)
-            losses[start : start + len(chosen)] = stage.recipe.answers.losses(stream.targets[chosen], answered.outputs)
+            driver.turn(float(stream.at[chosen[0]]))
+            answered = driver.send(stream.inputs[chosen], id)
+            losses[start : start + len(chosen)] = driver.recipe.answers.losses(stream.targets[chosen], answered.outputs)
             unsent += [(float(stream.label_at[row]), id, place, int(row)) for place, row in enumerate(chosen)]
-        stage.turn(ends)
+        driver.turn(ends)
         due = sorted(each for each in unsent if each[0] <= ends)
         unsent = [each for each in unsent if each[0] > ends]
-        stage.label([(id, place, stream.labels[row]) for _, id, place, row in due])
-        done.append(_period(stage, ends, losses, acted))
+        driver.label([(id, place, stream.labels[row]) for _, id, place, row in due])
+        done.append(_period(driver, ends, losses, acted))
         report(_line(number, len(parts), done[-1]))
     return tuple(done)
 
 
-def _period(stage: Stage, ends: float, losses: np.ndarray, acted: str) -> Period:
-    before = {past.id for past in stage.causes()}
-    stage.collect()
-    watched = stage.watched()
-    stage.settle()
-    new = [past for past in stage.causes() if past.id not in before]
+def _period(driver: Driver, ends: float, losses: np.ndarray, acted: str) -> Period:
+    before = {past.id for past in driver.causes()}
+    driver.collect()
+    watched = driver.watched()
+    driver.settle()
+    new = [past for past in driver.causes() if past.id not in before]
     return Period(
         ends,
         len(losses),
@@ -130,7 +130,7 @@ def _period(stage: Stage, ends: float, losses: np.ndarray, acted: str) -> Period
         _seen(watched),
         tuple(f"{past.kind}: {past.result}" for past in new),
         sum(map(_seconds, new)),
-        stage.champion(),
+        driver.champion(),
         acted,
     )
 

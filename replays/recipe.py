@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ratchet.recipe import Bound, Feed, Log, Recipe, Step
+from ratchet.recipe import Bound, Feed, Recipe, Step
 from ratchet.watch_plan import Kind
 
 SUFFIX = "-replay"
@@ -24,15 +24,19 @@ def played(
 ) -> Recipe:
     """The recipe for a replay.
 
+    If it keeps no inputs, it is played as if it did, but enough labels start no retraining, as they do not otherwise.
+
     With `records` the first version is trained on so many of the first batch, and only comparisons and no thresholds of
     the evaluation remain: these are for a model of all of them. `window`, `causes` and `tolerance` replace those of
     `watch`, and `recent`, `replay` and `epochs` those of `training`.
     """
-    first = recipe.batches[0]
+    first, own_causes = recipe.batches[0], recipe.watch.causes
+    if not recipe.log.inputs:
+        own_causes = tuple(kind for kind in own_causes if kind != "labels")
     watch = replace(
         recipe.watch,
         window=window or recipe.watch.window,
-        causes=recipe.watch.causes if causes is None else tuple(causes),
+        causes=own_causes if causes is None else tuple(causes),
         tolerance=recipe.watch.tolerance if tolerance is None else tolerance,
         label_days=_FOR_EVER,
     )
@@ -58,7 +62,7 @@ def played(
         release_plan=plan,
         training=training,
         approval_hours=0.0,
-        log=replace(recipe.log, sample=1.0, inputs=True, redact=(), days=_FOR_EVER) if recipe.log else Log(inputs=True),
+        log=replace(recipe.log, sample=1.0, inputs=True, redact=(), days=_FOR_EVER),
         watch=watch,
     )
 

@@ -14,7 +14,7 @@ from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.types import to_json
 from ratchet.watch_plan import Kind
-from replays import home, picture, play, scenarios, stage, stream, whatif, year
+from replays import POLICIES, driver, home, picture, play, scenarios, stream, whatif, year
 from replays.offline import DAY, Outcome
 from replays.play import Replay
 from replays.stream import Stream
@@ -42,7 +42,7 @@ class Options:
     window: int = 0
     causes: tuple[Kind, ...] | None = None
     """Instead of those of the recipe's `watch`."""
-    policies: tuple[str, ...] = whatif.POLICIES
+    policies: tuple[str, ...] = POLICIES
     price: float = 50.0
     """Wrong answers that a retraining is worth to the cost-aware policy."""
     tolerance: float | None = None
@@ -69,7 +69,7 @@ def year_of(recipe: str) -> Options:
         rows=5000,
         window=300,
         causes=("harm",),
-        tolerance=0.05,
+        tolerance=0.1,
         recent=1500,
         replay=1500,
         epochs=3,
@@ -92,7 +92,7 @@ def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
     script = _script(recipe, options)
     folder = home.prepare(recipe.name, ", ".join(f"{name}={value!r}" for name, value in options.played.items()))
     with home.entered(folder) as played:
-        with stage.standing(played, float(script.records.at[0]) - _BEFORE, report) as stack:
+        with driver.serving(played, float(script.records.at[0]) - _BEFORE, report) as stack:
             first = stack.champion()
             periods = play.play(stack, script.records, script.parts, report, script.acts)
         replayed = Replay(recipe.name, options.scenario, script.changes, first, periods, script.marks)
@@ -146,6 +146,7 @@ class _Script:
 def _script(recipe: Recipe, options: Options) -> _Script:
     """What is sent, and what people do meanwhile."""
     if options.scenario == year.NAME:
+        scenarios.in_a_year("harmful", recipe)  # refuses at once
         whole = stream.of_recipe(recipe, options.rows, options.label_days, options.seed)
         records = year.stream(recipe, whole, options.seed)
         return _Script(records, year.months(records), 0.0, year.marks(recipe, records), year.ACTS)

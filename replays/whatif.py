@@ -19,7 +19,6 @@ from replays.offline import DAY, CostAware, Loop, Outcome, Policy, always, never
 from replays.stream import Stream
 
 Report = Callable[[str], None]
-POLICIES = ("never", "nightly", "always fire", "cost-aware", "loop")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 
 from ratchet.recipe import Recipe
 from replays import faults, scenarios
+from replays.driver import Driver
 from replays.play import Act
-from replays.stage import Stage
 from replays.stream import YEAR, Stream, periods
 
 NAME = "year"
@@ -17,19 +17,19 @@ _FLOOD = 5
 """How many times as many requests come in the month of poisoned labels."""
 
 
-def _retrain(stage: Stage) -> str:
-    return stage.loop()
+def _retrain(driver: Driver) -> str:
+    return driver.loop()
 
 
-def _release(fault: faults.Fault) -> Callable[[Stage], str]:
-    def act(stage: Stage) -> str:
-        return stage.release(faults.package(stage.recipe.name, fault))
+def _release(fault: faults.Fault) -> Callable[[Driver], str]:
+    def act(driver: Driver) -> str:
+        return driver.release(faults.package(driver.recipe.name, fault))
 
     return act
 
 
-def _withdraw(stage: Stage) -> str:
-    return stage.withdraw_newest("its labels were poisoned")
+def _withdraw(driver: Driver) -> str:
+    return driver.withdraw_newest("its labels were poisoned")
 
 
 ACTS: Mapping[int, Act] = {

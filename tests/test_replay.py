@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import cli
 from ratchet import clock
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.kinds import parts
 from ratchet.kinds.table import Column, TableContract
-from ratchet.lake.snapshot import Examples
+from ratchet.lake import ingest, outcomes, predictions, quarantine
+from ratchet.lake.predictions import Segment
+from ratchet.lake.snapshot import Examples, load_benchmark
 from ratchet.lake.split import Side
 from ratchet.recipe import Classification, Criteria, Recipe, Training, Watch
 from ratchet.settings import settings
@@ -236,3 +242,58 @@ def test_a_policy_never_sees_a_label_before_it_came(home: Path) -> None:
     for look in seen:
         assert look.known == int((lab.stream.label_at <= look.at).sum())
         assert look.sent == int((lab.stream.at < look.at).sum())
+
+
+# From one's own log
+
+
+@pytest.fixture
+def served(home: Path) -> Recipe:
+    """A recipe of this home that has served forty images, of which thirty have a label."""
+    recipe = recipes.load("small-fashion")
+    ingest.land_feed(recipe, recipe.batches[0], "tester")
+    for batch in quarantine.pending(ingest.lake(recipe.name)):
+        quarantine.admit_landed(ingest.lake(recipe.name), batch, "tester")
+    begins, rows = time.time() + 60, list[bytes]()
+    for number in range(40):
+        image = np.random.default_rng(number).integers(0, 255, (1, 28, 28), np.uint8)
+        line = {"format": 1, "request": f"r{number}", "row": 0, "number": number, "at": begins + number, "subject": "",
+                "origin": "caller", "revision": "v1-abc", "output": [0.0] * 9 + [1.0], "statistics": {"mean": 3.0},
+                "input": base64.b64encode(recipe.contract.pack(image)).decode()}  # fmt: skip
+        rows.append(json.dumps(line).encode())
+    content = Segment(0, b"\n".join(rows) + b"\n")
+    predictions.land_predictions(recipe.name, "p" * 16, "here", [content], 0, "tester")
+    predictions.add_feedback(recipe.name, {(f"r{number}", 0): "Bag" for number in range(30)}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    return recipe
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_what_if_plays_what_has_an_input_and_a_label_and_changes_nothing(served: Recipe, home: Path) -> None:
+    load_benchmark(served)  # which is read once for a home
+    before = files_of(home / "lake")
+    result = CliRunner().invoke(cli, ["replay", served.name, "--from", str(home), "--policies", "never,loop", "--json"])
+    assert result.exit_code == 0, result.output
+    assert "30 predictions of small-fashion have an input and a label" in result.stderr
+    never, loop = json.loads(result.stdout)["policies"]
+    assert [sum(each["answers"]) for each in (never, loop)] == [30, 30]
+    assert never["wrong"] == loop["wrong"]
+    assert 0 <= sum(never["wrong"]) <= 30
+    assert files_of(home / "lake") == before
+    assert (home / "replays" / "small-fashion-what-if" / "replay.png").exists()
+
+
+def test_a_what_if_without_an_input_and_a_label_is_refused(home: Path) -> None:
+    (home / "lake").mkdir(parents=True)
+    result = CliRunner().invoke(cli, ["replay", "small-fashion", "--from", str(home)])
+    assert isinstance(result.exception, Refusal)
+    assert "no prediction of it has both its input and a label" in str(result.exception)
+
+
+def test_a_budget_is_for_a_what_if(home: Path) -> None:
+    result = CliRunner().invoke(cli, ["replay", "small-fashion", "--budget", "2"])
+    assert result.exit_code == 2
+    assert "--budget is for --from" in result.output

@@ -1,7 +1,8 @@
-"""The real stack on which a replay plays, driven as its users drive it: by the command, by HTTP, by Prefect."""
+"""Drives the real stack of a replay as its users do: by the command, by HTTP, by Prefect."""
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +45,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Driver:
     """A stack that is up, and serves a first version of the recipe."""
 
     recipe: Recipe
@@ -144,7 +145,7 @@ class Stage:
 
 
 @contextmanager
-def standing(recipe: Recipe, begins: float, report: Report) -> Iterator[Stage]:
+def serving(recipe: Recipe, begins: float, report: Report) -> Iterator[Driver]:
     """Starts the stack and releases a first version; stops everything afterwards. `begins` is what the clock plays."""
     from flows import log, runs
 
@@ -153,6 +154,7 @@ def standing(recipe: Recipe, begins: float, report: Report) -> Iterator[Stage]:
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
     logging.getLogger(log.NAME).setLevel(logging.WARNING)  # what `collect` logs is in its runs
     clock.turn(Path(settings().clock), begins)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that nothing is left running
     try:
         report("starting a stack")
         _ratchet("up")
@@ -161,9 +163,9 @@ def standing(recipe: Recipe, begins: float, report: Report) -> Iterator[Stage]:
         report("training and releasing a first version")
         _ratchet("loop", recipe.name)
         with httpx.Client(base_url=settings().gateway_url, timeout=60, **LOCAL) as client:
-            stage = Stage(recipe, client)
-            stage.settle()
-            yield stage
+            driver = Driver(recipe, client)
+            driver.settle()
+            yield driver
     finally:
         report("stopping the stack")
         _ratchet("down")
