@@ -1,12 +1,16 @@
 """`ratchet replay RECIPE`: a year of production in minutes, on a real stack of its own."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from commands._stack import json_option
 from replays import POLICIES
+
+_SIZES = ("records", "rows", "days", "label_days", "window", "triggers", "policies")
 
 
 @click.command("replay")
@@ -39,7 +43,7 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     given = _options(recipe, options)
     if options["budget"] and not source:
         raise click.UsageError("--budget is for --from: a replay on a stack has the recipe's own")
-    report = lambda line: click.echo(line, err=True)  # noqa: E731
+    report = partial(click.echo, err=True)
     if source:
         result = run.from_log(given, source, options["budget"] or 0, report)
     else:
@@ -58,8 +62,11 @@ def _options(recipe: str, given: dict[str, Any]) -> Any:
     from replays.run import Options, year_of
 
     if given["scenario"] == "year":
+        context = click.get_current_context()
+        chosen = [name for name in _SIZES if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if chosen:
+            raise click.UsageError(f"a year has its own --{chosen[0].replace('_', '-')}: leave it out")
         return year_of(recipe)
-
     policies = tuple(filter(None, given["policies"].split(",")))
     if unknown := set(policies) - set(POLICIES):
         raise click.UsageError(f"there is no policy {min(unknown)!r}; choose from {', '.join(POLICIES)}")

@@ -111,8 +111,11 @@ class Driver:
         return state.phase == "idle" and split == machine.split(state)
 
     def loop(self) -> str:
-        """Runs the loop by hand; what its run ended with, or why it released nothing."""
-        return _outcome(lambda: _ratchet("loop", self.recipe.name), "released")
+        """Runs the loop by hand; what became of it."""
+        before = self.champion()
+        result = _outcome(lambda: _ratchet("loop", self.recipe.name), "nothing new")
+        self.settle()
+        return "released" if self.champion() != before else result
 
     def release(self, package: Package) -> str:
         """Releases a package by hand; what became of it."""

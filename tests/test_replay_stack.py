@@ -75,6 +75,7 @@ def test_a_replay_leaves_a_picture_and_no_process_or_stack(home: Path, result: d
         (("--policies", "sometimes"), "there is no policy 'sometimes'"),
         (("--triggers", "boredom"), "there is no trigger 'boredom'"),
         (("--from", "."), "there is no lake in this folder"),
+        (("--scenario", "year", "--rows", "300"), "a year has its own --rows"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused_before_a_stack_starts(
