@@ -5,12 +5,14 @@ Each play is run twice if `--twice`, and both must have the same digest of what 
 
 import argparse
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from ratchet.settings import ROOT
-from replays import POLICIES, run, whatif
+from replays import POLICIES, home, run, whatif
 from replays.play import Period, Replay
 from replays.run import Options, Result
 
@@ -41,25 +43,31 @@ def main() -> None:
     parser.add_argument("--only", default="", help=f"some of: {', '.join(PLAYS)}")
     parser.add_argument("--twice", action="store_true", help="play each twice, and compare the digests")
     parser.add_argument("--write", action="store_true", help="write docs/replay.md and its pictures")
+    parser.add_argument("--here", action="store_true", help="play one in this process; used by this command itself")
     arguments = parser.parse_args()
-    for name in arguments.only.split(",") if arguments.only else PLAYS:
-        result = run.on_a_stack(PLAYS[name], _report)
-        assert result.replay
-        lines = [*_lines(name, result), f"digest `{result.replay.digest[:16]}`"]
+    names = arguments.only.split(",") if arguments.only else list(PLAYS)
+    if arguments.here:
+        run.on_a_stack(PLAYS[names[0]], partial(print, file=sys.stderr, flush=True))
+        return
+    for name in names:
+        first = _play(name)
+        assert first.replay
+        lines = [*_lines(name, first), f"digest `{first.replay.digest[:16]}`"]
         if arguments.twice:
-            again = run.on_a_stack(replace(PLAYS[name], policies=()), _report)
-            assert again.replay
-            same = again.replay.digest == result.replay.digest
-            lines[-1] += (
-                ", and the same when it was played again" if same else f", and `{again.replay.digest[:16]}` again"
-            )
-        print("\n".join(lines))
+            second = _play(name).replay
+            assert second
+            same = second.digest == first.replay.digest
+            lines[-1] += ", and the same when it was played again" if same else f", and `{second.digest[:16]}` again"
+        print("\n".join(lines), flush=True)
         if arguments.write:
-            _write(name, lines, result)
+            _write(name, lines, first)
 
 
-def _report(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _play(name: str) -> Result:
+    """In a process of its own: Prefect's settings are those of a process's first stack."""
+    subprocess.run([sys.executable, "-m", "benchmarks.replay", "--only", name, "--here"], check=True)
+    options = PLAYS[name]
+    return run.read(home.folder(options.recipe) / options.scenario)
 
 
 def _lines(name: str, result: Result) -> Iterator[str]:
@@ -75,7 +83,10 @@ def _lines(name: str, result: Result) -> Iterator[str]:
     seconds = sum(period.compute for period in result.replay.periods)
     released = sum(each.endswith("released") for each in runs)
     answers = sum(period.answered for period in result.replay.periods)
-    yield f"| **the real stack** | {answers:,} | {total:,.0f} | {len(runs)} | {released} | {seconds:,.0f}, whole runs |"
+    acts = sum(bool(period.acted) for period in result.replay.periods)
+    by_hand = f", and {acts} acts by hand" if acts else ""
+    took = f"{seconds:,.0f}, whole runs{by_hand}"
+    yield f"| **the real stack** | {answers:,} | {total:,.0f} | {len(runs)} | {released} | {took} |"
     yield ""
 
 
@@ -83,12 +94,17 @@ def _noticed(replay: Replay) -> str:
     """After how many requests the change was noticed, what it was called, and whether that is true."""
     if not replay.changes:
         return f"{sum(len(period.started) for period in replay.periods)} retrainings in {len(replay.periods)} periods"
-    sent = 0
-    for period in (period for period in replay.periods if period.ends > replay.changes):
-        sent += period.answered
-        if period.findings:
-            return f"noticed within {sent} requests and called {_called(period)}; {_truth(period)}"
-    return f"not noticed within {sent} requests"
+    sent, begins, known = 0.0, replay.periods[0].ends, set[str]()
+    for period in replay.periods:
+        new = {finding.subject for finding in period.findings} - known
+        if period.ends > replay.changes:
+            after = (period.ends - max(replay.changes, begins)) / max(period.ends - begins, 1.0)
+            sent += period.answered * min(1.0, after)
+            if new:
+                return f"noticed within {sent:.0f} requests and called {_called(period)}; {_truth(period)}"
+        known |= new
+        begins = period.ends
+    return f"not noticed within {sent:.0f} requests"
 
 
 def _called(period: Period) -> str:

@@ -2,15 +2,18 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from click.core import ParameterSource
 
 from commands._stack import json_option
+from ratchet.watch_plan import Kind
 from replays import POLICIES
 
-_SIZES = ("records", "rows", "days", "label_days", "window", "triggers", "policies")
+_OF_A_STACK = ("scenario", "records", "rows", "label_days", "keep")
+_OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers", "policies")
+"""Options that a year has itself."""
 
 
 @click.command("replay")
@@ -29,7 +32,7 @@ _SIZES = ("records", "rows", "days", "label_days", "window", "triggers", "polici
 @click.option("--window", type=click.IntRange(30), help="Predictions that are compared at once, for the recipe's.")
 @click.option("--triggers", help="What starts a retraining (harm,labels,batch,drift), instead of the recipe's.")
 @click.option("--policies", default=",".join(POLICIES), show_default=True, help="Those that are compared offline.")
-@click.option("--keep", is_flag=True, help="Keep the stack's home, to look at it with RATCHET_HOME.")
+@click.option("--keep", is_flag=True, help="Keep the stack's home, to look at it.")
 @json_option
 def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> None:
     """Send the records after the first batch of RECIPE in their own time to a real stack, and show what it does.
@@ -40,9 +43,8 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     """
     from replays import run, whatif
 
+    _refuse_ignored(source is not None, options["scenario"] == "year")
     given = _options(recipe, options)
-    if options["budget"] and not source:
-        raise click.UsageError("--budget is for --from: a replay on a stack has the recipe's own")
     report = partial(click.echo, err=True)
     if source:
         result = run.from_log(given, source, options["budget"] or 0, report)
@@ -58,21 +60,33 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     click.echo(f"picture: {result.folder / run.PICTURE}")
 
 
+def _refuse_ignored(is_what_if: bool, is_year: bool) -> None:
+    """Raises UsageError for an option that was given and would have no effect."""
+    context = click.get_current_context()
+
+    def given(names: tuple[str, ...]) -> str:
+        chosen = (name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE)
+        return next(chosen, "").replace("_", "-")
+
+    if is_what_if and (name := given(_OF_A_STACK)):
+        raise click.UsageError(f"--{name} is for a replay on a stack: leave it or --from out")
+    if not is_what_if and (name := given(("budget",))):
+        raise click.UsageError("--budget is for --from: a replay on a stack has the recipe's own")
+    if is_year and (name := given(_OF_A_YEAR)):
+        raise click.UsageError(f"a year has its own --{name}: leave it out")
+
+
 def _options(recipe: str, given: dict[str, Any]) -> Any:
     from replays.run import Options, year_of
 
     if given["scenario"] == "year":
-        context = click.get_current_context()
-        chosen = [name for name in _SIZES if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-        if chosen:
-            raise click.UsageError(f"a year has its own --{chosen[0].replace('_', '-')}: leave it out")
         return year_of(recipe)
     policies = tuple(filter(None, given["policies"].split(",")))
     if unknown := set(policies) - set(POLICIES):
         raise click.UsageError(f"there is no policy {min(unknown)!r}; choose from {', '.join(POLICIES)}")
     causes = tuple(given["triggers"].split(",")) if given["triggers"] else None
-    if causes and (unknown := set(causes) - {"harm", "labels", "batch", "drift"}):
-        raise click.UsageError(f"there is no trigger {min(unknown)!r}; choose from harm, labels, batch, drift")
+    if causes and (unknown := set(causes) - set(get_args(Kind))):
+        raise click.UsageError(f"there is no trigger {min(unknown)!r}; choose from {', '.join(get_args(Kind))}")
     return Options(
         recipe,
         given["scenario"],

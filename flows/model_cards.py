@@ -15,6 +15,7 @@ from ratchet.lake import ingest as lake
 from ratchet.lake import learning
 from ratchet.recipe import Recipe
 from ratchet.recipe import load as load_recipe
+from ratchet.settings import settings
 from ratchet.tasks import parts as tasks
 from ratchet.types import Candidate, CardSources, Drift, EvaluationReport, Snapshot, SuiteResult, from_json, to_json
 
@@ -38,7 +39,8 @@ def card(candidate: Candidate, report: EvaluationReport) -> dict[str, Any]:
     drifted = _drift(recipe, candidate, report.champion)
     page, run = registry.ui_url(candidate), runs.url(str(flow_run.id))
     cost = release_price.sentence(recipe, recipe.release_plan)
-    sources = CardSources(candidate, report, suites, drifted, siblings, page, run, cost)
+    what_if = f"ratchet replay {recipe.name} --from {settings().home.name}" if recipe.log.inputs else ""
+    sources = CardSources(candidate, report, suites, drifted, siblings, page, run, cost, what_if)
     return model_card.to_data(recipe, sources, explanations.read(candidate))
 
 

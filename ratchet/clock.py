@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from ratchet.errors import Refusal
 from ratchet.settings import settings
 
 
@@ -20,7 +21,10 @@ def played(real: float) -> float:
     path = settings().clock
     if not path:
         return real
-    reals, turned = _turns(path, os.stat(path).st_size)
+    try:
+        reals, turned = _turns(path, os.stat(path).st_size)
+    except (OSError, ValueError) as error:
+        raise Refusal(f"the clock of a replay cannot be read ({error})", path, "Unset RATCHET_CLOCK") from error
     at = bisect.bisect_right(reals, real) - 1
     return real if at < 0 else turned[at] + real - reals[at]
 

@@ -49,6 +49,7 @@ def to_data(recipe: Recipe, sources: CardSources, explanations: Sequence[Card] =
         "mlflow_url": sources.mlflow_url,
         "prefect_url": sources.prefect_url,
         "cost": sources.cost,
+        "what_if": sources.what_if,
         "metric": sources.report.metric,
     }
 

@@ -373,3 +373,5 @@ class CardSources:
     """Where Prefect's UI shows the run that evaluated it."""
     cost: str = ""
     """What its release costs at most, in a sentence; empty where nobody is served yet."""
+    what_if: str = ""
+    """The command that plays what was served with other settings; empty where no inputs are kept."""

@@ -38,11 +38,11 @@ class LogReader:
     def listing(self) -> Listing:
         """Every complete segment of the recipe on that host, after this bento has completed its own.
 
-        It is empty for a bento of an earlier Ratchet. Raises Refusal if it does not answer, as the other methods do.
+        Raises Refusal if it does not answer, as the other methods do, or is of an earlier Ratchet, which kept no log.
         """
         response = self._request("GET", LOG, missing=True, complete="1")
         if response.status_code == 404:
-            return Listing((), ())
+            raise Refusal("the bento is too old to keep a log of predictions", self.url, "Release a new version")
         content = response.json()
         segments = tuple(_listed(content["segments"]))
         return Listing(segments, tuple(Writer(**writer) for writer in content["writers"]))

@@ -23,25 +23,16 @@ from ratchet.fleet.gateway import Gateway
 from ratchet.fleet.stack import Stack
 from ratchet.lake import learning, outcomes, snapshot
 from ratchet.local_http import LOCAL
+from ratchet.progress import Report
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.types import Package, Watched, from_json
 from releases import api, causes, machine
 
-Report = Callable[[str], None]
 _WHO = "replay"
 _SCHEDULED = ("collect/collect", "reconcile/reconcile")
 _RETRAINING_SECONDS, _EVENT_SECONDS = 1800.0, 60.0
 """Time limit for a retraining with its release, and the time after which Prefect may have lost an event."""
-AT_ONCE = 100
-"""Inputs of one request."""
-
-
-@dataclass(frozen=True)
-class Answered:
-    outputs: np.ndarray
-    """[N, width]."""
-    version: str
 
 
 @dataclass(frozen=True)
@@ -52,14 +43,13 @@ class Driver:
     client: httpx.Client
 
     def turn(self, to: float) -> None:
-        """Turns the clock; `to` is in seconds since 1970."""
-        clock.turn(Path(settings().clock), to)
+        """Turns the clock on; `to` is in seconds since 1970. It never goes back."""
+        clock.turn(Path(settings().clock), max(to, clock.now()))
 
-    def send(self, inputs: np.ndarray, id: str) -> Answered:
-        """Sends a request of some inputs [N, ...] and returns the response. Raises Refusal if it is no success."""
+    def send(self, inputs: np.ndarray, id: str) -> np.ndarray:
+        """Sends a request of some inputs [N, ...]; the outputs [N, width]. Raises Refusal if it is no success."""
         body = {self.recipe.contract.json_key: self.recipe.contract.values(inputs)}
-        response = self._post(PREDICT, body, {"x-request-id": id})
-        return Answered(self.recipe.answers.outputs(response.json()), response.headers["x-model-version"])
+        return self.recipe.answers.outputs(self._post(PREDICT, body, {"x-request-id": id}).json())
 
     def label(self, labels: Sequence[tuple[str, int, Any]]) -> None:
         """Sends labels of requests, by id and row."""
@@ -69,14 +59,13 @@ class Driver:
             self._post(FEEDBACK, {"feedback": rows[start : start + MAX_BATCH]}, {})
 
     def _post(self, path: str, body: Any, headers: Mapping[str, str]) -> httpx.Response:
-        url = f"/{self.recipe.name}{path}"
-        response = self.client.post(url, json=body, headers=headers)
+        url, next = f"/{self.recipe.name}{path}", f"See {settings().home / 'logs'}"
+        try:
+            response = self.client.post(url, json=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise Refusal(f"the gateway does not answer ({error or type(error).__name__})", url, next) from error
         if not response.is_success:
-            raise Refusal(
-                f"the gateway answered {response.status_code} ({response.text[:300]})",
-                url,
-                f"See {settings().home / 'logs'}",
-            )
+            raise Refusal(f"the gateway answered {response.status_code} ({response.text[:300]})", url, next)
         return response
 
     def collect(self) -> None:
@@ -129,11 +118,12 @@ class Driver:
         return result
 
     def withdraw_newest(self, why: str) -> str:
-        """Withdraws the batch of labelled inputs that landed last."""
-        batches = learning.batches(self.recipe.name)
-        newest = max(batches, key=lambda batch: snapshot.spans(self.recipe, [batch]).get(batch, (0.0, 0.0)))
-        _ratchet("withdraw", self.recipe.name, newest, "--why", why)
-        return "withdrawn"
+        """Withdraws the batch of labelled inputs that was admitted last; what became of it."""
+        admitted = snapshot.spans(self.recipe, learning.batches(self.recipe.name))
+        if not admitted:
+            return "there was none"
+        newest = max(admitted, key=lambda batch: admitted[batch])
+        return _outcome(lambda: _ratchet("withdraw", self.recipe.name, newest, "--why", why), "withdrawn")
 
     def causes(self) -> list[Past]:
         return causes.read(api.open_ledger(), self.recipe.name)
@@ -141,6 +131,13 @@ class Driver:
     def watched(self) -> Watched | None:
         status = api.open_ledger().statuses("watch").get(self.recipe.name)
         return from_json(Watched, status.body) if status else None
+
+    def scale(self) -> float:
+        """The loss, in the task's own unit, that what is watched counts as 1."""
+        from models import promise
+
+        champion = api.state_of(self.recipe.name).champion
+        return promise.of(self.recipe, champion).scale if champion else 1.0
 
     def champion(self) -> str:
         champion = api.state_of(self.recipe.name).champion
@@ -157,7 +154,8 @@ def serving(recipe: Recipe, begins: float, report: Report) -> Iterator[Driver]:
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
     logging.getLogger(log.NAME).setLevel(logging.WARNING)  # what `collect` logs is in its runs
     clock.turn(Path(settings().clock), begins)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that nothing is left running
+    # A replay that is ended leaves nothing running.
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         report("starting a stack")
         _ratchet("up")
@@ -172,6 +170,8 @@ def serving(recipe: Recipe, begins: float, report: Report) -> Iterator[Driver]:
     finally:
         report("stopping the stack")
         _ratchet("down")
+        signal.signal(signal.SIGTERM, before)
+        logging.getLogger(log.NAME).setLevel(logging.INFO)
 
 
 def _outcome(act: Callable[[], object], good: str) -> str:

@@ -29,6 +29,7 @@ class Fault:
 
 
 SLOW = Fault("slow", "a version that takes 30 ms longer", "time.sleep(0.03)")
+# A comparison takes some 400 requests, and the golden set comes before: it fails in the step after that.
 FAILING = Fault(
     "failing",
     "a version of which every third answer fails after a while",
@@ -36,6 +37,12 @@ FAILING = Fault(
     "        if self.calls > 550 and self.calls % 3 == 0:\n"
     "            raise RuntimeError('it is broken')",
 )
+
+
+def applied(source: str, fault: Fault) -> str:
+    """The source of the service's model with the fault."""
+    assert _BEFORE in source, "the fault is written for another source"
+    return source.replace(_BEFORE, f"        {fault.code}\n{_BEFORE}")
 
 
 def package(recipe: str, fault: Fault) -> Package:
@@ -46,9 +53,8 @@ def package(recipe: str, fault: Fault) -> Package:
     with cache.using(champion, registry.fetch_package) as folder, scratch_folder() as scratch:
         faulty = scratch / "bento"
         shutil.copytree(folder, faulty, symlinks=True, ignore=shutil.ignore_patterns(settings().home.name))
-        code = (faulty / _FILE).read_text(encoding="utf-8")
-        assert _BEFORE in code, "the service's code has changed"
-        (faulty / _FILE).write_text(code.replace(_BEFORE, f"        {fault.code}\n{_BEFORE}"), encoding="utf-8")
+        source = (faulty / _FILE).read_text(encoding="utf-8")
+        (faulty / _FILE).write_text(applied(source, fault), encoding="utf-8")
         meta = faulty / MODEL / "meta.json"
         meta.write_text(
             json.dumps({**json.loads(meta.read_text(encoding="utf-8")), "version": version}), encoding="utf-8"

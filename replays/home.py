@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
+from ratchet.files import locked
 from ratchet.fleet.host import port_is_free
 from ratchet.fleet.stack import Stack
 from ratchet.lake.fetch import fetch_feed
@@ -21,23 +23,40 @@ _PORTS = ("PREFECT_PORT", "MLFLOW_PORT", "GATEWAY_PORT", "ENVOY_ADMIN_PORT")
 _FIRST, _LAST = 20_000, 30_000
 """Ports that the kernel gives to no outgoing connection."""
 _BENTOS = 40
-CLOCK = "clock.txt"
+CLOCK, ENVIRONMENT = "clock.txt", "environment.sh"
+_KEPT = ("device", "gpus", "memory_mb", "links", "ingest_memory_mb", "ingest_disk_mb", "tick_seconds", "warm_seconds",
+         "shift_seconds", "start_seconds", "who")  # fmt: skip
+"""Settings of the user that hold in a replay as well."""
+
+
+def folder(recipe: str) -> Path:
+    """Where the replays of a recipe are: their home while one runs, and a folder for each result."""
+    return settings().home / "replays" / recipe
+
+
+@contextmanager
+def only_one(recipe: str) -> Iterator[None]:
+    """Lets one replay of a recipe run at a time. Raises Refusal while another runs, or its stack is left over."""
+    home = folder(recipe) / "home"
+    with locked(folder(recipe) / ".lock", wait=False) as acquired:
+        if not acquired:
+            raise Refusal("another replay of this recipe runs", recipe, "Wait for it")
+        if Stack(Settings(home=home)).is_alive():
+            what = "the stack of a replay that was killed still runs"
+            raise Refusal(what, recipe, f"End it: RATCHET_HOME={home} ratchet down")
+        yield
 
 
 def prepare(name: str, arguments: str) -> Path:
     """Creates an empty home in which the recipe `name` can be played; `arguments` are those of `replays.recipe.played`.
 
-    The data of the user's home are linked, so that nothing is downloaded or prepared again. Raises Refusal while an
-    earlier replay of it runs.
+    The data of the user's home are linked, so that nothing is downloaded or prepared again.
     """
-    recipe, own = recipes.load(name), settings().home
+    recipe, own, home = recipes.load(name), settings().home, folder(name) / "home"
     for feed in (*recipe.batches, recipe.benchmark):
         fetch_feed(recipe, feed)
-    home = own / "replays" / name
-    if Stack(Settings(home=home)).is_alive():
-        next = f"Wait for it; or if it was killed: RATCHET_HOME={home} ratchet down"
-        raise Refusal("the stack of a replay of this recipe still runs", name, next)
-    shutil.rmtree(home, ignore_errors=True)
+    if home.exists():
+        shutil.rmtree(home)
     (home / "recipes").mkdir(parents=True)
     (home / "data").mkdir()
     for file in (own / "data").glob("*"):
@@ -61,26 +80,16 @@ recipe = played(load({name!r}), {arguments})
 
 @contextmanager
 def entered(home: Path) -> Iterator[Recipe]:
-    """Makes this process one of the replay's stack while the block runs; yields the recipe that is played."""
-    before, folders = dict(os.environ), os.environ.get("RATCHET_RECIPES", "")
-    ports = list(islice(_free_ports(), len(_PORTS) + 1))
-    for variable in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_"))]:
+    """Makes this process one of the replay's stack while the block runs; yields the recipe that is played.
+
+    `environment.sh` in the home has its settings, for a shell.
+    """
+    before, own = dict(os.environ), _settings(home)
+    for variable in [name for name in os.environ if name.startswith(("RATCHET_", "PREFECT_", "MLFLOW_"))]:
         del os.environ[variable]
-    os.environ |= {f"RATCHET_{name}": str(port) for name, port in zip(_PORTS, ports, strict=False)}
-    os.environ |= {
-        "RATCHET_HOME": str(home),
-        "RATCHET_RECIPES": os.pathsep.join(filter(None, (folders, str(home / "recipes")))),
-        "RATCHET_CLOCK": str(home / CLOCK),
-        "RATCHET_BENTO_PORTS": f"{ports[-1]}-{ports[-1] + _BENTOS}",
-    }
-    for variable in (
-        "RATCHET_PREFECT_AT",
-        "RATCHET_MLFLOW_AT",
-        "RATCHET_LEDGER_URL",
-        "RATCHET_NOTIFY",
-        "RATCHET_INBOX",
-    ):
-        os.environ.pop(variable, None)
+    os.environ |= own
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in own.items()]
+    (home / ENVIRONMENT).write_text("".join(lines), encoding="utf-8")
     settings.cache_clear()
     try:
         (file,) = (home / "recipes").glob("*.py")
@@ -89,6 +98,23 @@ def entered(home: Path) -> Iterator[Recipe]:
         os.environ.clear()
         os.environ.update(before)
         settings.cache_clear()
+
+
+def _settings(home: Path) -> dict[str, str]:
+    """The replay's: of the user's own those that say what this machine is, and where data and recipes are."""
+    kept = {name: value for name, value in os.environ.items() if name.removeprefix("RATCHET_").lower() in _KEPT}
+    data = {name: str(Path(value).expanduser().resolve()) for name, value in os.environ.items()
+            if name.startswith("RATCHET_") and name.endswith("_DIR")}  # fmt: skip
+    ports = _free_ports(len(_PORTS) + 1)
+    return {
+        **kept,
+        **data,
+        **{f"RATCHET_{name}": str(port) for name, port in zip(_PORTS, ports, strict=False)},
+        "RATCHET_HOME": str(home),
+        "RATCHET_RECIPES": os.pathsep.join(map(str, (*settings().recipe_folders[1:], home / "recipes"))),
+        "RATCHET_CLOCK": str(home / CLOCK),
+        "RATCHET_BENTO_PORTS": f"{ports[-1]}-{ports[-1] + _BENTOS}",
+    }
 
 
 @contextmanager
@@ -109,9 +135,8 @@ def reading(home: Path) -> Iterator[None]:
         settings.cache_clear()
 
 
-def _free_ports() -> Iterator[int]:
-    chance = random.SystemRandom()
-    while True:
-        port = chance.randrange(_FIRST, _LAST, _BENTOS + 1)
-        if port_is_free(port):
-            yield port
+def _free_ports(count: int) -> list[int]:
+    """The first ports of as many free ranges."""
+    starts = range(_FIRST, _LAST, _BENTOS + 1)
+    shuffled = random.SystemRandom().sample(starts, len(starts))
+    return list(islice(filter(port_is_free, shuffled), count))

@@ -3,9 +3,10 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +15,19 @@ from models import candidate as candidates
 from models.evaluate import benchmark_checks
 from models.training_inputs import NetworkInputs
 from ratchet.answers import predicted
-from ratchet.errors import Refusal
+from ratchet.contract import input_digest
 from ratchet.evaluation import champion as champion_checks
 from ratchet.evaluation import promise as promises
 from ratchet.evaluation.report import report
+from ratchet.lake import split
 from ratchet.lake.snapshot import Examples
 from ratchet.lake.split import SIDES, Side
+from ratchet.progress import Report
 from ratchet.recipe import Recipe
 from ratchet.scratch import scratch_folder
 from ratchet.tasks import parts as tasks
 from ratchet.types import Promise
 from replays.stream import Stream
-
-Report = Callable[[str], None]
-_HELD_OUT = 20
-"""Of the stream every so many-th record is on the validation side, and the one after it on the test side."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Model:
     """Of these answers [N], by the true labels, in the task's own unit."""
     on_benchmark: np.ndarray
     """Its outputs [M, width] for the benchmark."""
+    benchmark_loss: float
+    """The mean loss of these."""
     promise: Promise
     seconds: float
     """Its training took."""
@@ -56,6 +57,13 @@ class Laboratory:
     report: Report
     models: dict[int, Model] = field(default_factory=dict)
 
+    @cached_property
+    def sides(self) -> np.ndarray:
+        """The side [N] of each record of the stream, by the digest of its input."""
+        return np.array(
+            [split.side(input_digest(self.stream.inputs[row : row + 1])) for row in range(len(self.stream))]
+        )
+
     def model(self, known: int) -> Model:
         """The model of the first batch and of the first `known` labels that came."""
         if known not in self.models:
@@ -70,8 +78,9 @@ class Laboratory:
             seconds = time.monotonic() - started
             outputs, on_benchmark = exported.predict(self.stream.inputs), exported.predict(self.benchmark.inputs)
         answers = recipe.answers
+        benchmark_losses = answers.losses(self.benchmark.targets, on_benchmark)
         promise = promises.promise(
-            answers.losses(self.benchmark.targets, on_benchmark),
+            benchmark_losses,
             answers.certainty(on_benchmark),
             dict.fromkeys(predicted(answers, on_benchmark), 1),
             answers.largest_loss,
@@ -80,7 +89,7 @@ class Laboratory:
             f"trained on {len(inputs.sides['train'])} records in {seconds:.1f} s ({len(self.models) + 1} models)"
         )
         losses = answers.losses(self.stream.targets, outputs)
-        return Model(known, outputs, losses, on_benchmark, promise, seconds)
+        return Model(known, outputs, losses, on_benchmark, float(benchmark_losses.mean()), promise, seconds)
 
     def labelled_losses(self, model: Model, rows: np.ndarray) -> np.ndarray:
         """The losses of its answers to these rows, by the labels that came back."""
@@ -96,9 +105,7 @@ class Laboratory:
 
     def _inputs(self, known: int) -> NetworkInputs:
         came = np.argsort(self.stream.label_at, kind="stable")[:known]
-        place = came % _HELD_OUT
-        chosen = {"train": came[place > 1], "validation": came[place == 0], "test": came[place == 1]}
-        sides = {side: self._joined(side, np.sort(chosen[side])) for side in SIDES}
+        sides = {side: self._joined(side, np.sort(came[self.sides[came] == side])) for side in SIDES}
         sides["train"] = self._window(sides["train"])
         contract = self.recipe.contract
         vocabulary = contract.learn_vocabulary(sides["train"].inputs)
@@ -132,13 +139,14 @@ class Laboratory:
         rivals = ("champion", champion.on_benchmark), ("best", best.on_benchmark)
         checks = benchmark_checks(self.recipe, self.benchmark, candidate.on_benchmark, train, *rivals)
         came = np.argsort(self.stream.label_at, kind="stable")[champion.known : candidate.known]
-        newest = np.sort(came[came % _HELD_OUT == 1])
+        newest = np.sort(came[self.sides[came] == "test"])
         if len(newest) >= champion_checks.MIN_RECORDS:
             answers, criteria = self.recipe.answers, self.recipe.criteria
             margin = tasks.evaluation(answers.task).margin(answers, criteria.margin)
-            rival = "champion", champion.outputs[newest]
-            targets, outputs = self.stream.targets[newest], candidate.outputs[newest]
-            checks.append(champion_checks.newest(answers, margin, targets, outputs, rival, may_be_few=True))
+            rival, outputs = ("champion", champion.outputs[newest]), candidate.outputs[newest]
+            checks.append(
+                champion_checks.newest(answers, margin, self._targets(newest), outputs, rival, may_be_few=True)
+            )
         return report(self.recipe.name, "candidate", "champion", "", checks).blessed
 
 
@@ -154,14 +162,3 @@ def _stderr_in(path: Path) -> Iterator[None]:
     finally:
         os.dup2(own, 2)
         os.close(own)
-
-
-def laboratory(
-    recipe: Recipe, records: Stream, first: dict[Side, Examples], benchmark: Examples, report: Report
-) -> Laboratory:
-    """Raises Refusal for a recipe whose records have weights, or that forecasts."""
-    if recipe.contract.answers() is not None:
-        raise Refusal("a forecast has no labels that come back", recipe.name, "Choose another recipe")
-    if any(side.sample_weights is not None for side in first.values()):
-        raise Refusal("records with weights are not replayed offline", recipe.name, "Leave the column of weights out")
-    return Laboratory(recipe, first, benchmark, records, report)

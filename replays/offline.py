@@ -80,7 +80,7 @@ def simulate(lab: Laboratory, name: str, policy: Policy, looks: Sequence[float],
         models.append(candidate)
         if released:
             model, since = candidate, at
-            best = min(best, model, key=lambda each: each.promise.loss)
+            best = min(best, model, key=lambda each: each.benchmark_loss)
     return Outcome(name, np.array(looks), np.array(answers), np.array(wrong), tuple(done))
 
 

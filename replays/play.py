@@ -2,18 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
 from expectations.triggers import Past
+from ratchet.progress import Report
 from ratchet.types import Level, Watched
-from replays.driver import AT_ONCE, Driver
+from replays.driver import Driver
 from replays.stream import Stream
 
-Report = Callable[[str], None]
+_AT_ONCE, _SPAN = 100, 6 * 3600.0
+"""Inputs of one request, and seconds between the first and the last of them, at most."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Period:
     wrong: float
     """The sum of the losses of its answers, by their true labels."""
     limit: float
+    """Of the mean loss; like what is measured and estimated, in the task's own unit."""
     measured: Level | None
     estimated: Level | None
     findings: tuple[Seen, ...]
@@ -98,41 +101,57 @@ def play(
     for number, (ends, rows) in enumerate(parts):
         act = acts.get(number)
         acted = f"{act.what}: {act.run(driver)}" if act else ""
-        losses = np.empty(len(rows))
-        for start in range(0, len(rows), AT_ONCE):
-            chosen, id = rows[start : start + AT_ONCE], f"replay-{number}-{start}"
+        losses = list[np.ndarray]()
+        for chosen in _requests(stream, rows):
+            id = f"replay-{number}-{chosen[0]}"
             driver.turn(float(stream.at[chosen[0]]))
-            answered = driver.send(stream.inputs[chosen], id)
-            losses[start : start + len(chosen)] = driver.recipe.answers.losses(stream.targets[chosen], answered.outputs)
+            outputs = driver.send(stream.inputs[chosen], id)
+            losses.append(driver.recipe.answers.losses(stream.targets[chosen], outputs))
             unsent += [(float(stream.label_at[row]), id, place, int(row)) for place, row in enumerate(chosen)]
         driver.turn(ends)
         due = sorted(each for each in unsent if each[0] <= ends)
         unsent = [each for each in unsent if each[0] > ends]
         driver.label([(id, place, stream.labels[row]) for _, id, place, row in due])
-        done.append(_period(driver, ends, losses, acted))
+        done.append(_period(driver, ends, np.concatenate(losses), acted))
         report(_line(number, len(parts), done[-1]))
     return tuple(done)
+
+
+def _requests(stream: Stream, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of each request: those of some hours, and not too many."""
+    start = 0
+    for stop in range(1, len(rows) + 1):
+        if stop == len(rows) or stop - start == _AT_ONCE or stream.at[rows[stop]] - stream.at[rows[start]] > _SPAN:
+            yield rows[start:stop]
+            start = stop
 
 
 def _period(driver: Driver, ends: float, losses: np.ndarray, acted: str) -> Period:
     before = {past.id for past in driver.causes()}
     driver.collect()
-    watched = driver.watched()
+    watched, scale = driver.watched(), driver.scale()
     driver.settle()
     new = [past for past in driver.causes() if past.id not in before]
     return Period(
         ends,
         len(losses),
         float(losses.sum()),
-        watched.limit if watched else 0.0,
-        watched.measured if watched else None,
-        watched.estimated if watched else None,
+        watched.limit * scale if watched else 0.0,
+        _scaled(watched.measured, scale) if watched else None,
+        _scaled(watched.estimated, scale) if watched else None,
         _seen(watched),
         tuple(f"{past.kind}: {past.result}" for past in new),
         sum(map(_seconds, new)),
         driver.champion(),
         acted,
     )
+
+
+def _scaled(level: Level | None, scale: float) -> Level | None:
+    """The level in the task's own unit."""
+    if level is None:
+        return None
+    return Level(level.loss * scale, level.low * scale, level.high * scale, level.records)
 
 
 def _seen(watched: Watched | None) -> tuple[Seen, ...]:

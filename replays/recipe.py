@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from ratchet.recipe import Bound, Feed, Recipe, Step
+from ratchet.tasks import parts
 from ratchet.watch_plan import Kind
 
 SUFFIX = "-replay"
 _FOR_EVER = 36_500.0
 """Days."""
+_MARGIN = 0.05
 
 
 def played(
@@ -57,12 +59,12 @@ def played(
         recipe,
         name=recipe.name + SUFFIX,
         batches=(_shortened(first, records), *recipe.batches[1:]) if records else recipe.batches,
-        criteria=_comparisons(recipe.criteria) if records else recipe.criteria,
+        criteria=_comparisons(recipe) if records else recipe.criteria,
         suite=replace(recipe.suite, min_rows=1, max_age_days=_FOR_EVER),
         release_plan=plan,
         training=training,
         approval_hours=0.0,
-        log=replace(recipe.log, sample=1.0, inputs=True, redact=(), days=_FOR_EVER),
+        log=replace(recipe.log, sample=1.0, inputs=True, days=_FOR_EVER),
         watch=watch,
     )
 
@@ -71,8 +73,7 @@ def _shortened(feed: Feed, records: int) -> Feed:
     return replace(feed, stop=min(feed.start + records, feed.stop or feed.start + records))
 
 
-def _comparisons(criteria: Any) -> Any:
+def _comparisons(recipe: Recipe) -> Any:
     """Criteria without thresholds, and with a margin for models that differ more since they saw less."""
-    own = type(criteria)()
-    relaxed = {name: 0.0 for name in ("accuracy", "worst_class") if hasattr(own, name)}
-    return replace(own, **relaxed, margin=max(criteria.margin, 0.05))
+    own = parts.criteria(recipe.answers.task).without_thresholds(recipe.criteria)
+    return replace(own, margin=max(own.margin, _MARGIN))

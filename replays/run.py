@@ -1,7 +1,7 @@
 """Runs a replay from its beginning to its picture."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from ratchet import recipe as recipes
-from ratchet.files import FORMAT, save
+from ratchet.errors import Refusal
+from ratchet.files import FORMAT, load, save
+from ratchet.progress import Report
 from ratchet.recipe import Recipe
-from ratchet.settings import settings
-from ratchet.types import to_json
+from ratchet.types import from_json, to_json
 from ratchet.watch_plan import Kind
 from replays import POLICIES, driver, home, picture, play, scenarios, stream, whatif, year
-from replays.offline import DAY, Outcome
+from replays.offline import DAY, Outcome, Retraining
 from replays.play import Replay
 from replays.stream import Stream
 
-Report = Callable[[str], None]
 PICTURE, RESULT = "replay.png", "replay.json"
 _BEFORE = 3600.0
 """Seconds before the first request at which the first version is released."""
@@ -86,22 +86,29 @@ class Result:
 
 
 def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
-    """Plays on a real stack, then compares the policies offline. Raises Refusal if either cannot be done."""
+    """Plays on a real stack, then compares the policies offline. Raises Refusal if either cannot be done.
+
+    What the stack did is written before the policies are compared.
+    """
     recipe = recipes.load(options.recipe)
-    report(f"reading the records of {recipe.name}")
-    script = _script(recipe, options)
-    folder = home.prepare(recipe.name, ", ".join(f"{name}={value!r}" for name, value in options.played.items()))
-    with home.entered(folder) as played:
-        with driver.serving(played, float(script.records.at[0]) - _BEFORE, report) as stack:
-            first = stack.champion()
-            periods = play.play(stack, script.records, script.parts, report, script.acts)
-        replayed = Replay(recipe.name, options.scenario, script.changes, first, periods, script.marks)
-        outcomes = _compared(played, script.records, [end for end, _ in script.parts], options, report)
-    target = folder.with_name(f"{folder.name}-{options.scenario}")
-    result = Result(replayed, tuple(outcomes), target)
-    _write(result, f"{recipe.name}: {_title(options)}", played)
-    if not keep:
-        shutil.rmtree(folder)
+    target = home.folder(recipe.name) / options.scenario
+    with home.only_one(recipe.name):
+        report(f"reading the records of {recipe.name}")
+        script = _script(recipe, options)
+        folder = home.prepare(recipe.name, ", ".join(f"{name}={value!r}" for name, value in options.played.items()))
+        with home.entered(folder) as played:
+            with driver.serving(played, float(script.records.at[0]) - _BEFORE, report) as stack:
+                first = stack.champion()
+                periods = play.play(stack, script.records, script.parts, report, script.acts)
+            replayed = Replay(recipe.name, options.scenario, script.changes, first, periods, script.marks)
+            _write(Result(replayed, (), target), options, _title(options), played)
+            outcomes = _compared(played, script.records, [end for end, _ in script.parts], options, report)
+            result = Result(replayed, tuple(outcomes), target)
+            _write(result, options, _title(options), played)
+        if keep:
+            report(f"to look at its stack: `. {folder / home.ENVIRONMENT} && ratchet up`")
+        else:
+            shutil.rmtree(folder)
     return result
 
 
@@ -112,7 +119,7 @@ def from_log(options: Options, source: Path, budget: int, report: Report) -> Res
 
     Raises Refusal if there is no such home, or nothing in it can be played.
     """
-    target = settings().home / "replays" / f"{options.recipe}-what-if"
+    target = home.folder(options.recipe) / "what-if"
     with home.reading(source):
         recipe = recipes.load(options.recipe)
         watch = replace(
@@ -128,7 +135,7 @@ def from_log(options: Options, source: Path, budget: int, report: Report) -> Res
         lab = whatif.of_home(recipe, records, report)
         outcomes = whatif.compare(lab, options.policies, whatif.cadence(ends, records), options.price, report)
         result = Result(None, tuple(outcomes), target)
-        _write(result, f"{recipe.name}: what other settings would have done", recipe)
+        _write(result, options, "what other settings would have done", recipe)
     return result
 
 
@@ -176,12 +183,30 @@ def _title(options: Options) -> str:
     return "a replay" if options.scenario == "none" else f"a replay, scenario {options.scenario}"
 
 
-def _write(result: Result, title: str, recipe: Recipe) -> None:
+def _write(result: Result, options: Options, title: str, recipe: Recipe) -> None:
     """The picture and the figures, in the result's folder."""
     result.folder.mkdir(parents=True, exist_ok=True)
     unit = "share of wrong answers" if recipe.answers.classes else "loss"
-    picture.draw(result.folder / PICTURE, title, unit, result.replay, result.outcomes)
+    name = f"{options.recipe}: {title}"
+    picture.draw(result.folder / PICTURE, name, unit, result.replay, result.outcomes)
     outcomes = [{**asdict(each), "ends": each.ends.tolist(), "answers": each.answers.tolist(),
                  "wrong": each.wrong.tolist(), "seconds": each.seconds} for each in result.outcomes]  # fmt: skip
     replayed = {**to_json(result.replay), "digest": result.replay.digest} if result.replay else None
-    save(result.folder / RESULT, {"format": FORMAT, "replay": replayed, "policies": outcomes})
+    content = {"format": FORMAT, "options": to_json(options), "replay": replayed, "policies": outcomes}
+    save(result.folder / RESULT, content)
+
+
+def read(folder: Path) -> Result:
+    """A result that was written. Raises Refusal if there is none."""
+    content = load(folder / RESULT)
+    if content is None:
+        raise Refusal("there is no replay in this folder", folder, "Run `ratchet replay`")
+    replayed = {name: value for name, value in (content["replay"] or {}).items() if name != "digest"}
+    outcomes = tuple(map(_outcome, content["policies"]))
+    return Result(from_json(Replay, replayed) if replayed else None, outcomes, folder)
+
+
+def _outcome(content: Mapping[str, Any]) -> Outcome:
+    ends, answers, wrong = (np.array(content[name]) for name in ("ends", "answers", "wrong"))
+    retrainings = tuple(Retraining(**each) for each in content["retrainings"])
+    return Outcome(content["policy"], ends, answers, wrong, retrainings)

@@ -27,8 +27,16 @@ def _same(recipe: Recipe, stream: Stream, chance: np.random.Generator) -> Stream
     return stream
 
 
+def require_classes(recipe: Recipe, stream: Stream) -> None:
+    """Raises Refusal if a record has several labels, or none of a few."""
+    if not recipe.answers.classes or stream.targets.ndim != 1:
+        what = f"a record has no class by the task {recipe.answers.task}"
+        raise Refusal(what, recipe.name, "Choose another scenario")
+
+
 def _label_shift(recipe: Recipe, stream: Stream, chance: np.random.Generator) -> Stream:
     """Of the most frequent answer only every fourth comes."""
+    require_classes(recipe, stream)
     values, counts = np.unique(stream.targets, return_counts=True)
     frequent = stream.targets == values[counts.argmax()]
     return stream.part(np.flatnonzero(~frequent | (chance.random(len(stream)) < 0.25)))
@@ -44,15 +52,18 @@ def _poisoned(recipe: Recipe, stream: Stream, chance: np.random.Generator) -> St
 
 _OF_ANY = (
     Scenario("none", "nothing changes", _same),
-    Scenario("label-shift", "the most frequent answer becomes rare", _label_shift),
     Scenario("poisoned-labels", "two of five labels that come back are another one's", _poisoned),
 )
+
+
+_OF_CLASSES = (Scenario("label-shift", "the most frequent answer becomes rare", _label_shift),)
 
 
 def all_of(recipe: Recipe) -> Mapping[str, Scenario]:
     """Every scenario for the recipe's kind of input, by name."""
     own = [_of_inputs(name, each) for name, each in parts.scenarios(recipe.contract.kind).items()]
-    return {each.name: each for each in (*_OF_ANY, *own)}
+    of_task = _OF_CLASSES if recipe.answers.classes else ()
+    return {each.name: each for each in (*_OF_ANY, *of_task, *own)}
 
 
 def _of_inputs(name: str, scenario: parts.Scenario) -> Scenario:
@@ -72,11 +83,14 @@ def of(name: str, recipe: Recipe) -> Scenario:
 
 
 def in_a_year(effect: str, recipe: Recipe) -> Scenario:
-    """The kind's own scenario of a benign or of a harmful change. Raises Refusal if it has none."""
+    """The kind's own scenario of a benign or of a harmful change.
+
+    Raises Refusal if it has none, or a record has no class.
+    """
     for name, each in parts.scenarios(recipe.contract.kind).items():
-        if each.in_a_year == effect:
+        if each.in_a_year == effect and recipe.answers.classes:
             return _of_inputs(name, each)
-    what = f"there is no year for the kind {recipe.contract.kind}"
+    what = f"there is no year for the kind {recipe.contract.kind} and the task {recipe.answers.task}"
     raise Refusal(what, recipe.name, f"Choose one of: {', '.join(all_of(recipe))}")
 
 

@@ -64,6 +64,7 @@ def of_recipe(recipe: Recipe, most: int, label_days: float, seed: int) -> Stream
     At most so many, evenly chosen. Records without a time are spread evenly over a year, and their order is drawn. Half
     of the labels come within `label_days`, and a few much later. Raises Refusal if the recipe has one batch alone.
     """
+    require_labels(recipe)
     if len(recipe.batches) < 2:
         what = "there are no records after those that the first version is trained on"
         raise Refusal(what, recipe.name, "Give the recipe a second batch, or replay its log: --from LOG")
@@ -80,8 +81,16 @@ def of_recipe(recipe: Recipe, most: int, label_days: float, seed: int) -> Stream
     chosen, at = order[::step], at[::step]
     whole = rows.take(pa.array(chosen))
     known = examples(recipe, whole)
+    if known.sample_weights is not None:
+        raise Refusal("records with weights are not replayed", recipe.name, "Leave the column of weights out")
     delays = label_days * 86400 * chance.lognormal(0.0, 1.0, len(chosen))
     return Stream(known.inputs, known.targets, whole["label"].to_pylist(), at, at + delays)
+
+
+def require_labels(recipe: Recipe) -> None:
+    """Raises Refusal for a recipe that forecasts."""
+    if recipe.contract.answers() is not None:
+        raise Refusal("a forecast has no labels that come back", recipe.name, "Choose another recipe")
 
 
 def of_log(recipe: Recipe) -> Stream:
@@ -89,6 +98,7 @@ def of_log(recipe: Recipe) -> Stream:
 
     Raises Refusal if there is no such prediction.
     """
+    require_labels(recipe)
     newest = {(row["request"], row["row"]): row for row in served.newest_outcomes(recipe.name)}
     inputs, at, known = list[np.ndarray](), list[float](), list[dict[str, Any]]()
     for key, packed in learning.inputs_of(recipe, set(newest)):

@@ -1,24 +1,21 @@
 """Compares policies on the same stream, offline, and says what each would have cost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.kinds import parts as kinds
-from ratchet.lake import ingest, learning, table
+from ratchet.lake import ingest, table
 from ratchet.lake.snapshot import Examples, examples, load_benchmark
 from ratchet.lake.split import SIDES, Side
+from ratchet.progress import Report
 from ratchet.recipe import Recipe
-from replays.laboratory import Laboratory, laboratory
+from replays.laboratory import Laboratory
 from replays.offline import DAY, CostAware, Loop, Outcome, Policy, always, never, simulate
 from replays.stream import Stream
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -41,24 +38,28 @@ def of_recipe(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
     rows = ingest.read_only(recipe, recipe.batches[0], ingest.benchmark(recipe)).accepted
     sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
     first: dict[Side, Examples] = {side: examples(recipe, sides[side]) for side in SIDES}
-    return laboratory(recipe, stream, first, load_benchmark(recipe)[0], report)
+    return Laboratory(recipe, first, load_benchmark(recipe)[0], stream, report)
 
 
 def of_home(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
-    """One whose first version is trained on what was admitted before the first request of the stream.
+    """One whose first version is trained on the batches that were admitted before the first request of the stream.
 
-    Raises Refusal if nothing was.
+    Raises Refusal if none was.
     """
-    rows = table.read(ingest.lake(recipe.name) / "records")
-    if rows is None:
-        raise Refusal("no batch is admitted", recipe.name, "Choose the home in which it was trained")
-    served = learning.batches(recipe.name)
-    rows = rows.filter(~table.one_of("batch", served)) if served else rows
-    began = pa.scalar(datetime.fromtimestamp(float(stream.at[0]), UTC), rows["captured_at"].type)
-    earlier = rows.filter(pc.field("captured_at") < began)
-    sides = kinds.records(recipe.contract.kind).sides(recipe.contract, earlier if earlier.num_rows else rows)
+    path, began = ingest.lake(recipe.name) / "records", float(stream.at[0])
+    earlier = [commit.get("ratchet", "").removeprefix("admit:") for commit in table.history(path)
+               if commit["timestamp"] / 1000 < began]  # fmt: skip
+    parts = list(table.select(path, _columns(recipe), table.one_of("batch", earlier)))
+    if not parts:
+        what = "no batch was admitted before the first request that can be played"
+        raise Refusal(what, recipe.name, "Choose the home in which the first version was trained")
+    sides = kinds.records(recipe.contract.kind).sides(recipe.contract, pa.concat_tables(parts))
     first: dict[Side, Examples] = {side: examples(recipe, sides[side]) for side in SIDES}
-    return laboratory(recipe, stream, first, load_benchmark(recipe)[0], report)
+    return Laboratory(recipe, first, load_benchmark(recipe)[0], stream, report)
+
+
+def _columns(recipe: Recipe) -> list[str]:
+    return ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
 
 
 def compare(lab: Laboratory, names: Sequence[str], when: Cadence, price: float, report: Report) -> list[Outcome]:

@@ -44,9 +44,10 @@ BENIGN, HARMFUL, POISONED = 2, 3, 6
 
 
 def stream(recipe: Recipe, whole: Stream, seed: int) -> Stream:
-    """A year of twelve months from these records. Raises Refusal for a kind of input that has no such year."""
+    """A year of twelve months from these records. Raises Refusal for a kind or a task that has no such year."""
     chance = np.random.default_rng(seed)
     benign, harmful = (scenarios.in_a_year(effect, recipe) for effect in ("benign", "harmful"))
+    scenarios.require_classes(recipe, whole)
     weights = np.ones(MONTHS)
     weights[POISONED] = _FLOOD
     bounds = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])

@@ -34,7 +34,8 @@ os.environ.update(settings_module.TELEMETRY_OFF)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that run stacks come first: they take the longest, and there is a core for each of two."""
     first = ["test_fleet.py", "test_loop.py", "test_three.py", "test_closed_loop.py", "test_remote.py",
-             "test_crashes.py", "test_search.py", "test_killed.py", "test_buttons.py"]  # fmt: skip
+             "test_crashes.py", "test_search.py", "test_killed.py", "test_buttons.py",
+             "test_replay_stack.py"]  # fmt: skip
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 

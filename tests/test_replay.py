@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,15 +25,18 @@ from ratchet.lake import ingest, outcomes, predictions, quarantine
 from ratchet.lake.predictions import Segment
 from ratchet.lake.snapshot import Examples, load_benchmark
 from ratchet.lake.split import Side
+from ratchet.progress import silent
 from ratchet.recipe import Classification, Criteria, Recipe, Training, Watch
 from ratchet.settings import settings
-from replays import offline, picture, scenarios, whatif, year
+from replays import faults, picture, scenarios, whatif, year
+from replays import home as homes
 from replays import stream as streams
 from replays.laboratory import Laboratory
 from replays.offline import DAY
 from replays.play import Period, Replay, Seen
 from replays.recipe import played
 from replays.stream import Stream
+from tests.conftest import ROOT
 
 # The clock
 
@@ -195,7 +199,7 @@ def laboratory(harm: bool) -> Laboratory:
     targets = np.concatenate([calm.targets, later.targets])
     at = np.arange(2000) * DAY / 100
     records = Stream(np.concatenate([calm.inputs, later.inputs]), targets, targets.tolist(), at, at + DAY / 4)
-    return Laboratory(recipe, sides, examples(2000, 0.3 if harm else 0), records, lambda line: None)
+    return Laboratory(recipe, sides, examples(2000, 0.3 if harm else 0), records, silent)
 
 
 def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_starts_none(
@@ -230,18 +234,88 @@ def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_start
     assert json.dumps([float(each.seconds) for each in outcomes])
 
 
-def test_a_policy_never_sees_a_label_before_it_came(home: Path) -> None:
+def test_what_becomes_known_later_changes_no_decision_and_no_training(home: Path) -> None:
+    """The same until then, although every label that comes later is another one."""
+    looks = tuple(day * DAY for day in (3.0, 6.0, 9.0, 13.0))
+    lab = laboratory(harm=True)
+    late = lab.stream.label_at > looks[-1]
+    labels = [1 - label if is_late else label for label, is_late in zip(lab.stream.labels, late, strict=True)]
+    other = replace(lab, stream=lab.stream.with_labels(labels), models={})
+    decisions = []
+    for each in (lab, other):
+        outcomes = whatif.compare(each, ["cost-aware", "loop"], whatif.Cadence(looks, ()), 5.0, silent)
+        decisions.append([[(done.at, done.why, done.released) for done in one.retrainings] for one in outcomes])
+    assert decisions[0] == decisions[1]
+    assert all(decisions[0])
+    assert lab.models.keys() == other.models.keys()
+    assert all(np.array_equal(lab.models[known].outputs, other.models[known].outputs) for known in lab.models)
+
+
+def test_a_candidate_is_compared_by_the_labels_that_came_back(home: Path) -> None:
+    """Nobody knows that they are wrong: one that answers as they say is no worse on the newest."""
     lab = laboratory(harm=False)
-    seen: list[offline.Look] = []
+    poisoned = [1 - label for label in lab.stream.labels]
+    lab = replace(lab, stream=lab.stream.with_labels(poisoned), models={})
+    champion = lab.model(0)
+    as_labelled = np.eye(2, dtype=np.float32)[poisoned]
+    slightly = champion.on_benchmark.copy()
+    slightly[0] = slightly[0][::-1]
+    candidate = replace(champion, known=1500, outputs=as_labelled, on_benchmark=slightly)
+    assert lab.is_blessed(candidate, champion, champion)
+    truth = np.eye(2, dtype=np.float32)[lab.stream.targets]
+    rival = replace(champion, outputs=as_labelled)
+    assert not lab.is_blessed(replace(candidate, outputs=truth), rival, champion), "as far as labels say"
 
-    def remember(look: offline.Look) -> str:
-        seen.append(look)
-        return ""
 
-    offline.simulate(lab, "none", remember, [2 * DAY, 5 * DAY], gated=False)
-    for look in seen:
-        assert look.known == int((lab.stream.label_at <= look.at).sum())
-        assert look.sent == int((lab.stream.at < look.at).sum())
+# The home of a replay
+
+
+def test_a_replay_has_a_home_and_ports_of_its_own_and_leaves_the_environment_as_it_was(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_GATEWAY_LISTEN", "0.0.0.0")
+    monkeypatch.setenv("RATCHET_LOG_MB", "0")
+    monkeypatch.setenv("RATCHET_TICK_SECONDS", "1")
+    settings.cache_clear()
+    before = dict(os.environ)
+    folder = homes.prepare("small-fashion", "records=500")
+    with homes.entered(folder) as own:
+        assert own.name == "small-fashion-replay"
+        assert own.batches[0].stop == 500
+        config = settings()
+        assert config.home == folder
+        assert (config.gateway_listen, config.log_mb, config.tick_seconds) == ("127.0.0.1", 256, 1.0)
+        ports = {config.prefect_port, config.mlflow_port, config.gateway_port, config.envoy_admin_port}
+        assert len(ports | {int(config.bento_ports.partition("-")[0])}) == 5
+    assert dict(os.environ) == before
+    assert "export RATCHET_CLOCK=" in (folder / homes.ENVIRONMENT).read_text()
+
+
+def test_one_replay_of_a_recipe_runs_at_a_time(home: Path) -> None:
+    refused = pytest.raises(Refusal, match="another replay of this recipe runs")
+    with homes.only_one("small-fashion"), refused, homes.only_one("small-fashion"):
+        pass
+
+
+@pytest.mark.parametrize("fault", [faults.SLOW, faults.FAILING], ids=lambda fault: fault.name)
+def test_a_fault_applies_to_the_service_as_it_is(fault: faults.Fault) -> None:
+    source = (ROOT / "bentos" / "model.py").read_text()
+    changed = faults.applied(source, fault)
+    compile(changed, "model.py", "exec")
+    assert fault.code.splitlines()[0] in changed
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "spam", "flight-delay", "flight-minutes"])
+def test_a_recipe_of_few_records_has_comparisons_and_no_thresholds(name: str) -> None:
+    own = played(recipes.load(name), records=1000)
+    assert own.criteria.slices == recipes.load(name).criteria.slices
+    assert own.criteria.margin >= 0.05
+    assert own.criteria.latency_ms is None
+
+
+def test_a_shift_of_labels_is_refused_for_numbers(home: Path) -> None:
+    with pytest.raises(Refusal, match="there is no scenario 'label-shift'"):
+        scenarios.of("label-shift", recipes.load("flight-minutes"))
 
 
 # From one's own log
@@ -283,7 +357,7 @@ def test_a_what_if_plays_what_has_an_input_and_a_label_and_changes_nothing(serve
     assert never["wrong"] == loop["wrong"]
     assert 0 <= sum(never["wrong"]) <= 30
     assert files_of(home / "lake") == before
-    assert (home / "replays" / "small-fashion-what-if" / "replay.png").exists()
+    assert (home / "replays" / "small-fashion" / "what-if" / "replay.png").exists()
 
 
 def test_a_what_if_without_an_input_and_a_label_is_refused(home: Path) -> None:

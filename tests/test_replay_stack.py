@@ -60,10 +60,10 @@ def test_without_a_change_nothing_starts_and_harm_starts_one_retraining_that_cur
 
 
 def test_a_replay_leaves_a_picture_and_no_process_or_stack(home: Path, result: dict[str, Any]) -> None:
-    folder = home / "replays"
-    assert sorted(path.name for path in folder.iterdir()) == ["small-fashion-darker"]
-    assert (folder / "small-fashion-darker" / "replay.png").read_bytes().startswith(b"\x89PNG")
-    marker = Settings(home=folder / "small-fashion").marker
+    folder = home / "replays" / "small-fashion"
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "darker"]
+    assert (folder / "darker" / "replay.png").read_bytes().startswith(b"\x89PNG")
+    marker = Settings(home=folder / "home").marker
     assert [process for process in processes.marked(marker) if process.status() != psutil.STATUS_ZOMBIE] == []
     assert not (home / "ledger.db").exists(), "the user's own ledger is not touched"
 

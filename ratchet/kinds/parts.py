@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from ratchet.endpoints import PREDICT
-from ratchet.errors import Refusal
 from ratchet.evaluation.thirds import Masks
 from ratchet.kinds import part
 
@@ -233,10 +233,10 @@ def scaffold(kind: str) -> Scaffold:
 
 def scenarios(kind: str) -> Mapping[str, Scenario]:
     """What may become of inputs, by name; empty for a kind that has no module of that name."""
-    try:
-        known: Mapping[str, Scenario] = part(kind, "scenarios").SCENARIOS
-    except Refusal:
+    package = part(kind, "contract").__package__
+    if find_spec(f"{package}.scenarios") is None:
         return {}
+    known: Mapping[str, Scenario] = part(kind, "scenarios").SCENARIOS
     return known
 
 

@@ -71,6 +71,9 @@ class CriteriaModule(Protocol):
     def accepts(self, family: str) -> bool:
         """Whether the family can learn this task."""
 
+    def without_thresholds(self, criteria: Any) -> Any:
+        """The same with comparisons alone, for a replay of few records."""
+
     def check(self, recipe: Recipe) -> None:
         """Raises ValueError if answers, criteria and the rest of the recipe do not fit together."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ratchet.bounds import Positive, Share, known, require_names
@@ -62,6 +62,13 @@ class Criteria:
 
 
 CRITERIA = Criteria
+
+
+def without_thresholds(criteria: Criteria) -> Criteria:
+    """Comparisons alone: what a model of few records must be is another matter."""
+    own = Criteria(accuracy=0.0, worst_class=0.0, margin=criteria.margin, slices=criteria.slices)
+    return replace(own, slice_margin=criteria.slice_margin, better_than_constant=criteria.better_than_constant,
+                   one_column=criteria.one_column, unseen=criteria.unseen)  # fmt: skip
 
 
 def accepts(family: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ratchet.bounds import NotNegative, Positive, Share
@@ -37,7 +37,14 @@ class ForecastCriteria:
     size_mb: Positive | None = None
 
 
+_ANY = 1e300
+"""A limit that is none."""
 CRITERIA = ForecastCriteria
+
+
+def without_thresholds(criteria: ForecastCriteria) -> ForecastCriteria:
+    """Comparisons alone."""
+    return replace(criteria, squared_error=_ANY, directional=None, latency_ms=None, size_mb=None)
 
 
 def accepts(family: str) -> bool:

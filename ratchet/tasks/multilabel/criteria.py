@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ratchet.bounds import Positive, Share, require_names
@@ -45,6 +45,12 @@ class MultiLabelCriteria:
 
 
 CRITERIA = MultiLabelCriteria
+
+
+def without_thresholds(criteria: MultiLabelCriteria) -> MultiLabelCriteria:
+    """Comparisons alone."""
+    own = replace(criteria, accuracy=0.0, f1=None, worst_label=None, average_precision=None)
+    return replace(own, latency_ms=None, size_mb=None)
 
 
 def accepts(family: str) -> bool:

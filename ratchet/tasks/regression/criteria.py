@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ratchet.bounds import NotNegative, Positive, Share
@@ -41,7 +41,14 @@ class RegressionCriteria:
     """Maximum size of the model's files."""
 
 
+_ANY = 1e300
+"""A limit that is none."""
 CRITERIA = RegressionCriteria
+
+
+def without_thresholds(criteria: RegressionCriteria) -> RegressionCriteria:
+    """Comparisons alone."""
+    return replace(criteria, error=_ANY, bias=None, latency_ms=None, size_mb=None)
 
 
 def accepts(family: str) -> bool:
