@@ -174,7 +174,7 @@ def test_a_person_is_forgotten_everywhere(stack: Running, unseen: tuple[np.ndarr
     collect(stack, NAME)
     assert files_with(stack, *(image.tobytes() for image in images))
     output = stack.ratchet("forget", NAME, "--subject", "Ann-7c2e", "--yes")
-    assert "4 predictions, 4 labels" in output
+    assert "predictions: 4, labels: 4" in output
     ids = {answer.request.encode() for answer in answers}
     needles = (*(image.tobytes() for image in images), b"Ann-7c2e")
     assert files_with(stack, *needles) == []
