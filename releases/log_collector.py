@@ -73,30 +73,32 @@ def _collect_host(recipe: Recipe, host: str, addresses: Sequence[HostPort], who:
 
     One of a revision that drains may end meanwhile.
     """
-    problem, answered = "", None
+    problem, answered = "", list[HostPort]()
     for address in addresses:
         try:
             with closing(LogReader(address)) as reader:
                 reader.listing()
-                answered = address
+                answered.append(address)
         except Refusal as refusal:
             problem = f"host {host}: {refusal}"
-    if answered is None:
-        return Collected(problems=(problem,))
-    with closing(LogReader(answered)) as reader:
+    for address in answered:
         try:
-            return _Host(recipe, host, reader, who, ledger).collect()
+            with closing(LogReader(address)) as reader:
+                return _Host(recipe, host, reader, who, ledger).collect()
         except Refusal as refusal:
-            return Collected(problems=(f"host {host}: {refusal}",))
+            problem = f"host {host}: {refusal}"
+    return Collected(problems=(problem,))
 
 
 def _readable(recipe: str, ledger: Ledger) -> dict[str, list[HostPort]]:
-    """The endpoints that are ready on each living host that has one; any of them reads the whole host's log."""
+    """The endpoints that are ready on each living host that has one, the youngest first: older ones may be ending."""
     statuses, readable = ledger.statuses("host"), dict[str, list[HostPort]]()
     for host in api.living_hosts(ledger):
         endpoints = [from_json(Endpoint, endpoint) for endpoint in statuses[host].body["endpoints"]]
-        if ready := [each.host_port for each in endpoints if each.recipe == recipe and each.ready]:
-            readable[host] = ready
+        ready = [each for each in endpoints if each.recipe == recipe and each.ready]
+        if ready:
+            youngest_first = sorted(ready, key=lambda each: each.since, reverse=True)
+            readable[host] = [each.host_port for each in youngest_first]
     return readable
 
 
