@@ -2,12 +2,14 @@
 
 from collections import Counter
 
+import numpy as np
+
 from models.evaluate import outputs_of
 from ratchet import memo
 from ratchet.answers import predicted
 from ratchet.evaluation import promise as promises
 from ratchet.lake import ingest
-from ratchet.lake.snapshot import load_benchmark
+from ratchet.lake.snapshot import Examples, load_benchmark
 from ratchet.recipe import Recipe
 from ratchet.types import Package, Promise
 
@@ -21,11 +23,15 @@ def of(recipe: Recipe, package: Package) -> Promise:
 
     def work() -> Promise:
         benchmark, _ = load_benchmark(recipe)
-        outputs = outputs_of(package, benchmark.inputs)
-        answers = recipe.answers
-        losses, certainties = answers.losses(benchmark.targets, outputs), answers.certainty(outputs)
-        return promises.promise(losses, certainties, dict(Counter(predicted(answers, outputs))), answers.largest_loss)
+        return of_outputs(recipe, benchmark, outputs_of(package, benchmark.inputs))
 
     key = memo.key("promise", VERSION, package=package.digest, benchmark=fingerprint)
     result, _ = memo.run(key, Promise, work, source=promises.promise)
     return result
+
+
+def of_outputs(recipe: Recipe, benchmark: Examples, outputs: np.ndarray) -> Promise:
+    """The promise of a model with these outputs [N, width] for the benchmark."""
+    answers = recipe.answers
+    losses, certainties = answers.losses(benchmark.targets, outputs), answers.certainty(outputs)
+    return promises.promise(losses, certainties, dict(Counter(predicted(answers, outputs))), answers.largest_loss)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from ratchet.errors import Refusal
 from ratchet.kinds import parts as kinds
 from ratchet.lake import ingest, table
-from ratchet.lake.snapshot import Examples, examples, load_benchmark
+from ratchet.lake.snapshot import Examples, columns, examples, load_benchmark
 from ratchet.lake.split import SIDES, Side
 from ratchet.progress import Report
 from ratchet.recipe import Recipe
@@ -36,9 +36,7 @@ def cadence(ends: Sequence[float], stream: Stream) -> Cadence:
 def of_recipe(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
     """A laboratory whose first version is trained on the recipe's first batch."""
     rows = ingest.read_only(recipe, recipe.batches[0], ingest.benchmark(recipe)).accepted
-    sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
-    first: dict[Side, Examples] = {side: examples(recipe, sides[side]) for side in SIDES}
-    return Laboratory(recipe, first, load_benchmark(recipe)[0], stream, report)
+    return _laboratory(recipe, rows, stream, report)
 
 
 def of_home(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
@@ -49,17 +47,18 @@ def of_home(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
     path, began = ingest.lake(recipe.name) / "records", float(stream.at[0])
     earlier = [commit.get("ratchet", "").removeprefix("admit:") for commit in table.history(path)
                if commit["timestamp"] / 1000 < began]  # fmt: skip
-    parts = list(table.select(path, _columns(recipe), table.one_of("batch", earlier)))
+    parts = list(table.select(path, columns(recipe), table.one_of("batch", earlier)))
     if not parts:
         what = "no batch was admitted before the first request that can be played"
         raise Refusal(what, recipe.name, "Choose the home in which the first version was trained")
-    sides = kinds.records(recipe.contract.kind).sides(recipe.contract, pa.concat_tables(parts))
+    return _laboratory(recipe, pa.concat_tables(parts), stream, report)
+
+
+def _laboratory(recipe: Recipe, rows: pa.Table, stream: Stream, report: Report) -> Laboratory:
+    """One whose first version is trained on these records."""
+    sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
     first: dict[Side, Examples] = {side: examples(recipe, sides[side]) for side in SIDES}
     return Laboratory(recipe, first, load_benchmark(recipe)[0], stream, report)
-
-
-def _columns(recipe: Recipe) -> list[str]:
-    return ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
 
 
 def compare(lab: Laboratory, names: Sequence[str], when: Cadence, price: float, report: Report) -> list[Outcome]:

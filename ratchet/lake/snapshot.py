@@ -94,7 +94,7 @@ def of_newest(recipe: Recipe, batches: Iterable[str], count: int) -> list[str]:
     return sorted(set(rows["batch"].take(newest).to_pylist()))
 
 
-def _columns(recipe: Recipe) -> list[str]:
+def columns(recipe: Recipe) -> list[str]:
     """Those of a record that examples are made of."""
     return ["record", "input", recipe.contract.column, "label", "captured_at", "batch"]
 
@@ -102,7 +102,7 @@ def _columns(recipe: Recipe) -> list[str]:
 def sample(recipe: Recipe, batches: Iterable[str], most: int) -> np.ndarray:
     """Inputs [N, ...] of admitted records of the batches, the `most` with the smallest digests."""
     kept = None
-    for part in table.select(lake(recipe.name) / "records", _columns(recipe), table.one_of("batch", batches)):
+    for part in table.select(lake(recipe.name) / "records", columns(recipe), table.one_of("batch", batches)):
         kept = part if kept is None else pa.concat_tables([kept, part])
         kept = kept.sort_by("record").slice(0, most)
     assert kept is not None, "there are batches"
@@ -117,7 +117,7 @@ def load(
     The training side is what this `training` sees of it, or all of it. Raises Refusal if the table no longer has the
     same fingerprint.
     """
-    rows = table.read(lake(recipe.name) / "records", _columns(recipe), version=snapshot.version)
+    rows = table.read(lake(recipe.name) / "records", columns(recipe), version=snapshot.version)
     if rows is None or fingerprint(rows["record"].chunks) != snapshot.fingerprint:
         raise Refusal("the records are not those of the snapshot", snapshot.fingerprint[:16], "Take a new snapshot")
     served = learning.batches(recipe.name) if shown else set()
@@ -137,10 +137,10 @@ def newest(recipe: Recipe, snapshot: Snapshot, champion: Snapshot) -> Examples:
     path, kind = lake(recipe.name) / "records", kinds.records(recipe.contract.kind)
     if not kind.is_in_order(recipe.contract):
         new = ~table.one_of("batch", champion.batches)
-        since = list(table.select(path, _columns(recipe), new, version=snapshot.version))
+        since = list(table.select(path, columns(recipe), new, version=snapshot.version))
         assert since, "a version of the table stays readable"
         return examples(recipe, kind.sides(recipe.contract, pa.concat_tables(since))["test"])
-    rows = table.read(path, _columns(recipe), version=snapshot.version)
+    rows = table.read(path, columns(recipe), version=snapshot.version)
     known = table.read(path, ["captured_at"], version=champion.version)
     assert rows is not None, "a version of the table stays readable"
     assert known is not None, "a version of the table stays readable"
