@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from models import candidate as candidates
+from models import promise as promises
 from models.evaluate import benchmark_checks
 from models.training_inputs import NetworkInputs
-from ratchet.answers import predicted
 from ratchet.contract import input_digest
 from ratchet.evaluation import champion as champion_checks
-from ratchet.evaluation import promise as promises
 from ratchet.evaluation.report import report
 from ratchet.lake import split
 from ratchet.lake.snapshot import Examples
@@ -64,6 +63,10 @@ class Laboratory:
             [split.side(input_digest(self.stream.inputs[row : row + 1])) for row in range(len(self.stream))]
         )
 
+    def came(self, start: int, stop: int) -> np.ndarray:
+        """The rows of the stream with these labels, counted in the order in which labels came."""
+        return np.argsort(self.stream.label_at, kind="stable")[start:stop]
+
     def model(self, known: int) -> Model:
         """The model of the first batch and of the first `known` labels that came."""
         if known not in self.models:
@@ -78,18 +81,13 @@ class Laboratory:
             seconds = time.monotonic() - started
             outputs, on_benchmark = exported.predict(self.stream.inputs), exported.predict(self.benchmark.inputs)
         answers = recipe.answers
-        benchmark_losses = answers.losses(self.benchmark.targets, on_benchmark)
-        promise = promises.promise(
-            benchmark_losses,
-            answers.certainty(on_benchmark),
-            dict.fromkeys(predicted(answers, on_benchmark), 1),
-            answers.largest_loss,
-        )
+        benchmark_loss = float(answers.losses(self.benchmark.targets, on_benchmark).mean())
+        promise = promises.of_outputs(recipe, self.benchmark, on_benchmark)
         self.report(
             f"trained on {len(inputs.sides['train'])} records in {seconds:.1f} s ({len(self.models) + 1} models)"
         )
         losses = answers.losses(self.stream.targets, outputs)
-        return Model(known, outputs, losses, on_benchmark, float(benchmark_losses.mean()), promise, seconds)
+        return Model(known, outputs, losses, on_benchmark, benchmark_loss, promise, seconds)
 
     def labelled_losses(self, model: Model, rows: np.ndarray) -> np.ndarray:
         """The losses of its answers to these rows, by the labels that came back."""
@@ -104,7 +102,7 @@ class Laboratory:
         return targets
 
     def _inputs(self, known: int) -> NetworkInputs:
-        came = np.argsort(self.stream.label_at, kind="stable")[:known]
+        came = self.came(0, known)
         sides = {side: self._joined(side, np.sort(came[self.sides[came] == side])) for side in SIDES}
         sides["train"] = self._window(sides["train"])
         contract = self.recipe.contract
@@ -138,7 +136,7 @@ class Laboratory:
         train = self.first["train"]
         rivals = ("champion", champion.on_benchmark), ("best", best.on_benchmark)
         checks = benchmark_checks(self.recipe, self.benchmark, candidate.on_benchmark, train, *rivals)
-        came = np.argsort(self.stream.label_at, kind="stable")[champion.known : candidate.known]
+        came = self.came(champion.known, candidate.known)
         newest = np.sort(came[self.sides[came] == "test"])
         if len(newest) >= champion_checks.MIN_RECORDS:
             answers, criteria = self.recipe.answers, self.recipe.criteria

@@ -136,7 +136,7 @@ class Loop:
     def _new(self, look: Look, findings: Sequence[Finding]) -> int:
         """Labelled records since what was noticed began."""
         since = min((finding.since for finding in findings), default=0.0)
-        came = np.argsort(self.lab.stream.label_at, kind="stable")[look.model.known : look.known]
+        came = self.lab.came(look.model.known, look.known)
         return int((self.lab.stream.at[came] >= since).sum())
 
 

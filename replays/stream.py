@@ -67,7 +67,7 @@ def of_recipe(recipe: Recipe, most: int, label_days: float, seed: int) -> Stream
     require_labels(recipe)
     if len(recipe.batches) < 2:
         what = "there are no records after those that the first version is trained on"
-        raise Refusal(what, recipe.name, "Give the recipe a second batch, or replay its log: --from LOG")
+        raise Refusal(what, recipe.name, "Give the recipe a second batch, or replay what it served: --from HOME")
     benchmark = ingest.benchmark(recipe)
     rows = pa.concat_tables([ingest.read_only(recipe, feed, benchmark).accepted for feed in recipe.batches[1:]])
     chance, times = np.random.default_rng(seed), rows["captured_at"]

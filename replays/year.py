@@ -17,10 +17,6 @@ _FLOOD = 5
 """How many times as many requests come in the month of poisoned labels."""
 
 
-def _retrain(driver: Driver) -> str:
-    return driver.loop()
-
-
 def _release(fault: faults.Fault) -> Callable[[Driver], str]:
     def act(driver: Driver) -> str:
         return driver.release(faults.package(driver.recipe.name, fault))
@@ -33,7 +29,7 @@ def _withdraw(driver: Driver) -> str:
 
 
 ACTS: Mapping[int, Act] = {
-    1: Act("a person retrains", _retrain),
+    1: Act("a person retrains", Driver.loop),
     7: Act("a person withdraws the poisoned batch", _withdraw),
     8: Act(f"a person releases {faults.SLOW.what}", _release(faults.SLOW)),
     9: Act(f"a person releases {faults.FAILING.what}", _release(faults.FAILING)),

@@ -3,8 +3,7 @@
 `sources` reads what people have; `records` keeps it in the lake and says what a batch must be; `logged` is what the
 prediction log keeps; `network` is the beginning of a network; `evaluation` perturbs and slices; `endpoint` is BentoML's
 own API; `show` is for people; `scaffold` outlines a recipe; `scenarios`, which a kind may leave out, is what a replay
-may do to inputs. Of these `endpoint` and `logged` travel in a bento, with
-the contract.
+may do to inputs. Of these `endpoint` and `logged` travel in a bento, with the contract.
 """
 
 from __future__ import annotations
