@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.conftest import ROOT
@@ -209,12 +210,27 @@ def test_the_release_of_a_deleted_run_is_withdrawn_by_reconcile(stack: Running) 
     assert (stack.state().phase, stack.champion()) == ("idle", "1")
 
 
+def stop_outside_of_a_transaction(stack: Running, process: psutil.Process) -> None:
+    """Stops the process when it does not hold the ledger's lock, which nobody could take until it continues."""
+    ledger = sqlite3.connect(stack.home / "ledger.db", timeout=1, isolation_level=None)
+    with contextlib.closing(ledger):
+        while True:
+            process.send_signal(signal.SIGSTOP)
+            try:
+                ledger.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+            else:
+                ledger.execute("ROLLBACK")
+                return
+
+
 def test_a_run_cancelled_while_its_version_gets_the_traffic_withdraws_it(stack: Running) -> None:
     """The controller is stopped for as long as it takes, since that phase passes within a second."""
     loop = started_loop(stack)
     reaches(stack, loop, "trial")
     run, controller = own_run(stack), stack.process("controller")
-    controller.send_signal(signal.SIGSTOP)
+    stop_outside_of_a_transaction(stack, controller)
     try:
         stack.ratchet("release", "promote", NAME)
         assert stack.state().phase == "shifting"
