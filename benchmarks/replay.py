@@ -12,8 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from ratchet.settings import ROOT
-from replays import POLICIES, home, run, whatif
-from replays.play import Period, Replay
+from replays import POLICIES, conclusion, home, run, whatif
 from replays.run import Options, Result
 
 DOC, IMAGES = ROOT / "docs" / "replay.md", ROOT / "docs" / "images"
@@ -30,7 +29,7 @@ PLAYS = {
     f"{each.recipe}:{each.scenario}": each
     for each in (
         *(replace(_IMAGES, scenario=name) for name in
-          ("none", "darker", "rotated", "noisy", "new-camera", "label-shift", "poisoned-labels")),
+          ("none", "darker", "rotated", "noisy", "new-camera", "label-shift", "poisoned-labels", "slow-model")),
         *(replace(_FLIGHTS, scenario=name) for name in
           ("missing-column", "unit-change", "new-category", "price-shock")),
         *_YEARS,
@@ -72,7 +71,7 @@ def _play(name: str) -> Result:
 
 def _lines(name: str, result: Result) -> Iterator[str]:
     assert result.replay
-    yield f"`{name}`: {_noticed(result.replay)}"
+    yield f"`{name}`: {'; '.join(conclusion.sentences(result.replay))}."
     yield ""
     yield "| policy | answers | wrong, or loss | trainings | of these released | training, s |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -88,33 +87,6 @@ def _lines(name: str, result: Result) -> Iterator[str]:
     took = f"{seconds:,.0f}, whole runs{by_hand}"
     yield f"| **the real stack** | {answers:,} | {total:,.0f} | {len(runs)} | {released} | {took} |"
     yield ""
-
-
-def _noticed(replay: Replay) -> str:
-    """After how many requests the change was noticed, what it was called, and whether that is true."""
-    if not replay.changes:
-        return f"{sum(len(period.started) for period in replay.periods)} retrainings in {len(replay.periods)} periods"
-    sent, begins, known = 0.0, replay.periods[0].ends, set[str]()
-    for period in replay.periods:
-        new = {finding.subject for finding in period.findings} - known
-        if period.ends > replay.changes:
-            after = (period.ends - max(replay.changes, begins)) / max(period.ends - begins, 1.0)
-            sent += period.answered * min(1.0, after)
-            if new:
-                return f"noticed within {sent:.0f} requests and called {_called(period)}; {_truth(period)}"
-        known |= new
-        begins = period.ends
-    return f"not noticed within {sent:.0f} requests"
-
-
-def _called(period: Period) -> str:
-    effects = [effect for effect in ("harmful", "unknown", "benign") if effect in {f.effect for f in period.findings}]
-    return effects[0]
-
-
-def _truth(period: Period) -> str:
-    loss = period.wrong / max(period.answered, 1)
-    return f"the true loss was {loss:.3f}, and the limit {period.limit:.3f}"
 
 
 def _write(name: str, lines: list[str], result: Result) -> None:

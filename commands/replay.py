@@ -41,7 +41,7 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     that a year takes minutes. Labels come back later. Afterwards the same records are played offline with other
     policies. A picture and all figures are written below the home, in `replays`.
     """
-    from replays import run, whatif
+    from replays import conclusion, run, whatif
 
     _refuse_ignored(source is not None, options["scenario"] == "year")
     given = _options(recipe, options)
@@ -53,6 +53,9 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     if as_json:
         click.echo((result.folder / run.RESULT).read_text(encoding="utf-8"))
         return
+    if result.replay:
+        for sentence in conclusion.sentences(result.replay):
+            click.echo(sentence)
     for line in _lines(whatif.summary(result.outcomes)):
         click.echo(line)
     if result.replay:

@@ -13,6 +13,7 @@ from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
 from ratchet.types import Package
 from releases import api
+from replays.play import Act
 
 _FILE = Path("src", "bentos", "model.py")
 _BEFORE = (
@@ -43,6 +44,11 @@ def applied(source: str, fault: Fault) -> str:
     """The source of the service's model with the fault."""
     assert _BEFORE in source, "the fault is written for another source"
     return source.replace(_BEFORE, f"        {fault.code}\n{_BEFORE}")
+
+
+def act(fault: Fault) -> Act:
+    """A person releases the champion's package with the fault."""
+    return Act(f"a person releases {fault.what}", lambda driver: driver.release(package(driver.recipe.name, fault)))
 
 
 def package(recipe: str, fault: Fault) -> Package:

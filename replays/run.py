@@ -15,7 +15,7 @@ from ratchet.progress import Report
 from ratchet.recipe import Recipe
 from ratchet.types import from_json, to_json
 from ratchet.watch_plan import Kind
-from replays import POLICIES, driver, home, picture, play, scenarios, stream, whatif, year
+from replays import POLICIES, driver, faults, home, picture, play, scenarios, stream, whatif, year
 from replays.offline import DAY, Outcome, Retraining
 from replays.play import Replay
 from replays.stream import Stream
@@ -159,13 +159,16 @@ def _script(recipe: Recipe, options: Options) -> _Script:
         return _Script(records, year.months(records), 0.0, year.marks(recipe, records), year.ACTS)
     scenario = scenarios.of(options.scenario, recipe)
     records = stream.of_recipe(recipe, options.rows, options.label_days, options.seed)
-    changes, marks = 0.0, list[tuple[float, str]]()
-    if options.scenario != "none":
-        begins, ends = float(records.at[0]), float(records.at[-1])
-        changes = begins + (ends - begins) * _QUIET
-        marks = [(changes, f"from here on: {scenario.what}")]
-        records = scenarios.applied(scenario, recipe, records, changes, options.seed)
-    return _Script(records, stream.periods(records, options.days * DAY), changes, tuple(marks), {})
+    if options.scenario == "none":
+        return _Script(records, stream.periods(records, options.days * DAY), 0.0, (), {})
+    begins, ends = float(records.at[0]), float(records.at[-1])
+    changes = begins + (ends - begins) * _QUIET
+    records = scenarios.applied(scenario, recipe, records, changes, options.seed)
+    parts = stream.periods(records, options.days * DAY)
+    if scenario.releases:
+        number = sum(end <= changes for end, _ in parts)
+        return _Script(records, parts, 0.0, (), {number: faults.act(scenario.releases)})
+    return _Script(records, parts, changes, ((changes, f"from here on: {scenario.what}"),), {})
 
 
 def _compared(

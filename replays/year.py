@@ -1,6 +1,6 @@
 """A year in which everything happens once: what changes in each month, and what people do at its beginning."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,13 +17,6 @@ _FLOOD = 5
 """How many times as many requests come in the month of poisoned labels."""
 
 
-def _release(fault: faults.Fault) -> Callable[[Driver], str]:
-    def act(driver: Driver) -> str:
-        return driver.release(faults.package(driver.recipe.name, fault))
-
-    return act
-
-
 def _withdraw(driver: Driver) -> str:
     return driver.withdraw_newest("its labels were poisoned")
 
@@ -31,8 +24,8 @@ def _withdraw(driver: Driver) -> str:
 ACTS: Mapping[int, Act] = {
     1: Act("a person retrains", Driver.loop),
     7: Act("a person withdraws the poisoned batch", _withdraw),
-    8: Act(f"a person releases {faults.SLOW.what}", _release(faults.SLOW)),
-    9: Act(f"a person releases {faults.FAILING.what}", _release(faults.FAILING)),
+    8: faults.act(faults.SLOW),
+    9: faults.act(faults.FAILING),
 }
 """By the number of the month, counted from 0."""
 BENIGN, HARMFUL, POISONED = 2, 3, 6

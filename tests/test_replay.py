@@ -28,7 +28,7 @@ from ratchet.lake.split import Side
 from ratchet.progress import silent
 from ratchet.recipe import Classification, Criteria, Recipe, Training, Watch
 from ratchet.settings import settings
-from replays import faults, picture, scenarios, whatif, year
+from replays import conclusion, faults, picture, scenarios, whatif, year
 from replays import home as homes
 from replays import stream as streams
 from replays.laboratory import Laboratory
@@ -167,6 +167,44 @@ def replay_of(*effects: str, loss: float = 1.0) -> Replay:
 def test_the_digest_is_of_what_was_decided_and_of_no_figure() -> None:
     assert replay_of("harmful", "benign").digest == replay_of("harmful", "benign", loss=7.0).digest
     assert replay_of("harmful", "benign").digest != replay_of("benign", "harmful").digest
+
+
+def changed(*wrong: float, effect: str = "", started: tuple[str, ...] = (), noticed: int = 2) -> Replay:
+    """A replay of days with ten answers and a limit of 0.2, that changes after the second."""
+    findings = (Seen("measured", effect, "", ""),)
+    periods = tuple(
+        Period((day + 1) * DAY, 10, loss, 0.2, None, None, findings if day >= noticed and effect else (),
+               started if day == noticed else (), 0.0, "1")
+        for day, loss in enumerate(wrong)
+    )  # fmt: skip
+    return Replay("bought", "darker", 2 * DAY, "1", periods)
+
+
+@pytest.mark.parametrize(
+    ("replay", "expected"),
+    [
+        (
+            changed(1, 1, 6, 1, 1, effect="harmful", started=("harm: released",)),
+            ["the change was noticed within 10 requests, and called harmful, rightly "
+             "(the loss was 0.600, and the limit 0.200)",
+             "it started one retraining, released; after the first release the loss was 0.100 instead of 0.600"],
+        ),
+        (
+            changed(1, 1, 1, 1, effect="harmful", noticed=3),
+            ["the change was noticed within 20 requests, and called harmful, wrongly "
+             "(the loss was 0.100, and the limit 0.200)", "it started no retraining"],
+        ),
+        (changed(1, 1, 6, 6), ["the change was not noticed within 20 requests"]),
+        (
+            replace(changed(1, 1, 1, started=("harm: released", "harm: failed")), changes=0.0),
+            ["2 retrainings, 1 of them released, in 3 periods"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_replay_says_how_soon_a_change_was_noticed_what_it_was_called_and_what_cured_it(
+    replay: Replay, expected: list[str]
+) -> None:
+    assert list(conclusion.sentences(replay)) == expected
 
 
 def test_a_recipe_is_played_under_another_name_with_inputs_that_are_kept() -> None:
