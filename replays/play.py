@@ -53,8 +53,10 @@ class Period:
     """What each retraining that began was for, with what it ended with."""
     compute: float
     """Seconds of these retrainings."""
+    served: str
+    """The version that answered."""
     champion: str
-    """The version that serves from then on."""
+    """The one that serves from then on."""
     acted: str = ""
     """What a person did at its beginning, and what became of it."""
 
@@ -101,6 +103,7 @@ def play(
     for number, (ends, rows) in enumerate(parts):
         act = acts.get(number)
         acted = f"{act.what}: {act.run(driver)}" if act else ""
+        served = driver.champion()
         losses = list[np.ndarray]()
         for chosen in _requests(stream, rows):
             id = f"replay-{number}-{chosen[0]}"
@@ -112,7 +115,7 @@ def play(
         due = sorted(each for each in unsent if each[0] <= ends)
         unsent = [each for each in unsent if each[0] > ends]
         driver.label([(id, place, stream.labels[row]) for _, id, place, row in due])
-        done.append(_period(driver, ends, np.concatenate(losses), acted))
+        done.append(_period(driver, ends, np.concatenate(losses), served, acted))
         report(_line(number, len(parts), done[-1]))
     return tuple(done)
 
@@ -126,7 +129,7 @@ def _requests(stream: Stream, rows: np.ndarray) -> Iterator[np.ndarray]:
             start = stop
 
 
-def _period(driver: Driver, ends: float, losses: np.ndarray, acted: str) -> Period:
+def _period(driver: Driver, ends: float, losses: np.ndarray, served: str, acted: str) -> Period:
     before = {past.id for past in driver.causes()}
     driver.collect()
     watched, scale = driver.watched(), driver.scale()
@@ -142,6 +145,7 @@ def _period(driver: Driver, ends: float, losses: np.ndarray, acted: str) -> Peri
         _seen(watched),
         tuple(f"{past.kind}: {past.result}" for past in new),
         sum(map(_seconds, new)),
+        served,
         driver.champion(),
         acted,
     )

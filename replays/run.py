@@ -189,7 +189,7 @@ def _title(options: Options) -> str:
 def _write(result: Result, options: Options, title: str, recipe: Recipe) -> None:
     """The picture and the figures, in the result's folder."""
     result.folder.mkdir(parents=True, exist_ok=True)
-    unit = "share of wrong answers" if recipe.answers.classes else "loss"
+    unit = "wrong answers" if recipe.answers.classes else "loss"
     name = f"{options.recipe}: {title}"
     picture.draw(result.folder / PICTURE, name, unit, result.replay, result.outcomes)
     outcomes = [{**asdict(each), "ends": each.ends.tolist(), "answers": each.answers.tolist(),

@@ -66,7 +66,7 @@ def marks(recipe: Recipe, records: Stream) -> tuple[tuple[float, str], ...]:
     texts = {
         BENIGN: f"for a month: {benign}",
         HARMFUL: f"from here on: {harmful}",
-        POISONED: "for a month: a flood of poisoned labels",
+        POISONED: "for a month: a flood of bright images, of which every label that comes back is wrong",
     }
     return tuple((float(records.at[0]) + month * _MONTH, text) for month, text in texts.items())
 

@@ -158,7 +158,7 @@ def test_a_year_has_its_months_in_order_and_poison_in_one_of_them() -> None:
 
 def replay_of(*effects: str, loss: float = 1.0) -> Replay:
     periods = tuple(
-        Period(day * DAY, 10, loss, 0.2, None, None, (Seen("measured", effect, "", ""),), (), 0.0, "1")
+        Period(day * DAY, 10, loss, 0.2, None, None, (Seen("measured", effect, "", ""),), (), 0.0, "1", "1")
         for day, effect in enumerate(effects)
     )
     return Replay("bought", "none", 0.0, "1", periods)
@@ -174,7 +174,7 @@ def changed(*wrong: float, effect: str = "", started: tuple[str, ...] = (), noti
     findings = (Seen("measured", effect, "", ""),)
     periods = tuple(
         Period((day + 1) * DAY, 10, loss, 0.2, None, None, findings if day >= noticed and effect else (),
-               started if day == noticed else (), 0.0, "1")
+               started if day == noticed else (), 0.0, "1", "1")
         for day, loss in enumerate(wrong)
     )  # fmt: skip
     return Replay("bought", "darker", 2 * DAY, "1", periods)
