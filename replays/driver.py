@@ -123,7 +123,7 @@ class Driver:
         if not admitted:
             return "there was none"
         newest = max(admitted, key=lambda batch: admitted[batch])
-        return _outcome(lambda: _ratchet("withdraw", self.recipe.name, newest, "--why", why), "withdrawn")
+        return _outcome(lambda: _ratchet("withdraw", self.recipe.name, newest, "--why", why), "done")
 
     def causes(self) -> list[Past]:
         return causes.read(api.open_ledger(), self.recipe.name)

@@ -35,7 +35,7 @@ _NAMES = {
     "cost-aware": "retrain where it is expected to pay",
     "loop": "Ratchet's policy, offline",
 }
-_STACK, _LIMIT, _DATA, _PERSON = "#111111", "#c0392b", "#b5651d", "#444444"
+_STACK, _LIMIT, _DATA, _PERSON = "#111111", "#c0392b", "#00796b", "#444444"
 _SIDE = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "fontsize": 8, "frameon": False}
 _WIDTH = 46
 """Letters of a line beside the picture."""
@@ -76,7 +76,10 @@ def _worth(replay: Replay | None, outcomes: Sequence[Outcome], unit: str) -> str
     never = next((float(each.wrong.sum()) for each in outcomes if each.policy == "never"), None)
     loop = next((float(each.wrong.sum()) for each in outcomes if each.policy == "loop"), None)
     own = sum(period.wrong for period in replay.periods) if replay else loop
-    return "" if never is None or own is None else f"{own:,.0f} {unit}, and {never:,.0f} without any retraining"
+    if never is None or own is None:
+        return ""
+    answers = int(outcomes[0].answers.sum())
+    return f"{own:,.0f} {unit} among {answers:,}, and {never:,.0f} without any retraining"
 
 
 def _time(at: float) -> datetime:
@@ -107,7 +110,7 @@ def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome], unit: str) -
         _steps(axis, list(never.ends), list(means), color="#777777", ls=":", label="without any retraining (offline)")
         highest = max(highest, *means)
     _steps(axis, ends, true, color=_STACK, lw=2, label="the real stack, by the true labels")
-    _steps(axis, ends, limits, color=_LIMIT, lw=1, label="limit: what its evaluation promised, and a tolerance")
+    _steps(axis, ends, limits, color=_LIMIT, lw=1, label="limit: as promised by its evaluation, plus tolerance")
     top = 1.2 * highest
     for name, colour, place in (("measured", "#1f77b4", 0.42), ("estimated", "#ff7f0e", 0.58)):
         levels = [(begins + place * (end - begins), level) for (begins, end), period in zip(spans, periods, strict=True)
@@ -129,8 +132,10 @@ def _intervals(axis: Any, levels: list[tuple[float, Level]], top: float, **style
         axis.errorbar([_time(at) for at, _ in within], values, yerr=bars, fmt=".", capsize=2, **style)
     for at, level in levels:
         if level.loss > top:
-            axis.annotate(f"{level.loss:.2f}", (_time(at), top), xytext=(_time(at), 0.9 * top), ha="center",
-                          color=style["color"], arrowprops={"arrowstyle": "->", "color": style["color"]})  # fmt: skip
+            text = f"{style['label'].partition(' ')[0]}: {level.loss:.2f}"
+            arrow = {"arrowstyle": "->", "color": style["color"]}
+            axis.annotate(text, (_time(at), top), xytext=(_time(at), 0.9 * top), ha="center", color=style["color"],
+                          arrowprops=arrow)  # fmt: skip
 
 
 def _marks(axis: Any, replay: Replay, spans: list[tuple[float, float]]) -> None:
@@ -143,7 +148,7 @@ def _marks(axis: Any, replay: Replay, spans: list[tuple[float, float]]) -> None:
         axis.annotate(str(number), (_time(at), 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom",
                       color="white", fontsize=8, bbox={"boxstyle": "circle", "color": colour}, xytext=(0, 3),
                       textcoords="offset points")  # fmt: skip
-        short = ": ".join(text.split(": ")[:3])
+        short = ": ".join(text.split(": ")[:2])
         what = f"{number}  {'data, ' if colour == _DATA else ''}{short}"
         lines += textwrap.wrap(what, _WIDTH, max_lines=3, placeholder=" …", subsequent_indent="    ")
     axis.annotate("\n".join(lines), (1.01, 0.0), xycoords="axes fraction", va="bottom", fontsize=8)
@@ -162,7 +167,7 @@ def _served(axis: Any, replay: Replay) -> None:
         own = [period for period in replay.periods if period.started and _released(period) == (ended == "released")]
         if own:
             axis.plot([_time(period.ends) for period in own], [0.5] * len(own), marker, color=colour, ms=8, ls="",
-                      label=f"the loop retrained: {ended}", clip_on=False)  # fmt: skip
+                      label=f"automatic retraining: {ended}", clip_on=False)  # fmt: skip
     axis.set_ylim(0, 1)
     axis.set_yticks([0.5], ["serves"])
     if axis.get_legend_handles_labels()[0]:
@@ -184,9 +189,11 @@ def _noticed(axis: Any, replay: Replay) -> None:
             axis.barh(-row, (end - begins) / 86400 * 0.94, left=_time(begins), height=0.8, color=colour, align="center")
     names = [f"{tier}:\n{how}" for tier, how in _TIERS.items()]
     axis.set_yticks([-row for row in range(len(_TIERS))], names, fontsize=7)
+    shown = {seen.effect for period in replay.periods for seen in period.findings}
     for what, colour in (*_EFFECTS.items(), ("nothing", _NOTHING)):
-        axis.bar(_time(replay.periods[0].ends), 0, color=colour, label=f"noticed: {what}")
-    axis.bar(_time(replay.periods[0].ends), 0, color="white", edgecolor="#999999", label="no figure")
+        if what in shown or what == "nothing":
+            axis.barh(0, 0, color=colour, label=f"noticed: {what}")
+    axis.barh(0, 0, color="white", edgecolor="#999999", label="no figure: too few labels, or switched off")
     axis.legend(**_SIDE)
 
 
@@ -210,14 +217,16 @@ def _totals(wrong: Any, seconds: Any, replay: Replay | None, outcomes: Sequence[
         (wrong, [bar[1] for bar in bars], [f"{bar[1]:,.0f}" for bar in bars]),
         (seconds, [bar[2] for bar in bars], [f"{bar[2]:,.0f} s: {bar[3]}" for bar in bars]),
     ):
-        shapes = axis.barh(range(len(bars)), values, color=[bar[4] for bar in bars], height=0.7)
+        hatches = ["//" if axis is seconds and bar[4] == _STACK else "" for bar in bars]
+        colours = [bar[4] for bar in bars]
+        shapes = axis.barh(range(len(bars)), values, color=colours, height=0.7, hatch=hatches, edgecolor="white")
         axis.set_yticks(range(len(bars)), names)
         axis.bar_label(shapes, texts, padding=3, fontsize=8)
         axis.set_xlim(0, 1.15 * max(*values, 1e-9))
     seconds.set_yticks([])
-    seconds.set_xlim(0, 2.0 * max(*(bar[2] for bar in bars), 1e-9))
+    seconds.set_xlim(0, 2.2 * max(*(bar[2] for bar in bars), 1e-9))
     wrong.set_title(f"{unit} in all this time", fontsize=10)
-    seconds.set_title("compute: seconds of training, and on the real stack of whole runs", fontsize=10)
+    seconds.set_title("seconds of training; hatched: of whole runs", fontsize=10)
 
 
 def _trainings(outcome: Outcome) -> str:
