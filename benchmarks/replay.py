@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help=f"some of: {', '.join(PLAYS)}")
     parser.add_argument("--twice", action="store_true", help="play each twice, and compare the digests")
     parser.add_argument("--write", action="store_true", help="write docs/replay.md and its pictures")
+    parser.add_argument("--offline", default="", help="compare these policies alone, beside what was played before")
     parser.add_argument("--here", action="store_true", help="play one in this process; used by this command itself")
     arguments = parser.parse_args()
     names = arguments.only.split(",") if arguments.only else list(PLAYS)
@@ -49,10 +50,10 @@ def main() -> None:
         run.on_a_stack(PLAYS[names[0]], partial(print, file=sys.stderr, flush=True))
         return
     for name in names:
-        first = _play(name)
+        first = _compare(name, arguments.offline) if arguments.offline else _play(name)
         assert first.replay
         lines = [*_lines(name, first), f"digest `{first.replay.digest[:16]}`"]
-        if arguments.twice:
+        if arguments.twice and not arguments.offline:
             second = _play(name).replay
             assert second
             same = second.digest == first.replay.digest
@@ -67,6 +68,12 @@ def _play(name: str) -> Result:
     subprocess.run([sys.executable, "-m", "benchmarks.replay", "--only", name, "--here"], check=True)
     options = PLAYS[name]
     return run.read(home.folder(options.recipe) / options.scenario)
+
+
+def _compare(name: str, policies: str) -> Result:
+    return run.offline(
+        replace(PLAYS[name], policies=tuple(policies.split(","))), partial(print, file=sys.stderr, flush=True)
+    )
 
 
 def _lines(name: str, result: Result) -> Iterator[str]:

@@ -11,7 +11,7 @@ from commands._stack import json_option
 from ratchet.watch_plan import Kind
 from replays import POLICIES
 
-_OF_A_STACK = ("scenario", "records", "rows", "label_days", "keep")
+_OF_RECORDS = ("scenario", "records", "rows", "label_days", "offline", "keep")
 _OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers", "policies")
 """Options that a year has itself."""
 
@@ -32,6 +32,9 @@ _OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers", "po
 @click.option("--window", type=click.IntRange(30), help="Predictions that are compared at once, for the recipe's.")
 @click.option("--triggers", help="What starts a retraining (harm,labels,batch,drift), instead of the recipe's.")
 @click.option("--policies", default=",".join(POLICIES), show_default=True, help="Those that are compared offline.")
+@click.option(
+    "--offline", is_flag=True, help="Compare the policies alone, without a stack; what one did before is kept."
+)
 @click.option("--keep", is_flag=True, help="Keep the stack's home, to look at it.")
 @json_option
 def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> None:
@@ -48,6 +51,8 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     report = partial(click.echo, err=True)
     if source:
         result = run.from_log(given, source, options["budget"] or 0, report)
+    elif options["offline"]:
+        result = run.offline(given, report)
     else:
         result = run.on_a_stack(given, report, options["keep"])
     if as_json:
@@ -71,8 +76,8 @@ def _refuse_ignored(is_what_if: bool, is_year: bool) -> None:
         chosen = (name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE)
         return next(chosen, "").replace("_", "-")
 
-    if is_what_if and (name := given(_OF_A_STACK)):
-        raise click.UsageError(f"--{name} is for a replay on a stack: leave it or --from out")
+    if is_what_if and (name := given(_OF_RECORDS)):
+        raise click.UsageError(f"--{name} is for a replay of a recipe's batches: leave it or --from out")
     if not is_what_if and (name := given(("budget",))):
         raise click.UsageError("--budget is for --from: a replay on a stack has the recipe's own")
     if is_year and (name := given(_OF_A_YEAR)):

@@ -18,6 +18,7 @@ from ratchet.watch_plan import Kind
 from replays import POLICIES, driver, faults, home, picture, play, scenarios, stream, whatif, year
 from replays.offline import DAY, Outcome, Retraining
 from replays.play import Replay
+from replays.recipe import played
 from replays.stream import Stream
 
 PICTURE, RESULT = "replay.png", "replay.json"
@@ -96,20 +97,45 @@ def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
         report(f"reading the records of {recipe.name}")
         script = _script(recipe, options)
         folder = home.prepare(recipe.name, ", ".join(f"{name}={value!r}" for name, value in options.played.items()))
-        with home.entered(folder) as played:
-            with driver.serving(played, float(script.records.at[0]) - _BEFORE, report) as stack:
+        with home.entered(folder) as own:
+            with driver.serving(own, float(script.records.at[0]) - _BEFORE, report) as stack:
                 first = stack.champion()
                 periods = play.play(stack, script.records, script.parts, report, script.acts)
             replayed = Replay(recipe.name, options.scenario, script.changes, first, periods, script.marks)
-            _write(Result(replayed, (), target), options, _title(options), played)
-            outcomes = _compared(played, script.records, [end for end, _ in script.parts], options, report)
+            _write(Result(replayed, (), target), options, _title(options), own)
+            outcomes = _compared(own, script.records, [end for end, _ in script.parts], options, report)
             result = Result(replayed, tuple(outcomes), target)
-            _write(result, options, _title(options), played)
+            _write(result, options, _title(options), own)
         if keep:
             report(f"to look at its stack: `. {folder / home.ENVIRONMENT} && ratchet up`")
         else:
             shutil.rmtree(folder)
     return result
+
+
+def offline(options: Options, report: Report) -> Result:
+    """Compares the policies without a stack, beside what a stack did with the same options, if it did.
+
+    What was compared before with the same options is kept. Raises Refusal if it cannot be played.
+    """
+    recipe = recipes.load(options.recipe)
+    target = home.folder(recipe.name) / options.scenario
+    before = read(target) if _is_of(target, options) else Result(None, (), target)
+    report(f"reading the records of {recipe.name}")
+    script, own = _script(recipe, options), played(recipe, **options.played)
+    outcomes = {each.policy: each for each in before.outcomes}
+    for each in _compared(own, script.records, [end for end, _ in script.parts], options, report):
+        outcomes[each.policy] = each
+    result = Result(before.replay, tuple(outcomes[name] for name in POLICIES if name in outcomes), target)
+    _write(result, replace(options, policies=tuple(outcomes)), _title(options), own)
+    return result
+
+
+def _is_of(folder: Path, options: Options) -> bool:
+    """Whether the folder has a result with these options, whichever policies it compares."""
+    content = load(folder / RESULT)
+    own = {name: value for name, value in to_json(options).items() if name != "policies"}
+    return content is not None and all(content["options"].get(name) == value for name, value in own.items())
 
 
 def from_log(options: Options, source: Path, budget: int, report: Report) -> Result:

@@ -68,6 +68,17 @@ def test_a_replay_leaves_a_picture_and_no_process_or_stack(home: Path, result: d
     assert not (home / "ledger.db").exists(), "the user's own ledger is not touched"
 
 
+def test_another_policy_is_compared_later_without_a_stack_beside_what_it_did(
+    home: Path, result: dict[str, Any]
+) -> None:
+    done = replay(home, *OPTIONS[:-1], "always fire", "--offline", "--json")
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    assert again["replay"] == result["replay"]
+    assert again["policies"][0] == result["policies"][0], "what was compared before is kept"
+    assert [each["policy"] for each in again["policies"]] == ["never", "always fire", "loop"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
