@@ -4,7 +4,6 @@ Each play is run twice if `--twice`, and both must have the same digest of what 
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,15 +12,17 @@ from functools import partial
 
 from ratchet.settings import ROOT
 from replays import POLICIES, conclusion, home, run, whatif
-from replays.run import Options, Result
+from replays.options import Options, year_of
+from replays.result import PICTURE, Result, read
 
 DOC, IMAGES = ROOT / "docs" / "replay.md", ROOT / "docs" / "images"
 _BEGIN, _END = "<!-- make bench-replay {} -->\n", "<!-- end -->\n"
+_SAME = ", and the same when it was played again"
 _IMAGES = Options("fashion-mnist", records=4000, rows=3000, days=30, window=200, causes=("harm",), tolerance=0.1,
                   policies=("never", "loop"))  # fmt: skip
 _FLIGHTS = Options("flight-delay", rows=15_000, days=14, label_days=0.2, causes=("harm",), policies=("never", "loop"))
 _YEARS = (
-    run.year_of("fashion-mnist"),
+    year_of("fashion-mnist"),
     replace(_FLIGHTS, rows=40_000, days=7, policies=POLICIES),
     Options("spam", rows=3000, days=14, window=200, causes=("harm",), policies=POLICIES),
 )
@@ -49,25 +50,31 @@ def main() -> None:
     if arguments.here:
         run.on_a_stack(PLAYS[names[0]], partial(print, file=sys.stderr, flush=True))
         return
+    if arguments.twice and arguments.offline:
+        parser.error("--twice is for stacks, and --offline has none")
     for name in names:
         first = _compare(name, arguments.offline) if arguments.offline else _play(name)
-        assert first.replay
+        if not first.replay:
+            raise SystemExit(f"{name} was not played yet: leave --offline out")
+        picture = (first.folder / PICTURE).read_bytes()
         lines = [*_lines(name, first), f"digest `{first.replay.digest[:16]}`"]
-        if arguments.twice and not arguments.offline:
+        if arguments.twice:
             second = _play(name).replay
             assert second
             same = second.digest == first.replay.digest
-            lines[-1] += ", and the same when it was played again" if same else f", and `{second.digest[:16]}` again"
+            lines[-1] += _SAME if same else f", and `{second.digest[:16]}` again"
+        elif f"{lines[-1]}{_SAME}" in DOC.read_text(encoding="utf-8"):
+            lines[-1] += _SAME
         print("\n".join(lines), flush=True)
         if arguments.write:
-            _write(name, lines, first)
+            _write(name, lines, picture)
 
 
 def _play(name: str) -> Result:
     """In a process of its own: Prefect's settings are those of a process's first stack."""
     subprocess.run([sys.executable, "-m", "benchmarks.replay", "--only", name, "--here"], check=True)
     options = PLAYS[name]
-    return run.read(home.folder(options.recipe) / options.scenario)
+    return read(home.folder(options.recipe) / options.scenario)
 
 
 def _compare(name: str, policies: str) -> Result:
@@ -77,33 +84,31 @@ def _compare(name: str, policies: str) -> Result:
 
 
 def _lines(name: str, result: Result) -> Iterator[str]:
-    assert result.replay
-    yield f"`{name}`: {'; '.join(conclusion.sentences(result.replay))}."
+    replay = result.replay
+    assert replay
+    yield f"`{name}`: {'; '.join(conclusion.sentences(replay))}."
     yield ""
-    yield "| policy | answers | wrong, or loss | trainings | of these released | training, s |"
+    yield "| policy | answers | wrong, or loss | retrainings | of these released | training, s |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for policy, answers, wrong, trained, released, seconds in whatif.summary(result.outcomes):
         yield f"| {policy} | {answers:,} | {wrong:,.0f} | {trained} | {released} | {seconds:,.0f} |"
-    total = sum(period.wrong for period in result.replay.periods)
-    runs = [each for period in result.replay.periods for each in period.started]
-    seconds = sum(period.compute for period in result.replay.periods)
-    released = sum(each.endswith("released") for each in runs)
-    answers = sum(period.answered for period in result.replay.periods)
-    acts = sum(bool(period.acted) for period in result.replay.periods)
-    by_hand = f", and {acts} acts by hand" if acts else ""
-    took = f"{seconds:,.0f}, whole runs{by_hand}"
-    yield f"| **the real stack** | {answers:,} | {total:,.0f} | {len(runs)} | {released} | {took} |"
+    answers = sum(period.answered for period in replay.periods)
+    seconds, released = sum(run.seconds for run in replay.started), sum(run.released for run in replay.started)
+    by_hand = sum(period.acted is not None for period in replay.periods)
+    acts = f", and {by_hand} acts by hand" if by_hand else ""
+    counts = f"{len(replay.started)} | {released}"
+    yield f"| **the real stack** | {answers:,} | {replay.wrong:,.0f} | {counts} | {seconds:,.0f}, whole runs{acts} |"
     yield ""
 
 
-def _write(name: str, lines: list[str], result: Result) -> None:
-    picture = f"replay-{name.replace(':', '-')}.png"
-    shutil.copyfile(result.folder / run.PICTURE, IMAGES / picture)
+def _write(name: str, lines: list[str], picture: bytes) -> None:
+    image = f"replay-{name.replace(':', '-')}.png"
+    (IMAGES / image).write_bytes(picture)
     begin = _BEGIN.format(name)
     page = DOC.read_text(encoding="utf-8")
     head, _, rest = page.partition(begin)
     _, _, tail = rest.partition(_END)
-    content = "\n".join([*lines, "", f"![{name}](images/{picture})", ""])
+    content = "\n".join([*lines, "", f"![{name}](images/{image})", ""])
     DOC.write_text(f"{head}{begin}{content}{_END}{tail}", encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
 """`ratchet replay RECIPE`: a year of production in minutes, on a real stack of its own."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +13,7 @@ from ratchet.watch_plan import Kind
 from replays import POLICIES
 
 _OF_RECORDS = ("scenario", "records", "rows", "label_days", "offline", "keep")
-_OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers", "policies")
+_OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers")
 """Options that a year has itself."""
 
 
@@ -45,9 +46,10 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     policies. A picture and all figures are written below the home, in `replays`.
     """
     from replays import conclusion, run, whatif
+    from replays.result import FIGURES, PICTURE
 
     _refuse_ignored(source is not None, options["scenario"] == "year")
-    given = _options(recipe, options)
+    given = _options(recipe, {**options, "source": source})
     report = partial(click.echo, err=True)
     if source:
         result = run.from_log(given, source, options["budget"] or 0, report)
@@ -56,7 +58,7 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     else:
         result = run.on_a_stack(given, report, options["keep"])
     if as_json:
-        click.echo((result.folder / run.RESULT).read_text(encoding="utf-8"))
+        click.echo((result.folder / FIGURES).read_text(encoding="utf-8"))
         return
     if result.replay:
         for sentence in conclusion.sentences(result.replay):
@@ -65,7 +67,7 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
         click.echo(line)
     if result.replay:
         click.echo(f"digest of what was decided: {result.replay.digest[:16]}")
-    click.echo(f"picture: {result.folder / run.PICTURE}")
+    click.echo(f"picture: {result.folder / PICTURE}")
 
 
 def _refuse_ignored(is_what_if: bool, is_year: bool) -> None:
@@ -79,19 +81,25 @@ def _refuse_ignored(is_what_if: bool, is_year: bool) -> None:
     if is_what_if and (name := given(_OF_RECORDS)):
         raise click.UsageError(f"--{name} is for a replay of a recipe's batches: leave it or --from out")
     if not is_what_if and (name := given(("budget",))):
-        raise click.UsageError("--budget is for --from: a replay on a stack has the recipe's own")
+        raise click.UsageError("--budget is for --from: a replay has the recipe's own")
+    if context.params["offline"] and (name := given(("keep",))):
+        raise click.UsageError("--keep is for a stack, and --offline has none: leave one out")
     if is_year and (name := given(_OF_A_YEAR)):
         raise click.UsageError(f"a year has its own --{name}: leave it out")
 
 
 def _options(recipe: str, given: dict[str, Any]) -> Any:
-    from replays.run import Options, year_of
+    from replays.options import Options, year_of
 
-    if given["scenario"] == "year":
-        return year_of(recipe)
     policies = tuple(filter(None, given["policies"].split(",")))
     if unknown := set(policies) - set(POLICIES):
         raise click.UsageError(f"there is no policy {min(unknown)!r}; choose from {', '.join(POLICIES)}")
+    if not policies and (given["source"] or given["offline"]):
+        raise click.UsageError(f"nothing would be compared; choose from the policies {', '.join(POLICIES)}")
+    if given["scenario"] == "year":
+        source = click.get_current_context().get_parameter_source("policies")
+        year = year_of(recipe)
+        return replace(year, policies=policies) if source is ParameterSource.COMMANDLINE else year
     causes = tuple(given["triggers"].split(",")) if given["triggers"] else None
     if causes and (unknown := set(causes) - set(get_args(Kind))):
         raise click.UsageError(f"there is no trigger {min(unknown)!r}; choose from {', '.join(get_args(Kind))}")

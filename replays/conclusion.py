@@ -1,77 +1,77 @@
 """What a replay showed, in sentences: how soon a change was noticed, what it was called, and what cured it. Pure."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
-from replays.play import Period, Replay
-
-_EFFECTS = ("harmful", "unknown", "benign")
-"""The worst first."""
+from replays.play import EFFECTS, Period, Replay, Started
 
 
 def sentences(replay: Replay) -> Iterator[str]:
-    """One for each thing that a person did, and one or two on what the loop did."""
-    yield from (period.acted for period in replay.periods if period.acted)
-    if not replay.changes:
-        yield f"{_retrainings(replay.periods)} in {len(replay.periods)} periods"
-        return
-    effects = [_new_effects(replay.periods, number) for number in range(len(replay.periods))]
-    after = [number for number, period in enumerate(replay.periods) if period.ends > replay.changes]
-    noticed = next((number for number in after if effects[number]), None)
-    if noticed is None:
-        yield f"the change was not noticed within {_sent(replay, after[-1])} requests"
-        return
-    called = _called(replay.periods[noticed], effects[noticed])
-    yield f"the change was noticed within {_sent(replay, noticed)} requests, and called {called}"
-    yield _cured(replay.periods[noticed:])
+    """What people did, what the loop did, and for a change how soon it was noticed and what became of the loss."""
+    periods, changes = replay.periods, replay.changes
+    yield from (f"{period.acted.what}: {period.acted.outcome}" for period in periods if period.acted)
+    if not changes:
+        yield f"the loop started {retrainings(replay.started)} in {len(periods)} periods"
+    else:
+        before = [period for period in periods if period.ends <= changes]
+        yield f"before the change the loop started {retrainings([run for each in before for run in each.started])}"
+        yield from _after(periods[len(before) :], before[-1] if before else None, changes)
+    yield from (
+        f"version {period.champion} was brought back"
+        for period in periods
+        if period.champion != period.served and not any(run.released for run in period.started)
+    )
 
 
-def _retrainings(periods: Sequence[Period]) -> str:
-    runs = [run for period in periods for run in period.started]
-    released = sum(run.endswith("released") for run in runs)
+def retrainings(runs: Sequence[Started]) -> str:
+    released = sum(run.released for run in runs)
     match len(runs):
         case 0:
             return "no retraining"
         case 1:
-            return f"one retraining, {'released' if released else 'not released'},"
-    return f"{len(runs)} retrainings, {released} of them released,"
+            return f"one retraining, which {'released a version' if released else 'released nothing'}"
+    return f"{len(runs)} retrainings, {released} of which released a version"
 
 
-def _new_effects(periods: Sequence[Period], number: int) -> set[str]:
-    """Those of what was noticed in this period and in none before it."""
-    before = {(seen.tier, seen.effect, seen.subject) for period in periods[:number] for seen in period.findings}
-    return {seen.effect for seen in periods[number].findings if (seen.tier, seen.effect, seen.subject) not in before}
+def _after(periods: Sequence[Period], before: Period | None, changes: float) -> Iterator[str]:
+    """What became of the change in the periods that end after it."""
+    new = [_new_effect(period, before) for period in periods]
+    noticed = next((number for number, effect in enumerate(new) if effect), None)
+    if noticed is None:
+        yield f"the change was not noticed within {_sent(periods, changes)} requests"
+    else:
+        requests = _sent(periods[: noticed + 1], changes)
+        yield f"the change was noticed within {requests} requests, and called {new[noticed]}"
+        harmful = next((number for number, effect in enumerate(new) if effect == "harmful"), noticed)
+        if harmful != noticed:
+            yield f"it was called harmful within {_sent(periods[: harmful + 1], changes)} requests"
+    whole = [period for period in periods if period.begins >= changes]
+    yield f"after the change the loop started {retrainings([run for each in periods for run in each.started])}"
+    released = next((period.ends for period in periods if any(run.released for run in period.started)), None)
+    without = [period for period in whole if released is None or period.ends <= released]
+    if without:
+        limit = without[0].limit
+        yield f"the loss was {_loss(without):.3f}" + (f", and its limit {limit:.3f}" if limit is not None else "")
+    if later := [period for period in whole if released is not None and period.begins >= released]:
+        yield f"after the first release the loss was {_loss(later):.3f}"
 
 
-def _sent(replay: Replay, number: int) -> int:
-    """Requests from the change to the end of this period."""
-    ends = [period.ends for period in replay.periods]
-    length = min((later - earlier for earlier, later in pairwise(ends)), default=1.0)
-    total = 0.0
-    for begins, period in zip([ends[0] - length, *ends], replay.periods[: number + 1], strict=False):
-        share = (period.ends - max(replay.changes, begins)) / (period.ends - begins)
-        total += period.answered * max(share, 0.0)
-    return round(total)
+def _new_effect(period: Period, before: Period | None) -> str:
+    """The worst effect of what the period before the change had not, or not as bad; empty if there is none."""
+    known = {(seen.tier, seen.subject): EFFECTS.index(seen.effect) for seen in (before.findings if before else ())}
+    worse = [
+        EFFECTS.index(seen.effect)
+        for seen in period.findings
+        if EFFECTS.index(seen.effect) < known.get((seen.tier, seen.subject), len(EFFECTS))
+    ]
+    return EFFECTS[min(worse)] if worse else ""
 
 
-def _called(period: Period, effects: set[str]) -> str:
-    """The worst of these effects, and whether it was right."""
-    effect, loss = next(effect for effect in _EFFECTS if effect in effects), _loss([period])
-    truth = "harmful" if loss > period.limit else "benign"
-    right = "" if effect == "unknown" else ", rightly" if effect == truth else ", wrongly"
-    return f"{effect}{right} (the loss was {loss:.3f}, and the limit {period.limit:.3f})"
+def _sent(periods: Sequence[Period], changes: float) -> int:
+    """Requests since the change, if they came evenly within each period."""
+    shares = ((period.ends - max(changes, period.begins)) / (period.ends - period.begins) for period in periods)
+    return round(sum(share * period.answered for share, period in zip(shares, periods, strict=True)))
 
 
 def _loss(periods: Sequence[Period]) -> float:
     """Of the answers of these periods, by their true labels."""
     return sum(period.wrong for period in periods) / max(sum(period.answered for period in periods), 1)
-
-
-def _cured(periods: Sequence[Period]) -> str:
-    """What became of the loss by the retrainings since the first of these periods, in which the change was noticed."""
-    started = f"it started {_retrainings(periods).rstrip(',')}"
-    released = (at for at, period in enumerate(periods) if any(run.endswith("released") for run in period.started))
-    later = periods[next(released, len(periods)) + 1 :]
-    if not later:
-        return started
-    return f"{started}; after the first release the loss was {_loss(later):.3f} instead of {_loss(periods[:1]):.3f}"

@@ -39,6 +39,8 @@ FAILING = Fault(
     "            raise RuntimeError('it is broken')",
 )
 
+BY_NAME = {fault.name: fault for fault in (SLOW, FAILING)}
+
 
 def applied(source: str, fault: Fault) -> str:
     """The source of the service's model with the fault."""

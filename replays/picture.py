@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -11,10 +12,9 @@ import numpy as np
 
 from ratchet.types import Level
 from replays.offline import Outcome
-from replays.play import Period, Replay
+from replays.play import EFFECTS, Replay
 
-_EFFECTS = {"harmful": "#c0392b", "unknown": "#e6b422", "benign": "#7fb58c"}
-"""The worst first."""
+_COLOURS = dict(zip(EFFECTS, ("#c0392b", "#e6b422", "#7fb58c"), strict=True))
 _NOTHING = "#eeeeee"
 _TIERS = {
     "measured": "by labels that came back",
@@ -22,27 +22,21 @@ _TIERS = {
     "changed": "inputs or answers differ",
 }
 _POLICIES = {
-    "never": "#999999",
-    "nightly": "#1f77b4",
-    "always fire": "#9467bd",
-    "cost-aware": "#8c564b",
-    "loop": "#2c7a7b",
+    "never": ("never retrain", "#999999"),
+    "nightly": ("retrain every night", "#1f77b4"),
+    "always fire": ("retrain at every look", "#9467bd"),
+    "cost-aware": ("retrain where it is expected to pay", "#8c564b"),
+    "loop": ("Ratchet's policy, offline", "#2c7a7b"),
 }
-_NAMES = {
-    "never": "never retrain",
-    "nightly": "retrain every night",
-    "always fire": "retrain at every look",
-    "cost-aware": "retrain where it is expected to pay",
-    "loop": "Ratchet's policy, offline",
-}
+"""What each is called, and its colour."""
 _STACK, _LIMIT, _DATA, _PERSON = "#111111", "#c0392b", "#00796b", "#444444"
 _SIDE = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "fontsize": 8, "frameon": False}
 _WIDTH = 46
 """Letters of a line beside the picture."""
 
 
-def draw(path: Path, title: str, unit: str, replay: Replay | None, outcomes: Sequence[Outcome]) -> None:
-    """Writes a PNG. `unit` names what is counted: wrong answers, or a loss."""
+def draw(path: Path, title: str, counts: bool, replay: Replay | None, outcomes: Sequence[Outcome]) -> None:
+    """Writes a PNG. `counts` says whether a loss is 1 for a wrong answer and 0 for any other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.dates import ConciseDateFormatter
     from matplotlib.figure import Figure
@@ -51,10 +45,8 @@ def draw(path: Path, title: str, unit: str, replay: Replay | None, outcomes: Seq
     figure = Figure(figsize=(13, 10 if replay else 7), layout="constrained")
     FigureCanvasAgg(figure)  # no window, whatever the environment is
     layout = [*([row, row] for row in rows), ["wrong", "seconds"]]
-    axes: dict[str, Any] = figure.subplot_mosaic(
-        layout, height_ratios=[*rows.values(), 0.5 + 0.3 * (len(outcomes) + 1)]
-    )
-    figure.suptitle(f"{title}\n{_worth(replay, outcomes, unit)}".strip(), fontsize=13, fontweight="bold")
+    axes: dict[str, Any] = figure.subplot_mosaic(layout, height_ratios=[*rows.values(), 0.8 + 0.3 * len(outcomes)])
+    figure.suptitle(f"{title}\n{_worth(replay, outcomes, counts)}".strip(), fontsize=13, fontweight="bold")
     for row in rows:
         axes[row].xaxis.set_major_formatter(ConciseDateFormatter(axes[row].xaxis.get_major_locator()))
         if row != "loss":
@@ -62,64 +54,69 @@ def draw(path: Path, title: str, unit: str, replay: Replay | None, outcomes: Seq
         if row != list(rows)[-1]:
             axes[row].tick_params(labelbottom=False)
     if replay:
-        _losses(axes["loss"], replay, outcomes, unit)
+        _losses(axes["loss"], replay, outcomes)
         _served(axes["served"], replay)
         _noticed(axes["noticed"], replay)
     else:
-        _by_policy(axes["loss"], outcomes, unit)
-    _totals(axes["wrong"], axes["seconds"], replay, outcomes, unit)
+        _by_policy(axes["loss"], outcomes)
+    axes["loss"].set_ylabel("wrong answers, share" if counts else "mean loss")
+    bars = _bars(replay, outcomes)
+    _draw_bars(axes["wrong"], [bar.wrong for bar in bars], [f"{bar.wrong:,.0f}" for bar in bars],
+               color=[bar.colour for bar in bars])  # fmt: skip
+    _draw_bars(axes["seconds"], [bar.seconds for bar in bars], [bar.text for bar in bars],
+               color=[bar.colour for bar in bars], hatch=[bar.hatch for bar in bars], edgecolor="white")  # fmt: skip
+    axes["wrong"].set_yticks(range(len(bars)), [bar.name for bar in bars])
+    axes["wrong"].set_title("wrong answers in all this time" if counts else "loss in all this time", fontsize=10)
+    axes["seconds"].set_title("seconds of training; hatched: of whole runs", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
-def _worth(replay: Replay | None, outcomes: Sequence[Outcome], unit: str) -> str:
+def _worth(replay: Replay | None, outcomes: Sequence[Outcome], counts: bool) -> str:
     """What retraining was worth, in a line."""
-    never = next((float(each.wrong.sum()) for each in outcomes if each.policy == "never"), None)
-    loop = next((float(each.wrong.sum()) for each in outcomes if each.policy == "loop"), None)
-    own = sum(period.wrong for period in replay.periods) if replay else loop
-    if never is None or own is None:
+    totals = {each.policy: (float(each.wrong.sum()), int(each.answers.sum())) for each in outcomes}
+    if replay:
+        own, where = (replay.wrong, sum(period.answered for period in replay.periods)), "on the real stack"
+    elif "loop" in totals:
+        own, where = totals["loop"], "by Ratchet's policy"
+    else:
         return ""
-    answers = int(outcomes[0].answers.sum())
-    return f"{own:,.0f} {unit} among {answers:,}, and {never:,.0f} without any retraining"
+
+    def said(total: tuple[float, int]) -> str:
+        return f"{total[0]:,.0f} of {total[1]:,} answers wrong" if counts else f"mean loss {total[0] / total[1]:.4g}"
+
+    without = f"; offline, without any retraining, {said(totals['never'])}" if "never" in totals else ""
+    return f"{said(own)} {where}{without}"
 
 
 def _time(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def _spans(ends: Sequence[float]) -> list[tuple[float, float]]:
-    """The beginning and the end of each period; the first is as long as the shortest."""
-    first = ends[0] - min(np.diff(ends), default=86400.0)
-    return list(zip([first, *ends[:-1]], ends, strict=True))
-
-
-def _steps(axis: Any, ends: Sequence[float], values: Sequence[float], **style: Any) -> None:
+def _steps(axis: Any, ends: Sequence[float], values: Sequence[float], begins: float, **style: Any) -> None:
     """A level for each period, over its whole time."""
-    spans = _spans(ends)
-    edges = [_time(spans[0][0]), *(_time(end) for end in ends)]
-    axis.step(edges, [values[0], *values], where="pre", **style)
+    axis.step([_time(begins), *map(_time, ends)], [values[0], *values], where="pre", **style)
 
 
-def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome], unit: str) -> None:
+def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome]) -> None:
     """The true loss of each period, and what labels and certainty said of it."""
-    periods = replay.periods
-    ends, spans = [period.ends for period in periods], _spans([period.ends for period in periods])
-    true, limits = [period.wrong / max(period.answered, 1) for period in periods], [period.limit for period in periods]
-    highest = max(*true, *limits)
+    periods, begins = replay.periods, replay.periods[0].begins
+    ends, true = [period.ends for period in periods], [period.loss for period in periods]
+    limits = [np.nan if period.limit is None else period.limit for period in periods]
+    highest = max(true)
     if never := next((each for each in outcomes if each.policy == "never"), None):
-        means = never.wrong / np.maximum(never.answers, 1)
-        _steps(axis, list(never.ends), list(means), color="#777777", ls=":", label="without any retraining (offline)")
+        means = list(never.wrong / np.maximum(never.answers, 1))
+        _steps(axis, ends, means, begins, color="#777777", ls=":", label="without any retraining (offline)")
         highest = max(highest, *means)
-    _steps(axis, ends, true, color=_STACK, lw=2, label="the real stack, by the true labels")
-    _steps(axis, ends, limits, color=_LIMIT, lw=1, label="limit: as promised by its evaluation, plus tolerance")
-    top = 1.2 * highest
+    _steps(axis, ends, true, begins, color=_STACK, lw=2, label="the real stack, by the true labels")
+    _steps(axis, ends, limits, begins, color=_LIMIT, lw=1, label="limit: as promised by its evaluation, plus tolerance")
+    top = 1.2 * np.nanmax([highest, *limits]) or 1.0
     for name, colour, place in (("measured", "#1f77b4", 0.42), ("estimated", "#ff7f0e", 0.58)):
-        levels = [(begins + place * (end - begins), level) for (begins, end), period in zip(spans, periods, strict=True)
+        levels = [(period.begins + place * (period.ends - period.begins), level) for period in periods
                   if (level := getattr(period, name))]  # fmt: skip
         _intervals(axis, levels, top, color=colour, label=f"{name} {_TIERS[name]}, 95 %")
-    _marks(axis, replay, spans)
-    axis.set_ylabel(f"{unit} per answer")
+    _marks(axis, replay)
     axis.set_ylim(0, top)
-    axis.set_xlim(_time(spans[0][0]), _time(ends[-1]))
+    axis.set_xlim(_time(begins), _time(ends[-1]))
     axis.legend(**_SIDE)
 
 
@@ -127,9 +124,9 @@ def _intervals(axis: Any, levels: list[tuple[float, Level]], top: float, **style
     """Levels with their intervals; one above the picture is an arrow with its figure."""
     within = [(at, level) for at, level in levels if level.loss <= top]
     values = [level.loss for _, level in within]
-    bars = [[level.loss - level.low for _, level in within], [level.high - level.loss for _, level in within]]
+    errors = [[level.loss - level.low for _, level in within], [level.high - level.loss for _, level in within]]
     if within:
-        axis.errorbar([_time(at) for at, _ in within], values, yerr=bars, fmt=".", capsize=2, **style)
+        axis.errorbar([_time(at) for at, _ in within], values, yerr=errors, fmt=".", capsize=2, **style)
     for at, level in levels:
         if level.loss > top:
             text = f"{style['label'].partition(' ')[0]}: {level.loss:.2f}"
@@ -138,105 +135,111 @@ def _intervals(axis: Any, levels: list[tuple[float, Level]], top: float, **style
                           arrowprops=arrow)  # fmt: skip
 
 
-def _marks(axis: Any, replay: Replay, spans: list[tuple[float, float]]) -> None:
+def _marks(axis: Any, replay: Replay) -> None:
     """What changes, and what people do: a number at its moment, and the sentence beside the picture."""
-    acts = [(begins, period.acted) for (begins, _), period in zip(spans, replay.periods, strict=True) if period.acted]
-    marks = sorted([*((at, text, _DATA) for at, text in replay.marks), *((at, text, _PERSON) for at, text in acts)])
+    acts = [(period.begins, f"{period.acted.what}: {_short(period.acted.outcome)}", _PERSON)
+            for period in replay.periods if period.acted]  # fmt: skip
+    marks = sorted([*((at, f"data, {text}", _DATA) for at, text in replay.marks), *acts])
     lines = list[str]()
     for number, (at, text, colour) in enumerate(marks, 1):
         axis.axvline(_time(at), color=colour, linewidth=1, linestyle="--")
         axis.annotate(str(number), (_time(at), 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom",
                       color="white", fontsize=8, bbox={"boxstyle": "circle", "color": colour}, xytext=(0, 3),
                       textcoords="offset points")  # fmt: skip
-        short = ": ".join(text.split(": ")[:2])
-        what = f"{number}  {'data, ' if colour == _DATA else ''}{short}"
-        lines += textwrap.wrap(what, _WIDTH, max_lines=3, placeholder=" …", subsequent_indent="    ")
+        lines += textwrap.wrap(f"{number}  {text}", _WIDTH, subsequent_indent="    ")
     axis.annotate("\n".join(lines), (1.01, 0.0), xycoords="axes fraction", va="bottom", fontsize=8)
 
 
+def _short(sentence: str) -> str:
+    """Its beginning, without figures."""
+    return sentence.partition(":")[0]
+
+
 def _served(axis: Any, replay: Replay) -> None:
-    """The version of each period, and a mark at the end of each in which a retraining ended."""
-    spans = _spans([period.ends for period in replay.periods])
-    stretches = groupby(zip(spans, replay.periods, strict=True), key=lambda each: each[1].served)
-    for number, (version, stretch) in enumerate(stretches):
-        both = [span for span, _ in stretch]
-        begins, ends = both[0][0], both[-1][1]
+    """The version of each period, and a mark for each retraining at the end of its period."""
+    for number, (version, stretch) in enumerate(groupby(replay.periods, key=lambda period: period.served)):
+        periods = list(stretch)
+        begins, ends = periods[0].begins, periods[-1].ends
         axis.axvspan(_time(begins), _time(ends), color="#cfd8dc" if number % 2 else "#90a4ae", lw=0)
         axis.text(_time((begins + ends) / 2), 0.5, f"v{version}", ha="center", va="center", fontsize=9)
-    for ended, marker, colour in (("released", "^", "#1e6b34"), ("not released", "X", _LIMIT)):
-        own = [period for period in replay.periods if period.started and _released(period) == (ended == "released")]
-        if own:
-            axis.plot([_time(period.ends) for period in own], [0.5] * len(own), marker, color=colour, ms=8, ls="",
-                      label=f"automatic retraining: {ended}", clip_on=False)  # fmt: skip
+    for released, marker, colour in ((True, "^", "#1e6b34"), (False, "X", _LIMIT)):
+        at = [
+            _time(period.ends - number * (period.ends - period.begins) / 6)
+            for period in replay.periods
+            for number, run in enumerate(period.started)
+            if run.released == released
+        ]
+        if at:
+            label = f"automatic retraining: {'released' if released else 'not released'}"
+            axis.plot(at, [0.5] * len(at), marker, color=colour, ms=8, ls="", label=label, clip_on=False)  # fmt: skip
     axis.set_ylim(0, 1)
     axis.set_yticks([0.5], ["serves"])
     if axis.get_legend_handles_labels()[0]:
         axis.legend(**_SIDE)
 
 
-def _released(period: Period) -> bool:
-    return any(run.endswith("released") for run in period.started)
-
-
 def _noticed(axis: Any, replay: Replay) -> None:
     """A row for each tier, coloured by the worst effect that was noticed in a period."""
-    for (begins, end), period in zip(_spans([p.ends for p in replay.periods]), replay.periods, strict=True):
+    for period in replay.periods:
         for row, tier in enumerate(_TIERS):
             effects = {seen.effect for seen in period.findings if seen.tier == tier}
-            colour = next((colour for effect, colour in _EFFECTS.items() if effect in effects), _NOTHING)
-            if colour == _NOTHING and tier != "changed" and getattr(period, tier) is None:
-                continue  # there is no figure
-            axis.barh(-row, (end - begins) / 86400 * 0.94, left=_time(begins), height=0.8, color=colour, align="center")
+            if not effects and tier != "changed" and getattr(period, tier) is None:
+                continue
+            colour = next((_COLOURS[effect] for effect in EFFECTS if effect in effects), _NOTHING)
+            days = (period.ends - period.begins) / 86400
+            axis.barh(-row, 0.94 * days, left=_time(period.begins), height=0.8, color=colour)
     names = [f"{tier}:\n{how}" for tier, how in _TIERS.items()]
     axis.set_yticks([-row for row in range(len(_TIERS))], names, fontsize=7)
     shown = {seen.effect for period in replay.periods for seen in period.findings}
-    for what, colour in (*_EFFECTS.items(), ("nothing", _NOTHING)):
+    for what, colour in (*_COLOURS.items(), ("nothing", _NOTHING)):
         if what in shown or what == "nothing":
             axis.barh(0, 0, color=colour, label=f"noticed: {what}")
-    axis.barh(0, 0, color="white", edgecolor="#999999", label="no figure: too few labels, or switched off")
+    axis.barh(0, 0, color="white", edgecolor="#999999", label="no figure: too few records, or switched off")
     axis.legend(**_SIDE)
 
 
-def _by_policy(axis: Any, outcomes: Sequence[Outcome], unit: str) -> None:
+def _by_policy(axis: Any, outcomes: Sequence[Outcome]) -> None:
     for each in outcomes:
-        means = each.wrong / np.maximum(each.answers, 1)
-        _steps(axis, list(each.ends), list(means), color=_POLICIES.get(each.policy), label=each.policy)
-    axis.set_ylabel(f"{unit} per answer")
+        name, colour = _POLICIES[each.policy]
+        first = float(each.ends[0] - min(np.diff(each.ends), default=86400.0))
+        _steps(axis, list(each.ends), list(each.wrong / np.maximum(each.answers, 1)), first, color=colour, label=name)
     axis.set_ylim(bottom=0)
-    axis.legend(**_SIDE)
+    if outcomes:
+        axis.legend(**_SIDE)
 
 
-def _totals(wrong: Any, seconds: Any, replay: Replay | None, outcomes: Sequence[Outcome], unit: str) -> None:
-    """For each policy, and for the real stack, all wrong answers and all compute."""
-    bars = [("Ratchet on the real stack", *_of_stack(replay), _STACK)] if replay else []
-    bars += [(_NAMES[each.policy], float(each.wrong.sum()), each.seconds, _trainings(each), _POLICIES[each.policy])
-             for each in outcomes]  # fmt: skip
-    bars.sort(key=lambda bar: -bar[1])
-    names = [name for name, *_ in bars]
-    for axis, values, texts in (
-        (wrong, [bar[1] for bar in bars], [f"{bar[1]:,.0f}" for bar in bars]),
-        (seconds, [bar[2] for bar in bars], [f"{bar[2]:,.0f} s: {bar[3]}" for bar in bars]),
-    ):
-        hatches = ["//" if axis is seconds and bar[4] == _STACK else "" for bar in bars]
-        colours = [bar[4] for bar in bars]
-        shapes = axis.barh(range(len(bars)), values, color=colours, height=0.7, hatch=hatches, edgecolor="white")
-        axis.set_yticks(range(len(bars)), names)
-        axis.bar_label(shapes, texts, padding=3, fontsize=8)
-        axis.set_xlim(0, 1.15 * max(*values, 1e-9))
-    seconds.set_yticks([])
-    seconds.set_xlim(0, 2.2 * max(*(bar[2] for bar in bars), 1e-9))
-    wrong.set_title(f"{unit} in all this time", fontsize=10)
-    seconds.set_title("seconds of training; hatched: of whole runs", fontsize=10)
+@dataclass(frozen=True)
+class _Bar:
+    name: str
+    wrong: float
+    seconds: float
+    text: str
+    colour: str
+    hatch: str = ""
 
 
-def _trainings(outcome: Outcome) -> str:
-    released = sum(each.released for each in outcome.retrainings)
-    return f"{len(outcome.retrainings)} retrainings, {released} released"
+def _bars(replay: Replay | None, outcomes: Sequence[Outcome]) -> list[_Bar]:
+    """One for the real stack and for each policy, the best last, which is above."""
+    bars = []
+    if replay:
+        seconds = sum(run.seconds for run in replay.started)
+        text = _cost(seconds, len(replay.started), sum(run.released for run in replay.started))
+        bars.append(_Bar("Ratchet on the real stack", replay.wrong, seconds, text, _STACK, "//"))
+    for each in outcomes:
+        name, colour = _POLICIES[each.policy]
+        text = _cost(each.seconds, len(each.retrainings), sum(one.released for one in each.retrainings))
+        bars.append(_Bar(name, float(each.wrong.sum()), each.seconds, text, colour))
+    return sorted(bars, key=lambda bar: -bar.wrong)
 
 
-def _of_stack(replay: Replay) -> tuple[float, float, str]:
-    """Its wrong answers, its seconds, and its retrainings in words."""
-    runs = [run for period in replay.periods for run in period.started]
-    released = sum(run.endswith("released") for run in runs)
-    wrong, seconds = (sum(getattr(period, name) for period in replay.periods) for name in ("wrong", "compute"))
-    return wrong, seconds, f"{len(runs)} retrainings, {released} released"
+def _cost(seconds: float, count: int, released: int) -> str:
+    return f"{seconds:,.0f} s: {count} retraining{'' if count == 1 else 's'}, {released} released"
+
+
+def _draw_bars(axis: Any, values: Sequence[float], texts: Sequence[str], **style: Any) -> None:
+    """Each value as long as it is, with its text beside it."""
+    shapes = axis.barh(range(len(values)), values, height=0.7, **style)
+    axis.bar_label(shapes, texts, padding=3, fontsize=8)
+    axis.set_yticks([])
+    room = 1.15 if max(map(len, texts), default=0) < 12 else 2.2
+    axis.set_xlim(0, room * max([*values, 1e-9]))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ from expectations.triggers import Past
 from ratchet.progress import Report
 from ratchet.types import Level, Watched
 from replays.driver import Driver
-from replays.stream import Stream
+from replays.stream import Part, Stream
 
 _AT_ONCE, _SPAN = 100, 6 * 3600.0
 """Inputs of one request, and seconds between the first and the last of them, at most."""
@@ -27,6 +27,10 @@ class Act:
     """Does it, and says what became of it."""
 
 
+EFFECTS = ("harmful", "unknown", "benign")
+"""Of what is noticed, the worst first."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """A finding, without its figures."""
@@ -38,27 +42,52 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Acted:
+    what: str
+    """A person did."""
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """A retraining that the loop started."""
+
+    kind: str
+    """Of its cause."""
+    result: str
+    """`released`, or what else it ended with."""
+    seconds: float
+
+    @property
+    def released(self) -> bool:
+        return self.result == "released"
+
+
+@dataclass(frozen=True)
 class Period:
-    ends: float
+    begins: float
     """Seconds since 1970."""
+    ends: float
     answered: int
     wrong: float
     """The sum of the losses of its answers, by their true labels."""
-    limit: float
-    """Of the mean loss; like what is measured and estimated, in the task's own unit."""
+    limit: float | None
+    """Of the mean loss, if it was watched; like what is measured and estimated, in the task's own unit."""
     measured: Level | None
     estimated: Level | None
     findings: tuple[Seen, ...]
-    started: tuple[str, ...]
-    """What each retraining that began was for, with what it ended with."""
-    compute: float
-    """Seconds of these retrainings."""
+    started: tuple[Started, ...]
     served: str
     """The version that answered."""
     champion: str
-    """The one that serves from then on."""
-    acted: str = ""
-    """What a person did at its beginning, and what became of it."""
+    """The one that serves from its end on."""
+    acted: Acted | None = None
+    """At its beginning."""
+
+    @property
+    def loss(self) -> float:
+        """The mean."""
+        return self.wrong / max(self.answered, 1)
 
 
 @dataclass(frozen=True)
@@ -66,12 +95,18 @@ class Replay:
     recipe: str
     scenario: str
     changes: float
-    """When the scenario begins, in seconds since 1970; 0 if nothing changes, or more than one thing."""
-    first: str
-    """The version that served at first."""
+    """When what is sent begins to change, in seconds since 1970; 0 if it does not, or more than once."""
     periods: tuple[Period, ...]
     marks: tuple[tuple[float, str], ...] = ()
     """What changes and when, for people."""
+
+    @property
+    def started(self) -> tuple[Started, ...]:
+        return tuple(each for period in self.periods for each in period.started)
+
+    @property
+    def wrong(self) -> float:
+        return sum(period.wrong for period in self.periods)
 
     @property
     def digest(self) -> str:
@@ -80,7 +115,7 @@ class Replay:
             [
                 number,
                 [[seen.tier, seen.effect, seen.subject] for seen in period.findings],
-                period.started,
+                [[each.kind, each.result] for each in period.started],
                 period.champion,
             ]
             for number, period in enumerate(self.periods)
@@ -91,7 +126,7 @@ class Replay:
 def play(
     driver: Driver,
     stream: Stream,
-    parts: list[tuple[float, np.ndarray]],
+    parts: Sequence[Part],
     report: Report,
     acts: Mapping[int, Act] = MappingProxyType({}),
 ) -> tuple[Period, ...]:
@@ -100,22 +135,21 @@ def play(
     `acts` are what people do at the beginning of a part, by its number.
     """
     done, unsent = list[Period](), list[tuple[float, str, int, int]]()
-    for number, (ends, rows) in enumerate(parts):
+    for number, part in enumerate(parts):
         act = acts.get(number)
-        acted = f"{act.what}: {act.run(driver)}" if act else ""
-        served = driver.champion()
-        losses = list[np.ndarray]()
-        for chosen in _requests(stream, rows):
+        acted = Acted(act.what, act.run(driver)) if act else None
+        served, losses = driver.champion(), list[np.ndarray]()
+        for chosen in _requests(stream, part.rows):
             id = f"replay-{number}-{chosen[0]}"
             driver.turn(float(stream.at[chosen[0]]))
             outputs = driver.send(stream.inputs[chosen], id)
             losses.append(driver.recipe.answers.losses(stream.targets[chosen], outputs))
             unsent += [(float(stream.label_at[row]), id, place, int(row)) for place, row in enumerate(chosen)]
-        driver.turn(ends)
-        due = sorted(each for each in unsent if each[0] <= ends)
-        unsent = [each for each in unsent if each[0] > ends]
+        driver.turn(part.ends)
+        due = sorted(each for each in unsent if each[0] <= part.ends)
+        unsent = [each for each in unsent if each[0] > part.ends]
         driver.label([(id, place, stream.labels[row]) for _, id, place, row in due])
-        done.append(_period(driver, ends, np.concatenate(losses), served, acted))
+        done.append(_period(driver, part, np.concatenate(losses), served, acted))
         report(_line(number, len(parts), done[-1]))
     return tuple(done)
 
@@ -129,22 +163,22 @@ def _requests(stream: Stream, rows: np.ndarray) -> Iterator[np.ndarray]:
             start = stop
 
 
-def _period(driver: Driver, ends: float, losses: np.ndarray, served: str, acted: str) -> Period:
+def _period(driver: Driver, part: Part, losses: np.ndarray, served: str, acted: Acted | None) -> Period:
     before = {past.id for past in driver.causes()}
     driver.collect()
     watched, scale = driver.watched(), driver.scale()
     driver.settle()
     new = [past for past in driver.causes() if past.id not in before]
     return Period(
-        ends,
+        part.begins,
+        part.ends,
         len(losses),
         float(losses.sum()),
-        watched.limit * scale if watched else 0.0,
+        watched.limit * scale if watched else None,
         _scaled(watched.measured, scale) if watched else None,
         _scaled(watched.estimated, scale) if watched else None,
         _seen(watched),
-        tuple(f"{past.kind}: {past.result}" for past in new),
-        sum(map(_seconds, new)),
+        tuple(Started(past.kind, past.result or "", _seconds(past)) for past in new),
         served,
         driver.champion(),
         acted,
@@ -167,9 +201,8 @@ def _seconds(past: Past) -> float:
 
 
 def _line(number: int, count: int, period: Period) -> str:
-    loss = period.wrong / max(period.answered, 1)
     noticed = ", ".join(sorted({f"{seen.tier} {seen.effect}" for seen in period.findings})) or "nothing"
-    runs = "".join(f"; {each}" for each in period.started)
-    acted = f"{period.acted}; " if period.acted else ""
-    answers = f"{period.answered} answers, loss {loss:.3f}, version {period.champion}"
+    runs = "".join(f"; {each.kind}: {each.result}" for each in period.started)
+    acted = f"{period.acted.what}: {period.acted.outcome}; " if period.acted else ""
+    answers = f"{period.answered} answers, loss {period.loss:.3f}, version {period.champion}"
     return f"{number + 1}/{count}: {acted}{answers}; {noticed}{runs}"

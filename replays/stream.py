@@ -118,10 +118,22 @@ def of_log(recipe: Recipe) -> Stream:
     return Stream(np.concatenate(inputs)[order], targets, labels, np.array(at)[order], label_at)
 
 
-def periods(stream: Stream, seconds: float) -> list[tuple[float, np.ndarray]]:
-    """The end of each period of so many seconds, and the rows that were sent in it; an empty one is left out."""
+@dataclass(frozen=True)
+class Part:
+    """What was sent between two looks."""
+
+    begins: float
+    """Seconds since 1970."""
+    ends: float
+    rows: np.ndarray
+    """The numbers [N] of its records in the stream."""
+
+
+def periods(stream: Stream, seconds: float) -> list[Part]:
+    """The parts of so many seconds; one in which nothing was sent is left out."""
     numbers = ((stream.at - stream.at[0]) // seconds).astype(int)
-    ends = stream.at[0] + (np.unique(numbers) + 1) * seconds
+    begins = stream.at[0] + np.unique(numbers) * seconds
     return [
-        (float(end), np.flatnonzero(numbers == number)) for number, end in zip(np.unique(numbers), ends, strict=True)
+        Part(float(begin), float(begin + seconds), np.flatnonzero(numbers == number))
+        for number, begin in zip(np.unique(numbers), begins, strict=True)
     ]

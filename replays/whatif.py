@@ -13,6 +13,7 @@ from ratchet.lake.snapshot import Examples, columns, examples, load_benchmark
 from ratchet.lake.split import SIDES, Side
 from ratchet.progress import Report
 from ratchet.recipe import Recipe
+from replays import POLICIES
 from replays.laboratory import Laboratory
 from replays.offline import DAY, CostAware, Loop, Outcome, Policy, always, never, simulate
 from replays.stream import Stream
@@ -79,7 +80,9 @@ def _policy(lab: Laboratory, name: str, looks: Sequence[float], price: float) ->
             return Loop(lab)
         case "cost-aware":
             return CostAware(lab, looks, price)
-    return always
+        case "nightly" | "always fire":
+            return always
+    raise Refusal(f"there is no policy {name!r}", lab.recipe.name, f"Choose from: {', '.join(POLICIES)}")
 
 
 def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, int, float, int, int, float]]:

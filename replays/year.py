@@ -8,7 +8,7 @@ from ratchet.recipe import Recipe
 from replays import faults, scenarios
 from replays.driver import Driver
 from replays.play import Act
-from replays.stream import YEAR, Stream, periods
+from replays.stream import YEAR, Part, Stream, periods
 
 NAME = "year"
 MONTHS = 12
@@ -66,13 +66,13 @@ def marks(recipe: Recipe, records: Stream) -> tuple[tuple[float, str], ...]:
     texts = {
         BENIGN: f"for a month: {benign}",
         HARMFUL: f"from here on: {harmful}",
-        POISONED: "for a month: a flood of bright images, of which every label that comes back is wrong",
+        POISONED: "for a month: a flood of requests without that change, and every label that comes back is wrong",
     }
     return tuple((float(records.at[0]) + month * _MONTH, text) for month, text in texts.items())
 
 
-def months(records: Stream) -> list[tuple[float, np.ndarray]]:
-    """The end of each month, and the rows that are sent in it."""
+def months(records: Stream) -> list[Part]:
+    """What is sent in each month."""
     return periods(records, _MONTH)
 
 

@@ -6,8 +6,11 @@ import base64
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,13 +31,16 @@ from ratchet.lake.split import Side
 from ratchet.progress import silent
 from ratchet.recipe import Classification, Criteria, Recipe, Training, Watch
 from ratchet.settings import settings
-from replays import conclusion, faults, picture, scenarios, whatif, year
+from ratchet.types import Level
+from replays import conclusion, faults, picture, run, scenarios, whatif, year
 from replays import home as homes
 from replays import stream as streams
 from replays.laboratory import Laboratory
 from replays.offline import DAY
-from replays.play import Period, Replay, Seen
+from replays.options import Options
+from replays.play import Acted, Period, Replay, Seen, Started
 from replays.recipe import played
+from replays.result import Result, read, read_again, write
 from replays.stream import Stream
 from tests.conftest import ROOT
 
@@ -132,10 +138,9 @@ def test_a_scenario_of_another_kind_is_refused() -> None:
 def test_every_record_is_in_one_period_and_periods_are_in_order(count: int, days: float) -> None:
     whole = stream_of(count)
     parts = streams.periods(whole, days * DAY)
-    assert np.concatenate([rows for _, rows in parts]).tolist() == list(range(count))
-    ends = [end for end, _ in parts]
-    assert ends == sorted(ends)
-    assert all((whole.at[rows] < end).all() for end, rows in parts)
+    assert np.concatenate([part.rows for part in parts]).tolist() == list(range(count))
+    assert all(earlier.ends <= later.begins + 1e-3 for earlier, later in pairwise(parts))
+    assert all(((part.begins <= whole.at[part.rows]) & (whole.at[part.rows] < part.ends)).all() for part in parts)
 
 
 def test_a_year_has_its_months_in_order_and_poison_in_one_of_them() -> None:
@@ -145,10 +150,10 @@ def test_a_year_has_its_months_in_order_and_poison_in_one_of_them() -> None:
     whole = Stream(images, np.arange(count) % 10, (np.arange(count) % 10).tolist(), at, at + DAY)
     months = year.months(records := year.stream(recipe, whole, seed=3))
     assert len(months) == year.MONTHS
-    assert sum(len(rows) for _, rows in months) == count
-    wrong = [float(np.mean(np.array(records.labels)[rows] != records.targets[rows])) for _, rows in months]
+    assert sum(len(month.rows) for month in months) == count
+    wrong = [float(np.mean(np.array(records.labels)[month.rows] != records.targets[month.rows])) for month in months]
     assert wrong == [float(month == year.POISONED) for month in range(year.MONTHS)]
-    light = [float(records.inputs[rows].mean()) for _, rows in months]
+    light = [float(records.inputs[month.rows].mean()) for month in months]
     dark = [month for month in range(year.HARMFUL, year.MONTHS) if month != year.POISONED]
     assert max(light[month] for month in dark) < 0.3 * min(light[: year.HARMFUL])
 
@@ -156,12 +161,16 @@ def test_a_year_has_its_months_in_order_and_poison_in_one_of_them() -> None:
 # Decisions
 
 
+def period_of(day: float, effects: Sequence[str] = (), **more: Any) -> Period:
+    """A day with ten answers, of which one is wrong, and a limit of 0.2."""
+    findings = tuple(Seen("measured", effect, "", "") for effect in effects)
+    period = Period(day * DAY, (day + 1) * DAY, 10, 1.0, 0.2, None, None, findings, (), "1", "1")
+    return replace(period, **more)
+
+
 def replay_of(*effects: str, loss: float = 1.0) -> Replay:
-    periods = tuple(
-        Period(day * DAY, 10, loss, 0.2, None, None, (Seen("measured", effect, "", ""),), (), 0.0, "1", "1")
-        for day, effect in enumerate(effects)
-    )
-    return Replay("bought", "none", 0.0, "1", periods)
+    periods = tuple(period_of(day, [effect], wrong=loss) for day, effect in enumerate(effects))
+    return Replay("bought", "none", 0.0, periods)
 
 
 def test_the_digest_is_of_what_was_decided_and_of_no_figure() -> None:
@@ -169,42 +178,95 @@ def test_the_digest_is_of_what_was_decided_and_of_no_figure() -> None:
     assert replay_of("harmful", "benign").digest != replay_of("benign", "harmful").digest
 
 
-def changed(*wrong: float, effect: str = "", started: tuple[str, ...] = (), noticed: int = 2) -> Replay:
-    """A replay of days with ten answers and a limit of 0.2, that changes after the second."""
-    findings = (Seen("measured", effect, "", ""),)
-    periods = tuple(
-        Period((day + 1) * DAY, 10, loss, 0.2, None, None, findings if day >= noticed and effect else (),
-               started if day == noticed else (), 0.0, "1", "1")
-        for day, loss in enumerate(wrong)
-    )  # fmt: skip
-    return Replay("bought", "darker", 2 * DAY, "1", periods)
+RELEASED, FAILED = Started("harm", "released", 3.0), Started("harm", "failed", 2.0)
+CALM = [period_of(0), period_of(1)]
 
 
 @pytest.mark.parametrize(
-    ("replay", "expected"),
+    ("periods", "changes", "expected"),
     [
-        (
-            changed(1, 1, 6, 1, 1, effect="harmful", started=("harm: released",)),
-            ["the change was noticed within 10 requests, and called harmful, rightly "
-             "(the loss was 0.600, and the limit 0.200)",
-             "it started one retraining, released; after the first release the loss was 0.100 instead of 0.600"],
+        pytest.param(
+            [*CALM, period_of(2, ["harmful"], wrong=6.0, started=(RELEASED,), champion="2"),
+             period_of(3, served="2", champion="2")],
+            2.0,
+            ["before the change the loop started no retraining",
+             "the change was noticed within 10 requests, and called harmful",
+             "after the change the loop started one retraining, which released a version",
+             "the loss was 0.600, and its limit 0.200", "after the first release the loss was 0.100"],
+            id="cured",
         ),
-        (
-            changed(1, 1, 1, 1, effect="harmful", noticed=3),
-            ["the change was noticed within 20 requests, and called harmful, wrongly "
-             "(the loss was 0.100, and the limit 0.200)", "it started no retraining"],
+        pytest.param(
+            [*CALM, period_of(2, ["unknown"]), period_of(3, ["harmful"])],
+            1.5,
+            ["before the change the loop started no retraining",
+             "the change was noticed within 15 requests, and called unknown",
+             "it was called harmful within 25 requests", "after the change the loop started no retraining",
+             "the loss was 0.100, and its limit 0.200"],
+            id="within a period",
         ),
-        (changed(1, 1, 6, 6), ["the change was not noticed within 20 requests"]),
-        (
-            replace(changed(1, 1, 1, started=("harm: released", "harm: failed")), changes=0.0),
-            ["2 retrainings, 1 of them released, in 3 periods"],
+        pytest.param(
+            [period_of(0, ["harmful"], started=(RELEASED, FAILED)), period_of(1),
+             period_of(2, ["harmful"], limit=None)],
+            2.0,
+            ["before the change the loop started 2 retrainings, 1 of which released a version",
+             "the change was noticed within 10 requests, and called harmful",
+             "after the change the loop started no retraining", "the loss was 0.100"],
+            id="a false alarm before",
+        ),
+        pytest.param(
+            [*CALM, period_of(2, ["benign"]), period_of(9, ["benign"])],
+            3.0,
+            ["before the change the loop started no retraining", "the change was not noticed within 10 requests",
+             "after the change the loop started no retraining", "the loss was 0.100, and its limit 0.200"],
+            id="known before, and a gap",
+        ),
+        pytest.param(
+            [period_of(0, acted=Acted("a person retrains", "released")),
+             period_of(1, served="2", champion="1")],
+            0.0,
+            ["a person retrains: released", "the loop started no retraining in 2 periods",
+             "version 1 was brought back"],
+            id="by hand, and back",
         ),
     ],
 )  # fmt: skip
 def test_a_replay_says_how_soon_a_change_was_noticed_what_it_was_called_and_what_cured_it(
-    replay: Replay, expected: list[str]
+    periods: list[Period], changes: float, expected: list[str]
 ) -> None:
+    replay = Replay("bought", "darker", changes * DAY, tuple(periods))
     assert list(conclusion.sentences(replay)) == expected
+
+
+def test_a_result_with_other_options_is_not_lost_to_a_comparison_without_a_stack(tmp_path: Path) -> None:
+    options, recipe = Options("fashion-mnist", "darker", causes=("harm",)), recipes.load("fashion-mnist")
+    played_once = Result(replay_of("harmful"), (), tmp_path)
+    write(played_once, options, "a replay", recipe)
+    same = read_again(tmp_path, replace(options, policies=("nightly",)), recipe)
+    assert same.replay == played_once.replay
+    with pytest.raises(Refusal, match="a replay with another value of label days is there"):
+        read_again(tmp_path, replace(options, label_days=2.0), recipe)
+    with pytest.raises(Refusal, match="another value of version of the recipe"):
+        read_again(tmp_path, options, replace(recipe, version=recipe.version + 1))
+    assert read(tmp_path).replay == played_once.replay
+
+
+def test_a_fault_is_released_in_the_first_period_that_begins_after_a_third_of_the_time(home: Path) -> None:
+    script = run.script(recipes.load("small-fashion"), Options("small-fashion", "slow-model", rows=300, days=60.0))
+    (number,) = script.acts
+    begins, whole = script.parts[0].begins, script.records.at[-1] - script.records.at[0]
+    assert script.parts[number - 1].begins < begins + whole / 3 <= script.parts[number].begins
+    assert script.changes == 0.0
+
+
+@pytest.mark.parametrize(
+    "periods",
+    [[period_of(0)], [period_of(0, limit=None, wrong=0.0), period_of(5, limit=None, wrong=0.0)],
+     [period_of(0, started=(RELEASED, FAILED), measured=Level(9.0, 8.0, 10.0, 4))]],
+    ids=["one", "without a limit or a loss", "with a level far above"],
+)  # fmt: skip
+def test_a_replay_without_any_policy_has_a_picture(tmp_path: Path, periods: list[Period]) -> None:
+    picture.draw(tmp_path / "replay.png", "a replay", False, Replay("bought", "none", 0.0, tuple(periods)), ())
+    assert (tmp_path / "replay.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_recipe_is_played_under_another_name_with_inputs_that_are_kept() -> None:
@@ -244,7 +306,7 @@ def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_start
     home: Path, tmp_path: Path
 ) -> None:
     calm = laboratory(harm=False)
-    when = whatif.cadence([end for end, _ in streams.periods(calm.stream, 4 * DAY)], calm.stream)
+    when = whatif.cadence([part.ends for part in streams.periods(calm.stream, 4 * DAY)], calm.stream)
     (nothing,) = whatif.compare(calm, ["loop"], when, 50.0, lambda line: None)
     assert nothing.retrainings == ()
     lab = laboratory(harm=True)
@@ -259,14 +321,9 @@ def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_start
     assert float(cost_aware.wrong.sum()) < float(never.wrong.sum())
     assert len(lab.models) <= 1 + len(always.retrainings), "each model is trained once"
     path = tmp_path / "replay.png"
-    picture.draw(
-        path,
-        "a replay",
-        "share of wrong answers",
-        replace(replay_of(*["harmful"] * 5), marks=((2 * DAY, "a change"),)),
-        outcomes,
-    )
-    picture.draw(path, "a what-if", "share of wrong answers", None, outcomes)
+    played_once = replace(replay_of(*["harmful"] * 5), marks=((2 * DAY, "a change"),))
+    picture.draw(path, "a replay", True, played_once, outcomes)
+    picture.draw(path, "a what-if", True, None, outcomes)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert [row[0] for row in whatif.summary(outcomes)] == ["never", "always fire", "cost-aware", "loop"]
     assert json.dumps([float(each.seconds) for each in outcomes])

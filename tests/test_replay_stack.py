@@ -51,7 +51,7 @@ def test_without_a_change_nothing_starts_and_harm_starts_one_retraining_that_cur
     harmful = [any(finding["effect"] == "harmful" for finding in period["findings"]) for period in periods]
     assert not any(harmful[: len(before)])
     first = harmful.index(True)
-    assert periods[first]["started"] == ["harm: released"]
+    assert [(run["kind"], run["result"]) for run in periods[first]["started"]] == [("harm", "released")]
     assert sum(map(len, (period["started"] for period in periods))) == 1, "once"
     losses = [period["wrong"] / period["answered"] for period in after]
     assert losses[-1] < losses[first - len(before)] - 0.1, "it has recovered"
@@ -87,6 +87,8 @@ def test_another_policy_is_compared_later_without_a_stack_beside_what_it_did(
         (("--triggers", "boredom"), "there is no trigger 'boredom'"),
         (("--from", "."), "there is no lake in this folder"),
         (("--scenario", "year", "--rows", "300"), "a year has its own --rows"),
+        (("--offline", "--keep"), "--keep is for a stack, and --offline has none"),
+        (("--offline", "--policies", ""), "nothing would be compared"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused_before_a_stack_starts(

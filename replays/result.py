@@ -1,0 +1,76 @@
+"""What a replay or a what-if came to, as it is kept in a folder: every figure, and a picture."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ratchet.errors import Refusal
+from ratchet.files import FORMAT, load, save
+from ratchet.recipe import Recipe
+from ratchet.types import from_json, to_json
+from replays import picture
+from replays.offline import Outcome, Retraining
+from replays.options import Options
+from replays.play import Replay
+
+PICTURE, FIGURES = "replay.png", "replay.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    replay: Replay | None
+    """None for a what-if, which has no stack."""
+    outcomes: tuple[Outcome, ...]
+    folder: Path
+
+
+def write(result: Result, options: Options, title: str, recipe: Recipe) -> None:
+    """The picture and the figures, in the result's folder."""
+    result.folder.mkdir(parents=True, exist_ok=True)
+    counts = bool(recipe.answers.classes)
+    picture.draw(result.folder / PICTURE, f"{options.recipe}: {title}", counts, result.replay, result.outcomes)
+    outcomes = [{**asdict(each), "ends": each.ends.tolist(), "answers": each.answers.tolist(),
+                 "wrong": each.wrong.tolist(), "seconds": each.seconds} for each in result.outcomes]  # fmt: skip
+    replayed = {**to_json(result.replay), "digest": result.replay.digest} if result.replay else None
+    own = {"version": recipe.version, "options": to_json(options)}
+    save(result.folder / FIGURES, {"format": FORMAT, **own, "replay": replayed, "policies": outcomes})
+
+
+def read(folder: Path) -> Result:
+    """A result that was written. Raises Refusal if there is none."""
+    content = load(folder / FIGURES)
+    if content is None:
+        raise Refusal("there is no replay in this folder", folder, "Run `ratchet replay`")
+    replayed = {name: value for name, value in (content["replay"] or {}).items() if name != "digest"}
+    outcomes = tuple(map(_outcome, content["policies"]))
+    return Result(from_json(Replay, replayed) if replayed else None, outcomes, folder)
+
+
+def read_again(folder: Path, options: Options, recipe: Recipe) -> Result:
+    """The result that the folder has with these options, whichever policies it compares; an empty one if none.
+
+    Raises Refusal if a stack's result with other options is there, which would be lost.
+    """
+    content = load(folder / FIGURES)
+    if content is None:
+        return Result(None, (), folder)
+    old, own = content["options"], json.loads(json.dumps(to_json(options)))
+    different = [name for name in own if name != "policies" and old.get(name) != own[name]]
+    if content["version"] != recipe.version:
+        different.append("version of the recipe")
+    if not different:
+        return read(folder)
+    if content["replay"]:
+        what = f"a replay with another value of {different[0].replace('_', ' ')} is there"
+        raise Refusal(what, folder, "Give the options that it had, or move it away")
+    return Result(None, (), folder)
+
+
+def _outcome(content: Mapping[str, Any]) -> Outcome:
+    ends, answers, wrong = (np.array(content[name]) for name in ("ends", "answers", "wrong"))
+    retrainings = tuple(Retraining(**each) for each in content["retrainings"])
+    return Outcome(content["policy"], ends, answers, wrong, retrainings)
