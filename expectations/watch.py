@@ -84,7 +84,8 @@ def _estimate(
     """The estimate of the newest predictions, and why there is none."""
     if len(served.certainties) < estimated.MIN_RECORDS:
         return None, [f"{len(served.certainties)} predictions are too few for an estimate or a comparison"]
-    if estimated.is_wrong(promise, served.labelled_certainties[is_recent], losses[is_recent]):
+    every = np.full(len(losses), True)  # what many labels have shown, a few of the newest do not take back
+    if any(estimated.is_wrong(promise, served.labelled_certainties[of], losses[of]) for of in (is_recent, every)):
         return None, ["the estimate is switched off: labels show another loss than the certainty of the answers says"]
     return estimated.level(promise, served.certainties), []
 

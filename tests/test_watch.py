@@ -121,6 +121,18 @@ def test_labels_switch_an_estimate_off_that_the_certainty_does_not_carry() -> No
     assert "switched off" in result.remarks[0]
 
 
+def test_what_many_labels_have_shown_of_an_estimate_a_few_of_the_newest_do_not_take_back() -> None:
+    """Less certain answers than on the benchmark, as often right: a fault of the estimate, and no harm."""
+    certainties, _ = sound(4000, 0.2, 5)
+    chance = np.random.default_rng(6)
+    losses = (chance.random(4000) < np.where(np.arange(4000) < 3600, 0.1, 0.17)).astype(float)
+    recent = slice(-WINDOW, None)
+    assert not estimated.is_wrong(promised(), certainties[recent], losses[recent]), "the newest alone do not show it"
+    result = state(certainties, losses, 4000, tolerance=0.05)
+    assert result.estimated is None
+    assert not [finding for finding in result.findings if finding.tier == "estimated"]
+
+
 def test_a_loss_in_a_small_unit_is_watched_as_well_and_hardly_any_loss_has_a_scale() -> None:
     chance = np.random.default_rng(4)
     small = promise(chance.exponential(0.003, 5000), chance.random(5000), {})
