@@ -86,7 +86,10 @@ def _compare(name: str, policies: str) -> Result:
 def _lines(name: str, result: Result) -> Iterator[str]:
     replay = result.replay
     assert replay
-    yield f"`{name}`: {'; '.join(conclusion.sentences(replay))}."
+    yield f"### `{name}`"
+    yield ""
+    for sentence in conclusion.sentences(replay):
+        yield f"- {sentence}"
     yield ""
     yield "| policy | answers | wrong, or loss | retrainings | of these released | training, s |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -94,10 +97,8 @@ def _lines(name: str, result: Result) -> Iterator[str]:
         yield f"| {policy} | {answers:,} | {wrong:,.0f} | {trained} | {released} | {seconds:,.0f} |"
     answers = sum(period.answered for period in replay.periods)
     seconds, released = sum(run.seconds for run in replay.started), sum(run.released for run in replay.started)
-    by_hand = sum(period.acted is not None for period in replay.periods)
-    acts = f", and {by_hand} acts by hand" if by_hand else ""
     counts = f"{len(replay.started)} | {released}"
-    yield f"| **the real stack** | {answers:,} | {replay.wrong:,.0f} | {counts} | {seconds:,.0f}, whole runs{acts} |"
+    yield f"| **the real stack** | {answers:,} | {replay.wrong:,.0f} | {counts} | {seconds:,.0f}, whole runs |"
     yield ""
 
 

@@ -10,7 +10,7 @@ def sentences(replay: Replay) -> Iterator[str]:
     periods, changes = replay.periods, replay.changes
     yield from (f"{period.acted.what}: {period.acted.outcome}" for period in periods if period.acted)
     if not changes:
-        yield f"the loop started {retrainings(replay.started)} in {len(periods)} periods"
+        yield f"in {len(periods)} periods the loop started {retrainings(replay.started)}"
     else:
         before = [period for period in periods if period.ends <= changes]
         yield f"before the change the loop started {retrainings([run for each in before for run in each.started])}"

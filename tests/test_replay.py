@@ -224,7 +224,7 @@ CALM = [period_of(0), period_of(1)]
             [period_of(0, acted=Acted("a person retrains", "released")),
              period_of(1, served="2", champion="1")],
             0.0,
-            ["a person retrains: released", "the loop started no retraining in 2 periods",
+            ["a person retrains: released", "in 2 periods the loop started no retraining",
              "version 1 was brought back"],
             id="by hand, and back",
         ),
