@@ -60,7 +60,7 @@ def read_again(folder: Path, options: Options, recipe: Recipe) -> Result:
         return Result(None, (), folder)
     old, own = content["options"], json.loads(json.dumps(to_json(options)))
     different = [name for name in own if name != "policies" and old.get(name) != own[name]]
-    if content["version"] != recipe.version:
+    if content.get("version") != recipe.version:
         different.append("version of the recipe")
     if not different:
         return read(folder)
