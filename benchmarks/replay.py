@@ -17,6 +17,7 @@ from replays.result import PICTURE, Result, read
 
 DOC, IMAGES = ROOT / "docs" / "replay.md", ROOT / "docs" / "images"
 _BEGIN, _END = "<!-- make bench-replay {} -->\n", "<!-- end -->\n"
+_report = partial(print, file=sys.stderr, flush=True)
 _SAME = ", and the same when it was played again"
 _IMAGES = Options("fashion-mnist", records=4000, rows=3000, days=30, window=200, causes=("harm",), tolerance=0.1,
                   policies=("never", "loop"))  # fmt: skip
@@ -48,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.only.split(",") if arguments.only else list(PLAYS)
     if arguments.here:
-        run.on_a_stack(PLAYS[names[0]], partial(print, file=sys.stderr, flush=True))
+        run.on_a_stack(PLAYS[names[0]], _report)
         return
     if arguments.twice and arguments.offline:
         parser.error("--twice is for stacks, and --offline has none")
@@ -78,9 +79,7 @@ def _play(name: str) -> Result:
 
 
 def _compare(name: str, policies: str) -> Result:
-    return run.offline(
-        replace(PLAYS[name], policies=tuple(policies.split(","))), partial(print, file=sys.stderr, flush=True)
-    )
+    return run.offline(replace(PLAYS[name], policies=tuple(policies.split(","))), _report)
 
 
 def _lines(name: str, result: Result) -> Iterator[str]:
@@ -95,10 +94,9 @@ def _lines(name: str, result: Result) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for policy, answers, wrong, trained, released, seconds in whatif.summary(result.outcomes):
         yield f"| {policy} | {answers:,} | {wrong:,.0f} | {trained} | {released} | {seconds:,.0f} |"
-    answers = sum(period.answered for period in replay.periods)
     seconds, released = sum(run.seconds for run in replay.started), sum(run.released for run in replay.started)
     counts = f"{len(replay.started)} | {released}"
-    yield f"| **the real stack** | {answers:,} | {replay.wrong:,.0f} | {counts} | {seconds:,.0f}, whole runs |"
+    yield f"| **the real stack** | {replay.answered:,} | {replay.wrong:,.0f} | {counts} | {seconds:,.0f}, whole runs |"
     yield ""
 
 

@@ -33,9 +33,7 @@ _OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers")
 @click.option("--window", type=click.IntRange(30), help="Predictions that are compared at once, for the recipe's.")
 @click.option("--triggers", help="What starts a retraining (harm,labels,batch,drift), instead of the recipe's.")
 @click.option("--policies", default=",".join(POLICIES), show_default=True, help="Those that are compared offline.")
-@click.option(
-    "--offline", is_flag=True, help="Compare the policies alone, without a stack; what one did before is kept."
-)
+@click.option("--offline", is_flag=True, help="Compare policies alone, beside what a stack did with the same options.")
 @click.option("--keep", is_flag=True, help="Keep the stack's home, to look at it.")
 @json_option
 def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> None:
@@ -97,9 +95,9 @@ def _options(recipe: str, given: dict[str, Any]) -> Any:
     if not policies and (given["source"] or given["offline"]):
         raise click.UsageError(f"nothing would be compared; choose from the policies {', '.join(POLICIES)}")
     if given["scenario"] == "year":
-        source = click.get_current_context().get_parameter_source("policies")
+        origin = click.get_current_context().get_parameter_source("policies")
         year = year_of(recipe)
-        return replace(year, policies=policies) if source is ParameterSource.COMMANDLINE else year
+        return replace(year, policies=policies) if origin is ParameterSource.COMMANDLINE else year
     causes = tuple(given["triggers"].split(",")) if given["triggers"] else None
     if causes and (unknown := set(causes) - set(get_args(Kind))):
         raise click.UsageError(f"there is no trigger {min(unknown)!r}; choose from {', '.join(get_args(Kind))}")

@@ -84,8 +84,9 @@ def _estimate(
     """The estimate of the newest predictions, and why there is none."""
     if len(served.certainties) < estimated.MIN_RECORDS:
         return None, [f"{len(served.certainties)} predictions are too few for an estimate or a comparison"]
-    every = np.full(len(losses), True)  # what many labels have shown, a few of the newest do not take back
-    if any(estimated.is_wrong(promise, served.labelled_certainties[of], losses[of]) for of in (is_recent, every)):
+    # What many labels have shown, a few of the newest do not take back.
+    certainties = served.labelled_certainties
+    if any(estimated.is_wrong(promise, certainties[rows], losses[rows]) for rows in (is_recent, slice(None))):
         return None, ["the estimate is switched off: labels show another loss than the certainty of the answers says"]
     return estimated.level(promise, served.certainties), []
 

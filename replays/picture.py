@@ -75,7 +75,7 @@ def _worth(replay: Replay | None, outcomes: Sequence[Outcome], counts: bool) -> 
     """What retraining was worth, in a line."""
     totals = {each.policy: (float(each.wrong.sum()), int(each.answers.sum())) for each in outcomes}
     if replay:
-        own, where = (replay.wrong, sum(period.answered for period in replay.periods)), "on the real stack"
+        own, where = (replay.wrong, replay.answered), "on the real stack"
     elif "loop" in totals:
         own, where = totals["loop"], "by Ratchet's policy"
     else:

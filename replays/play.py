@@ -43,8 +43,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Acted:
+    """What a person did, and what became of it."""
+
     what: str
-    """A person did."""
     outcome: str
 
 
@@ -103,6 +104,10 @@ class Replay:
     @property
     def started(self) -> tuple[Started, ...]:
         return tuple(each for period in self.periods for each in period.started)
+
+    @property
+    def answered(self) -> int:
+        return sum(period.answered for period in self.periods)
 
     @property
     def wrong(self) -> float:

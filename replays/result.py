@@ -50,7 +50,7 @@ def read(folder: Path) -> Result:
     return Result(from_json(Replay, replayed) if replayed else None, outcomes, folder)
 
 
-def read_again(folder: Path, options: Options, recipe: Recipe) -> Result:
+def read_matching(folder: Path, options: Options, recipe: Recipe) -> Result:
     """The result that the folder has with these options, whichever policies it compares; an empty one if none.
 
     Raises Refusal if a stack's result with other options is there, which would be lost.
@@ -61,7 +61,7 @@ def read_again(folder: Path, options: Options, recipe: Recipe) -> Result:
     old, own = content["options"], json.loads(json.dumps(to_json(options)))
     different = [name for name in own if name != "policies" and old.get(name) != own[name]]
     if content.get("version") != recipe.version:
-        different.append("version of the recipe")
+        different.append("the recipe's version")
     if not different:
         return read(folder)
     if content["replay"]:

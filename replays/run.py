@@ -13,7 +13,7 @@ from replays.offline import DAY, Outcome
 from replays.options import Options
 from replays.play import Replay
 from replays.recipe import played
-from replays.result import Result, read_again, write
+from replays.result import Result, read_matching, write
 from replays.stream import Part, Stream
 
 _BEFORE = 3600.0
@@ -31,14 +31,14 @@ def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
     target = home.folder(recipe.name) / options.scenario
     with home.only_one(recipe.name):
         report(f"reading the records of {recipe.name}")
-        what = script(recipe, options)
+        script = script_of(recipe, options)
         folder = home.prepare(recipe.name, ", ".join(f"{name}={value!r}" for name, value in options.played.items()))
         with home.entered(folder) as own:
-            with driver.serving(own, float(what.records.at[0]) - _BEFORE, report) as stack:
-                periods = play.play(stack, what.records, what.parts, report, what.acts)
-            replayed = Replay(recipe.name, options.scenario, what.changes, periods, what.marks)
+            with driver.serving(own, float(script.records.at[0]) - _BEFORE, report) as stack:
+                periods = play.play(stack, script.records, script.parts, report, script.acts)
+            replayed = Replay(recipe.name, options.scenario, script.changes, periods, script.marks)
             write(Result(replayed, (), target), options, _title(options), own)
-            outcomes = _compared(own, what.records, [part.ends for part in what.parts], options, report)
+            outcomes = _compared(own, script.records, [part.ends for part in script.parts], options, report)
             result = Result(replayed, tuple(outcomes), target)
             write(result, options, _title(options), own)
         if keep:
@@ -57,10 +57,10 @@ def offline(options: Options, report: Report) -> Result:
     recipe = recipes.load(options.recipe)
     target = home.folder(recipe.name) / options.scenario
     with home.only_one(recipe.name):
-        before = read_again(target, options, recipe)
+        before = read_matching(target, options, recipe)
         report(f"reading the records of {recipe.name}")
-        what, own = script(recipe, options), replace(played(recipe, **options.played), name=recipe.name)
-        compared = _compared(own, what.records, [part.ends for part in what.parts], options, report)
+        script, own = script_of(recipe, options), replace(played(recipe, **options.played), name=recipe.name)
+        compared = _compared(own, script.records, [part.ends for part in script.parts], options, report)
         outcomes = {each.policy: each for each in (*before.outcomes, *compared)}
         result = Result(before.replay, tuple(outcomes[name] for name in POLICIES if name in outcomes), target)
         write(result, replace(options, policies=tuple(outcomes)), _title(options), own)
@@ -107,7 +107,7 @@ class Script:
     acts: Mapping[int, play.Act]
 
 
-def script(recipe: Recipe, options: Options) -> Script:
+def script_of(recipe: Recipe, options: Options) -> Script:
     """Raises Refusal if the recipe cannot be played so."""
     if options.scenario == year.NAME:
         scenarios.in_a_year("harmful", recipe)  # refuses at once

@@ -40,7 +40,7 @@ from replays.offline import DAY
 from replays.options import Options
 from replays.play import Acted, Period, Replay, Seen, Started
 from replays.recipe import played
-from replays.result import Result, read, read_again, write
+from replays.result import Result, read, read_matching, write
 from replays.stream import Stream
 from tests.conftest import ROOT
 
@@ -241,17 +241,17 @@ def test_a_result_with_other_options_is_not_lost_to_a_comparison_without_a_stack
     options, recipe = Options("fashion-mnist", "darker", causes=("harm",)), recipes.load("fashion-mnist")
     played_once = Result(replay_of("harmful"), (), tmp_path)
     write(played_once, options, "a replay", recipe)
-    same = read_again(tmp_path, replace(options, policies=("nightly",)), recipe)
+    same = read_matching(tmp_path, replace(options, policies=("nightly",)), recipe)
     assert same.replay == played_once.replay
     with pytest.raises(Refusal, match="a replay with another value of label days is there"):
-        read_again(tmp_path, replace(options, label_days=2.0), recipe)
-    with pytest.raises(Refusal, match="another value of version of the recipe"):
-        read_again(tmp_path, options, replace(recipe, version=recipe.version + 1))
+        read_matching(tmp_path, replace(options, label_days=2.0), recipe)
+    with pytest.raises(Refusal, match="another value of the recipe's version"):
+        read_matching(tmp_path, options, replace(recipe, version=recipe.version + 1))
     assert read(tmp_path).replay == played_once.replay
 
 
 def test_a_fault_is_released_in_the_first_period_that_begins_after_a_third_of_the_time(home: Path) -> None:
-    script = run.script(recipes.load("small-fashion"), Options("small-fashion", "slow-model", rows=300, days=60.0))
+    script = run.script_of(recipes.load("small-fashion"), Options("small-fashion", "slow-model", rows=300, days=60.0))
     (number,) = script.acts
     begins, whole = script.parts[0].begins, script.records.at[-1] - script.records.at[0]
     assert script.parts[number - 1].begins < begins + whole / 3 <= script.parts[number].begins
