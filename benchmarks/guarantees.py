@@ -4,7 +4,8 @@ An alarm with a guarantee: in years in which nothing changes, at most one alarm 
 larger loss is noticed. The detector of `expectations/measured.py` looks after every label; others see the same streams.
 
 A release with a price: of many adversarial versions, hardly any costs more wrong answers than `releases/price.py` says.
-Labels are late, steps take as long as chance will, and the check `wrong` of `releases/evidence.py` looks at every tick.
+Labels are late; steps are as short or as long as they can be, or between; some versions know what the check will say;
+the check `wrong` of `releases/evidence.py` looks at every tick.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from ratchet.evaluation import proportion
 from ratchet.recipe import ReleasePlan
 from ratchet.watch_plan import Watch
 from releases import evidence
-from releases.price import Price, Traffic, price
+from releases.price import Price, Traffic, price, uncertainty
 
 TICK = 5.0
 """Seconds between two looks at the evidence."""
@@ -40,21 +42,19 @@ class Moment:
     chance: np.ndarray
     """[N] in 0..1, drawn once for each version."""
     room: np.ndarray
-    """[N] wrong answers until the check fails, if every label were there."""
+    """[N] more wrong answers with which the check would not fail, if every label were there now."""
 
 
 Fault = Callable[[Moment, np.ndarray], np.ndarray]
-"""The number of wrong answers [N] beyond the champion's rate, of so many [N] that the version gives."""
+"""The number of answers [N] that are wrong whatever comes, of so many [N] that the version gives; more is cut off."""
 
 FAULTS: dict[str, Fault] = {
     "always, at some rate": lambda moment, count: count * moment.chance,
     "sleeps, then all": lambda moment, count: count * (moment.at > moment.chance),
     "grows": lambda moment, count: count * moment.chance * moment.at,
     "one slice in ten": lambda moment, count: count * 0.1 * moment.chance,
-    "as many as the check lets pass": lambda moment, count: np.clip(moment.room, 0, count),
-    "as many as that, then all": lambda moment, count: np.where(moment.at > moment.chance, count, moment.room).clip(
-        0, count
-    ),
+    "as many as the check lets pass": lambda moment, count: moment.room,
+    "as many as that, then all": lambda moment, count: np.where(moment.at > moment.chance, count, moment.room),
 }
 
 
@@ -83,17 +83,22 @@ def fails(new: tuple[np.ndarray, np.ndarray], limit: np.ndarray, alpha: float) -
     return is_above & (log_evidence(bad, total, rate) >= -math.log(alpha))
 
 
-def costs(plan: ReleasePlan, traffic: Traffic, fault: Fault, versions: int, seed: int) -> np.ndarray:
-    """The wrong answers beyond the champion's rate [N] that each release costs until it ends or is over."""
+def costs(plan: ReleasePlan, traffic: Traffic, wrong: float, fault: Fault, versions: int, seed: int) -> np.ndarray:
+    """The wrong answers beyond the champion's rate [N] that each release costs until it ends or is over.
+
+    The champion is wrong at the rate `wrong`. Mirrored requests, which nobody is served by, are all answered rightly.
+    """
     assert traffic.label_seconds is not None
     chance, alpha = np.random.default_rng(seed), evidence.alpha(plan)
     speeds = chance.random((versions, len(plan.steps)))
+    speeds[::3], speeds[1::3] = 0, np.round(speeds[1::3])  # each step as short as can be, or as short or as long
     ends = np.cumsum(np.hstack([speeds * plan.step_seconds, np.full((versions, 1), plan.bake_seconds)]), axis=1)
     shares = np.array([*(step.weight / 100 for step in plan.steps), 1.0, 0.0])
-    mirrored = np.array([*(1 - step.weight / 100 for step in plan.steps), plan.bake_mirror / 100, 0.0])
+    mirrors = np.array([*(step.mirror / 100 for step in plan.steps), 0.0, 0.0])
+    baselines = np.array([*(1 - step.weight / 100 for step in plan.steps), plan.bake_mirror / 100, 0.0])
     longest, late = len(plan.steps) * plan.step_seconds + plan.bake_seconds, round(traffic.label_seconds / TICK)
     per_tick = max(1, round(traffic.rate * TICK))
-    drawn, wrong, given = chance.random(versions), np.zeros(versions), np.zeros(versions)
+    drawn, bad, given, mirrored, old_bad, old = chance.random(versions), *(np.zeros(versions) for _ in range(5))
     pending: list[tuple[np.ndarray, ...]] = []
     seen = [np.zeros(versions) for _ in range(4)]  # wrong and labelled answers of the version, and of the champion
     is_over = np.zeros(versions, bool)
@@ -101,24 +106,38 @@ def costs(plan: ReleasePlan, traffic: Traffic, fault: Fault, versions: int, seed
         at = number * TICK
         phase = (at >= ends).sum(axis=1)
         is_over |= phase >= len(plan.steps) + 1
-        count = np.where(is_over, 0, chance.binomial(per_tick, shares[phase]))
-        old = np.where(is_over, 0, chance.binomial(per_tick, mirrored[phase]))
-        limit = np.minimum(1.0, upper(seen[2], seen[3], alpha) + plan.wrong.tolerance)
-        beyond = np.minimum(
-            count, np.round(fault(Moment(at / longest, drawn, _room(wrong, given, limit, alpha)), count))
+        count, unseen, by_champion = (
+            np.where(is_over, 0, chance.binomial(per_tick, part[phase])) for part in (shares, mirrors, baselines)
         )
-        new_wrong = beyond + chance.binomial((count - beyond).astype(int), traffic.wrong)
-        wrong, given = wrong + new_wrong, given + count
-        pending.append((new_wrong, count, chance.binomial(old, traffic.wrong), old))
+        bad_champion = chance.binomial(by_champion, wrong)
+        given, mirrored, old, old_bad = given + count, mirrored + unseen, old + by_champion, old_bad + bad_champion
+        # What the check will say of all answers so far, once their labels are there.
+        room = most_wrong(given + mirrored, _limit(plan, old_bad, old), alpha) - bad
+        beyond = np.clip(np.round(fault(Moment(at / longest, drawn, room), count)), 0, count)
+        new_bad = beyond + chance.binomial((count - beyond).astype(int), wrong)
+        bad = bad + new_bad
+        pending.append((new_bad, count + unseen, bad_champion, by_champion))
         if number >= late:
             seen = [total + part for total, part in zip(seen, pending[number - late], strict=True)]
+        limit = _limit(plan, seen[2], seen[3])
         is_over |= fails((seen[0], seen[1]), limit, alpha)
-    return wrong - given * traffic.wrong
+    return bad - given * wrong
 
 
-def _room(wrong: np.ndarray, given: np.ndarray, limit: np.ndarray, alpha: float) -> np.ndarray:
-    """Roughly how many more wrong answers the check lets pass once all labels are there: a normal bound."""
-    return limit * given + np.sqrt(2 * given * limit * (1 - limit) * -math.log(alpha)) - wrong
+def _limit(plan: ReleasePlan, bad: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """The rate above which the version's must not be, by the champion's answers."""
+    limit: np.ndarray = np.minimum(1.0, upper(bad, total, evidence.alpha(plan)) + plan.wrong.tolerance)
+    return limit
+
+
+def most_wrong(total: np.ndarray, limit: np.ndarray, alpha: float) -> np.ndarray:
+    """`price.most_wrong` for arrays [N]."""
+    low, high = np.floor(limit * total), total.astype(float)
+    while (low < high).any():
+        middle = np.ceil((low + high) / 2)
+        is_above = fails((middle, total), limit, alpha)
+        low, high = np.where(is_above | (low >= high), low, middle), np.where(is_above, middle - 1, high)
+    return low
 
 
 def streams(rate: float, count: int, labels: int, seed: int) -> np.ndarray:
@@ -150,12 +169,12 @@ def e_detector(losses: np.ndarray, setting: Setting) -> np.ndarray:
     return first
 
 
-def index_rule(losses: np.ndarray, setting: Setting) -> np.ndarray:
-    """The population stability index of each hundred answers, right and wrong, above 0.1."""
+def index_rule(losses: np.ndarray, setting: Setting, above: float) -> np.ndarray:
+    """The population stability index of each hundred answers, right and wrong, where more are wrong than promised."""
     means = losses[:, : losses.shape[1] // _WINDOW * _WINDOW].reshape(len(losses), -1, _WINDOW).mean(axis=2)
     means, promised = np.clip(means, 1e-4, 1 - 1e-4), setting.promised
     index = (means - promised) * np.log(means / promised) + (promised - means) * np.log((1 - means) / (1 - promised))
-    return _first(index > _INDEX, losses.shape[1])
+    return _first((index > above) & (means > promised), losses.shape[1])
 
 
 def always(losses: np.ndarray, setting: Setting) -> np.ndarray:
@@ -163,7 +182,7 @@ def always(losses: np.ndarray, setting: Setting) -> np.ndarray:
     return np.full(len(losses), _WINDOW - 1)
 
 
-_WINDOW, _INDEX = 100, 0.1
+_WINDOW = 100
 
 
 def _first(alarms: np.ndarray, labels: int) -> np.ndarray:
@@ -187,7 +206,8 @@ def adwin(losses: np.ndarray, setting: Setting) -> np.ndarray:
 DETECTORS: dict[str, Detector] = {
     "Ratchet's e-detector": e_detector,
     "river's ADWIN": adwin,
-    "stability index above 0.1": index_rule,
+    "stability index above 0.1": partial(index_rule, above=0.1),
+    "stability index above 0.25": partial(index_rule, above=0.25),
     "always": always,
 }
 _SHIFTS, _SHIFTED = (0.05, 0.1, 0.2, 0.4), 500
@@ -215,20 +235,25 @@ def _delay(first: np.ndarray, labels: int) -> str:
     return " / ".join(quantiles)
 
 
-def _line(traffic: Traffic, bound: Price, name: str, each: np.ndarray) -> str:
+def _line(strategy: str, traffic: Traffic, bound: Price, name: str, each: np.ndarray) -> str:
     broken = each > bound.wrong
     low, high = proportion.of_mean(broken.astype(float))
     conclusion = (
-        "holds" if high <= 1 - bound.sure else "broken" if low > 1 - bound.sure else "holds, as far as can be seen"
+        "holds"
+        if high <= 1 - bound.confidence
+        else "broken"
+        if low > 1 - bound.confidence
+        else "holds, as far as can be seen"
     )
     largest = f"{each.mean():.0f} | {each.max():.0f} | {bound.wrong} | {bound.exposed}"
-    return f"| {traffic.rate:g} | {traffic.label_seconds:g} | {name} | {largest} | {broken.mean():.4f} | {conclusion} |"
+    sent = f"{strategy} | {traffic.rate:g} | {traffic.label_seconds:g}"
+    return f"| {sent} | {name} | {largest} | {broken.mean():.4f} | {conclusion} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--years", type=int, default=10_000)
-    parser.add_argument("--versions", type=int, default=2000, help="of each fault")
+    parser.add_argument("--versions", type=int, default=10_000, help="of each fault")
     options = parser.parse_args()
     shifts = " | ".join(f"{shift:+.2f}" for shift in _SHIFTS)
     print(f"| labels a year | detector | years with an alarm: as promised | exactly at the limit | {shifts} |")
@@ -237,12 +262,25 @@ def main() -> None:
         for line in _alarm_lines(options.years, labels, 0.1):
             print(line, flush=True)
     plan = ReleasePlan()
-    print("\n| requests a second | labels after, s | fault | mean cost | largest | bound | exposed | above it | |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for traffic in (Traffic(1, 60, 0.1), Traffic(1, 600, 0.1), Traffic(10, 60, 0.1)):
-        bound = price(plan, traffic)
+    print("\n| release | answers a second | labels after, s | fault | mean cost | largest | bound | exposed |", end="")
+    print(" above the bound | |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for strategy, traffic in ((None, _traffic(1, 60)), (None, _traffic(1, 600)), (None, _traffic(10, 60)),
+                              ("blue_green", _traffic(1, 60))):  # fmt: skip
+        followed = plan.with_strategy(strategy) if strategy else plan
+        bound = price(followed, traffic)
         for number, (name, fault) in enumerate(FAULTS.items()):
-            print(_line(traffic, bound, name, costs(plan, traffic, fault, options.versions, number)), flush=True)
+            each = costs(followed, traffic, _WRONG, fault, options.versions, number)
+            print(_line(strategy or "canary", traffic, bound, name, each), flush=True)
+
+
+_WRONG, _LABELS = 0.1, 5000
+"""The champion's rate of wrong answers, and the labels by which it is known."""
+
+
+def _traffic(rate: float, label_seconds: float) -> Traffic:
+    interval = evidence.interval(round(_WRONG * _LABELS), _LABELS, uncertainty(ReleasePlan()))
+    return Traffic(rate, label_seconds, interval)
 
 
 if __name__ == "__main__":

@@ -460,6 +460,23 @@ def test_what_callers_send_and_when_labels_come_back_is_read_from_the_log(recipe
     assert sent.labelled == 0.0, "none was due before the newest answer"
 
 
+def test_traffic_is_that_of_the_busiest_hour_with_every_row_and_a_label_counts_if_it_came_in_time(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert served.traffic(recipe) is None
+    start = 1.79e9
+    early, late = [f"early-{number}" for number in range(60)], [f"late-{number}" for number in range(3)]
+    of_the_day = [{"request": request, "at": start, "row": row} for request in (*early, *late) for row in (0, 1)]
+    others = [{"request": "new", "at": start + 5400}, {"request": "shadow", "at": start + 6000, "origin": "shadow"}]
+    land(recipe, *of_the_day, *others, *({"request": f"old-{at}", "at": start - 2 * 86400} for at in range(500)))
+    assert served.traffic(recipe) == served.Traffic(126 / 3600, None, 0.0)
+    for labelled, after in ((early, 60), (late, 900)):
+        monkeypatch.setattr(predictions.clock, "now", lambda after=after: start + after)
+        predictions.add_feedback(recipe.name, {(request, 0): "Bag" for request in labelled}, "file", "tester")
+    outcomes.update(recipe, "tester")
+    assert served.traffic(recipe) == served.Traffic(126 / 3600, 60.0, 60 / 126)
+
+
 def test_of_two_collectors_that_overlap_one_lands_a_segment(recipe: Recipe) -> None:
     segments = [segment(recipe, number, [{"request": str(number)}]) for number in range(3)]
     name, process = recipe.name, "p" * 16

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from ratchet.evaluation import proportion
 from ratchet.lake import learning, outcomes, predictions, table
 from ratchet.recipe import Recipe
 
-_DAY, _SLOWEST = 86400.0, 0.95
+_MINUTE, _HOUR, _DAY, _WEEK = 60.0, 3600.0, 86400.0, 7 * 86400.0
+_SLOWEST = 0.95
 _MOST = 100_000
 """The newest labels that a revision is watched by."""
 
@@ -185,33 +186,54 @@ class Traffic:
     """What callers sent to a recipe in the newest day that is logged."""
 
     rate: float
-    """Requests a second."""
+    """Answers a second in its busiest hour; each row of a batch is one."""
     label_seconds: float | None
-    """Time within which 95 % of the labels came back; None if none did."""
+    """Time within which 95 % of the labels of a week came back; None if none did."""
     labelled: float
-    """The share of the answers that were given before then and have a label."""
+    """The share of the answers that got a label in that time. Of a batch only the first row ends a release."""
 
 
 def traffic(recipe: Recipe) -> Traffic | None:
     """None if nothing is logged."""
-    columns, callers = ["at", "row", "request", "origin"], (pc.field("origin") == "caller") & (pc.field("row") == 0)
-    parts = list(table.select(predictions.predictions(recipe.name), columns, callers))
-    if not sum(part.num_rows for part in parts):
+    path, callers = predictions.predictions(recipe.name), pc.field("origin") == "caller"
+    newest = max((pc.max(part["at"]).as_py() for part in table.select(path, ["at", "origin"], callers) if len(part)),
+                 default=None)  # fmt: skip
+    if newest is None:
         return None
-    answers = {row["request"]: row["at"].timestamp() for part in parts for row in part.to_pylist()}
-    newest = max(answers.values())
-    recent = {request: at for request, at in answers.items() if at >= newest - _DAY}
-    seconds = max(newest - min(recent.values()), 60.0)
-    rate = len(recent) / seconds / max(recipe.log.sample, 1e-9)
-    rows = table.read(outcomes.path(recipe.name), ["request", "predicted_at", "labelled_at", "correction"])
-    delays = {row["request"]: (row["labelled_at"] - row["predicted_at"]).total_seconds()
-              for row in (rows.to_pylist() if rows else ()) if not row["correction"]}  # fmt: skip
-    if not delays:
+    of_the_day = callers & (pc.field("at") >= newest - timedelta(seconds=_DAY))
+    recent = pa.concat_tables(table.select(path, ["at", "row", "request", "origin"], of_the_day))
+    at = _seconds(recent["at"])
+    rate = _busiest(at) / max(recipe.log.sample, 1e-9)
+    labels = _first_labels(recipe.name, newest - timedelta(seconds=_WEEK))
+    if not len(labels):
         return Traffic(rate, None, 0.0)
-    label_seconds = max(0.0, float(np.quantile(list(delays.values()), _SLOWEST)))
-    due = [request for request, at in recent.items() if at <= newest - label_seconds]
-    labelled = sum(request in delays for request in due) / len(due) if due else 0.0
-    return Traffic(rate, label_seconds, labelled)
+    delays = _seconds(labels["labelled_at"]) - _seconds(labels["predicted_at"])
+    label_seconds = max(0.0, float(np.quantile(delays, _SLOWEST)))
+    in_time = pc.is_in(recent["request"], labels["request"].filter(pa.array(delays <= label_seconds))).to_numpy()
+    is_due = at <= newest.timestamp() - label_seconds
+    counts = in_time & (recent["row"].to_numpy() == 0)
+    return Traffic(rate, label_seconds, float(counts[is_due].mean()) if is_due.any() else 0.0)
+
+
+def _busiest(at: np.ndarray) -> float:
+    """Answers a second in the hour that has the most of them; of less than an hour, in all of it."""
+    since = at - at.min()
+    hours = np.bincount((since // _HOUR).astype(int))
+    return float(hours.max()) / min(max(float(since.max()), _MINUTE), _HOUR)
+
+
+def _first_labels(recipe: str, since: datetime) -> pa.Table:
+    """The first label of the first row of each request since then."""
+    wanted = (pc.field("predicted_at") >= since) & (pc.field("row") == 0) & (pc.field("correction") == 0)
+    columns = ["request", "row", "predicted_at", "labelled_at", "correction"]
+    parts = list(table.select(outcomes.path(recipe), columns, wanted))
+    return pa.concat_tables(parts) if parts else pa.table({"request": []})
+
+
+def _seconds(times: pa.ChunkedArray) -> np.ndarray:
+    """Since 1970."""
+    seconds: np.ndarray = times.cast(pa.int64()).to_numpy() / 1e6
+    return seconds
 
 
 def performance(recipe: str) -> list[dict[str, Any]]:
