@@ -11,14 +11,13 @@ from dataclasses import replace
 from functools import partial
 
 from ratchet.settings import ROOT
-from replays import POLICIES, conclusion, home, run, whatif
+from replays import POLICIES, STACK, conclusion, home, options, run, whatif
 from replays.options import Options, year_of
 from replays.result import PICTURE, Result, read
 
 DOC, IMAGES = ROOT / "docs" / "replay.md", ROOT / "docs" / "images"
 _BEGIN, _END = "<!-- make bench-replay {} -->\n", "<!-- end -->\n"
 _report = partial(print, file=sys.stderr, flush=True)
-_SAME = ", and the same when it was played again"
 _IMAGES = Options("fashion-mnist", records=4000, rows=3000, days=30, window=200, causes=("harm",), tolerance=0.1,
                   policies=("never", "loop"))  # fmt: skip
 _FLIGHTS = Options("flight-delay", rows=15_000, days=14, label_days=0.2, causes=("harm",), policies=("never", "loop"))
@@ -57,18 +56,11 @@ def main() -> None:
         first = _compare(name, arguments.offline) if arguments.offline else _play(name)
         if not first.replay:
             raise SystemExit(f"{name} was not played yet: leave --offline out")
-        picture = (first.folder / PICTURE).read_bytes()
-        lines = [*_lines(name, first), f"digest `{first.replay.digest[:16]}`"]
-        if arguments.twice:
-            second = _play(name).replay
-            assert second
-            same = second.digest == first.replay.digest
-            lines[-1] += _SAME if same else f", and `{second.digest[:16]}` again"
-        elif f"{lines[-1]}{_SAME}" in DOC.read_text(encoding="utf-8"):
-            lines[-1] += _SAME
+        result = _play(name) if arguments.twice else first
+        lines = list(_lines(name, result))
         print("\n".join(lines), flush=True)
         if arguments.write:
-            _write(name, lines, picture)
+            _write(name, lines, (result.folder / PICTURE).read_bytes())
 
 
 def _play(name: str) -> Result:
@@ -87,17 +79,21 @@ def _lines(name: str, result: Result) -> Iterator[str]:
     assert replay
     yield f"### `{name}`"
     yield ""
+    yield f"With {options.given(PLAYS[name])}:"
+    yield ""
     for sentence in conclusion.sentences(replay):
         yield f"- {sentence}"
     yield ""
     yield "| policy | answers | wrong, or loss | retrainings | of these released | training, s |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for policy, answers, wrong, trained, released, seconds in whatif.summary(result.outcomes):
-        yield f"| {policy} | {answers:,} | {wrong:,.0f} | {trained} | {released} | {seconds:,.0f} |"
-    seconds, released = sum(run.seconds for run in replay.started), sum(run.released for run in replay.started)
-    counts = f"{len(replay.started)} | {released}"
-    yield f"| **the real stack** | {replay.answered:,} | {replay.wrong:,.0f} | {counts} | {seconds:,.0f}, whole runs |"
+    for row in whatif.rows(replay, result.outcomes):
+        title, what = (f"**{row.name}**", ", whole runs") if row.name == STACK else (row.name, "")
+        counts = f"{row.retrainings} | {row.released} | {row.seconds:,.0f}{what}"
+        yield f"| {title} | {row.answers:,} | {row.wrong:,.0f} | {counts} |"
     yield ""
+    again = {"": "", replay.digest: ", and the same when it was played before"}
+    other = f", and `{result.before[:16]}` when it was played before"
+    yield f"digest `{replay.digest[:16]}`{again.get(result.before, other)}"
 
 
 def _write(name: str, lines: list[str], picture: bytes) -> None:

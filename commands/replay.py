@@ -12,8 +12,8 @@ from commands._stack import json_option
 from ratchet.watch_plan import Kind
 from replays import POLICIES
 
-_OF_RECORDS = ("scenario", "records", "rows", "label_days", "offline", "keep")
-_OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers")
+_OF_RECORDS = ("scenario", "records", "label_days", "offline", "keep")
+_OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers", "tolerance")
 """Options that a year has itself."""
 
 
@@ -32,6 +32,7 @@ _OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers")
               help="In which half of the labels come back.")  # fmt: skip
 @click.option("--window", type=click.IntRange(30), help="Predictions that are compared at once, for the recipe's.")
 @click.option("--triggers", help="What starts a retraining (harm,labels,batch,drift), instead of the recipe's.")
+@click.option("--tolerance", type=click.FloatRange(0.0), help="Loss beyond what was promised that is no harm.")
 @click.option("--policies", default=",".join(POLICIES), show_default=True, help="Those that are compared offline.")
 @click.option("--offline", is_flag=True, help="Compare policies alone, beside what a stack did with the same options.")
 @click.option("--keep", is_flag=True, help="Keep the stack's home, to look at it.")
@@ -50,7 +51,7 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     given = _options(recipe, {**options, "source": source})
     report = partial(click.echo, err=True)
     if source:
-        result = run.from_log(given, source, options["budget"] or 0, report)
+        result = run.from_log(given, report)
     elif options["offline"]:
         result = run.offline(given, report)
     else:
@@ -61,10 +62,11 @@ def command(recipe: str, source: Path | None, as_json: bool, **options: Any) -> 
     if result.replay:
         for sentence in conclusion.sentences(result.replay):
             click.echo(sentence)
-    for line in _lines(whatif.summary(result.outcomes)):
+    for line in _lines(whatif.rows(result.replay, result.outcomes)):
         click.echo(line)
     if result.replay:
-        click.echo(f"digest of what was decided: {result.replay.digest[:16]}")
+        before = f" (when it was played before: {result.before[:16]})" if result.before else ""
+        click.echo(f"digest of what was decided: {result.replay.digest[:16]}{before}")
     click.echo(f"picture: {result.folder / PICTURE}")
 
 
@@ -101,20 +103,25 @@ def _options(recipe: str, given: dict[str, Any]) -> Any:
     causes = tuple(given["triggers"].split(",")) if given["triggers"] else None
     if causes and (unknown := set(causes) - set(get_args(Kind))):
         raise click.UsageError(f"there is no trigger {min(unknown)!r}; choose from {', '.join(get_args(Kind))}")
+    if causes and (given["source"] or given["offline"]) and not set(causes) & {"harm", "labels"}:
+        raise click.UsageError("offline there are no batches and no changes of inputs: name harm or labels, too")
     return Options(
         recipe,
         given["scenario"],
-        given["records"] or 0,
-        given["rows"],
-        given["days"],
-        given["label_days"],
-        given["window"] or 0,
-        causes,
-        policies,
+        records=given["records"] or 0,
+        rows=given["rows"],
+        days=given["days"],
+        label_days=given["label_days"],
+        window=given["window"] or 0,
+        causes=causes,
+        policies=policies,
+        tolerance=given["tolerance"],
+        budget=given["budget"] or 0,
+        source=str(given["source"] or ""),
     )
 
 
-def _lines(rows: list[tuple[str, int, float, int, int, float]]) -> list[str]:
-    head = f"{'policy':12} {'answers':>8} {'loss':>10} {'trainings':>10} {'released':>9} {'seconds':>8}"
-    return [head, *(f"{name:12} {answers:8} {wrong:10,.1f} {trained:10} {released:9} {seconds:8,.0f}"
-                    for name, answers, wrong, trained, released, seconds in rows)]  # fmt: skip
+def _lines(rows: list[Any]) -> list[str]:
+    head = f"{'policy':14} {'answers':>8} {'loss':>10} {'trainings':>10} {'released':>9} {'seconds':>8}"
+    return [head, *(f"{row.name:14} {row.answers:8} {row.wrong:10,.1f} {row.retrainings:10} {row.released:9} "
+                    f"{row.seconds:8,.0f}" for row in rows)]  # fmt: skip

@@ -2,3 +2,5 @@
 
 POLICIES = ("never", "nightly", "always fire", "cost-aware", "loop")
 """What starts retrainings: others' policies, and Ratchet's own."""
+OWN, STACK = "loop, as it is", "the real stack"
+"""Ratchet's own with the recipe's settings, beside others in a what-if; and what was not offline."""

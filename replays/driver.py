@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,20 @@ from releases import api, causes, machine
 
 _WHO = "replay"
 _SCHEDULED = ("collect/collect", "reconcile/reconcile")
-_RETRAINING_SECONDS, _EVENT_SECONDS = 1800.0, 60.0
+_RETRAINING_SECONDS, _EVENT_SECONDS = 4 * 3600.0, 60.0
 """Time limit for a retraining with its release, and the time after which Prefect may have lost an event."""
+
+
+class Unanswered(Refusal):
+    """A request that failed, as one of a caller may: nobody's input is to blame."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of what a person did."""
+
+    done: bool
+    what: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,10 @@ class Driver:
         clock.turn(Path(settings().clock), max(to, clock.now()))
 
     def send(self, inputs: np.ndarray, id: str) -> np.ndarray:
-        """Sends a request of some inputs [N, ...]; the outputs [N, width]. Raises Refusal if it is no success."""
+        """Sends a request of some inputs [N, ...]; the outputs [N, width].
+
+        Raises Unanswered if the service failed, and Refusal if it refuses the request.
+        """
         body = {self.recipe.contract.json_key: self.recipe.contract.values(inputs)}
         return self.recipe.answers.outputs(self._post(PREDICT, body, {"x-request-id": id}).json())
 
@@ -63,9 +78,10 @@ class Driver:
         try:
             response = self.client.post(url, json=body, headers=headers)
         except httpx.HTTPError as error:
-            raise Refusal(f"the gateway does not answer ({error or type(error).__name__})", url, next) from error
+            raise Unanswered(f"the gateway does not answer ({error or type(error).__name__})", url, next) from error
         if not response.is_success:
-            raise Refusal(f"the gateway answered {response.status_code} ({response.text[:300]})", url, next)
+            kind = Unanswered if response.status_code >= 500 else Refusal
+            raise kind(f"the gateway answered {response.status_code} ({response.text[:300]})", url, next)
         return response
 
     def collect(self) -> None:
@@ -99,14 +115,14 @@ class Driver:
         split = Gateway(settings()).get_routes().splits.get(self.recipe.name)
         return state.phase == "idle" and split == machine.split(state)
 
-    def loop(self) -> str:
+    def loop(self) -> Done:
         """Runs the loop by hand; what became of it."""
         before = self.champion()
         result = _outcome(lambda: _ratchet("loop", self.recipe.name), "nothing new")
         self.settle()
-        return "released" if self.champion() != before else result
+        return Done(True, "released") if self.champion() != before else replace(result, done=False)
 
-    def release(self, package: Package) -> str:
+    def release(self, package: Package) -> Done:
         """Releases a package by hand; what became of it."""
 
         def act() -> None:
@@ -117,23 +133,24 @@ class Driver:
         self.settle()
         return result
 
-    def withdraw_newest(self, why: str) -> str:
+    def withdraw_newest(self, why: str) -> Done:
         """Withdraws the batch of labelled inputs that was admitted last; what became of it."""
         admitted = snapshot.spans(self.recipe, learning.batches(self.recipe.name))
         if not admitted:
-            return "there was none"
+            return Done(False, "there was none")
         newest = max(admitted, key=lambda batch: admitted[batch])
         return _outcome(lambda: _ratchet("withdraw", self.recipe.name, newest, "--why", why), "done")
 
     def causes(self) -> list[Past]:
         return causes.read(api.open_ledger(), self.recipe.name)
 
-    def watched(self) -> Watched | None:
+    def watched(self, since: float) -> Watched | None:
+        """The state of what serves, if it was watched since then, in real seconds since 1970."""
         status = api.open_ledger().statuses("watch").get(self.recipe.name)
-        return from_json(Watched, status.body) if status else None
+        return from_json(Watched, status.body) if status and status.at >= since else None
 
     def scale(self) -> float:
-        """The loss, in the task's own unit, that what is watched counts as 1."""
+        """The loss, in the task's own unit, that what is watched of the champion counts as 1."""
         from models import promise
 
         champion = api.state_of(self.recipe.name).champion
@@ -168,18 +185,29 @@ def serving(recipe: Recipe, begins: float, report: Report) -> Iterator[Driver]:
             driver.settle()
             yield driver
     finally:
-        report("stopping the stack")
-        _ratchet("down")
         signal.signal(signal.SIGTERM, before)
         logging.getLogger(log.NAME).setLevel(logging.INFO)
+        report("stopping the stack")
+        _stop(report)
 
 
-def _outcome(act: Callable[[], object], good: str) -> str:
+def _stop(report: Report) -> None:
+    """Ends the stack. An error of that must not hide the one for which it is ended."""
+    failing = sys.exc_info()[1] is not None
+    try:
+        _ratchet("down")
+    except Refusal as refusal:
+        if not failing:
+            raise
+        report(str(refusal))
+
+
+def _outcome(act: Callable[[], object], good: str) -> Done:
     try:
         act()
     except Refusal as refusal:
-        return str(refusal)
-    return good
+        return Done(False, str(refusal))
+    return Done(True, good)
 
 
 def _ratchet(*arguments: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models import registry
+from ratchet.errors import Refusal
 from ratchet.files import sha256
 from ratchet.fleet.package_cache import MODEL, PackageCache
 from ratchet.scratch import scratch_folder
@@ -43,8 +44,9 @@ BY_NAME = {fault.name: fault for fault in (SLOW, FAILING)}
 
 
 def applied(source: str, fault: Fault) -> str:
-    """The source of the service's model with the fault."""
-    assert _BEFORE in source, "the fault is written for another source"
+    """The source of the service's model with the fault. Raises Refusal for a service that is written otherwise."""
+    if _BEFORE not in source:
+        raise Refusal("its service is another than this fault is written for", fault.name, "Train the champion again")
     return source.replace(_BEFORE, f"        {fault.code}\n{_BEFORE}")
 
 
@@ -56,7 +58,8 @@ def act(fault: Fault) -> Act:
 def package(recipe: str, fault: Fault) -> Package:
     """The champion's package with the fault, as a new version that this machine has."""
     champion = api.state_of(recipe).champion
-    assert champion, "a replay releases a first version"
+    if champion is None:
+        raise Refusal("nothing serves that could have a fault", recipe, "Release a version first")
     version, cache = str(api.newest_version(recipe) + 1), PackageCache(settings())
     with cache.using(champion, registry.fetch_package) as folder, scratch_folder() as scratch:
         faulty = scratch / "bento"

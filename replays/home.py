@@ -23,7 +23,7 @@ _PORTS = ("PREFECT_PORT", "MLFLOW_PORT", "GATEWAY_PORT", "ENVOY_ADMIN_PORT")
 _FIRST, _LAST = 20_000, 30_000
 """Ports that the kernel gives to no outgoing connection."""
 _BENTOS = 40
-CLOCK, ENVIRONMENT = "clock.txt", "environment.sh"
+CLOCK, ENVIRONMENT, _KEPT_HOME = "clock.txt", "environment.sh", "kept"
 _KEPT = ("device", "gpus", "memory_mb", "links", "ingest_memory_mb", "ingest_disk_mb", "tick_seconds", "warm_seconds",
          "shift_seconds", "start_seconds", "who")  # fmt: skip
 """Settings of the user that hold in a replay as well."""
@@ -50,11 +50,15 @@ def only_one(recipe: str) -> Iterator[None]:
 def prepare(name: str, arguments: str) -> Path:
     """Creates an empty home in which the recipe `name` can be played; `arguments` are those of `replays.recipe.played`.
 
-    The data of the user's home are linked, so that nothing is downloaded or prepared again.
+    The data of the user's home are linked, so that nothing is downloaded or prepared again. Raises Refusal where the
+    home of another replay was kept.
     """
     recipe, own, home = recipes.load(name), settings().home, folder(name) / "home"
     for feed in (*recipe.batches, recipe.benchmark):
         fetch_feed(recipe, feed)
+    if (home / _KEPT_HOME).exists():
+        what = "the home of a replay is here, which was kept to be looked at"
+        raise Refusal(what, home, f"Remove it: rm -r {shlex.quote(str(home))}")
     if home.exists():
         shutil.rmtree(home)
     (home / "recipes").mkdir(parents=True)
@@ -67,6 +71,11 @@ def prepare(name: str, arguments: str) -> Path:
     file.write_text(_TEXT.format(name=name, arguments=arguments), encoding="utf-8")
     (home / CLOCK).touch()
     return home
+
+
+def keep(home: Path) -> None:
+    """Lets no other replay take the place of this home."""
+    (home / _KEPT_HOME).touch()
 
 
 _TEXT = '''"""The recipe `{name}` in a replay."""

@@ -1,5 +1,6 @@
 """What would have happened with other settings: the same policy without a gateway, beside those of others."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,7 +10,7 @@ import numpy as np
 from expectations import triggers, watch
 from expectations.triggers import Past
 from ratchet.types import Finding
-from replays.laboratory import Laboratory, Model
+from replays.backtest import Backtest, Model
 
 DAY = 86400.0
 
@@ -61,9 +62,9 @@ class Outcome:
         return sum(each.seconds for each in self.retrainings)
 
 
-def simulate(lab: Laboratory, name: str, policy: Policy, looks: Sequence[float], gated: bool) -> Outcome:
+def simulate(backtest: Backtest, name: str, policy: Policy, looks: Sequence[float], gated: bool) -> Outcome:
     """Looks at these moments, the last of which is the end. `gated` says whether a candidate is evaluated first."""
-    stream, model, since = lab.stream, lab.model(0), float(lab.stream.at[0])
+    stream, model, since = backtest.stream, backtest.model(0), float(backtest.stream.at[0])
     labelled, trained, best = np.sort(stream.label_at), 0, model
     sent, answers, wrong, done, models = 0, list[int](), list[float](), list[Retraining](), [model]
     for at in looks:
@@ -74,8 +75,8 @@ def simulate(lab: Laboratory, name: str, policy: Policy, looks: Sequence[float],
         why = policy(Look(at, model, since, sent, known, tuple(models))) if known > trained else ""
         if not why:
             continue
-        candidate, trained = lab.model(known), known
-        released = not gated or lab.is_blessed(candidate, model, best)
+        candidate, trained = backtest.model(known), known
+        released = not gated or backtest.is_blessed(candidate, model, best)
         done.append(Retraining(at, why, released, candidate.seconds))
         models.append(candidate)
         if released:
@@ -96,11 +97,11 @@ def always(look: Look) -> str:
 class Loop:
     """Ratchet's own policy: the watch of what serves, and the causes of a retraining with their hygiene."""
 
-    def __init__(self, lab: Laboratory) -> None:
-        self.lab, self.past = lab, list[Past]()
+    def __init__(self, backtest: Backtest) -> None:
+        self.backtest, self.past = backtest, list[Past]()
 
     def __call__(self, look: Look) -> str:
-        recipe, now = self.lab.recipe, look.at
+        recipe, now = self.backtest.recipe, look.at
         self._note_result(look)
         state = watch.watched(recipe.name, f"v{look.model.known}", look.model.promise, recipe.watch.tolerance,
                               self._served(look), (), look.since)  # fmt: skip
@@ -124,20 +125,20 @@ class Loop:
 
     def _served(self, look: Look) -> watch.Served:
         """Of the answers that the model gave, in the order in which their labels came."""
-        stream, answers = self.lab.stream, self.lab.recipe.answers
+        stream, answers = self.backtest.stream, self.backtest.recipe.answers
         own = np.arange(int(np.searchsorted(stream.at, look.since, side="left")), look.sent)
-        newest = own[-self.lab.recipe.watch.window :]
+        newest = own[-self.backtest.recipe.watch.window :]
         labelled = own[stream.label_at[own] <= look.at]
         labelled = labelled[np.argsort(stream.label_at[labelled], kind="stable")]
-        losses = self.lab.labelled_losses(look.model, labelled)
+        losses = self.backtest.labelled_losses(look.model, labelled)
         return watch.Served(len(own), stream.at[newest], answers.certainty(look.model.outputs[newest]),
                             stream.at[labelled], losses, answers.certainty(look.model.outputs[labelled]))  # fmt: skip
 
     def _new(self, look: Look, findings: Sequence[Finding]) -> int:
         """Labelled records since what was noticed began."""
         since = min((finding.since for finding in findings), default=0.0)
-        came = self.lab.came(look.model.known, look.known)
-        return int((self.lab.stream.at[came] >= since).sum())
+        came = self.backtest.came(look.model.known, look.known)
+        return int((self.backtest.stream.at[came] >= since).sum())
 
 
 _WARM_UP, _CAUTION, _PRIOR = 3, 0.5, 1.0
@@ -145,22 +146,22 @@ _WARM_UP, _CAUTION, _PRIOR = 3, 0.5, 1.0
 
 
 class CostAware:
-    """Retrains if that is expected to save more wrong answers than a retraining is worth, with some certainty.
+    """Retrains if that is expected to save more wrong answers than a retraining costs, with some certainty.
 
     After Regol and others, When to retrain a machine learning model, PMLR 267, 2025: the loss of each model on each
-    later period is forecast with its uncertainty, from the time of training, the time of answering, the time between
-    them and the shift of the inputs; a quantile of the saving is compared with the price. The forecast here is a
-    Bayesian linear regression, and the shift is that of the first model's mean outputs.
+    later period is forecast with its uncertainty, from the time of training, the time of answering and the shift of the
+    inputs; a quantile of the saving is compared with the cost. The forecast here is a Bayesian linear regression, and
+    the shift is that of the first model's mean outputs.
     """
 
-    def __init__(self, lab: Laboratory, looks: Sequence[float], price: float, horizon: int = 8) -> None:
-        self.lab, self.looks, self.price, self.horizon = lab, np.array(looks), price, horizon
+    def __init__(self, backtest: Backtest, looks: Sequence[float], cost: float, horizon: int = 8) -> None:
+        self.backtest, self.looks, self.cost, self.horizon = backtest, np.array(looks), cost, horizon
         self.trained = {0: 0}
         """The number of the look at which a model was trained, by the labels that it knew."""
-        bounds = np.searchsorted(lab.stream.at, [lab.stream.at[0], *looks], side="left")
+        bounds = np.searchsorted(backtest.stream.at, [backtest.stream.at[0], *looks], side="left")
         self.rows = [np.arange(start, stop) for start, stop in pairwise(bounds)]
         """Those of each period."""
-        outputs = lab.model(0).outputs
+        outputs = backtest.model(0).outputs
         self.means = [outputs[rows].mean(axis=0) if len(rows) else outputs.mean(axis=0) for rows in self.rows]
 
     def __call__(self, look: Look) -> str:
@@ -169,7 +170,7 @@ class CostAware:
             self.trained[look.known] = number
             return "to learn what a retraining saves"
         saving = self._saving(look, number)
-        if saving <= self.price:
+        if saving <= self.cost:
             return ""
         self.trained[look.known] = number
         return f"it saves {saving:.0f} wrong answers"
@@ -184,10 +185,12 @@ class CostAware:
         difference = np.sum(
             [_features(self.trained[look.model.known], at, kept) - _features(number, at, new) for at in later], axis=0
         )
-        scale = max(float(np.var(losses)), 1e-6)
-        precision = rows.T @ rows / scale + np.eye(rows.shape[1]) * _PRIOR
-        mean = np.linalg.solve(precision, rows.T @ losses / scale)
-        deviation = float(np.sqrt(difference @ np.linalg.solve(precision, difference)))
+        noise = float(np.var(losses - rows @ np.linalg.lstsq(rows, losses, rcond=None)[0]))
+        noise = max(noise, 1e-6)  # of the few first looks a line explains everything
+        precision = rows.T @ rows / noise + np.eye(rows.shape[1]) * _PRIOR
+        mean = np.linalg.solve(precision, rows.T @ losses / noise)
+        of_line = float(difference @ np.linalg.solve(precision, difference))
+        deviation = math.sqrt(of_line + 2 * len(later) * noise)  # both models' losses vary around it
         per_period = look.sent / (number + 1)
         return per_period * (float(difference @ mean) - _CAUTION * deviation)
 
@@ -200,12 +203,12 @@ class CostAware:
         for model in look.models:
             trained = self.trained[model.known]
             for at in range(trained + (model.known > 0), number + 1):
-                own = self.rows[at][self.lab.stream.label_at[self.rows[at]] <= look.at]
+                own = self.rows[at][self.backtest.stream.label_at[self.rows[at]] <= look.at]
                 if len(own):
                     rows.append(_features(trained, at, self._shift(trained, at)))
-                    losses.append(float(self.lab.labelled_losses(model, own).mean()))
+                    losses.append(float(self.backtest.labelled_losses(model, own).mean()))
         return np.array(rows), np.array(losses)
 
 
 def _features(trained: int, at: int, shift: float) -> np.ndarray:
-    return np.array([1.0, trained / 10, at / 10, (at - trained) / 10, shift])
+    return np.array([1.0, trained / 10, at / 10, shift])

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ratchet.types import Level
+from replays import OWN, STACK
 from replays.offline import Outcome
 from replays.play import EFFECTS, Replay
+from replays.whatif import rows
 
 _COLOURS = dict(zip(EFFECTS, ("#c0392b", "#e6b422", "#7fb58c"), strict=True))
 _NOTHING = "#eeeeee"
@@ -27,9 +29,11 @@ _POLICIES = {
     "always fire": ("retrain at every look", "#9467bd"),
     "cost-aware": ("retrain where it is expected to pay", "#8c564b"),
     "loop": ("Ratchet's policy, offline", "#2c7a7b"),
+    OWN: ("Ratchet's policy as the recipe has it", "#e67e22"),
+    STACK: ("Ratchet on the real stack", "#111111"),
 }
 """What each is called, and its colour."""
-_STACK, _LIMIT, _DATA, _PERSON = "#111111", "#c0392b", "#00796b", "#444444"
+_LIMIT, _DATA, _PERSON = "#c0392b", "#00796b", "#444444"
 _SIDE = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "fontsize": 8, "frameon": False}
 _WIDTH = 46
 """Letters of a line beside the picture."""
@@ -41,17 +45,17 @@ def draw(path: Path, title: str, counts: bool, replay: Replay | None, outcomes: 
     from matplotlib.dates import ConciseDateFormatter
     from matplotlib.figure import Figure
 
-    rows = {"loss": 4.0, "served": 0.6, "noticed": 1.1} if replay else {"loss": 4.0}
+    heights = {"loss": 4.0, "served": 0.6, "noticed": 1.1} if replay else {"loss": 4.0}
     figure = Figure(figsize=(13, 10 if replay else 7), layout="constrained")
     FigureCanvasAgg(figure)  # no window, whatever the environment is
-    layout = [*([row, row] for row in rows), ["wrong", "seconds"]]
-    axes: dict[str, Any] = figure.subplot_mosaic(layout, height_ratios=[*rows.values(), 0.8 + 0.3 * len(outcomes)])
+    layout = [*([row, row] for row in heights), ["wrong", "seconds"]]
+    axes: dict[str, Any] = figure.subplot_mosaic(layout, height_ratios=[*heights.values(), 0.8 + 0.3 * len(outcomes)])
     figure.suptitle(f"{title}\n{_worth(replay, outcomes, counts)}".strip(), fontsize=13, fontweight="bold")
-    for row in rows:
+    for row in heights:
         axes[row].xaxis.set_major_formatter(ConciseDateFormatter(axes[row].xaxis.get_major_locator()))
         if row != "loss":
             axes[row].sharex(axes["loss"])
-        if row != list(rows)[-1]:
+        if row != list(heights)[-1]:
             axes[row].tick_params(labelbottom=False)
     if replay:
         _losses(axes["loss"], replay, outcomes)
@@ -107,7 +111,7 @@ def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome]) -> None:
         means = list(never.wrong / np.maximum(never.answers, 1))
         _steps(axis, ends, means, begins, color="#777777", ls=":", label="without any retraining (offline)")
         highest = max(highest, *means)
-    _steps(axis, ends, true, begins, color=_STACK, lw=2, label="the real stack, by the true labels")
+    _steps(axis, ends, true, begins, color=_POLICIES[STACK][1], lw=2, label="the real stack, by the true labels")
     _steps(axis, ends, limits, begins, color=_LIMIT, lw=1, label="limit: as promised by its evaluation, plus tolerance")
     top = 1.2 * np.nanmax([highest, *limits]) or 1.0
     for name, colour, place in (("measured", "#1f77b4", 0.42), ("estimated", "#ff7f0e", 0.58)):
@@ -221,14 +225,10 @@ class _Bar:
 def _bars(replay: Replay | None, outcomes: Sequence[Outcome]) -> list[_Bar]:
     """One for the real stack and for each policy, the best last, which is above."""
     bars = []
-    if replay:
-        seconds = sum(run.seconds for run in replay.started)
-        text = _cost(seconds, len(replay.started), sum(run.released for run in replay.started))
-        bars.append(_Bar("Ratchet on the real stack", replay.wrong, seconds, text, _STACK, "//"))
-    for each in outcomes:
-        name, colour = _POLICIES[each.policy]
-        text = _cost(each.seconds, len(each.retrainings), sum(one.released for one in each.retrainings))
-        bars.append(_Bar(name, float(each.wrong.sum()), each.seconds, text, colour))
+    for row in rows(replay, outcomes):
+        name, colour = _POLICIES[row.name]
+        text = _cost(row.seconds, row.retrainings, row.released)
+        bars.append(_Bar(name, row.wrong, row.seconds, text, colour, "//" if row.name == STACK else ""))
     return sorted(bars, key=lambda bar: -bar.wrong)
 
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from expectations.triggers import Past
 from ratchet.progress import Report
 from ratchet.types import Level, Watched
-from replays.driver import Driver
+from replays.driver import Done, Driver, Unanswered
 from replays.stream import Part, Stream
 
 _AT_ONCE, _SPAN = 100, 6 * 3600.0
@@ -23,8 +24,7 @@ class Act:
     """What a person does at the beginning of a period."""
 
     what: str
-    run: Callable[[Driver], str]
-    """Does it, and says what became of it."""
+    run: Callable[[Driver], Done]
 
 
 EFFECTS = ("harmful", "unknown", "benign")
@@ -47,6 +47,8 @@ class Acted:
 
     what: str
     outcome: str
+    done: bool
+    """Whether it became what they wanted."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Period:
     """The one that serves from its end on."""
     acted: Acted | None = None
     """At its beginning."""
+    failed: int = 0
+    """Records whose request the service did not answer."""
 
     @property
     def loss(self) -> float:
@@ -115,17 +119,21 @@ class Replay:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what was decided: findings, retrainings and versions of each period, and no figure."""
+        """SHA-256 of the scenario and of what was decided in each period, and of no figure.
+
+        That is findings, retrainings, versions, and what became of what people did.
+        """
         decisions = [
             [
-                number,
                 [[seen.tier, seen.effect, seen.subject] for seen in period.findings],
                 [[each.kind, each.result] for each in period.started],
+                [period.acted.what, period.acted.done] if period.acted else None,
+                period.served,
                 period.champion,
             ]
-            for number, period in enumerate(self.periods)
+            for period in self.periods
         ]
-        return hashlib.sha256(json.dumps(decisions).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.recipe, self.scenario, decisions]).encode()).hexdigest()
 
 
 def play(
@@ -134,29 +142,35 @@ def play(
     parts: Sequence[Part],
     report: Report,
     acts: Mapping[int, Act] = MappingProxyType({}),
-) -> tuple[Period, ...]:
+) -> Iterator[Period]:
     """Sends each part in its own time, with the labels that come back until its end; then what is due is done.
 
     `acts` are what people do at the beginning of a part, by its number.
     """
-    done, unsent = list[Period](), list[tuple[float, str, int, int]]()
+    unsent = list[tuple[float, str, int, int]]()
     for number, part in enumerate(parts):
         act = acts.get(number)
-        acted = Acted(act.what, act.run(driver)) if act else None
-        served, losses = driver.champion(), list[np.ndarray]()
+        outcome = act.run(driver) if act else None
+        acted = Acted(act.what, outcome.what, outcome.done) if act and outcome else None
+        served, losses, failed = driver.champion(), list[np.ndarray](), 0
         for chosen in _requests(stream, part.rows):
             id = f"replay-{number}-{chosen[0]}"
             driver.turn(float(stream.at[chosen[0]]))
-            outputs = driver.send(stream.inputs[chosen], id)
+            try:
+                outputs = driver.send(stream.inputs[chosen], id)
+            except Unanswered as error:
+                report(str(error))
+                failed += len(chosen)
+                continue
             losses.append(driver.recipe.answers.losses(stream.targets[chosen], outputs))
             unsent += [(float(stream.label_at[row]), id, place, int(row)) for place, row in enumerate(chosen)]
         driver.turn(part.ends)
         due = sorted(each for each in unsent if each[0] <= part.ends)
         unsent = [each for each in unsent if each[0] > part.ends]
         driver.label([(id, place, stream.labels[row]) for _, id, place, row in due])
-        done.append(_period(driver, part, np.concatenate(losses), served, acted))
-        report(_line(number, len(parts), done[-1]))
-    return tuple(done)
+        period = replace(_period(driver, part, np.concatenate([np.empty(0), *losses]), served, acted), failed=failed)
+        report(_line(number, len(parts), period))
+        yield period
 
 
 def _requests(stream: Stream, rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -169,9 +183,9 @@ def _requests(stream: Stream, rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _period(driver: Driver, part: Part, losses: np.ndarray, served: str, acted: Acted | None) -> Period:
-    before = {past.id for past in driver.causes()}
+    before, scale, started = {past.id for past in driver.causes()}, driver.scale(), time.time()
     driver.collect()
-    watched, scale = driver.watched(), driver.scale()
+    watched = driver.watched(started)
     driver.settle()
     new = [past for past in driver.causes() if past.id not in before]
     return Period(
@@ -208,6 +222,7 @@ def _seconds(past: Past) -> float:
 def _line(number: int, count: int, period: Period) -> str:
     noticed = ", ".join(sorted({f"{seen.tier} {seen.effect}" for seen in period.findings})) or "nothing"
     runs = "".join(f"; {each.kind}: {each.result}" for each in period.started)
+    runs += f"; {period.failed} not answered" if period.failed else ""
     acted = f"{period.acted.what}: {period.acted.outcome}; " if period.acted else ""
     answers = f"{period.answered} answers, loss {period.loss:.3f}, version {period.champion}"
     return f"{number + 1}/{count}: {acted}{answers}; {noticed}{runs}"

@@ -1,6 +1,8 @@
 """What a replay or a what-if came to, as it is kept in a folder: every figure, and a picture."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ class Result:
     """None for a what-if, which has no stack."""
     outcomes: tuple[Outcome, ...]
     folder: Path
+    before: str = ""
+    """The digest of what the stack did when it was played before with the same options."""
 
 
 def write(result: Result, options: Options, title: str, recipe: Recipe) -> None:
@@ -36,7 +40,7 @@ def write(result: Result, options: Options, title: str, recipe: Recipe) -> None:
     outcomes = [{**asdict(each), "ends": each.ends.tolist(), "answers": each.answers.tolist(),
                  "wrong": each.wrong.tolist(), "seconds": each.seconds} for each in result.outcomes]  # fmt: skip
     replayed = {**to_json(result.replay), "digest": result.replay.digest} if result.replay else None
-    own = {"version": recipe.version, "options": to_json(options)}
+    own = {"version": recipe.version, "options": to_json(options), "before": result.before}
     save(result.folder / FIGURES, {"format": FORMAT, **own, "replay": replayed, "policies": outcomes})
 
 
@@ -47,7 +51,21 @@ def read(folder: Path) -> Result:
         raise Refusal("there is no replay in this folder", folder, "Run `ratchet replay`")
     replayed = {name: value for name, value in (content["replay"] or {}).items() if name != "digest"}
     outcomes = tuple(map(_outcome, content["policies"]))
-    return Result(from_json(Replay, replayed) if replayed else None, outcomes, folder)
+    return Result(from_json(Replay, replayed) if replayed else None, outcomes, folder, content["before"])
+
+
+def move_aside(folder: Path, options: Options, recipe: Recipe) -> Result:
+    """The result that the folder has with these options; one with others is moved, beside it, and not lost."""
+    content = load(folder / FIGURES)
+    if content is None:
+        return Result(None, (), folder)
+    if not _differences(content, options, recipe):
+        return read(folder)
+    digest = hashlib.sha256(json.dumps([content["version"], content["options"]]).encode()).hexdigest()
+    aside = folder.with_name(f"{folder.name}-{digest[:8]}")
+    shutil.rmtree(aside, ignore_errors=True)  # the same options, played before
+    folder.rename(aside)
+    return Result(None, (), folder)
 
 
 def read_matching(folder: Path, options: Options, recipe: Recipe) -> Result:
@@ -58,16 +76,20 @@ def read_matching(folder: Path, options: Options, recipe: Recipe) -> Result:
     content = load(folder / FIGURES)
     if content is None:
         return Result(None, (), folder)
-    old, own = content["options"], json.loads(json.dumps(to_json(options)))
-    different = [name for name in own if name != "policies" and old.get(name) != own[name]]
-    if content.get("version") != recipe.version:
-        different.append("the recipe's version")
+    different = _differences(content, options, recipe)
     if not different:
         return read(folder)
     if content["replay"]:
         what = f"a replay with another value of {different[0].replace('_', ' ')} is there"
         raise Refusal(what, folder, "Give the options that it had, or move it away")
     return Result(None, (), folder)
+
+
+def _differences(content: Mapping[str, Any], options: Options, recipe: Recipe) -> list[str]:
+    """What a result has otherwise, but for the policies."""
+    old, own = content["options"], json.loads(json.dumps(to_json(options)))
+    different = [name for name in own if name != "policies" and old.get(name) != own[name]]
+    return different if content.get("version") == recipe.version else [*different, "the recipe's version"]
 
 
 def _outcome(content: Mapping[str, Any]) -> Outcome:

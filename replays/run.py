@@ -13,7 +13,7 @@ from replays.offline import DAY, Outcome
 from replays.options import Options
 from replays.play import Replay
 from replays.recipe import played
-from replays.result import Result, read_matching, write
+from replays.result import Result, move_aside, read_matching, write
 from replays.stream import Part, Stream
 
 _BEFORE = 3600.0
@@ -31,21 +31,35 @@ def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
     target = home.folder(recipe.name) / options.scenario
     with home.only_one(recipe.name):
         report(f"reading the records of {recipe.name}")
-        script = script_of(recipe, options)
+        script, before = script_of(recipe, options), move_aside(target, options, recipe)
         folder = home.prepare(recipe.name, ", ".join(f"{name}={value!r}" for name, value in options.played.items()))
         with home.entered(folder) as own:
-            with driver.serving(own, float(script.records.at[0]) - _BEFORE, report) as stack:
-                periods = play.play(stack, script.records, script.parts, report, script.acts)
-            replayed = Replay(recipe.name, options.scenario, script.changes, periods, script.marks)
-            write(Result(replayed, (), target), options, _title(options), own)
-            outcomes = _compared(own, script.records, [part.ends for part in script.parts], options, report)
-            result = Result(replayed, tuple(outcomes), target)
+            periods = list[play.Period]()
+            try:
+                with driver.serving(own, float(script.records.at[0]) - _BEFORE, report) as stack:
+                    for period in play.play(stack, script.records, script.parts, report, script.acts):
+                        periods.append(period)
+            finally:  # what was played until an error is kept
+                replayed = Replay(recipe.name, options.scenario, script.changes, tuple(periods), script.marks)
+                earlier = before.replay.digest if before.replay else ""
+                result = replace(before, replay=replayed, before=earlier)
+                if periods:
+                    write(result, options, _title(options), own)
+            compared = _compared(own, script.records, [part.ends for part in script.parts], options, report)
+            result = replace(result, outcomes=_merged(before.outcomes, compared))
             write(result, options, _title(options), own)
         if keep:
+            home.keep(folder)
             report(f"to look at its stack: `. {folder / home.ENVIRONMENT} && ratchet up`")
         else:
             shutil.rmtree(folder)
     return result
+
+
+def _merged(before: Sequence[Outcome], compared: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """Those that were compared now, and others that were before."""
+    outcomes = {each.policy: each for each in (*before, *compared)}
+    return tuple(outcomes[name] for name in POLICIES if name in outcomes)
 
 
 def offline(options: Options, report: Report) -> Result:
@@ -61,34 +75,35 @@ def offline(options: Options, report: Report) -> Result:
         report(f"reading the records of {recipe.name}")
         script, own = script_of(recipe, options), replace(played(recipe, **options.played), name=recipe.name)
         compared = _compared(own, script.records, [part.ends for part in script.parts], options, report)
-        outcomes = {each.policy: each for each in (*before.outcomes, *compared)}
-        result = Result(before.replay, tuple(outcomes[name] for name in POLICIES if name in outcomes), target)
-        write(result, replace(options, policies=tuple(outcomes)), _title(options), own)
+        result = replace(before, outcomes=_merged(before.outcomes, compared))
+        write(result, options, _title(options), own)
     return result
 
 
-def from_log(options: Options, source: Path, budget: int, report: Report) -> Result:
-    """Plays what a home's recipe has served, offline, with other settings.
-
-    `budget` is that of runs a week; 0 for the recipe's.
+def from_log(options: Options, report: Report) -> Result:
+    """Plays what a home's recipe has served, offline, with other settings, beside its own.
 
     Raises Refusal if there is no such home, or nothing in it can be played.
     """
     target = home.folder(options.recipe) / "what-if"
-    with home.reading(source):
-        recipe = recipes.load(options.recipe)
+    with home.only_one(options.recipe), home.reading(Path(options.source)):
+        own = recipes.load(options.recipe)
         watch = replace(
-            recipe.watch,
-            window=options.window or recipe.watch.window,
-            causes=recipe.watch.causes if options.causes is None else options.causes,
-            runs_a_week=budget or recipe.watch.runs_a_week,
+            own.watch,
+            window=options.window or own.watch.window,
+            causes=own.watch.causes if options.causes is None else options.causes,
+            runs_a_week=options.budget or own.watch.runs_a_week,
+            tolerance=own.watch.tolerance if options.tolerance is None else options.tolerance,
         )
-        recipe = replace(recipe, watch=watch)
-        records = stream.of_log(recipe)
+        recipe = replace(own, watch=watch)
+        move_aside(target, options, recipe)
+        records = stream.of_log(recipe, options.rows)
         report(f"{len(records)} predictions of {recipe.name} have an input and a label")
         ends = [part.ends for part in stream.periods(records, options.days * DAY)]
-        lab = whatif.of_home(recipe, records, report)
-        outcomes = whatif.compare(lab, options.policies, whatif.cadence(ends, records), options.price, report)
+        backtest, when = whatif.of_home(recipe, records, report), whatif.cadence(ends, records)
+        outcomes = whatif.compare(backtest, options.policies, when, options.retraining_cost, report)
+        if recipe.watch != own.watch:
+            outcomes.append(whatif.with_own_settings(backtest, own, when, report))
         result = Result(None, tuple(outcomes), target)
         write(result, options, "what other settings would have done", recipe)
     return result
@@ -113,7 +128,7 @@ def script_of(recipe: Recipe, options: Options) -> Script:
         scenarios.in_a_year("harmful", recipe)  # refuses at once
         whole = stream.of_recipe(recipe, options.rows, options.label_days, options.seed)
         records = year.stream(recipe, whole, options.seed)
-        return Script(records, year.months(records), 0.0, year.marks(recipe, records), year.ACTS)
+        return Script(records, year.months(recipe, records), 0.0, year.marks(recipe, records), year.ACTS)
     scenario = scenarios.of(options.scenario, recipe)
     records = stream.of_recipe(recipe, options.rows, options.label_days, options.seed)
     if options.scenario == "none":
@@ -133,8 +148,8 @@ def _compared(
 ) -> list[Outcome]:
     if not options.policies:
         return []
-    lab = whatif.of_recipe(recipe, records, report)
-    return whatif.compare(lab, options.policies, whatif.cadence(ends, records), options.price, report)
+    backtest = whatif.of_recipe(recipe, records, report)
+    return whatif.compare(backtest, options.policies, whatif.cadence(ends, records), options.retraining_cost, report)
 
 
 def _title(options: Options) -> str:

@@ -70,6 +70,8 @@ def of_recipe(recipe: Recipe, most: int, label_days: float, seed: int) -> Stream
         raise Refusal(what, recipe.name, "Give the recipe a second batch, or replay what it served: --from HOME")
     benchmark = ingest.benchmark(recipe)
     rows = pa.concat_tables([ingest.read_only(recipe, feed, benchmark).accepted for feed in recipe.batches[1:]])
+    if not len(rows):
+        raise Refusal("no record of its later batches is accepted", recipe.name, "See `ratchet status`")
     chance, times = np.random.default_rng(seed), rows["captured_at"]
     if len(times.unique()) < len(recipe.batches):  # they have the time of reading, one for each batch
         at, order = np.linspace(_BEGINNING, _BEGINNING + YEAR, len(rows)), chance.permutation(len(rows))
@@ -93,13 +95,14 @@ def require_labels(recipe: Recipe) -> None:
         raise Refusal("a forecast has no labels that come back", recipe.name, "Choose another recipe")
 
 
-def of_log(recipe: Recipe) -> Stream:
+def of_log(recipe: Recipe, most: int) -> Stream:
     """What callers sent to the recipe of this home, as far as the input is kept and a label came back.
 
-    Raises Refusal if there is no such prediction.
+    At most so many, evenly chosen. Raises Refusal if there is no such prediction.
     """
     require_labels(recipe)
-    newest = {(row["request"], row["row"]): row for row in served.newest_outcomes(recipe.name)}
+    labelled = sorted(served.newest_outcomes(recipe.name), key=lambda row: (row["predicted_at"], row["request"]))
+    newest = {(row["request"], row["row"]): row for row in labelled[:: max(1, -(-len(labelled) // most))]}
     inputs, at, known = list[np.ndarray](), list[float](), list[dict[str, Any]]()
     for key, packed in learning.inputs_of(recipe, set(newest)):
         outcome = newest[key]

@@ -1,7 +1,7 @@
 """Compares policies on the same stream, offline, and says what each would have cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,10 @@ from ratchet.lake.snapshot import Examples, columns, examples, load_benchmark
 from ratchet.lake.split import SIDES, Side
 from ratchet.progress import Report
 from ratchet.recipe import Recipe
-from replays import POLICIES
-from replays.laboratory import Laboratory
+from replays import OWN, POLICIES, STACK
+from replays.backtest import Backtest
 from replays.offline import DAY, CostAware, Loop, Outcome, Policy, always, never, simulate
+from replays.play import Replay
 from replays.stream import Stream
 
 
@@ -34,13 +35,13 @@ def cadence(ends: Sequence[float], stream: Stream) -> Cadence:
     return Cadence(tuple(ends), (*map(float, nights), float(ends[-1])))
 
 
-def of_recipe(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
-    """A laboratory whose first version is trained on the recipe's first batch."""
+def of_recipe(recipe: Recipe, stream: Stream, report: Report) -> Backtest:
+    """A backtest whose first version is trained on the recipe's first batch."""
     rows = ingest.read_only(recipe, recipe.batches[0], ingest.benchmark(recipe)).accepted
-    return _laboratory(recipe, rows, stream, report)
+    return _backtest(recipe, rows, stream, report)
 
 
-def of_home(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
+def of_home(recipe: Recipe, stream: Stream, report: Report) -> Backtest:
     """One whose first version is trained on the batches that were admitted before the first request of the stream.
 
     Raises Refusal if none was.
@@ -52,43 +53,63 @@ def of_home(recipe: Recipe, stream: Stream, report: Report) -> Laboratory:
     if not parts:
         what = "no batch was admitted before the first request that can be played"
         raise Refusal(what, recipe.name, "Choose the home in which the first version was trained")
-    return _laboratory(recipe, pa.concat_tables(parts), stream, report)
+    return _backtest(recipe, pa.concat_tables(parts), stream, report)
 
 
-def _laboratory(recipe: Recipe, rows: pa.Table, stream: Stream, report: Report) -> Laboratory:
+def _backtest(recipe: Recipe, rows: pa.Table, stream: Stream, report: Report) -> Backtest:
     """One whose first version is trained on these records."""
     sides = kinds.records(recipe.contract.kind).sides(recipe.contract, rows)
     first: dict[Side, Examples] = {side: examples(recipe, sides[side]) for side in SIDES}
-    return Laboratory(recipe, first, load_benchmark(recipe)[0], stream, report)
+    return Backtest(recipe, first, load_benchmark(recipe)[0], stream, report)
 
 
-def compare(lab: Laboratory, names: Sequence[str], when: Cadence, price: float, report: Report) -> list[Outcome]:
-    """The outcome of each policy. `price` is how many wrong answers a retraining is worth to the cost-aware one."""
+def compare(backtest: Backtest, names: Sequence[str], when: Cadence, cost: float, report: Report) -> list[Outcome]:
+    """The outcome of each policy. `cost` is that of a retraining by the cost-aware one, in wrong answers."""
     outcomes = []
     for name in names:
         report(f"policy: {name}")
         looks = when.nights if name == "nightly" else when.looks
-        outcomes.append(simulate(lab, name, _policy(lab, name, looks, price), looks, gated=name == "loop"))
+        outcomes.append(simulate(backtest, name, _policy(backtest, name, looks, cost), looks, gated=name == "loop"))
     return outcomes
 
 
-def _policy(lab: Laboratory, name: str, looks: Sequence[float], price: float) -> Policy:
+def with_own_settings(backtest: Backtest, recipe: Recipe, when: Cadence, report: Report) -> Outcome:
+    """What the loop did, or would have done, with the settings that the recipe has."""
+    (outcome,) = compare(replace(backtest, recipe=recipe), ["loop"], when, 0.0, report)
+    return replace(outcome, policy=OWN)
+
+
+def _policy(backtest: Backtest, name: str, looks: Sequence[float], cost: float) -> Policy:
     match name:
         case "never":
             return never
         case "loop":
-            return Loop(lab)
+            return Loop(backtest)
         case "cost-aware":
-            return CostAware(lab, looks, price)
+            return CostAware(backtest, looks, cost)
         case "nightly" | "always fire":
             return always
-    raise Refusal(f"there is no policy {name!r}", lab.recipe.name, f"Choose from: {', '.join(POLICIES)}")
+    raise Refusal(f"there is no policy {name!r}", backtest.recipe.name, f"Choose from: {', '.join(POLICIES)}")
 
 
-def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, int, float, int, int, float]]:
-    """For each policy: answers, the sum of their losses, retrainings, those that were released, seconds of training."""
-    return [
-        (
+@dataclass(frozen=True)
+class Row:
+    """What a policy, or the real stack, came to."""
+
+    name: str
+    answers: int
+    wrong: float
+    """The sum of the losses of the answers."""
+    retrainings: int
+    released: int
+    seconds: float
+    """Of training; of the real stack, of whole runs."""
+
+
+def rows(replay: Replay | None, outcomes: Sequence[Outcome]) -> list[Row]:
+    """One for each policy, and one for the real stack, last."""
+    compared = [
+        Row(
             each.policy,
             int(each.answers.sum()),
             float(each.wrong.sum()),
@@ -98,3 +119,8 @@ def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, int, float, int, int
         )
         for each in outcomes
     ]
+    if replay is None:
+        return compared
+    started = replay.started
+    released, seconds = sum(run.released for run in started), sum(run.seconds for run in started)
+    return [*compared, Row(STACK, replay.answered, replay.wrong, len(started), released, seconds)]

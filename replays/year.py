@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ratchet.errors import Refusal
 from ratchet.recipe import Recipe
 from replays import faults, scenarios
-from replays.driver import Driver
+from replays.driver import Done, Driver
 from replays.play import Act
 from replays.stream import YEAR, Part, Stream, periods
 
@@ -17,7 +18,7 @@ _FLOOD = 5
 """How many times as many requests come in the month of poisoned labels."""
 
 
-def _withdraw(driver: Driver) -> str:
+def _withdraw(driver: Driver) -> Done:
     return driver.withdraw_newest("its labels were poisoned")
 
 
@@ -71,9 +72,12 @@ def marks(recipe: Recipe, records: Stream) -> tuple[tuple[float, str], ...]:
     return tuple((float(records.at[0]) + month * _MONTH, text) for month, text in texts.items())
 
 
-def months(records: Stream) -> list[Part]:
-    """What is sent in each month."""
-    return periods(records, _MONTH)
+def months(recipe: Recipe, records: Stream) -> list[Part]:
+    """What is sent in each month. Raises Refusal if in one of them nothing is."""
+    parts = periods(records, _MONTH)
+    if len(parts) != MONTHS:
+        raise Refusal(f"{len(records)} records are too few for {MONTHS} months", recipe.name, "Send more (`--rows`)")
+    return parts
 
 
 def _poisoned(recipe: Recipe, part: Stream) -> Stream:

@@ -35,12 +35,14 @@ from ratchet.types import Level
 from replays import conclusion, faults, picture, run, scenarios, whatif, year
 from replays import home as homes
 from replays import stream as streams
-from replays.laboratory import Laboratory
+from replays.backtest import Backtest
+from replays.driver import Unanswered
 from replays.offline import DAY
 from replays.options import Options
-from replays.play import Acted, Period, Replay, Seen, Started
+from replays.options import given as given_options
+from replays.play import Acted, Period, Replay, Seen, Started, play
 from replays.recipe import played
-from replays.result import Result, read, read_matching, write
+from replays.result import Result, move_aside, read, read_matching, write
 from replays.stream import Stream
 from tests.conftest import ROOT
 
@@ -148,7 +150,7 @@ def test_a_year_has_its_months_in_order_and_poison_in_one_of_them() -> None:
     images = np.random.default_rng(2).integers(50, 256, (count, 28, 28), np.uint8)
     at = np.linspace(0, 365 * DAY, count)
     whole = Stream(images, np.arange(count) % 10, (np.arange(count) % 10).tolist(), at, at + DAY)
-    months = year.months(records := year.stream(recipe, whole, seed=3))
+    months = year.months(recipe, records := year.stream(recipe, whole, seed=3))
     assert len(months) == year.MONTHS
     assert sum(len(month.rows) for month in months) == count
     wrong = [float(np.mean(np.array(records.labels)[month.rows] != records.targets[month.rows])) for month in months]
@@ -176,6 +178,12 @@ def replay_of(*effects: str, loss: float = 1.0) -> Replay:
 def test_the_digest_is_of_what_was_decided_and_of_no_figure() -> None:
     assert replay_of("harmful", "benign").digest == replay_of("harmful", "benign", loss=7.0).digest
     assert replay_of("harmful", "benign").digest != replay_of("benign", "harmful").digest
+    assert replace(replay_of("harmful"), scenario="darker").digest != replay_of("harmful").digest
+    of_a_person = [
+        replace(replay_of("benign"), periods=(period_of(0, acted=Acted("a person retrains", "at 50 %", done)),))
+        for done in (True, False)
+    ]
+    assert of_a_person[0].digest != of_a_person[1].digest
 
 
 RELEASED, FAILED = Started("harm", "released", 3.0), Started("harm", "failed", 2.0)
@@ -190,7 +198,7 @@ CALM = [period_of(0), period_of(1)]
              period_of(3, served="2", champion="2")],
             2.0,
             ["before the change the loop started no retraining",
-             "the change was noticed within 10 requests, and called harmful",
+             "the change was noticed within 10 answers, at the first look, and called harmful",
              "after the change the loop started one retraining, which released a version",
              "the loss was 0.600, and its limit 0.200", "after the first release the loss was 0.100"],
             id="cured",
@@ -199,8 +207,8 @@ CALM = [period_of(0), period_of(1)]
             [*CALM, period_of(2, ["unknown"]), period_of(3, ["harmful"])],
             1.5,
             ["before the change the loop started no retraining",
-             "the change was noticed within 15 requests, and called unknown",
-             "it was called harmful within 25 requests", "after the change the loop started no retraining",
+             "the change was noticed within 15 answers, at look 2 after it, and called unknown",
+             "it was called harmful within 25 answers", "after the change the loop started no retraining",
              "the loss was 0.100, and its limit 0.200"],
             id="within a period",
         ),
@@ -209,19 +217,19 @@ CALM = [period_of(0), period_of(1)]
              period_of(2, ["harmful"], limit=None)],
             2.0,
             ["before the change the loop started 2 retrainings, 1 of which released a version",
-             "the change was noticed within 10 requests, and called harmful",
+             "the change was noticed within 10 answers, at the first look, and called harmful",
              "after the change the loop started no retraining", "the loss was 0.100"],
             id="a false alarm before",
         ),
         pytest.param(
             [*CALM, period_of(2, ["benign"]), period_of(9, ["benign"])],
             3.0,
-            ["before the change the loop started no retraining", "the change was not noticed within 10 requests",
+            ["before the change the loop started no retraining", "the change was not noticed within 10 answers",
              "after the change the loop started no retraining", "the loss was 0.100, and its limit 0.200"],
             id="known before, and a gap",
         ),
         pytest.param(
-            [period_of(0, acted=Acted("a person retrains", "released")),
+            [period_of(0, acted=Acted("a person retrains", "released", True)),
              period_of(1, served="2", champion="1")],
             0.0,
             ["a person retrains: released", "in 2 periods the loop started no retraining",
@@ -248,6 +256,76 @@ def test_a_result_with_other_options_is_not_lost_to_a_comparison_without_a_stack
     with pytest.raises(Refusal, match="another value of the recipe's version"):
         read_matching(tmp_path, options, replace(recipe, version=recipe.version + 1))
     assert read(tmp_path).replay == played_once.replay
+
+
+def test_a_result_is_moved_aside_by_a_play_with_other_options_and_known_to_one_with_the_same(tmp_path: Path) -> None:
+    options, recipe, folder = Options("fashion-mnist", "darker"), recipes.load("fashion-mnist"), tmp_path / "darker"
+    assert move_aside(folder, options, recipe) == Result(None, (), folder)
+    result = Result(replay_of("harmful"), (), folder, before="1234")
+    write(result, options, "a replay", recipe)
+    assert move_aside(folder, replace(options, policies=()), recipe) == result
+    assert move_aside(folder, replace(options, rows=300), recipe) == Result(None, (), folder)
+    (aside,) = tmp_path.glob("darker-*")
+    assert read(aside).replay == result.replay
+
+
+class Failing:
+    """A stack whose service does not answer the second request."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.sent, self.labels = recipe, 0, list[tuple[str, int, Any]]()
+
+    def send(self, inputs: np.ndarray, id: str) -> np.ndarray:
+        self.sent += 1
+        if self.sent == 2:
+            raise Unanswered("the gateway answered 503", "/predict", "See its logs")
+        return np.eye(2, dtype=np.float32)[np.zeros(len(inputs), int)]
+
+    def label(self, labels: Sequence[tuple[str, int, Any]]) -> None:
+        self.labels += labels
+
+    def turn(self, to: float) -> None: ...
+    def collect(self) -> None: ...
+    def settle(self) -> None: ...
+    def causes(self) -> list[Any]:
+        return []
+
+    def watched(self, since: float) -> None: ...
+    def scale(self) -> float:
+        return 1.0
+
+    def champion(self) -> str:
+        return "1"
+
+
+def test_a_request_that_fails_is_counted_and_the_replay_goes_on() -> None:
+    backtest, lines = backtest_of(harm=False), list[str]()
+    records, driver = backtest.stream.part(np.arange(300)), Failing(backtest.recipe)
+    parts = streams.periods(records, 2 * DAY)
+    periods = list(play(driver, records, parts, lines.append))  # type: ignore[arg-type]
+    failed = [period.failed for period in periods]
+    assert sum(failed) == sum(failed[:1]) > 0
+    assert sum(period.answered for period in periods) + sum(failed) == 300
+    assert any("503" in line for line in lines)
+
+
+def test_a_home_that_was_kept_is_not_lost_to_the_next_replay(home: Path) -> None:
+    folder = homes.prepare("small-fashion", "")
+    homes.keep(folder)
+    with pytest.raises(Refusal, match="which was kept to be looked at"):
+        homes.prepare("small-fashion", "")
+
+
+def test_the_options_are_said_that_are_not_the_defaults() -> None:
+    assert given_options(Options("x", "darker", rows=300, causes=("harm", "labels"), tolerance=0.1)) == (
+        "rows 300, causes harm+labels, tolerance 0.1"
+    )
+    assert given_options(Options("x")) == ""
+
+
+def test_a_year_of_too_few_records_is_refused(home: Path) -> None:
+    with pytest.raises(Refusal, match="too few for 12 months"):
+        run.script_of(recipes.load("small-fashion"), Options("small-fashion", "year", rows=8))
 
 
 def test_a_fault_is_released_in_the_first_period_that_begins_after_a_third_of_the_time(home: Path) -> None:
@@ -282,7 +360,7 @@ def test_a_recipe_is_played_under_another_name_with_inputs_that_are_kept() -> No
 # What if
 
 
-def laboratory(harm: bool) -> Laboratory:
+def backtest_of(harm: bool) -> Backtest:
     """Rows whose label is decided by a column; with `harm` from the middle on in a way that nobody has seen."""
     contract = TableContract((Column("price", "number"), Column("age", "number")), target="bought")
     recipe, chance = recipe_of(contract), np.random.default_rng(5)
@@ -299,18 +377,18 @@ def laboratory(harm: bool) -> Laboratory:
     targets = np.concatenate([calm.targets, later.targets])
     at = np.arange(2000) * DAY / 100
     records = Stream(np.concatenate([calm.inputs, later.inputs]), targets, targets.tolist(), at, at + DAY / 4)
-    return Laboratory(recipe, sides, examples(2000, 0.3 if harm else 0), records, silent)
+    return Backtest(recipe, sides, examples(2000, 0.3 if harm else 0), records, silent)
 
 
 def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_starts_none(
     home: Path, tmp_path: Path
 ) -> None:
-    calm = laboratory(harm=False)
+    calm = backtest_of(harm=False)
     when = whatif.cadence([part.ends for part in streams.periods(calm.stream, 4 * DAY)], calm.stream)
     (nothing,) = whatif.compare(calm, ["loop"], when, 50.0, lambda line: None)
     assert nothing.retrainings == ()
-    lab = laboratory(harm=True)
-    outcomes = whatif.compare(lab, ["never", "always fire", "cost-aware", "loop"], when, 50.0, lambda line: None)
+    backtest = backtest_of(harm=True)
+    outcomes = whatif.compare(backtest, ["never", "always fire", "cost-aware", "loop"], when, 50.0, lambda line: None)
     never, always, cost_aware, loop = outcomes
     assert never.retrainings == ()
     assert {int(each.answers.sum()) for each in outcomes} == {2000}
@@ -319,47 +397,49 @@ def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_start
     assert float(loop.wrong.sum()) < 0.6 * float(never.wrong.sum())
     assert len(loop.retrainings) < len(always.retrainings)
     assert float(cost_aware.wrong.sum()) < float(never.wrong.sum())
-    assert len(lab.models) <= 1 + len(always.retrainings), "each model is trained once"
+    assert len(backtest.models) <= 1 + len(always.retrainings), "each model is trained once"
     path = tmp_path / "replay.png"
     played_once = replace(replay_of(*["harmful"] * 5), marks=((2 * DAY, "a change"),))
     picture.draw(path, "a replay", True, played_once, outcomes)
     picture.draw(path, "a what-if", True, None, outcomes)
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert [row[0] for row in whatif.summary(outcomes)] == ["never", "always fire", "cost-aware", "loop"]
+    rows = whatif.rows(played_once, outcomes)
+    assert [row.name for row in rows] == ["never", "always fire", "cost-aware", "loop", "the real stack"]
+    assert (rows[-1].answers, rows[-1].wrong) == (50, 5.0)
     assert json.dumps([float(each.seconds) for each in outcomes])
 
 
 def test_what_becomes_known_later_changes_no_decision_and_no_training(home: Path) -> None:
     """The same until then, although every label that comes later is another one."""
     looks = tuple(day * DAY for day in (3.0, 6.0, 9.0, 13.0))
-    lab = laboratory(harm=True)
-    late = lab.stream.label_at > looks[-1]
-    labels = [1 - label if is_late else label for label, is_late in zip(lab.stream.labels, late, strict=True)]
-    other = replace(lab, stream=lab.stream.with_labels(labels), models={})
+    backtest = backtest_of(harm=True)
+    late = backtest.stream.label_at > looks[-1]
+    labels = [1 - label if is_late else label for label, is_late in zip(backtest.stream.labels, late, strict=True)]
+    other = replace(backtest, stream=backtest.stream.with_labels(labels), models={})
     decisions = []
-    for each in (lab, other):
+    for each in (backtest, other):
         outcomes = whatif.compare(each, ["cost-aware", "loop"], whatif.Cadence(looks, ()), 5.0, silent)
         decisions.append([[(done.at, done.why, done.released) for done in one.retrainings] for one in outcomes])
     assert decisions[0] == decisions[1]
     assert all(decisions[0])
-    assert lab.models.keys() == other.models.keys()
-    assert all(np.array_equal(lab.models[known].outputs, other.models[known].outputs) for known in lab.models)
+    assert backtest.models.keys() == other.models.keys()
+    assert all(np.array_equal(backtest.models[known].outputs, other.models[known].outputs) for known in backtest.models)
 
 
 def test_a_candidate_is_compared_by_the_labels_that_came_back(home: Path) -> None:
     """Nobody knows that they are wrong: one that answers as they say is no worse on the newest."""
-    lab = laboratory(harm=False)
-    poisoned = [1 - label for label in lab.stream.labels]
-    lab = replace(lab, stream=lab.stream.with_labels(poisoned), models={})
-    champion = lab.model(0)
+    backtest = backtest_of(harm=False)
+    poisoned = [1 - label for label in backtest.stream.labels]
+    backtest = replace(backtest, stream=backtest.stream.with_labels(poisoned), models={})
+    champion = backtest.model(0)
     as_labelled = np.eye(2, dtype=np.float32)[poisoned]
     slightly = champion.on_benchmark.copy()
     slightly[0] = slightly[0][::-1]
     candidate = replace(champion, known=1500, outputs=as_labelled, on_benchmark=slightly)
-    assert lab.is_blessed(candidate, champion, champion)
-    truth = np.eye(2, dtype=np.float32)[lab.stream.targets]
+    assert backtest.is_blessed(candidate, champion, champion)
+    truth = np.eye(2, dtype=np.float32)[backtest.stream.targets]
     rival = replace(champion, outputs=as_labelled)
-    assert not lab.is_blessed(replace(candidate, outputs=truth), rival, champion), "as far as labels say"
+    assert not backtest.is_blessed(replace(candidate, outputs=truth), rival, champion), "as far as labels say"
 
 
 # The home of a replay
@@ -453,6 +533,20 @@ def test_a_what_if_plays_what_has_an_input_and_a_label_and_changes_nothing(serve
     assert 0 <= sum(never["wrong"]) <= 30
     assert files_of(home / "lake") == before
     assert (home / "replays" / "small-fashion" / "what-if" / "replay.png").exists()
+
+
+def test_other_settings_are_played_beside_the_recipes_own(served: Recipe, home: Path) -> None:
+    load_benchmark(served)
+    arguments = ["replay", served.name, "--from", str(home), "--policies", "loop", "--budget", "1", "--rows", "10"]
+    result = CliRunner().invoke(cli, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert [each["policy"] for each in content["policies"]] == ["loop", "loop, as it is"]
+    assert sum(content["policies"][0]["answers"]) == 10
+    assert (content["options"]["budget"], content["options"]["source"]) == (1, str(home))
+    useless = CliRunner().invoke(cli, [*arguments, "--triggers", "drift"])
+    assert useless.exit_code == 2
+    assert "name harm or labels" in useless.output
 
 
 def test_a_what_if_without_an_input_and_a_label_is_refused(home: Path) -> None:

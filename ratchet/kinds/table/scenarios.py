@@ -31,7 +31,7 @@ def _missing(column: Column, values: np.ndarray, chance: np.random.Generator) ->
 
 
 def _other_unit(column: Column, values: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """Miles instead of kilometres."""
+    """As if kilometres were sent as miles."""
     return np.maximum(values / 1.609344, -np.inf if column.low is None else column.low)
 
 
@@ -51,9 +51,10 @@ def _is_open(column: Column) -> bool:
     return column.is_category and not column.values
 
 
+_MISSING = _of_column(lambda column: column.missing > 0, _missing)
 SCENARIOS: Mapping[str, Scenario] = {
-    "missing-column": Scenario("a column without any value", _of_column(lambda column: column.missing > 0, _missing)),
-    "unit-change": Scenario("a column in miles instead of kilometres", _of_column(_is_amount, _other_unit)),
+    "missing-column": Scenario("a column that may be missing, without any value", _MISSING),
+    "unit-change": Scenario("an amount in another unit, 1.61 times as large", _of_column(_is_amount, _other_unit)),
     "new-category": Scenario("an unknown category in every third row", _of_column(_is_open, _new_category)),
-    "price-shock": Scenario("a number that rises by half", _of_column(_is_amount, _shock)),
+    "price-shock": Scenario("an amount that rises by half", _of_column(_is_amount, _shock)),
 }

@@ -47,7 +47,7 @@ class Model:
 
 
 @dataclass
-class Laboratory:
+class Backtest:
     recipe: Recipe
     first: dict[Side, Examples]
     """What the first version is trained on, by side."""
