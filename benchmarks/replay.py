@@ -84,10 +84,10 @@ def _lines(name: str, result: Result) -> Iterator[str]:
     for sentence in conclusion.sentences(replay):
         yield f"- {sentence}"
     yield ""
-    yield "| policy | answers | wrong, or loss | retrainings | of these released | training, s |"
+    yield "| policy | answers | wrong, or loss | retrainings | of these released | training, CPU s |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for row in whatif.rows(replay, result.outcomes):
-        title, what = (f"**{row.name}**", ", whole runs") if row.name == STACK else (row.name, "")
+        title, what = (f"**{row.name}**", " s, whole runs") if row.name == STACK else (row.name, "")
         counts = f"{row.retrainings} | {row.released} | {row.seconds:,.0f}{what}"
         yield f"| {title} | {row.answers:,} | {row.wrong:,.0f} | {counts} |"
     yield ""

@@ -58,7 +58,7 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """Of all trainings."""
+        """Of CPU time in all trainings."""
         return sum(each.seconds for each in self.retrainings)
 
 

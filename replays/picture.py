@@ -71,7 +71,7 @@ def draw(path: Path, title: str, counts: bool, replay: Replay | None, outcomes: 
                color=[bar.colour for bar in bars], hatch=[bar.hatch for bar in bars], edgecolor="white")  # fmt: skip
     axes["wrong"].set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes["wrong"].set_title("wrong answers in all this time" if counts else "loss in all this time", fontsize=10)
-    axes["seconds"].set_title("seconds of training; hatched: of whole runs", fontsize=10)
+    axes["seconds"].set_title("CPU seconds of training; hatched: seconds of whole runs", fontsize=10)
     figure.savefig(path, dpi=110)
 
 

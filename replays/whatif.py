@@ -103,7 +103,7 @@ class Row:
     retrainings: int
     released: int
     seconds: float
-    """Of training; of the real stack, of whole runs."""
+    """Of CPU time in training; of the real stack, of whole runs by the clock."""
 
 
 def rows(replay: Replay | None, outcomes: Sequence[Outcome]) -> list[Row]:
