@@ -65,7 +65,7 @@ bench-callers: setup ## Measure what forty slow callers cost the others, at the 
 	@$(VENV)/bin/python -m benchmarks.callers $(ARGS)
 
 bench-log: setup ## Measure what the prediction log costs a request, with and without it in one run
-	@$(VENV)/bin/python -m benchmarks.logging $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.prediction_log $(ARGS)
 
 bench-guarantees: setup ## Simulate years without a change, and releases of faulty versions (ARGS="--years 1000")
 	@$(VENV)/bin/python -m benchmarks.guarantees $(ARGS)

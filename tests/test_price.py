@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import guarantees
+from benchmarks import adversaries, detectors
 from expectations import measured
 from ratchet.recipe import Bound, ReleasePlan, Step
 from releases import evidence
@@ -35,8 +35,8 @@ def test_the_simulated_check_is_the_one_that_ends_releases(a: int, b: int, c: in
     counts = Evidence(labelled=(old, new), wrong=(old_bad, new_bad))
     (check,) = [each for each in evidence.checks(counts, plan, None) if each.name == "wrong"]
     alpha = evidence.alpha(plan)
-    high = guarantees.upper(np.array([old_bad]), np.array([old]), alpha)
-    fails = guarantees.fails((np.array([new_bad]), np.array([new])), high + plan.wrong.tolerance, alpha)
+    high = adversaries.upper(np.array([old_bad]), np.array([old]), alpha)
+    fails = adversaries.fails((np.array([new_bad]), np.array([new])), high + plan.wrong.tolerance, alpha)
     assert bool(fails[0]) == (check.outcome == "failed")
 
 
@@ -61,18 +61,18 @@ SHADOW = replace(PLAN, steps=(Step(), Step(mirror=100)), bake_mirror=100)
 
 
 @pytest.mark.parametrize("plan", [PLAN, SHADOW], ids=["by steps", "after a shadow"])
-@pytest.mark.parametrize("name", guarantees.FAULTS)
+@pytest.mark.parametrize("name", adversaries.FAULTS)
 def test_no_fault_costs_more_than_is_said_before_the_release(name: str, plan: ReleasePlan) -> None:
     traffic = Traffic(2, 20, KNOWN)
     bound = price(plan, traffic)
-    costs = guarantees.costs(plan, traffic, 0.1, guarantees.FAULTS[name], 200, 0)
+    costs = adversaries.costs(plan, traffic, 0.1, adversaries.FAULTS[name], 200, 0)
     assert (costs > bound.wrong).mean() <= 1 - bound.confidence
 
 
 @pytest.mark.parametrize("plan", [PLAN, SHADOW], ids=["by steps", "after a shadow"])
 def test_the_worst_fault_costs_more_than_half_of_what_is_said(plan: ReleasePlan) -> None:
     traffic = Traffic(2, 20, (0.1, 0.1))
-    most = max(guarantees.costs(plan, traffic, 0.1, fault, 200, 0).max() for fault in guarantees.FAULTS.values())
+    most = max(adversaries.costs(plan, traffic, 0.1, fault, 200, 0).max() for fault in adversaries.FAULTS.values())
     assert most > 0.6 * price(plan, traffic).wrong
 
 
@@ -103,7 +103,7 @@ def test_a_rate_that_is_little_known_costs_as_much_as_the_worst_that_it_may_be()
 @given(st.lists(st.tuples(st.integers(0, 400), st.floats(0.0, 0.99)), min_size=1, max_size=5), st.floats(1e-6, 0.1))
 def test_the_simulated_boundary_is_the_one_of_the_price(cases: list[tuple[int, float]], alpha: float) -> None:
     totals, limits = np.array([total for total, _ in cases]), np.array([limit for _, limit in cases])
-    simulated = guarantees.most_wrong(totals, limits, alpha)
+    simulated = adversaries.most_wrong(totals, limits, alpha)
     assert simulated.tolist() == [most_wrong(total, limit, alpha) for total, limit in cases]
 
 
@@ -115,8 +115,21 @@ def test_a_wider_tolerance_costs_more() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_simulated_detector_is_the_one_that_watches(seed: int) -> None:
     labels, limit, threshold = 400, 0.15, 500.0
-    (losses,) = years = guarantees.streams(0.3, 1, labels, seed).astype(float)
-    (first,) = guarantees.e_detector(years, guarantees.Setting(0.1, limit, threshold))
+    (losses,) = years = detectors.streams(0.3, 1, labels, seed).astype(float)
+    (first,) = detectors.e_detector(years, detectors.Setting(0.1, limit, threshold))
     alarm = measured.alarm(losses[: first + 1], limit, threshold)
     assert first == labels or (alarm is not None and alarm.at == first)
     assert measured.alarm(losses[:first], limit, threshold) is None
+
+
+def test_a_standing_alarm_starts_few_retrainings_until_a_person_must_look() -> None:
+    losses, setting = np.ones(520), detectors.Setting(0.1, 0.15, 500.0)
+    (first,) = detectors.e_detector(losses[None], setting)
+    assert 2 <= detectors.retrainings(losses, setting, int(first)) <= 4
+    assert detectors.retrainings(np.zeros(520), setting, 520) == 0
+
+
+def test_the_simulated_estimate_is_within_its_limit_as_promised_and_sees_what_is_far_above() -> None:
+    assert not detectors.estimates(20, 2, 0.1, at_limit=False, seed=1).any()
+    shares = detectors._tilted(np.array([0.01, 0.1, 0.6]), 0.2)
+    assert shares @ np.array([0.01, 0.1, 0.6]) == pytest.approx(0.2)
