@@ -13,6 +13,8 @@ from ratchet.watch_plan import Kind
 from replays import POLICIES
 
 _OF_RECORDS = ("scenario", "records", "label_days", "offline", "keep")
+_SCENARIOS = """What changes after a third of the time: none, poisoned-labels, slow-model or label-shift; of images
+darker, rotated, noisy or new-camera; of tables missing-column, unit-change, new-category or price-shock; or a year."""
 _OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers", "tolerance")
 """Options that a year has itself."""
 
@@ -22,15 +24,15 @@ _OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers", "to
 @click.option("--from", "source", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Play what the recipe served in this home (.ratchet), offline, with other settings.")  # fmt: skip
 @click.option("--budget", type=click.IntRange(1), help="With --from: retrainings a week, instead of the recipe's.")
-@click.option("--scenario", default="none", show_default=True, help="What changes after a third of the time.")
+@click.option("--scenario", default="none", show_default=True, help=_SCENARIOS)
 @click.option("--records", type=click.IntRange(100), help="Train the first version on so many, and without thresholds.")
 @click.option(
     "--rows", type=click.IntRange(100), default=20_000, show_default=True, help="Records that are sent, at most."
 )
-@click.option("--days", type=click.FloatRange(0.01), default=7.0, show_default=True, help="Between two looks.")
+@click.option("--days", type=click.FloatRange(0.01), default=7.0, show_default=True, help="Days between two looks.")
 @click.option("--label-days", type=click.FloatRange(0.0), default=1.0, show_default=True,
-              help="In which half of the labels come back.")  # fmt: skip
-@click.option("--window", type=click.IntRange(30), help="Predictions that are compared at once, for the recipe's.")
+              help="Days in which half of the labels come back.")  # fmt: skip
+@click.option("--window", type=click.IntRange(30), help="Predictions compared at once, instead of the recipe's.")
 @click.option("--triggers", help="What starts a retraining (harm,labels,batch,drift), instead of the recipe's.")
 @click.option("--tolerance", type=click.FloatRange(0.0), help="Loss beyond what was promised that is no harm.")
 @click.option("--policies", default=",".join(POLICIES), show_default=True, help="Those that are compared offline.")
@@ -91,7 +93,7 @@ def _refuse_ignored(is_what_if: bool, is_year: bool) -> None:
 def _options(recipe: str, given: dict[str, Any]) -> Any:
     from replays.options import Options, year_of
 
-    policies = tuple(filter(None, given["policies"].split(",")))
+    policies = tuple(filter(None, map(str.strip, given["policies"].split(","))))
     if unknown := set(policies) - set(POLICIES):
         raise click.UsageError(f"there is no policy {min(unknown)!r}; choose from {', '.join(POLICIES)}")
     if not policies and (given["source"] or given["offline"]):
@@ -100,7 +102,7 @@ def _options(recipe: str, given: dict[str, Any]) -> Any:
         origin = click.get_current_context().get_parameter_source("policies")
         year = year_of(recipe)
         return replace(year, policies=policies) if origin is ParameterSource.COMMANDLINE else year
-    causes = tuple(given["triggers"].split(",")) if given["triggers"] else None
+    causes: Any = tuple(map(str.strip, given["triggers"].split(","))) if given["triggers"] else None
     if causes and (unknown := set(causes) - set(get_args(Kind))):
         raise click.UsageError(f"there is no trigger {min(unknown)!r}; choose from {', '.join(get_args(Kind))}")
     if causes and (given["source"] or given["offline"]) and not set(causes) & {"harm", "labels"}:

@@ -259,6 +259,12 @@ def _state(id: str) -> Any | None:
             return None
 
 
+def message(id: str) -> str:
+    """What the last state of a run says; empty if nothing is known of it."""
+    state = _state(id)
+    return (state.message or "") if state else ""
+
+
 def is_cancelled(id: str) -> bool:
     """Whether a person cancelled the run; a deleted one counts as well."""
     state = _state(id)

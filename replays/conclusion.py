@@ -15,6 +15,7 @@ def sentences(replay: Replay) -> Iterator[str]:
         before = [period for period in periods if period.ends <= changes]
         yield f"before the change the loop started {retrainings([run for each in before for run in each.started])}"
         yield from _after(periods[len(before) :], before[-1] if before else None, changes)
+    yield from dict.fromkeys(f"a retraining was not released: {run.why}" for run in replay.started if run.why)
     yield from (
         f"version {period.champion} was brought back"
         for period in periods
@@ -51,7 +52,8 @@ def _after(periods: Sequence[Period], before: Period | None, changes: float) -> 
     without = [period for period in whole if released is None or period.ends <= released]
     if without:
         limit = without[0].limit
-        yield f"the loss was {_loss(without):.3f}" + (f", and its limit {limit:.3f}" if limit is not None else "")
+        until = "the loss was" if released is None else "until the first release the loss was"
+        yield f"{until} {_loss(without):.3f}" + (f", and its limit {limit:.3f}" if limit is not None else "")
     if later := [period for period in whole if released is not None and period.begins >= released]:
         yield f"after the first release the loss was {_loss(later):.3f}"
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -141,6 +140,12 @@ class Driver:
         newest = max(admitted, key=lambda batch: admitted[batch])
         return _outcome(lambda: _ratchet("withdraw", self.recipe.name, newest, "--why", why), "done")
 
+    def why(self, past: Past) -> str:
+        """What the last run of a cause ended with, in a sentence."""
+        from flows import runs
+
+        return runs.message(past.run) if past.run else ""
+
     def causes(self) -> list[Past]:
         return causes.read(api.open_ledger(), self.recipe.name)
 
@@ -171,8 +176,6 @@ def serving(recipe: Recipe, begins: float, report: Report) -> Iterator[Driver]:
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
     logging.getLogger(log.NAME).setLevel(logging.WARNING)  # what `collect` logs is in its runs
     clock.turn(Path(settings().clock), begins)
-    # A replay that is ended leaves nothing running.
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         report("starting a stack")
         _ratchet("up")
@@ -185,7 +188,6 @@ def serving(recipe: Recipe, begins: float, report: Report) -> Iterator[Driver]:
             driver.settle()
             yield driver
     finally:
-        signal.signal(signal.SIGTERM, before)
         logging.getLogger(log.NAME).setLevel(logging.INFO)
         report("stopping the stack")
         _stop(report)

@@ -4,6 +4,8 @@ import os
 import random
 import shlex
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -35,16 +37,28 @@ def folder(recipe: str) -> Path:
 
 
 @contextmanager
-def only_one(recipe: str) -> Iterator[None]:
-    """Lets one replay of a recipe run at a time. Raises Refusal while another runs, or its stack is left over."""
+def only_one(recipe: str, on_a_stack: bool = True) -> Iterator[None]:
+    """Lets one replay of a recipe run at a time, which SIGTERM ends as an error would.
+
+    Raises Refusal while another runs, or, for one `on_a_stack`, if the stack of another is left over.
+    """
     home = folder(recipe) / "home"
     with locked(folder(recipe) / ".lock", wait=False) as acquired:
         if not acquired:
             raise Refusal("another replay of this recipe runs", recipe, "Wait for it")
-        if Stack(Settings(home=home)).is_alive():
+        if on_a_stack and Stack(Settings(home=home)).is_alive():
             what = "the stack of a replay that was killed still runs"
             raise Refusal(what, recipe, f"End it: RATCHET_HOME={home} ratchet down")
-        yield
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def left_over(home: Path) -> list[Path]:
+    """The homes of replays below this one whose stack runs: of a replay that runs, or of one that was killed."""
+    return [each for each in (home / "replays").glob("*/home") if Stack(Settings(home=each)).is_alive()]
 
 
 def prepare(name: str, arguments: str) -> Path:

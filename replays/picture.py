@@ -109,7 +109,7 @@ def _losses(axis: Any, replay: Replay, outcomes: Sequence[Outcome]) -> None:
     highest = max(true)
     if never := next((each for each in outcomes if each.policy == "never"), None):
         means = list(never.wrong / np.maximum(never.answers, 1))
-        _steps(axis, ends, means, begins, color="#777777", ls=":", label="without any retraining (offline)")
+        _steps(axis, list(never.ends), means, begins, color="#777777", ls=":", label="without any retraining (offline)")
         highest = max(highest, *means)
     _steps(axis, ends, true, begins, color=_POLICIES[STACK][1], lw=2, label="the real stack, by the true labels")
     _steps(axis, ends, limits, begins, color=_LIMIT, lw=1, label="limit: as promised by its evaluation, plus tolerance")

@@ -60,6 +60,8 @@ class Started:
     result: str
     """`released`, or what else it ended with."""
     seconds: float
+    why: str = ""
+    """Why it was not released, in a sentence."""
 
     @property
     def released(self) -> bool:
@@ -197,7 +199,7 @@ def _period(driver: Driver, part: Part, losses: np.ndarray, served: str, acted: 
         _scaled(watched.measured, scale) if watched else None,
         _scaled(watched.estimated, scale) if watched else None,
         _seen(watched),
-        tuple(Started(past.kind, past.result or "", _seconds(past)) for past in new),
+        tuple(_started(driver, past) for past in new),
         served,
         driver.champion(),
         acted,
@@ -215,13 +217,14 @@ def _seen(watched: Watched | None) -> tuple[Seen, ...]:
     return tuple(Seen(f.tier, f.effect, f.subject, f.what) for f in watched.findings) if watched else ()
 
 
-def _seconds(past: Past) -> float:
-    return (past.ended or 0.0) - (past.started or 0.0)
+def _started(driver: Driver, past: Past) -> Started:
+    result, seconds = past.result or "", (past.ended or 0.0) - (past.started or 0.0)
+    return Started(past.kind, result, seconds, "" if result == "released" else driver.why(past))
 
 
 def _line(number: int, count: int, period: Period) -> str:
     noticed = ", ".join(sorted({f"{seen.tier} {seen.effect}" for seen in period.findings})) or "nothing"
-    runs = "".join(f"; {each.kind}: {each.result}" for each in period.started)
+    runs = "".join(f"; {each.kind}: {each.result}{each.why and f' ({each.why})'}" for each in period.started)
     runs += f"; {period.failed} not answered" if period.failed else ""
     acted = f"{period.acted.what}: {period.acted.outcome}; " if period.acted else ""
     answers = f"{period.answered} answers, loss {period.loss:.3f}, version {period.champion}"

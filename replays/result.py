@@ -12,6 +12,7 @@ import numpy as np
 
 from ratchet.errors import Refusal
 from ratchet.files import FORMAT, load, save
+from ratchet.progress import Report
 from ratchet.recipe import Recipe
 from ratchet.types import from_json, to_json
 from replays import picture
@@ -33,10 +34,17 @@ class Result:
 
 
 def write(result: Result, options: Options, title: str, recipe: Recipe) -> None:
-    """The picture and the figures, in the result's folder."""
+    """The figures and the picture, in the result's folder, each as a whole."""
+    write_figures(result, options, recipe)
+    counts, path = bool(recipe.answers.classes), result.folder / PICTURE
+    drawn = path.with_name(f".{PICTURE}")
+    picture.draw(drawn, f"{options.recipe}: {title}", counts, result.replay, result.outcomes)
+    drawn.replace(path)
+
+
+def write_figures(result: Result, options: Options, recipe: Recipe) -> None:
+    """The figures alone."""
     result.folder.mkdir(parents=True, exist_ok=True)
-    counts = bool(recipe.answers.classes)
-    picture.draw(result.folder / PICTURE, f"{options.recipe}: {title}", counts, result.replay, result.outcomes)
     outcomes = [{**asdict(each), "ends": each.ends.tolist(), "answers": each.answers.tolist(),
                  "wrong": each.wrong.tolist(), "seconds": each.seconds} for each in result.outcomes]  # fmt: skip
     replayed = {**to_json(result.replay), "digest": result.replay.digest} if result.replay else None
@@ -54,7 +62,7 @@ def read(folder: Path) -> Result:
     return Result(from_json(Replay, replayed) if replayed else None, outcomes, folder, content["before"])
 
 
-def move_aside(folder: Path, options: Options, recipe: Recipe) -> Result:
+def move_aside(folder: Path, options: Options, recipe: Recipe, report: Report) -> Result:
     """The result that the folder has with these options; one with others is moved, beside it, and not lost."""
     content = load(folder / FIGURES)
     if content is None:
@@ -65,6 +73,7 @@ def move_aside(folder: Path, options: Options, recipe: Recipe) -> Result:
     aside = folder.with_name(f"{folder.name}-{digest[:8]}")
     shutil.rmtree(aside, ignore_errors=True)  # the same options, played before
     folder.rename(aside)
+    report(f"the result that was here, with other options, is now in {aside}")
     return Result(None, (), folder)
 
 
@@ -80,7 +89,8 @@ def read_matching(folder: Path, options: Options, recipe: Recipe) -> Result:
     if not different:
         return read(folder)
     if content["replay"]:
-        what = f"a replay with another value of {different[0].replace('_', ' ')} is there"
+        value = content["options"].get(different[0], content["version"])
+        what = f"a replay with another value of {different[0].replace('_', ' ')}, {value}, is there"
         raise Refusal(what, folder, "Give the options that it had, or move it away")
     return Result(None, (), folder)
 

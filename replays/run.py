@@ -1,7 +1,7 @@
 """Runs a replay from its beginning to its picture."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from ratchet import recipe as recipes
 from ratchet.progress import Report
 from ratchet.recipe import Recipe
 from replays import POLICIES, driver, faults, home, play, scenarios, stream, whatif, year
-from replays.offline import DAY, Outcome
+from replays.offline import DAY
 from replays.options import Options
 from replays.play import Replay
 from replays.recipe import played
-from replays.result import Result, move_aside, read_matching, write
+from replays.result import Result, move_aside, read_matching, write, write_figures
 from replays.stream import Part, Stream
 
 _BEFORE = 3600.0
@@ -25,29 +25,21 @@ _QUIET = 1 / 3
 def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
     """Plays on a real stack, then compares the policies offline. Raises Refusal if either cannot be done.
 
-    What the stack did is written before the policies are compared.
+    What the stack did is written before the policies are compared, and takes the place of an earlier result then.
     """
     recipe = recipes.load(options.recipe)
     target = home.folder(recipe.name) / options.scenario
     with home.only_one(recipe.name):
         report(f"reading the records of {recipe.name}")
-        script, before = script_of(recipe, options), move_aside(target, options, recipe)
+        script = script_of(recipe, options)
         folder = home.prepare(recipe.name, ", ".join(f"{name}={value!r}" for name, value in options.played.items()))
+        before = move_aside(target, options, recipe, report)
         with home.entered(folder) as own:
-            periods = list[play.Period]()
-            try:
-                with driver.serving(own, float(script.records.at[0]) - _BEFORE, report) as stack:
-                    for period in play.play(stack, script.records, script.parts, report, script.acts):
-                        periods.append(period)
-            finally:  # what was played until an error is kept
-                replayed = Replay(recipe.name, options.scenario, script.changes, tuple(periods), script.marks)
-                earlier = before.replay.digest if before.replay else ""
-                result = replace(before, replay=replayed, before=earlier)
-                if periods:
-                    write(result, options, _title(options), own)
-            compared = _compared(own, script.records, [part.ends for part in script.parts], options, report)
-            result = replace(result, outcomes=_merged(before.outcomes, compared))
-            write(result, options, _title(options), own)
+            replayed = _played(own, script, options, target, report)
+            earlier = before.replay.digest if before.replay else ""
+            result = replace(before, replay=replayed, before=earlier)
+            write_figures(result, options, own)
+            result = _with_policies(result, own, script, options, report)
         if keep:
             home.keep(folder)
             report(f"to look at its stack: `. {folder / home.ENVIRONMENT} && ratchet up`")
@@ -56,10 +48,35 @@ def on_a_stack(options: Options, report: Report, keep: bool = False) -> Result:
     return result
 
 
-def _merged(before: Sequence[Outcome], compared: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """Those that were compared now, and others that were before."""
-    outcomes = {each.policy: each for each in (*before, *compared)}
-    return tuple(outcomes[name] for name in POLICIES if name in outcomes)
+def _played(recipe: Recipe, script: "Script", options: Options, target: Path, report: Report) -> Replay:
+    """What a stack did. Until it is over, the periods that were played are in a folder beside the result's."""
+    replayed = Replay(options.recipe, options.scenario, script.changes, (), script.marks)
+    unfinished = Result(replayed, (), target.with_name(f"{target.name}-unfinished"))
+    write_figures(unfinished, options, recipe)  # before anything takes long: the disk may be full
+    try:
+        with driver.serving(recipe, float(script.records.at[0]) - _BEFORE, report) as stack:
+            for period in play.play(stack, script.records, script.parts, report, script.acts):
+                replayed = replace(replayed, periods=(*replayed.periods, period))
+                write_figures(replace(unfinished, replay=replayed), options, recipe)
+    except BaseException:
+        count = f"{len(replayed.periods)} of {len(script.parts)}"
+        report(f"{count} periods were played, and are in {unfinished.folder}: the next replay begins anew")
+        raise
+    shutil.rmtree(unfinished.folder)
+    return replayed
+
+
+def _with_policies(result: Result, recipe: Recipe, script: "Script", options: Options, report: Report) -> Result:
+    """The result with the outcomes of the policies, each written when it is there; then with its picture."""
+    if options.policies:
+        backtest = whatif.of_recipe(recipe, script.records, report)
+        when = whatif.cadence([part.ends for part in script.parts], script.records)
+        for outcome in whatif.compare(backtest, options.policies, when, options.retraining_cost, report):
+            outcomes = {each.policy: each for each in (*result.outcomes, outcome)}
+            result = replace(result, outcomes=tuple(outcomes[name] for name in POLICIES if name in outcomes))
+            write_figures(result, options, recipe)
+    write(result, options, _title(options), recipe)
+    return result
 
 
 def offline(options: Options, report: Report) -> Result:
@@ -70,14 +87,11 @@ def offline(options: Options, report: Report) -> Result:
     """
     recipe = recipes.load(options.recipe)
     target = home.folder(recipe.name) / options.scenario
-    with home.only_one(recipe.name):
+    with home.only_one(recipe.name, on_a_stack=False):
         before = read_matching(target, options, recipe)
         report(f"reading the records of {recipe.name}")
         script, own = script_of(recipe, options), replace(played(recipe, **options.played), name=recipe.name)
-        compared = _compared(own, script.records, [part.ends for part in script.parts], options, report)
-        result = replace(before, outcomes=_merged(before.outcomes, compared))
-        write(result, options, _title(options), own)
-    return result
+        return _with_policies(before, own, script, options, report)
 
 
 def from_log(options: Options, report: Report) -> Result:
@@ -86,7 +100,7 @@ def from_log(options: Options, report: Report) -> Result:
     Raises Refusal if there is no such home, or nothing in it can be played.
     """
     target = home.folder(options.recipe) / "what-if"
-    with home.only_one(options.recipe), home.reading(Path(options.source)):
+    with home.only_one(options.recipe, on_a_stack=False), home.reading(Path(options.source)):
         own = recipes.load(options.recipe)
         watch = replace(
             own.watch,
@@ -96,12 +110,14 @@ def from_log(options: Options, report: Report) -> Result:
             tolerance=own.watch.tolerance if options.tolerance is None else options.tolerance,
         )
         recipe = replace(own, watch=watch)
-        move_aside(target, options, recipe)
+        move_aside(target, options, recipe, report)
         records = stream.of_log(recipe, options.rows)
         report(f"{len(records)} predictions of {recipe.name} have an input and a label")
         ends = [part.ends for part in stream.periods(records, options.days * DAY)]
         backtest, when = whatif.of_home(recipe, records, report), whatif.cadence(ends, records)
-        outcomes = whatif.compare(backtest, options.policies, when, options.retraining_cost, report)
+        if len(when.looks) < 2:
+            report(f"all of them lie within one look of {options.days:g} days, so no policy differs: give fewer --days")
+        outcomes = list(whatif.compare(backtest, options.policies, when, options.retraining_cost, report))
         if recipe.watch != own.watch:
             outcomes.append(whatif.with_own_settings(backtest, own, when, report))
         result = Result(None, tuple(outcomes), target)
@@ -141,15 +157,6 @@ def script_of(recipe: Recipe, options: Options) -> Script:
         number = min(sum(part.begins < changes for part in parts), len(parts) - 1)
         return Script(records, parts, 0.0, (), {number: faults.act(faults.BY_NAME[scenario.fault])})
     return Script(records, parts, changes, ((changes, f"from here on: {scenario.what}"),), {})
-
-
-def _compared(
-    recipe: Recipe, records: Stream, ends: Sequence[float], options: Options, report: Report
-) -> list[Outcome]:
-    if not options.policies:
-        return []
-    backtest = whatif.of_recipe(recipe, records, report)
-    return whatif.compare(backtest, options.policies, whatif.cadence(ends, records), options.retraining_cost, report)
 
 
 def _title(options: Options) -> str:

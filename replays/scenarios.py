@@ -82,7 +82,7 @@ def of(name: str, recipe: Recipe) -> Scenario:
     known = all_of(recipe)
     if name not in known:
         what = f"there is no scenario {name!r} for the kind {recipe.contract.kind}"
-        raise Refusal(what, recipe.name, f"Choose one of: {', '.join(known)}")
+        raise Refusal(what, recipe.name, f"Choose one of: {', '.join(known)}, or `year`")
     return known[name]
 
 

@@ -112,8 +112,9 @@ def of_log(recipe: Recipe, most: int) -> Stream:
             at.append(outcome["predicted_at"].timestamp())
             known.append({"label": label, "at": outcome["labelled_at"].timestamp()})
     if not known:
-        what = "no prediction of it has both its input and a label in this home's lake"
-        raise Refusal(what, recipe.name, "Keep inputs (`log=Log(inputs=True)`), and send labels back")
+        what = f"{len(labelled)} predictions of it have a label in this home's lake, and none of these its input"
+        next = f"Set `log=Log(inputs=True)` in the recipe, run `ratchet loop {recipe.name}`, and send labels back"
+        raise Refusal(what, recipe.name, next)
     order = np.argsort(at, kind="stable")
     labels = [known[row]["label"] for row in order]
     targets = tasks.labels(recipe.answers.task).targets(recipe.answers, np.array(labels))

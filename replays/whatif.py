@@ -1,6 +1,6 @@
 """Compares policies on the same stream, offline, and says what each would have cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,14 +63,12 @@ def _backtest(recipe: Recipe, rows: pa.Table, stream: Stream, report: Report) ->
     return Backtest(recipe, first, load_benchmark(recipe)[0], stream, report)
 
 
-def compare(backtest: Backtest, names: Sequence[str], when: Cadence, cost: float, report: Report) -> list[Outcome]:
+def compare(backtest: Backtest, names: Sequence[str], when: Cadence, cost: float, report: Report) -> Iterator[Outcome]:
     """The outcome of each policy. `cost` is that of a retraining by the cost-aware one, in wrong answers."""
-    outcomes = []
     for name in names:
         report(f"policy: {name}")
         looks = when.nights if name == "nightly" else when.looks
-        outcomes.append(simulate(backtest, name, _policy(backtest, name, looks, cost), looks, gated=name == "loop"))
-    return outcomes
+        yield simulate(backtest, name, _policy(backtest, name, looks, cost), looks, gated=name == "loop")
 
 
 def with_own_settings(backtest: Backtest, recipe: Recipe, when: Cadence, report: Report) -> Outcome:

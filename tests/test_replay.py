@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +24,7 @@ from commands import cli
 from ratchet import clock
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
+from ratchet.fleet.stack import Stack
 from ratchet.kinds import parts
 from ratchet.kinds.table import Column, TableContract
 from ratchet.lake import ingest, outcomes, predictions, quarantine
@@ -186,7 +189,7 @@ def test_the_digest_is_of_what_was_decided_and_of_no_figure() -> None:
     assert of_a_person[0].digest != of_a_person[1].digest
 
 
-RELEASED, FAILED = Started("harm", "released", 3.0), Started("harm", "failed", 2.0)
+RELEASED, FAILED = Started("harm", "released", 3.0), Started("harm", "failed", 2.0, "the candidate is worse")
 CALM = [period_of(0), period_of(1)]
 
 
@@ -200,7 +203,8 @@ CALM = [period_of(0), period_of(1)]
             ["before the change the loop started no retraining",
              "the change was noticed within 10 answers, at the first look, and called harmful",
              "after the change the loop started one retraining, which released a version",
-             "the loss was 0.600, and its limit 0.200", "after the first release the loss was 0.100"],
+             "until the first release the loss was 0.600, and its limit 0.200",
+             "after the first release the loss was 0.100"],
             id="cured",
         ),
         pytest.param(
@@ -218,7 +222,8 @@ CALM = [period_of(0), period_of(1)]
             2.0,
             ["before the change the loop started 2 retrainings, 1 of which released a version",
              "the change was noticed within 10 answers, at the first look, and called harmful",
-             "after the change the loop started no retraining", "the loss was 0.100"],
+             "after the change the loop started no retraining", "the loss was 0.100",
+             "a retraining was not released: the candidate is worse"],
             id="a false alarm before",
         ),
         pytest.param(
@@ -251,20 +256,20 @@ def test_a_result_with_other_options_is_not_lost_to_a_comparison_without_a_stack
     write(played_once, options, "a replay", recipe)
     same = read_matching(tmp_path, replace(options, policies=("nightly",)), recipe)
     assert same.replay == played_once.replay
-    with pytest.raises(Refusal, match="a replay with another value of label days is there"):
+    with pytest.raises(Refusal, match="a replay with another value of label days, 1"):
         read_matching(tmp_path, replace(options, label_days=2.0), recipe)
-    with pytest.raises(Refusal, match="another value of the recipe's version"):
+    with pytest.raises(Refusal, match="another value of the recipe's version, "):
         read_matching(tmp_path, options, replace(recipe, version=recipe.version + 1))
     assert read(tmp_path).replay == played_once.replay
 
 
 def test_a_result_is_moved_aside_by_a_play_with_other_options_and_known_to_one_with_the_same(tmp_path: Path) -> None:
     options, recipe, folder = Options("fashion-mnist", "darker"), recipes.load("fashion-mnist"), tmp_path / "darker"
-    assert move_aside(folder, options, recipe) == Result(None, (), folder)
+    assert move_aside(folder, options, recipe, silent) == Result(None, (), folder)
     result = Result(replay_of("harmful"), (), folder, before="1234")
     write(result, options, "a replay", recipe)
-    assert move_aside(folder, replace(options, policies=()), recipe) == result
-    assert move_aside(folder, replace(options, rows=300), recipe) == Result(None, (), folder)
+    assert move_aside(folder, replace(options, policies=()), recipe, silent) == result
+    assert move_aside(folder, replace(options, rows=300), recipe, silent) == Result(None, (), folder)
     (aside,) = tmp_path.glob("darker-*")
     assert read(aside).replay == result.replay
 
@@ -321,6 +326,48 @@ def test_the_options_are_said_that_are_not_the_defaults() -> None:
         "rows 300, causes harm+labels, tolerance 0.1"
     )
     assert given_options(Options("x")) == ""
+
+
+def test_a_replay_that_ends_early_keeps_its_periods_and_the_result_before_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, target, lines = recipes.load("small-fashion"), home / "none", list[str]()
+    options = Options("small-fashion", rows=300, days=100.0)
+    write(Result(replay_of("harmful"), (), target), options, "a replay", recipe)
+
+    class Interrupted(Failing):
+        collected = 0
+
+        def collect(self) -> None:
+            self.collected += 1
+            if self.collected == 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.driver, "serving", lambda *_: nullcontext(Interrupted(recipe)))
+    script = run.script_of(recipe, options)
+    with pytest.raises(KeyboardInterrupt):
+        run._played(recipe, script, options, target, lines.append)
+    unfinished = read(target.with_name("none-unfinished")).replay
+    assert unfinished is not None
+    assert len(unfinished.periods) == 2 < len(script.parts)
+    assert "the next replay begins anew" in lines[-1]
+    assert read(target).replay == replay_of("harmful")
+
+
+def test_the_stack_of_a_replay_that_was_killed_is_in_the_way_of_stacks_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "replays" / "small-fashion" / "home").mkdir(parents=True)
+    monkeypatch.setattr(Stack, "is_alive", lambda self: True)
+    with pytest.raises(Refusal, match="still runs"), homes.only_one("small-fashion"):
+        pass
+    with homes.only_one("small-fashion", on_a_stack=False):
+        assert homes.left_over(home) == [home / "replays" / "small-fashion" / "home"]
+
+
+def test_no_two_scenarios_have_one_digest_in_the_docs() -> None:
+    digests = re.findall(r"^digest `(\w+)`", (ROOT / "docs" / "replay.md").read_text(), re.MULTILINE)
+    assert len(digests) == len(set(digests)) > 8
 
 
 def test_a_year_of_too_few_records_is_refused(home: Path) -> None:
@@ -388,7 +435,9 @@ def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_start
     (nothing,) = whatif.compare(calm, ["loop"], when, 50.0, lambda line: None)
     assert nothing.retrainings == ()
     backtest = backtest_of(harm=True)
-    outcomes = whatif.compare(backtest, ["never", "always fire", "cost-aware", "loop"], when, 50.0, lambda line: None)
+    outcomes = list(
+        whatif.compare(backtest, ["never", "always fire", "cost-aware", "loop"], when, 50.0, lambda line: None)
+    )
     never, always, cost_aware, loop = outcomes
     assert never.retrainings == ()
     assert {int(each.answers.sum()) for each in outcomes} == {2000}
@@ -402,6 +451,8 @@ def test_harm_starts_a_retraining_that_saves_wrong_answers_and_a_calm_year_start
     played_once = replace(replay_of(*["harmful"] * 5), marks=((2 * DAY, "a change"),))
     picture.draw(path, "a replay", True, played_once, outcomes)
     picture.draw(path, "a what-if", True, None, outcomes)
+    unfinished = replace(played_once, periods=played_once.periods[:1])
+    picture.draw(path, "a replay that ended early", True, unfinished, outcomes)
     assert path.read_bytes().startswith(b"\x89PNG")
     rows = whatif.rows(played_once, outcomes)
     assert [row.name for row in rows] == ["never", "always fire", "cost-aware", "loop", "the real stack"]
@@ -553,7 +604,7 @@ def test_a_what_if_without_an_input_and_a_label_is_refused(home: Path) -> None:
     (home / "lake").mkdir(parents=True)
     result = CliRunner().invoke(cli, ["replay", "small-fashion", "--from", str(home)])
     assert isinstance(result.exception, Refusal)
-    assert "no prediction of it has both its input and a label" in str(result.exception)
+    assert "0 predictions of it have a label" in str(result.exception)
 
 
 def test_a_budget_is_for_a_what_if(home: Path) -> None:
