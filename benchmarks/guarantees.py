@@ -85,30 +85,40 @@ def _line(strategy: str, traffic: Traffic, bound: Price, name: str, each: np.nda
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--years", type=int, default=10_000)
-    parser.add_argument("--versions", type=int, default=10_000, help="of each fault")
+    parser.add_argument("--years", type=int, default=10_000, help="0 for none")
+    parser.add_argument("--versions", type=int, default=2000, help="of each of six faults; 0 for none")
     options = parser.parse_args()
+    if options.years:
+        _simulate_years(options.years)
+    if options.versions:
+        _simulate_releases(options.versions)
+
+
+def _simulate_years(years: int) -> None:
     shifts = " | ".join(f"{shift:+.2f}" for shift in _SHIFTS)
     print(f"| labels a year | detector | years with an alarm: as promised | exactly at the limit | {shifts} |")
     print(f"| --- | --- | --- | --- |{' --- |' * len(_SHIFTS)}", flush=True)
     for labels in (1000, 10_000):
-        for line in _alarm_lines(options.years, labels, 0.1):
+        for line in _alarm_lines(years, labels, 0.1):
             print(line, flush=True)
     print("\n| windows a year | years with an estimate above the limit: as promised | exactly at the limit |")
     print("| --- | --- | --- |", flush=True)
     for windows in (1, 10, 100):
-        fired = [detectors.estimates(options.years, windows, 0.1, at_limit, 0) for at_limit in (False, True)]
+        fired = [detectors.estimates(years, windows, 0.1, at_limit, 0) for at_limit in (False, True)]
         print(f"| {windows} | {' | '.join(map(_share, fired))} |", flush=True)
+
+
+def _simulate_releases(versions: int) -> None:
     plan = ReleasePlan()
     print("\n| release | answers a second | labels after, s | fault | mean cost | largest | bound | exposed |", end="")
     print(" above the bound | |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for strategy, traffic in ((None, _traffic(1, 60)), (None, _traffic(1, 600)), (None, _traffic(10, 60)),
+    for strategy, traffic in (("", _traffic(1, 60)), ("", _traffic(1, 600)), ("", _traffic(10, 60)),
                               ("blue_green", _traffic(1, 60))):  # fmt: skip
         followed = plan.with_strategy(strategy) if strategy else plan
         bound = price(followed, traffic)
         for number, (name, fault) in enumerate(FAULTS.items()):
-            each = costs(followed, traffic, _WRONG, fault, options.versions, number)
+            each = costs(followed, traffic, _WRONG, fault, versions, number)
             print(_line(strategy or "canary", traffic, bound, name, each), flush=True)
 
 
