@@ -169,7 +169,7 @@ def test_a_first_release_says_that_there_was_nothing_to_share_and_draws_no_empty
 
 
 def test_what_a_release_costs_at_most_is_in_the_page_and_in_the_markdown(small: Recipe) -> None:
-    cost = "With probability 99%, this release costs at most 411 wrong answers"
+    cost = "With probability 99%, this release costs at most 650 wrong answers"
     for shown in ("", cost):
         data = model_card.to_data(small, replace(sources(small), cost=shown))
         assert (cost in model_card.to_html(data)) == bool(shown)
