@@ -122,10 +122,10 @@ def test_the_simulated_detector_is_the_one_that_watches(seed: int) -> None:
     assert measured.alarm(losses[:first], limit, threshold) is None
 
 
-def test_a_standing_alarm_starts_few_retrainings_until_a_person_must_look() -> None:
+def test_a_standing_alarm_starts_a_few_retrainings_and_some_more_after_each_pause() -> None:
     losses, setting = np.ones(520), detectors.Setting(0.1, 0.15, 500.0)
     (first,) = detectors.e_detector(losses[None], setting)
-    assert 2 <= detectors.retrainings(losses, setting, int(first)) <= 4
+    assert 4 <= detectors.retrainings(losses, setting, int(first)) < 40, "of 52 looks"
     assert detectors.retrainings(np.zeros(520), setting, 520) == 0
 
 
