@@ -4,6 +4,7 @@ import click
 
 from commands._stack import stack
 from ratchet.errors import Refusal
+from ratchet.fleet.stack import running_replays
 from ratchet.settings import settings
 
 
@@ -19,7 +20,5 @@ def command() -> None:
         ended = sum(host.close() for host in running.hosts()) + running.close()
     note = f" ({ended} processes that had outlived their parent were ended)" if ended else ""
     click.echo(f"nothing is running{note}")
-    from replays import home as homes
-
-    for home in homes.left_over(settings().home):
+    for home in running_replays(settings().home):
         click.echo(f"but for the stack of a replay; if that was killed: RATCHET_HOME={home} ratchet down")

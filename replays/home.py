@@ -56,11 +56,6 @@ def only_one(recipe: str, on_a_stack: bool = True) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def left_over(home: Path) -> list[Path]:
-    """The homes of replays below this one whose stack runs: of a replay that runs, or of one that was killed."""
-    return [each for each in (home / "replays").glob("*/home") if Stack(Settings(home=each)).is_alive()]
-
-
 def prepare(name: str, arguments: str) -> Path:
     """Creates an empty home in which the recipe `name` can be played; `arguments` are those of `replays.recipe.played`.
 

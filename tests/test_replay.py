@@ -24,7 +24,7 @@ from commands import cli
 from ratchet import clock
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.fleet.stack import Stack
+from ratchet.fleet.stack import Stack, running_replays
 from ratchet.kinds import parts
 from ratchet.kinds.table import Column, TableContract
 from ratchet.lake import ingest, outcomes, predictions, quarantine
@@ -362,7 +362,7 @@ def test_the_stack_of_a_replay_that_was_killed_is_in_the_way_of_stacks_alone(
     with pytest.raises(Refusal, match="still runs"), homes.only_one("small-fashion"):
         pass
     with homes.only_one("small-fashion", on_a_stack=False):
-        assert homes.left_over(home) == [home / "replays" / "small-fashion" / "home"]
+        assert running_replays(home) == [home / "replays" / "small-fashion" / "home"]
 
 
 def test_no_two_scenarios_have_one_digest_in_the_docs() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import psutil
@@ -284,3 +285,8 @@ def _healthy(url: str, seconds: float) -> bool:
         return httpx.get(url, timeout=seconds, **LOCAL).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def running_replays(home: Path) -> list[Path]:
+    """The homes of replays below this one whose stack runs: of a replay that runs, or of one that was killed."""
+    return [each for each in (home / "replays").glob("*/home") if Stack(Settings(home=each)).is_alive()]
