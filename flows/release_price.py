@@ -1,6 +1,5 @@
 """Says before a release what it costs at most, from what callers sent and when labels came back."""
 
-from models import promise
 from ratchet.errors import Refusal
 from ratchet.lake import served
 from ratchet.recipe import Recipe, ReleasePlan
@@ -22,6 +21,8 @@ def sentence(recipe: Recipe, plan: ReleasePlan) -> str:
 
 def _wrong(recipe: Recipe, plan: ReleasePlan, champion: Package) -> tuple[float, float]:
     """The interval of the champion's share of wrong answers: by labels of what it serves, else by its benchmark."""
+    from models import promise
+
     status = api.open_ledger().statuses("watch").get(recipe.name)
     watched = from_json(Watched, status.body) if status else None
     level = watched.measured if watched and watched.revision == champion.revision else None
