@@ -13,6 +13,7 @@ import numpy as np
 
 from expectations import estimated, measured, triggers
 from expectations.triggers import Past
+from expectations.watch import limit_of
 from ratchet.types import Finding, Promise, Watched
 from ratchet.watch_plan import Watch
 
@@ -118,7 +119,7 @@ def retrainings(losses: np.ndarray, setting: Setting, first: int) -> int:
     return len(past)
 
 
-_WEEKS, _BINS, _BENCHMARK = 52, 10, 1000
+_WEEKS, _BINS, BENCHMARK = 52, 10, 1000
 
 
 def estimates(years: int, windows: int, promised: float, at_limit: bool, seed: int) -> np.ndarray:
@@ -132,14 +133,14 @@ def estimates(years: int, windows: int, promised: float, at_limit: bool, seed: i
     fired = np.zeros(years, bool)
     for year in range(years):
         shares = _tilted(truth, promised)
-        counts = np.maximum(chance.multinomial(_BENCHMARK, shares), 1)
+        counts = np.maximum(chance.multinomial(BENCHMARK, shares), 1)
         losses = chance.binomial(counts, truth) / counts
         loss = float(counts @ losses / counts.sum())
         deviation = math.sqrt(loss * (1 - loss))
-        limit = loss + 1.96 * deviation / math.sqrt(_BENCHMARK) + Watch().tolerance
+        limit = limit_of(loss, deviation, BENCHMARK, Watch().tolerance)
         shares = _tilted(truth, limit) if at_limit else shares
         promise = Promise(
-            loss, deviation, _BENCHMARK, 1.0, tuple(centres), tuple(losses), tuple(map(int, counts)), (), {}
+            loss, deviation, BENCHMARK, 1.0, tuple(centres), tuple(losses), tuple(map(int, counts)), (), {}
         )
         for own in chance.multinomial(Watch().window, shares, windows):
             if estimated.level(promise, np.repeat(centres, own)).low > limit:

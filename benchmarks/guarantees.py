@@ -16,8 +16,9 @@ import numpy as np
 
 from benchmarks import detectors
 from benchmarks.adversaries import FAULTS, costs
-from benchmarks.detectors import DETECTORS, RATCHET, Setting, streams
+from benchmarks.detectors import BENCHMARK, DETECTORS, RATCHET, Setting, streams
 from expectations import measured
+from expectations.watch import limit_of
 from ratchet.evaluation import proportion
 from ratchet.recipe import ReleasePlan
 from ratchet.watch_plan import Watch
@@ -30,8 +31,8 @@ _SHIFTS, _SHIFTED, _CALM, _SIMULATED = (0.05, 0.1, 0.2, 0.4), 500, 1000, 50
 
 def _alarm_lines(years: int, labels: int, promised: float) -> Iterator[str]:
     """Years without a change, and the delays of changes, of revisions whose promise comes from a benchmark of 1,000."""
-    deviation = math.sqrt(promised * (1 - promised) / 1000)
-    limit = promised + 1.96 * deviation + Watch().tolerance
+    deviation = math.sqrt(promised * (1 - promised))
+    limit = limit_of(promised, deviation, BENCHMARK, Watch().tolerance)
     setting = Setting(promised, limit, measured.threshold(labels))
     calm = {"as promised": streams(promised, years, labels, 0), "at the limit": streams(limit, years, labels, 0)}
     calm_first = streams(promised, _SHIFTED, _CALM, 2)

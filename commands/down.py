@@ -21,4 +21,6 @@ def command() -> None:
     note = f" ({ended} processes that had outlived their parent were ended)" if ended else ""
     click.echo(f"nothing is running{note}")
     for home in running_replays(settings().home):
-        click.echo(f"but for the stack of a replay; if that was killed: RATCHET_HOME={home} ratchet down")
+        click.echo(
+            f"the stack of a replay still runs; if its replay was killed, end it: RATCHET_HOME={home} ratchet down"
+        )

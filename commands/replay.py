@@ -12,9 +12,9 @@ from commands._stack import json_option
 from ratchet.watch_plan import Kind
 from replays import POLICIES
 
-_OF_RECORDS = ("scenario", "records", "label_days", "offline", "keep")
 _SCENARIOS = """What changes after a third of the time: none, poisoned-labels, slow-model or label-shift; of images
 darker, rotated, noisy or new-camera; of tables missing-column, unit-change, new-category or price-shock; or a year."""
+_OF_RECORDS = ("scenario", "records", "label_days", "offline", "keep")
 _OF_A_YEAR = ("records", "rows", "days", "label_days", "window", "triggers", "tolerance")
 """Options that a year has itself."""
 

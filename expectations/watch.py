@@ -46,7 +46,7 @@ def watched(
     changed_since: float,
 ) -> Watched:
     """The state of a revision. `changes` are those of its newest full window, which began at `changed_since`."""
-    limit = min(1.0, promise.loss + _Z * promise.deviation / math.sqrt(max(promise.records, 1)) + tolerance)
+    limit = limit_of(promise.loss, promise.deviation, promise.records, tolerance)
     losses = np.minimum(served.losses / promise.scale, 1.0)
     began = float(served.at[0]) if len(served.at) else 0.0
     is_recent = served.labelled_at >= began  # labels of older predictions say nothing of what changed since
@@ -62,6 +62,11 @@ def watched(
         Finding("changed", each.what, effect, changed_since, each.sure, each.column, each.fault) for each in changes
     ]
     return Watched(recipe, revision, promise.loss, limit, served.count, recent, level, tuple(findings), tuple(remarks))
+
+
+def limit_of(loss: float, deviation: float, records: int, tolerance: float) -> float:
+    """The loss above which a revision is harmed that promises this one, by a benchmark of so many records."""
+    return min(1.0, loss + _Z * deviation / math.sqrt(max(records, 1)) + tolerance)
 
 
 def _measured(losses: np.ndarray, served: Served, limit: float, promised: float) -> Sequence[Finding]:

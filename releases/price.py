@@ -57,7 +57,7 @@ class Price:
 
 
 def uncertainty(plan: ReleasePlan) -> float:
-    """The share of releases in which the interval of the champion's rate may be wrong."""
+    """The probability of each of the two: that the champion's rate, or what it answers, is outside of its interval."""
     return plan.false_alarm / 2
 
 
@@ -133,7 +133,7 @@ def excess(plan: ReleasePlan, labelled: int, mirrored: int, baseline: int, wrong
     which is wrong at the rate `wrong`.
     """
     alpha = evidence.alpha(plan)
-    most_of_champion = most_wrong(baseline, wrong, plan.false_alarm / 2)
+    most_of_champion = most_wrong(baseline, wrong, uncertainty(plan))
     limit = evidence.interval(most_of_champion, baseline, alpha)[1] + plan.wrong.tolerance
     return min(labelled, most_wrong(labelled + mirrored, limit, alpha)) - wrong * labelled
 

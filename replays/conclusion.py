@@ -38,14 +38,14 @@ def _after(periods: Sequence[Period], before: Period | None, changes: float) -> 
     new = [_new_effect(period, before) for period in periods]
     noticed = next((number for number, effect in enumerate(new) if effect), None)
     if noticed is None:
-        yield f"the change was not noticed within {_sent(periods, changes)} answers"
+        yield f"the change was not noticed within {_answers(periods, changes)} answers"
     else:
-        answers, looks = _sent(periods[: noticed + 1], changes), noticed + 1
+        answers, looks = _answers(periods[: noticed + 1], changes), noticed + 1
         when = "at the first look" if looks == 1 else f"at look {looks} after it"
         yield f"the change was noticed within {answers} answers, {when}, and called {new[noticed]}"
         harmful = next((number for number, effect in enumerate(new) if effect == "harmful"), noticed)
         if harmful != noticed:
-            yield f"it was called harmful within {_sent(periods[: harmful + 1], changes)} answers"
+            yield f"it was called harmful within {_answers(periods[: harmful + 1], changes)} answers"
     whole = [period for period in periods if period.begins >= changes]
     yield f"after the change the loop started {retrainings([run for each in periods for run in each.started])}"
     released = next((period.ends for period in periods if any(run.released for run in period.started)), None)
@@ -69,7 +69,7 @@ def _new_effect(period: Period, before: Period | None) -> str:
     return EFFECTS[min(worse)] if worse else ""
 
 
-def _sent(periods: Sequence[Period], changes: float) -> int:
+def _answers(periods: Sequence[Period], changes: float) -> int:
     """Answers since the change, if they came evenly within each period."""
     shares = ((period.ends - max(changes, period.begins)) / (period.ends - period.begins) for period in periods)
     return round(sum(share * period.answered for share, period in zip(shares, periods, strict=True)))
