@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse
 from bentos.caller import is_request_id
 from bentos.disk import run_on_disk
 from bentos.inference import refusal_response
-from bentos.model import Unavailable
 from bentos.prediction_log import PredictionLog
 from ratchet.answers import Answers
 from ratchet.endpoints import FEEDBACK, MAX_BATCH, MAX_ID
@@ -33,10 +32,7 @@ class Feedback:
             labels = self._read(await request.body())
             await run_on_disk(self.log.add_feedback, labels)
         except Refusal as refusal:
-            response = refusal_response(refusal)
-            if isinstance(refusal, Unavailable):
-                response.headers["retry-after"] = "5"
-            return response
+            return refusal_response(refusal)
         return JSONResponse({"accepted": len(labels)}, status_code=202)
 
     def _read(self, body: bytes) -> list[Mapping[str, Any]]:

@@ -13,11 +13,8 @@ from bentos import protocol
 from bentos.model import Model, NotFinite, Unavailable
 from ratchet.answers import Answers
 from ratchet.contract import Contract
-from ratchet.endpoints import CONFIG, EXTENSIONS, INFER, PREDICTIONS, STATS
+from ratchet.endpoints import CONFIG, DURATION, EXTENSIONS, INFER, STATS
 from ratchet.errors import Refusal
-
-_DURATION = "bentoml_service_request_duration_seconds"
-"""BentoML's histogram (1.4)."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,12 @@ class Served:
 
 def refusal_response(refusal: Refusal, status: int = 400) -> JSONResponse:
     """A refusal as an HTTP response: `status` if it is the caller's fault."""
-    status = 503 if isinstance(refusal, Unavailable) else 500 if isinstance(refusal, NotFinite) else status
-    return JSONResponse(refusal.to_json(), status_code=status)
+    return JSONResponse(refusal.to_json(), status_code=status_of(refusal, status))
+
+
+def status_of(refusal: Refusal, status: int = 400) -> int:
+    """`status` if it is the caller's fault."""
+    return 503 if isinstance(refusal, Unavailable) else 500 if isinstance(refusal, NotFinite) else status
 
 
 def routes(served: Served) -> list[Route]:
@@ -116,17 +117,10 @@ class _Handlers:
 
     async def infer(self, request: Request) -> Response:
         """Predictions for one tensor of inputs."""
-        if response := self._unknown(request):
-            return response
-        served = self.served
-        try:
-            length = request.headers.get("inference-header-content-length")
-            parsed = protocol.parse(await request.body(), length, served.contract, served.answers)
-            tensors = served.answers.tensors(await served.predict(parsed.inputs))
-        except Refusal as refusal:
-            return refusal_response(refusal)
-        body, headers = protocol.render(parsed, tensors, served.recipe, served.version)
-        return Response(body, headers=headers)
+        # `bentos.predictions` answers this path before any route, but for another model or version than this.
+        return self._unknown(request) or refusal_response(
+            Refusal("nothing is served here", request.url.path, "See /v2"), 404
+        )
 
     def _unknown(self, request: Request) -> JSONResponse | None:
         """The response to a path with another model or version than the one that is served."""
@@ -140,7 +134,7 @@ class _Handlers:
 
 
 def _durations() -> protocol.Durations:
-    """The predictions of this process and of those before it under the same master, from BentoML's histogram."""
+    """The predictions of this process and of those before it under the same master."""
     from prometheus_client import CollectorRegistry
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -148,8 +142,7 @@ def _durations() -> protocol.Durations:
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     totals = {"succeeded": [0.0, 0.0], "failed": [0.0, 0.0]}
     for sample in (sample for metric in registry.collect() for sample in metric.samples):
-        match = re.fullmatch(rf"{_DURATION}_(count|sum)", sample.name)
-        if match and sample.labels["endpoint"].endswith(PREDICTIONS):
+        if match := re.fullmatch(rf"{DURATION}_(count|sum)", sample.name):
             outcome = "succeeded" if sample.labels["http_response_code"] == "200" else "failed"
             totals[outcome][match[1] == "sum"] += sample.value
     return protocol.Durations(**{name: (int(count), total) for name, (count, total) in totals.items()})

@@ -12,7 +12,7 @@ from ratchet.errors import Refusal
 from ratchet.session import Session, session
 
 log = logging.getLogger(__name__)
-_SMALL = 32
+SMALL_BATCH = 32
 """Inputs that are answered on the event loop; more would delay health checks."""
 _RETRY_SECONDS = 30.0
 """Time until a model that could not be opened is tried again: the GPU's memory may have become free."""
@@ -75,8 +75,12 @@ class Model:
         return self._session(inputs)
 
     async def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """The same; a large batch does not block the event loop."""
-        return self(inputs) if len(inputs) <= _SMALL else await anyio.to_thread.run_sync(self, inputs)
+        """The same; a large batch does not block the event loop, and can be cancelled between two of its parts."""
+        if len(inputs) <= SMALL_BATCH or isinstance(self._session, Unavailable):
+            return self(inputs)
+        size = self._session.max_batch
+        parts = (inputs[at : at + size] for at in range(0, len(inputs), size))
+        return np.concatenate([await anyio.to_thread.run_sync(self, part) for part in parts])
 
     def count(self, inputs: np.ndarray) -> None:
         """Counts inputs that were answered."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 
 from ratchet.answers import Answers
 from ratchet.contract import Contract
@@ -99,16 +100,25 @@ def decode(body: bytes, which: str) -> str:
     raise Refusal("the body is not UTF-8", which, "Send JSON in UTF-8")
 
 
+def read_json(body: bytes, which: str) -> Any:
+    """The content of a JSON body in UTF-8. Raises Refusal if it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:  # once more as Python's own reader has it: NaN, numbers of any length, a byte order mark
+        return json.loads(decode(body, which))
+    except (ValueError, RecursionError) as error:
+        raise no("the body is not JSON", which) from error
+
+
 def parse(body: bytes, header_length: str | None, contract: Contract, answers: Answers) -> InferenceRequest:
     """Parses the body of an inference request; `header_length` is the header `Inference-Header-Content-Length`.
 
     Raises Refusal for anything but inputs that satisfy the contract.
     """
     head, tail = _parts(body, header_length)
-    try:
-        request = json.loads(decode(head, "the request"))
-    except (ValueError, RecursionError) as error:
-        raise no("the body is not JSON", "the request") from error
+    request = read_json(head, "the request")
     if not isinstance(request, dict):
         raise no("the body is not a JSON object", "the request")
     inputs = request.get("inputs")
@@ -129,9 +139,14 @@ def _parts(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
 
 def _id(request: Mapping[str, Any]) -> str:
     id = request.get("id", "")
-    if not isinstance(id, str) or len(id) > 256:
+    if not isinstance(id, str) or len(id) > 256 or _has_surrogates(id):
         raise no("the id is not a string of at most 256 characters", "id")
     return id
+
+
+def _has_surrogates(text: str) -> bool:
+    """Whether it holds half of a character, as `\\ud800` in JSON is, which no response can hold."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _tensors(items: list[Any], tail: bytes) -> list[Tensor]:
@@ -196,10 +211,10 @@ def render(
             tails.append(array.tobytes())
             output["parameters"] = {"binary_data_size": len(tails[-1])}
         else:
-            output["data"] = array.ravel().tolist()
+            output["data"] = array.ravel()
         outputs.append(output)
     response = {"model_name": recipe, "model_version": version, "id": request.id, "outputs": outputs}
-    head = json.dumps({k: v for k, v in response.items() if v != ""}).encode()
+    head = orjson.dumps({k: v for k, v in response.items() if v != ""}, option=orjson.OPT_SERIALIZE_NUMPY)
     if not tails:
         return head, {"content-type": "application/json"}
     return head + b"".join(tails), {

@@ -5,18 +5,22 @@ BentoML chooses its parser by the request's Content-Type; some unpickle, some fe
 """
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from bentos.caller import CALLER, caller_of
+from bentos.pressure import Overloaded, Pressure
 from bentos.protocol import decode
-from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, FEEDBACK, MAX_BODY, PREDICT
+from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, FEEDBACK, INFER, LARGE_BODY, MAX_BODY, PREDICT
 from ratchet.errors import Refusal
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _PAGE_POLICY = b"default-src 'self' 'unsafe-inline' data:"
 _MOUNTS = ("/v2", DOCS, FEEDBACK)
@@ -24,86 +28,182 @@ _JSON = ("application/json",)
 _CONTENT_TYPES = {CLASSIFY: ("multipart/form-data",), PREDICT: _JSON, EXPLAIN: _JSON, FEEDBACK: _JSON}
 _INFER_TYPES = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
 """What clients of the Open Inference Protocol send; curl calls any body a form. Our parser reads JSON alone."""
+COMPRESSED = ("gzip", "deflate")
+"""How the body of an inference may be compressed, as Triton's clients do."""
+_DESCRIBING = frozenset({b"content-type", b"content-encoding", b"content-length", b"transfer-encoding",
+                         b"inference-header-content-length"})  # fmt: skip
 
 
 class RequestGuard:
     """An ASGI middleware around the whole service. `headers` are added to every response.
 
-    `token` marks Ratchet's own requests.
+    `token` marks Ratchet's own requests; `pressure` bounds the bodies that are held at once.
     """
 
-    def __init__(self, app: Any, recipe: str, headers: dict[str, str], token: str) -> None:
-        self.app, self.recipe, self.token = app, recipe, token
+    def __init__(
+        self,
+        app: App,
+        recipe: str,
+        headers: Mapping[str, str],
+        token: str,
+        pressure: Pressure,
+        in_front: Callable[["RequestGuard", App], App],
+    ) -> None:
+        self.app, self.recipe, self.token, self.pressure, self._in_front = app, recipe, token, pressure, in_front
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            # BentoML puts its own middlewares around those that a service adds. The attribute is Starlette's.
+            scope["app"].middleware_stack = self._in_front(self, scope["app"].middleware_stack)
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        CALLER.set(caller_of(dict(scope["headers"]), self.recipe, self.token))
+        self.note_caller(scope)
         if scope["path"] in _MOUNTS:  # it would redirect to a path that callers cannot reach
             path = scope["path"] + "/"
             scope = {**scope, "path": path, "raw_path": path.encode()}
         # BentoML's page names a tracker, which the browser must not load.
         page = [(b"content-security-policy", _PAGE_POLICY)] if scope["path"] == "/" else []
-        response = _Response(send, [*self.headers, *page], _original_path(scope))
+        response = Response(send, [*self.headers, *page], original_path(scope))
         if scope["method"] != "POST":  # only POST has a body that is read
             await self.app(scope, receive, response)
             return
         try:
-            body = await self._body(scope, receive)
-        except _Status as status:
-            await response.refuse(status.code, status.refusal)
-            return
-        sent = False
+            described = describe(scope)
+            with self.pressure.holding() as hold:
+                body = await read_body(scope, described.encoding, receive, hold)
+                if described.media == "multipart/form-data":
+                    await _require_one_file(body, described.content_type, response.path)
+                elif accepted_types(scope["path"]) == _JSON:
+                    body = _utf8(body, response.path)
+                await self.app(scope, replayed(body, receive), response)
+        except RefusedRequest as refused:
+            await response.refuse(refused.status, refused.refusal)
+        except Overloaded as overloaded:
+            await response.refuse(503, overloaded)
 
-        async def replay() -> Message:
-            nonlocal sent
-            if sent:
-                return await receive()
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self.app(scope, replay, response)
-
-    async def _body(self, scope: Message, receive: Receive) -> bytes:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        names, path = [name.lower() for name, _ in scope["headers"]], _original_path(scope)
-        if any(names.count(name) > 1 for name in (b"content-type", b"content-encoding", b"content-length")):
-            # Another parser might read the one that was not checked.
-            raise _Status(400, "a header that describes the body occurs twice", path, "Send it once")
-        content_type = headers.get("content-type", "")
-        media = content_type.split(";")[0].strip().lower()
-        accepted = _CONTENT_TYPES.get(scope["path"], _INFER_TYPES)
-        if media not in accepted:
-            next = f"Send {accepted[0]}" + (f", or JSON to {PREDICT}" if scope["path"] == CLASSIFY else "")
-            raise _Status(415, f"the content type {media[:100]!r} is not supported", path, next)
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise _Status(415, "the body is compressed", path, "Send it uncompressed")
-        too_large = _Status(413, f"the body is larger than {MAX_BODY >> 20} MB", path, "Send less at once")
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY:
-            raise too_large
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Status(400, "the connection closed before the end of the request", path, "Send it again")
-            body += message.get("body", b"")
-            if len(body) > MAX_BODY:
-                raise too_large
-            if not message.get("more_body"):
-                break
-        if media == "multipart/form-data":
-            await _require_one_file(bytes(body), content_type, path)
-        if accepted == _JSON:
-            return _utf8(bytes(body), path)
-        return bytes(body)
+    def note_caller(self, scope: Message) -> None:
+        """Who sent the request, for what it is logged with."""
+        CALLER.set(caller_of(dict(scope["headers"]), self.recipe, self.token))
 
 
-class _Status(Exception):
-    def __init__(self, code: int, what: str, which: str, next: str) -> None:
-        self.code, self.refusal = code, Refusal(what, which, next)
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A body that was read, as the one message that it came in; then what comes after it."""
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a request's headers say about its body."""
+
+    content_type: str
+    media: str
+    encoding: str
+    """How it is compressed; empty if it is not."""
+    is_small: bool
+    """Whether it is read at once."""
+    header_length: str | None
+    """Of an inference: the bytes before the binary tensors."""
+
+
+def describe(scope: Message) -> Description:
+    """Raises RefusedRequest if the path does not take such a body."""
+    values: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in _DESCRIBING:
+            if name in values:  # another parser might read the one that was not checked
+                what = "a header that describes the body occurs twice"
+                raise RefusedRequest(400, what, original_path(scope), "Send it once")
+            values[name] = value.decode("latin-1")
+    content_type = values.get(b"content-type", "")
+    media = content_type.partition(";")[0].strip().lower()
+    accepted = accepted_types(scope["path"])
+    if media not in accepted:
+        next = f"Send {accepted[0]}" + (f", or JSON to {PREDICT}" if scope["path"] == CLASSIFY else "")
+        what = f"the content type {media[:100]!r} is not supported"
+        raise RefusedRequest(415, what, original_path(scope), next)
+    encoding = values.get(b"content-encoding", "").lower()
+    encoding = "" if encoding == "identity" else encoding
+    compressed = COMPRESSED if scope["path"].endswith(INFER) else ()
+    if encoding and encoding not in compressed:
+        next = f"Send it uncompressed{', or as ' if compressed else ''}{' or '.join(compressed)}"
+        raise RefusedRequest(415, f"the body is compressed ({encoding[:40]!r})", original_path(scope), next)
+    length = values.get(b"content-length", "" if b"transfer-encoding" in values else "0")
+    if length and (not length.isdecimal() or int(length) > MAX_BODY):
+        raise _too_large(scope)
+    is_small = bool(length) and not encoding and int(length) < LARGE_BODY
+    return Description(content_type, media, encoding, is_small, values.get(b"inference-header-content-length"))
+
+
+def accepted_types(path: str) -> Sequence[str]:
+    """The content types of the bodies that a path takes."""
+    return _CONTENT_TYPES.get(path, _INFER_TYPES)
+
+
+async def read_body(scope: Message, encoding: str, receive: Receive, hold: Callable[[int], None]) -> bytes:
+    """The body, unpacked. `hold` counts its bytes.
+
+    Raises RefusedRequest if it is larger than allowed or does not end, and Overloaded if others' bodies are in the way.
+    """
+    parts, size = list[bytes](), 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            what = "the connection closed before the end of the request"
+            raise RefusedRequest(400, what, original_path(scope), "Send it again")
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
+        if size > MAX_BODY:
+            raise _too_large(scope)
+        hold(len(part))
+        parts.append(part)
+    body = b"".join(parts)
+    if not encoding:
+        return body
+    body = _unpacked(scope, body, encoding)
+    hold(len(body))
+    return body
+
+
+def _unpacked(scope: Message, body: bytes, encoding: str) -> bytes:
+    """The body without its compression, with a bound on what it unfolds to."""
+    # `deflate` is zlib's format (RFC 9110, section 8.4.1.2), which some clients send without its header.
+    raw = encoding == "deflate" and (body[:1] or b"\0")[0] & 0x0F != zlib.DEFLATED
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS | 32)
+    try:
+        content = unpacker.decompress(body, MAX_BODY + 1)
+    except zlib.error as error:
+        what = f"the body cannot be unpacked ({error})"
+        raise RefusedRequest(400, what, original_path(scope), f"Send it as {encoding}, or uncompressed") from error
+    if len(content) > MAX_BODY:
+        raise _too_large(scope)
+    if not unpacker.eof or unpacker.unused_data:
+        what = "the compressed body does not end where it should"
+        raise RefusedRequest(400, what, original_path(scope), "Send it whole")
+    return content
+
+
+def _too_large(scope: Message) -> "RefusedRequest":
+    what = f"the body is larger than {MAX_BODY >> 20} MB"
+    return RefusedRequest(413, what, original_path(scope), "Send less at once")
+
+
+class RefusedRequest(Exception):
+    """A request that is refused before it is read, or while."""
+
+    def __init__(self, status: int, what: str, which: str, next: str) -> None:
+        self.status, self.refusal = status, Refusal(what, which, next)
 
 
 def _utf8(body: bytes, path: str) -> bytes:
@@ -111,7 +211,7 @@ def _utf8(body: bytes, path: str) -> bytes:
     try:
         return decode(body, path).encode()
     except Refusal as refusal:
-        raise _Status(400, refusal.what, refusal.which, refusal.next) from None
+        raise RefusedRequest(400, refusal.what, refusal.which, refusal.next) from None
 
 
 async def _require_one_file(body: bytes, content_type: str, path: str) -> None:
@@ -127,16 +227,16 @@ async def _require_one_file(body: bytes, content_type: str, path: str) -> None:
         parts = await MultiPartParser(headers, once(), max_files=1, max_fields=1).parse()
     except (MultiPartException, KeyError, ValueError) as error:
         what = f"the form cannot be read ({error})"
-        raise _Status(400, what, path, "Send one file in the field `image`") from error
+        raise RefusedRequest(400, what, path, "Send one file in the field `image`") from error
     try:
         fields = parts.multi_items()
         if [name for name, _ in fields] != ["image"] or not isinstance(fields[0][1], UploadFile):
-            raise _Status(400, "the form is not one file in the field `image`", path, "Send `-F image=@FILE`")
+            raise RefusedRequest(400, "the form is not one file in the field `image`", path, "Send `-F image=@FILE`")
     finally:
         await parts.close()
 
 
-class _Response:
+class Response:
     """Sends the service's response; an error in another shape is rewritten in ours."""
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], path: str) -> None:
@@ -146,8 +246,9 @@ class _Response:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *self.headers]}
-            if message["status"] >= 400:
+            status = message["status"]
+            message = {**message, "headers": [*message["headers"], *self.headers, *_again(status)]}
+            if status >= 400:
                 self.error = message
                 return
         elif self.error is not None:
@@ -179,9 +280,14 @@ class _Response:
     async def refuse(self, status: int, refusal: Refusal, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         body = json.dumps(refusal.to_json()).encode()
         length = (b"content-length", str(len(body)).encode())
-        headers = [(b"content-type", b"application/json"), length, *self.headers, *more]
+        headers = [(b"content-type", b"application/json"), length, *_again(status), *self.headers, *more]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def _again(status: int) -> list[tuple[bytes, bytes]]:
+    """The header that says when to try again, in seconds, where that may help."""
+    return [(b"retry-after", b"1")] if status in (429, 503) else []
 
 
 def _reason(content: Any) -> str:
@@ -197,7 +303,7 @@ def _reason(content: Any) -> str:
     return str(content.get("error", ""))[:300]
 
 
-def _original_path(scope: Message) -> str:
+def original_path(scope: Message) -> str:
     """The path as the caller wrote it: the gateway removes `/<recipe>` and puts it into a header."""
     prefix = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin-1")[:100]
     return f"{prefix}{scope['path']}"[:300]

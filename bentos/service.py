@@ -25,7 +25,7 @@ os.environ.update(ORT_DISABLE_TELEMETRY="1", BENTOML_DO_NOT_TRACK="True")
 
 import gc
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,15 @@ from bentos import openapi
 from bentos.caller import own_token
 from bentos.feedback import Feedback
 from bentos.inference import Served, refusal_response, routes
-from bentos.model import Model, require_finite
+from bentos.model import SMALL_BATCH, Model, require_finite
 from bentos.operations import Operations
 from bentos.prediction_log import PredictionLog, Rules
+from bentos.predictions import Predictions
+from bentos.pressure import Pressure
 from bentos.recent_answers import RecentAnswers
-from bentos.request_guard import RequestGuard
+from bentos.request_guard import App, RequestGuard
 from ratchet import attribution, kinds, tasks
-from ratchet.endpoints import CARD, DOCS, FEEDBACK, MAX_BATCH, OPERATIONS
+from ratchet.endpoints import CARD, DOCS, DURATION, FEEDBACK, MAX_BATCH, OPERATIONS
 from ratchet.errors import Refusal
 
 _MODEL = Path(__file__).resolve().parent.parent / "model"
@@ -93,7 +95,8 @@ async def _card(_: Request) -> Response:
     return Response((_MODEL / "model_card.html").read_bytes(), media_type="text/html", headers=policy)
 
 
-_ROUTES = routes(Served(RECIPE, VERSION, META["tag"], CONTRACT, ANSWERS, model, _predict))
+_SERVED = Served(RECIPE, VERSION, META["tag"], CONTRACT, ANSWERS, model, _predict)
+_ROUTES = routes(_SERVED)
 
 
 async def _docs(_: Request) -> JSONResponse:
@@ -101,25 +104,34 @@ async def _docs(_: Request) -> JSONResponse:
 
 
 async def _predict_json(values: list[Any] | Callable[[], list[Any]]) -> dict[str, Any]:
-    """Predictions for inputs as JSON, or for those that a function reads."""
-    try:
-        values = values() if callable(values) else values
-        # Checked first, since a long list of nothing takes long to read.
-        if len(values) > MAX_BATCH:
-            raise Refusal(f"there are {len(values)} inputs", CONTRACT.json_key, f"Send at most {MAX_BATCH}")
-        outputs = await _predict(CONTRACT.read(values, CONTRACT.json_key))
-    except Refusal as refusal:
-        return refusal_response(refusal)  # type: ignore[return-value]
-    return {**ANSWERS.predictions(outputs), "model_version": VERSION}
+    """Predictions for inputs as JSON, or for those that a function reads. Raises Refusal."""
+    values = values() if callable(values) else values
+    # Checked first, since a long list of nothing takes long to read.
+    if len(values) > MAX_BATCH:
+        raise Refusal(f"there are {len(values)} inputs", CONTRACT.json_key, f"Send at most {MAX_BATCH}")
+    if len(values) <= SMALL_BATCH:
+        inputs = CONTRACT.read(values, CONTRACT.json_key)
+    else:
+        inputs = await anyio.to_thread.run_sync(CONTRACT.read, values, CONTRACT.json_key)
+    return {**ANSWERS.predictions(await _predict(inputs)), "model_version": VERSION}
 
 
 async def _predict_one(read: Callable[[], np.ndarray]) -> dict[str, Any]:
-    """A prediction for the one input that `read` returns."""
-    try:
-        outputs = await _predict(read())
-    except Refusal as refusal:
-        return refusal_response(refusal)  # type: ignore[return-value]
+    """A prediction for the one input that `read` returns. Raises Refusal."""
+    outputs = await _predict(read())
     return {**ANSWERS.prediction(outputs[0]), "model_version": VERSION}
+
+
+def _refusing(function: Callable[[Any], Awaitable[dict[str, Any]]]) -> Callable[[Any], Awaitable[dict[str, Any]]]:
+    """The function for BentoML's API, which gets a response in place of a refusal."""
+
+    async def respond(values: Any) -> dict[str, Any]:
+        try:
+            return await function(values)
+        except Refusal as refusal:
+            return refusal_response(refusal)  # type: ignore[return-value]
+
+    return respond
 
 
 _EXPLAIN_LOCK, _EXPLAIN_PATIENCE = anyio.Lock(), 10.0
@@ -155,6 +167,10 @@ async def _explain_json(values: list[Any]) -> dict[str, Any]:
     return {**ANSWERS.predictions(output[None]), "model_version": VERSION, "attributions": regions}
 
 
+_SWITCH_SECONDS = 0.0005
+"""After which a thread that reads a large batch lets the event loop go on. Python's default is 5 ms."""
+
+
 class Service:
     """Predictions for inputs that satisfy the model's contract. The parameter is named after the kind of input."""
 
@@ -166,11 +182,11 @@ class Service:
         """A full collection over a big heap is a pause of 70 ms; what is loaded now stays loaded."""
         gc.collect()
         gc.freeze()
+        sys.setswitchinterval(_SWITCH_SECONDS)
 
 
-for _name, _function in (
-    kinds.part(CONTRACT.kind, "endpoint").apis(CONTRACT, _predict_one, _predict_json, _explain_json).items()
-):
+_apis = kinds.part(CONTRACT.kind, "endpoint").apis
+for _name, _function in _apis(CONTRACT, _refusing(_predict_one), _refusing(_predict_json), _explain_json).items():
     setattr(Service, _name, bentoml.api(_function))
 
 _decorate = bentoml.service(
@@ -179,7 +195,6 @@ _decorate = bentoml.service(
     workers=1,
     traffic={"timeout": 30},
     logging={"access": {"enabled": False}},
-    metrics={"duration": {"buckets": [0.0001 * 2 ** (n / 2) for n in range(36)]}},
     tracing={"excluded_urls": "v2"},
 )
 Service = _decorate(Service)  # type: ignore[misc,assignment]
@@ -193,6 +208,41 @@ _service.mount_asgi_app(
 )
 _service.mount_asgi_app(Starlette(routes=[Route("/", _card)]), path=CARD, name="card")
 _service.mount_asgi_app(Starlette(routes=[Route("/", _docs)]), path=DOCS, name="docs")
+
+
+@cache
+def _duration(path: str, status: int) -> Any:
+    """The part of the histogram for a path and a status; looked up once."""
+    return _durations().labels(endpoint=path, http_response_code=status)
+
+
+@cache
+def _durations() -> Any:
+    return bentoml.metrics.Histogram(
+        name=DURATION,
+        documentation="The seconds that a prediction took",
+        labelnames=["endpoint", "http_response_code"],
+        buckets=[0.0001 * 2 ** (n / 2) for n in range(36)],
+    )
+
+
+def _record(path: str, status: int, seconds: float) -> None:
+    _duration(path, status).observe(seconds)
+
+
+_PRESSURE = Pressure(META["tag"])
+_predict_api = _apis(CONTRACT, _predict_one, _predict_json, _explain_json)["predict"]
+
+
+def _in_front(guard: RequestGuard, app: App) -> Predictions:
+    return Predictions(guard, app, _SERVED, _predict_api, _PRESSURE, _record)
+
+
 _service.add_asgi_middleware(
-    RequestGuard, recipe=RECIPE, headers={"x-model-version": VERSION, "x-bento": META["tag"]}, token=own_token(_MODEL)
+    RequestGuard,
+    recipe=RECIPE,
+    headers={"x-model-version": VERSION, "x-bento": META["tag"]},
+    token=own_token(_MODEL),
+    pressure=_PRESSURE,
+    in_front=_in_front,
 )

@@ -17,6 +17,8 @@ OPERATIONS, CARD = "/ops", "/card"
 """For Ratchet alone: what it reads of a bento, and the model card. The gateway does not route them."""
 RECENT, LOG = f"{OPERATIONS}/recent", f"{OPERATIONS}/log"
 """The recent answers, and the files of the prediction log."""
+LARGE_BODY = 64 << 10
+"""Bytes from which on a request waits for its turn among the large ones, and keeps none of the small ones waiting."""
 FEEDBACK = "/feedback"
 """Labels that come back for requests that were answered."""
 SUBJECT, OWN = "x-subject-id", "x-ratchet-own"
@@ -25,6 +27,10 @@ DOCS = "/docs.json"
 """The OpenAPI page."""
 PREDICTIONS = (CLASSIFY, PREDICT, INFER)
 """The ends of the paths whose latency is the latency of a prediction."""
+DURATION = "ratchet_prediction_duration_seconds"
+"""The histogram of that latency on the page of metrics, with the labels `endpoint` and `http_response_code`."""
+BENTOML = frozenset({"/", DOCS, EXPLAIN, "/schema.json", METRICS, "/healthz", "/livez", "/readyz"})
+"""The paths whose requests pass BentoML's middlewares."""
 ROUTED = (CLASSIFY, PREDICT)
 """What callers reach below `/<recipe>`, beside `EXPLAIN`, `/v2` and the OpenAPI page."""
 

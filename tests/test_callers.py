@@ -9,12 +9,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
-from ratchet.endpoints import MAX_BODY
+from ratchet.endpoints import LARGE_BODY, MAX_BODY
 from ratchet.fleet.gateway import Gateway, Rejected
 from ratchet.settings import Settings
 from ratchet.types import Split
@@ -303,3 +304,48 @@ def test_with_one_endpoint_left_a_slow_request_is_not_sent_twice(gateway: Gatewa
         assert httpx.post(f"{gateway.settings.gateway_url}/r4/predict", json={}, timeout=30).text == "slow"
         assert sum(slow.requests.values()) == 1
     gateway.finalize("r4")
+
+
+def status_and_seconds(url: str, body: bytes) -> tuple[httpx.Response, float]:
+    started = time.monotonic()
+    return httpx.post(url, content=body, timeout=60), time.monotonic() - started
+
+
+def test_above_capacity_callers_are_refused_at_once_and_the_others_are_answered(gateway: Gateway) -> None:
+    with Bento("slow", seconds=0.2).served() as a:
+        gateway.set_endpoints("r5", {"v1-a": (a,)})
+        gateway.set_split("r5", Split({"v1-a": 100}))
+        until(lambda: gateway.get_routes().healthy.get(("r5", "v1-a")))
+        until(lambda: gateway.get_routes().splits.get("r5"))
+        request = b"POST /r5/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+        with contextlib.ExitStack() as stack:
+            address = "127.0.0.1", gateway.settings.gateway_port
+            callers = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(240)]
+            for caller in callers:
+                caller.sendall(request)
+            answers = [caller.makefile("rb").read() for caller in callers]
+    codes = Counter(answer.split()[1] for answer in answers)
+    assert codes.keys() == {b"200", b"503"}
+    assert codes[b"200"] >= 130, "those that find a place wait for their turn"
+    refused = next(answer for answer in answers if answer.split()[1] == b"503")
+    assert b"\r\nretry-after: 1\r\n" in refused
+    assert b"more requests wait than can be answered soon" in refused
+    gateway.finalize("r5")
+
+
+def test_a_crowd_of_large_requests_keeps_no_small_one_waiting(gateway: Gateway) -> None:
+    with Bento("slow", seconds=1).served() as a:
+        gateway.set_endpoints("r6", {"v1-a": (a,)})
+        gateway.set_split("r6", Split({"v1-a": 100}))
+        until(lambda: gateway.get_routes().healthy.get(("r6", "v1-a")))
+        until(lambda: gateway.get_routes().splits.get("r6"))
+        url = f"{gateway.settings.gateway_url}/r6/predict"
+        with ThreadPoolExecutor(12) as pool:
+            large = [pool.submit(status_and_seconds, url, b" " * LARGE_BODY) for _ in range(12)]
+            time.sleep(0.5)
+            answer, seconds = status_and_seconds(url, b"{}")
+            waiting = sum(not each.done() for each in large)
+            assert {each.result()[0].status_code for each in large} == {200}
+    assert (answer.status_code, seconds < 2) == (200, True)
+    assert waiting >= 8, "it overtakes them"
+    gateway.finalize("r6")

@@ -97,7 +97,7 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         "bentofile.yaml", "bentos/__init__.py", "bentos/request_guard.py", "bentos/model.py", "bentos/protocol.py",
         "bentos/inference.py", "bentos/openapi.py", "bentos/recent_answers.py", "bentos/service.py",
         "bentos/caller.py", "bentos/disk.py", "bentos/feedback.py", "bentos/operations.py", "bentos/prediction_log.py",
-        "bentos/segments.py", "ratchet/kinds/image/logged.py",
+        "bentos/predictions.py", "bentos/pressure.py", "bentos/segments.py", "ratchet/kinds/image/logged.py",
         "ratchet/__init__.py", "ratchet/answers.py", "ratchet/extension.py", "ratchet/tasks/__init__.py",
         "ratchet/tasks/classification/__init__.py", "ratchet/tasks/classification/answers.py",
         "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",

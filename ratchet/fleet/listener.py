@@ -81,12 +81,14 @@ def cors(origins: tuple[str, ...]) -> dict[str, Any]:
 
 def _error(
     comparison: str, status: int, what: str = "", which: str = f"%REQ({ORIGINAL_PATH}?:PATH)%",
-    next: str = "See `ratchet status`; a released recipe is served at /<recipe>/",
+    next: str = "See `ratchet status`; a released recipe is served at /<recipe>/", flag: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """Envoy's own errors, in the shape that all errors have."""
+    """Envoy's own errors, in the shape that all errors have: of a status, or with Envoy's flag for a reason."""
     shape = {"error": "%LOCAL_REPLY_BODY%", "which": which, "next": next}
+    again = {"headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}]} if status == 503 else {}
     return {
-        "filter": _status(comparison, status),
+        "filter": {"response_flag_filter": {"flags": [flag]}} if flag else _status(comparison, status),
+        **again,
         "body_format_override": {"json_format": shape, "content_type": "application/json"},
         **({"body": {"inline_string": what}} if what else {}),
     }
@@ -115,7 +117,9 @@ _ERRORS = [
     _error("EQ", 413, f"the body is larger than {endpoints.MAX_BODY >> 20} MB", next="Send less at once"),
     _error("EQ", 431, "the request's headers are too large", "the request"),
     _error("EQ", 501, next="See docs/serving.md"),
+    _error("EQ", 503, "more requests wait than can be answered soon", next="Try again in a second, and send fewer",
+           flag="UO"),
     _error("EQ", 503, "no process can answer at the moment", next="Try again in a few seconds"),
     _error("EQ", 504, "the answer took too long", next="Send less at once, or try again later"),
     _error("GE", 400),
-]
+]  # fmt: skip

@@ -14,8 +14,14 @@ from ratchet.types import HostPort, Split, version_of
 _ROUTED = "|".join(re.escape(path.removeprefix("/")) for path in endpoints.ROUTED)
 PUBLIC = rf"({_ROUTED}|docs\.json|static_content/.*|v2(/.*)?)?"
 """The paths below `/<recipe>/` that callers need. Metrics, recent answers and the model card are not among them."""
-_THRESHOLDS = {"max_connections": 8, "max_pending_requests": 2048, "max_requests": 4096, "max_retries": 256}
-_BREAKERS = {"thresholds": [_THRESHOLDS]}
+_COMMON = {"max_requests": 4096, "max_retries": 256}
+_BREAKERS = {"thresholds": [
+    {"priority": "DEFAULT", "max_connections": 8, "max_pending_requests": 128, **_COMMON},
+    {"priority": "HIGH", "max_connections": 2, "max_pending_requests": 16, **_COMMON},
+]}  # fmt: skip
+"""Of small requests, and of large ones, which must not take the connections of the small ones. A request beyond those
+that wait is refused: by then the last of them waits for some fifty milliseconds."""
+_LARGE = {"name": "content-length", "range_match": {"start": endpoints.LARGE_BODY, "end": 1 << 40}}
 ORIGINAL_PATH = "x-ratchet-original-path"
 """A header with the path as the caller wrote it; error messages name that path."""
 _RETRY = "type.googleapis.com/envoy.extensions.retry"
@@ -66,6 +72,8 @@ def cluster(name: str, addresses: Iterable[HostPort], check: str) -> dict[str, A
     }  # fmt: skip
 
 
+_APART = {"priority": "HIGH"}
+"""Envoy's name for the other of its two classes, each with connections of its own."""
 _HEDGE = {"hedge_policy": {"hedge_on_per_try_timeout": True}}
 
 
@@ -101,7 +109,10 @@ def route_table(splits: Mapping[str, Split], hedged: Container[str], cors: Mappi
         escaped = re.escape(recipe)
         model = {"safe_regex": {"regex": f"{endpoints.MODELS}/{escaped}(/.*)?"}}
         headers = [_header("x-forwarded-prefix", f"/{recipe}"), _header(ORIGINAL_PATH, "%REQ(:PATH)%")]
+        own = {"safe_regex": {"regex": f"/{escaped}/{PUBLIC}"}}
+        rewrite = {"pattern": {"regex": f"^/{escaped}/"}, "substitution": "/"}
         table += [
+            {"name": f"recipe:{recipe}", "match": {**model, "headers": [_LARGE]}, "route": {**action, **_APART}},
             {"name": f"recipe:{recipe}", "match": model, "route": action},
             {"match": {"safe_regex": {"regex": f"/{escaped}"}}, "redirect": {"path_redirect": f"/{recipe}/"}},
             # Not by the revisions' own clusters: explanations must not take the connections that predictions need,
@@ -109,9 +120,9 @@ def route_table(splits: Mapping[str, Split], hedged: Container[str], cors: Mappi
             *({"match": {"path": f"/{recipe}{path}"},
                "route": {"cluster": ready(recipe), "prefix_rewrite": path, "timeout": "30s"},
                "request_headers_to_add": headers} for path in (endpoints.EXPLAIN, endpoints.FEEDBACK)),
-            {"match": {"safe_regex": {"regex": f"/{escaped}/{PUBLIC}"}},
-             "route": {**action, "regex_rewrite": {"pattern": {"regex": f"^/{escaped}/"}, "substitution": "/"}},
+            {"match": {**own, "headers": [_LARGE]}, "route": {**action, **_APART, "regex_rewrite": rewrite},
              "request_headers_to_add": headers},
+            {"match": own, "route": {**action, "regex_rewrite": rewrite}, "request_headers_to_add": headers},
         ]  # fmt: skip
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",

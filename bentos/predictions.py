@@ -1,0 +1,183 @@
+"""The way of a prediction: around BentoML's middlewares and its router, which cost more than a small model does.
+
+BentoML's `TimeoutMiddleware` (1.4) starts a timer for each request and never cancels it, so all requests of the last 30
+seconds stay in memory, and every garbage collection walks through them; see docs/serving.md.
+"""
+
+import inspect
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import anyio.to_thread
+import orjson
+
+from bentos import protocol
+from bentos.inference import Served, status_of
+from bentos.model import SMALL_BATCH
+from bentos.pressure import CallerGone, Pressure
+from bentos.protocol import InferenceRequest
+from bentos.request_guard import (
+    App,
+    Description,
+    Message,
+    Receive,
+    RefusedRequest,
+    RequestGuard,
+    Response,
+    Send,
+    describe,
+    original_path,
+    read_body,
+    replayed,
+)  # fmt: skip
+from ratchet.endpoints import BENTOML, INFER, PREDICT, PREDICTIONS, model
+from ratchet.errors import Refusal
+
+log = logging.getLogger(__name__)
+Record = Callable[[str, int, float], None]
+"""Takes the path, the status and the seconds of a prediction."""
+_JSON = [(b"content-type", b"application/json")]
+
+
+class Predictions:
+    """An ASGI application in front of BentoML's own, `app`. `guard` is the innermost of BentoML's middlewares.
+
+    `predict_json` is the function of the path `/predict`, whose parameters are the keys of the body; it raises Refusal.
+    """
+
+    def __init__(
+        self,
+        guard: RequestGuard,
+        app: App,
+        served: Served,
+        predict_json: Callable[..., Awaitable[Mapping[str, Any]]],
+        pressure: Pressure,
+        record: Record,
+    ) -> None:
+        self.app, self.guard, self.served, self.pressure, self.record = app, guard, served, pressure, record
+        models = model(served.recipe), model(served.recipe, served.version)
+        infer: dict[str, _Answer] = {f"{path}{INFER}": self._infer for path in models}
+        self.answers = {**infer, PREDICT: self._predict}
+        """What answers a path; the other predictions are BentoML's."""
+        self.recorded = self.answers.keys() | {path for path in PREDICTIONS if path != INFER}
+        self.predict_json = predict_json
+        self.keys = list(inspect.signature(predict_json).parameters)[1:]
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        path = scope["path"] if scope["type"] == "http" else ""
+        if not path or path in BENTOML:
+            await self.app(scope, receive, send)
+        elif scope["method"] == "POST" and path in self.recorded:
+            await self._recorded(path, scope, receive, send)
+        else:  # BentoML would keep counters of every path that a caller invents
+            await self.guard(scope, receive, send)
+
+    async def _recorded(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
+        started, status = time.perf_counter(), 0
+
+        async def noting_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if answer := self.answers.get(path):
+                await self._answered(answer, scope, receive, noting_status)
+            else:
+                await self.guard(scope, receive, noting_status)
+        except Exception:
+            log.exception("%s could not be answered", path)
+            if not status:
+                failed = Refusal("the service failed", original_path(scope), "Try again; the service's log has more")
+                await self._refuse(500, failed, scope, noting_status)
+        if status:
+            self.record(path, status, time.perf_counter() - started)
+
+    async def _answered(self, answer: "_Answer", scope: Message, receive: Receive, send: Send) -> None:
+        self.guard.note_caller(scope)
+        try:
+            described = describe(scope)
+            if described.is_small:
+                self.pressure.admit()
+            with self.pressure.holding() as hold:
+                body = await read_body(scope, described.encoding, receive, hold)
+                response = await answer(body, described, receive)
+                if response is None:
+                    await self.guard(scope, replayed(body, receive), send)
+                    return
+        except CallerGone:
+            return
+        except RefusedRequest as refused:
+            await self._refuse(refused.status, refused.refusal, scope, send)
+            return
+        except Refusal as refusal:
+            await self._refuse(status_of(refusal), refusal, scope, send)
+            return
+        content, headers = response
+        length = (b"content-length", b"%d" % len(content))
+        await send({"type": "http.response.start", "status": 200, "headers": [length, *headers, *self.guard.headers]})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _refuse(self, status: int, refusal: Refusal, scope: Message, send: Send) -> None:
+        await Response(send, self.guard.headers, original_path(scope)).refuse(status, refusal)
+
+    async def _infer(self, body: bytes, described: Description, receive: Receive) -> "_Response":
+        """By the Open Inference Protocol."""
+        parse = partial(protocol.parse, body, described.header_length, self.served.contract, self.served.answers)
+        small = parse() if described.is_small else None
+        if small is not None and len(small.inputs) <= SMALL_BATCH:
+            return self._rendered(small, await self.served.predict(small.inputs))
+
+        async def answer() -> "_Response":
+            request = small if small is not None else await anyio.to_thread.run_sync(parse)
+            outputs = await self.served.predict(request.inputs)
+            return await anyio.to_thread.run_sync(self._rendered, request, outputs)
+
+        return await self.pressure.take_turn(answer, partial(_gone, receive))
+
+    def _rendered(self, request: InferenceRequest, outputs: Any) -> "_Response":
+        served = self.served
+        content, headers = protocol.render(request, served.answers.tensors(outputs), served.recipe, served.version)
+        return content, [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def _predict(self, body: bytes, described: Description, receive: Receive) -> "_Response | None":
+        """By BentoML's own API; None for a body that BentoML can refuse better."""
+        read = partial(_content, body, self.keys)
+        if described.is_small:
+            content = read()
+            # A large batch of small inputs takes its turn in `predict_json`
+            return None if content is None else (orjson.dumps(await self.predict_json(None, **content)), _JSON)
+
+        async def answer() -> "_Response | None":
+            content = await anyio.to_thread.run_sync(read)
+            if content is None:
+                return None
+            predictions = await self.predict_json(None, **content)
+            return await anyio.to_thread.run_sync(orjson.dumps, predictions), _JSON
+
+        return await self.pressure.take_turn(answer, partial(_gone, receive))
+
+
+_Response = tuple[bytes, Sequence[tuple[bytes, bytes]]]
+"""The body and the headers of an answer."""
+_Answer = Callable[[bytes, Description, Receive], Awaitable[_Response | None]]
+
+
+def _content(body: bytes, keys: Sequence[str]) -> dict[str, Any] | None:
+    """A JSON object with no other keys than these, and lists as values; None if the body is anything else."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    is_right = isinstance(content, dict) and content and content.keys() <= set(keys)
+    return content if is_right and all(isinstance(value, list) for value in content.values()) else None
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the caller closes the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
