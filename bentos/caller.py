@@ -10,7 +10,8 @@ from pathlib import Path
 from ratchet.endpoints import MAX_ID, OWN, SUBJECT
 
 GOLDEN = "golden.npz"
-_SHADOW = "-shadow"
+_SUBJECT, _OWN = SUBJECT.encode(), OWN.encode()
+_SHADOW = b"-shadow"
 """With which Envoy ends the `Host` of a request that it mirrors."""
 
 
@@ -32,10 +33,11 @@ def caller_of(headers: Mapping[bytes, bytes], recipe: str, token: str) -> Caller
     """From a request's headers, whose names are in lower case. Whoever knows the token is Ratchet itself."""
     sent = _text(headers.get(b"x-request-id", b""))
     id = sent if is_request_id(sent) else ""
-    subject = subject_digest(recipe, _text(headers.get(SUBJECT.encode(), b"")))
-    if hmac.compare_digest(headers.get(OWN.encode(), b""), token.encode()):
+    subject = subject_digest(recipe, _text(headers.get(_SUBJECT, b"")))
+    own = headers.get(_OWN)
+    if own is not None and hmac.compare_digest(own, token.encode()):
         return Caller(id, subject, "own")
-    host = _text(headers.get(b"host", b"")).partition(":")[0]
+    host = headers.get(b"host", b"").partition(b":")[0]
     return Caller(id, subject, "shadow" if host.endswith(_SHADOW) else "caller")
 
 

@@ -104,7 +104,7 @@ class Predictions:
             if described.is_small:
                 self.pressure.admit()
             with self.pressure.holding() as hold:
-                body = await read_body(scope, described.encoding, receive, hold)
+                body = await read_body(described.encoding, receive, hold)
                 response = await answer(body, described, receive)
                 if response is None:
                     await self.guard(scope, replayed(body, receive), send)
@@ -112,7 +112,7 @@ class Predictions:
         except CallerGone:
             return
         except RefusedRequest as refused:
-            await self._refuse(refused.status, refused.refusal, scope, send)
+            await self._refuse(refused.status, refused.at(original_path(scope)), scope, send)
             return
         except Refusal as refusal:
             await self._refuse(status_of(refusal), refusal, scope, send)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -118,15 +119,37 @@ def parse(body: bytes, header_length: str | None, contract: Contract, answers: A
     Raises Refusal for anything but inputs that satisfy the contract.
     """
     head, tail = _parts(body, header_length)
+    # A caller's heads are mostly the same; of a request without binary tensors it is the whole body.
+    layout_of = _known_layout if header_length is not None and len(head) <= _SHORT else _layout
+    layout = layout_of(head, tuple(output["name"] for output in answers.metadata()))
+    return InferenceRequest(layout.id, contract.from_tensors(_filled(layout.tensors, tail), MAX_BATCH), layout.outputs)
+
+
+_SHORT = 1024
+"""Bytes of a head that is kept."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the head of a request says: its tensors, each with the number of its bytes if it is binary."""
+
+    id: str
+    tensors: tuple[tuple[Tensor, int | None], ...]
+    outputs: tuple[tuple[str, bool], ...]
+
+
+def _layout(head: bytes, names: tuple[str, ...]) -> _Layout:
+    """`names` are those of the outputs."""
     request = read_json(head, "the request")
     if not isinstance(request, dict):
         raise no("the body is not a JSON object", "the request")
     inputs = request.get("inputs")
     if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
         raise no("the inputs are not a list of objects", "inputs")
-    names = tuple(output["name"] for output in answers.metadata())
-    batch = contract.from_tensors(_tensors(inputs, tail), MAX_BATCH)
-    return InferenceRequest(_id(request), batch, _outputs(request, names))
+    return _Layout(_id(request), tuple(map(_tensor, inputs)), _outputs(request, names))
+
+
+_known_layout = lru_cache(maxsize=256)(_layout)
 
 
 def _parts(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
@@ -149,24 +172,32 @@ def _has_surrogates(text: str) -> bool:
     return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _tensors(items: list[Any], tail: bytes) -> list[Tensor]:
-    """The inputs of a request; the bytes of those that are binary follow each other in `tail`."""
-    tensors, at, binary = [], 0, False
-    for item in items:
-        name, shape = str(item.get("name")), item.get("shape")
-        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-            raise no("the shape is not a list of integers", name[:60])
-        size, raw = _parameters(item).get("binary_data_size"), None
-        if size is not None:
-            if "data" in item or type(size) is not int or not 0 <= size <= len(tail) - at:
-                rest = f"{len(tail) - at} bytes, not the {size!r} of its size, for shape {shape}"
-                raise no(f"the binary data has {rest}", name[:60])
-            raw, at, binary = tail[at : at + size], at + size, True
-        tensors.append(Tensor(name, str(item.get("datatype")), tuple(shape), item.get("data"), raw))
+def _tensor(item: Mapping[str, Any]) -> tuple[Tensor, int | None]:
+    name, shape = str(item.get("name")), item.get("shape")
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise no("the shape is not a list of integers", name[:60])
+    size = _parameters(item).get("binary_data_size")
+    if size is not None and ("data" in item or type(size) is not int or size < 0):
+        raise no(f"the binary data has no size, or values beside it, for shape {shape}", name[:60])
+    return Tensor(name, str(item.get("datatype")), tuple(shape), item.get("data")), size
+
+
+def _filled(tensors: Sequence[tuple[Tensor, int | None]], tail: bytes) -> list[Tensor]:
+    """The tensors with their bytes, which follow each other in `tail`."""
+    filled, at, binary = [], 0, False
+    for tensor, size in tensors:
+        if size is None:
+            filled.append(tensor)
+            continue
+        if size > len(tail) - at:
+            rest = f"{len(tail) - at} bytes, not the {size} of its size, for shape {list(tensor.shape)}"
+            raise no(f"the binary data has {rest}", tensor.name[:60])
+        raw, at, binary = tail[at : at + size], at + size, True
+        filled.append(Tensor(tensor.name, tensor.datatype, tensor.shape, raw=raw))
     if at != len(tail):
         rest = f"the binary data has {len(tail) - at} bytes more than its sizes say"
         raise no(rest if binary else "bytes follow the JSON, and no input names their size", "binary_data_size")
-    return tensors
+    return filled
 
 
 def _parameters(item: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -203,20 +234,38 @@ def render(
     request: InferenceRequest, tensors: Mapping[str, np.ndarray], recipe: str, version: str
 ) -> tuple[bytes, dict[str, str]]:
     """The response's body and headers, from the output tensors by name."""
-    outputs, tails = [], []
-    for name, binary in request.outputs:
-        array = tensors[name]
-        output: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
-        if binary:
-            tails.append(array.tobytes())
-            output["parameters"] = {"binary_data_size": len(tails[-1])}
-        else:
-            output["data"] = array.ravel()
-        outputs.append(output)
-    response = {"model_name": recipe, "model_version": version, "id": request.id, "outputs": outputs}
-    head = orjson.dumps({k: v for k, v in response.items() if v != ""}, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not tails:
+    outputs = [(name, binary, tensors[name]) for name, binary in request.outputs]
+    tail = b"".join([array.tobytes() for _, binary, array in outputs if binary])
+    if all(binary for _, binary, _ in outputs):
+        shapes = tuple((name, datatype_of(array), array.shape, array.nbytes) for name, _, array in outputs)
+        head = _binary_head(request.id, shapes, recipe, version)
+    else:
+        described = [_described(name, array, binary) for name, binary, array in outputs]
+        head = _head(request.id, described, recipe, version)
+    if not tail:
         return head, {"content-type": "application/json"}
-    return head + b"".join(tails), {
+    return head + tail, {
         "content-type": "application/octet-stream", "inference-header-content-length": str(len(head)),
     }  # fmt: skip
+
+
+def _described(name: str, array: np.ndarray, binary: bool) -> dict[str, Any]:
+    output = {"name": name, "datatype": datatype_of(array), "shape": array.shape}
+    return output | ({"parameters": {"binary_data_size": array.nbytes}} if binary else {"data": array.ravel()})
+
+
+def _head(id: str, outputs: Sequence[Mapping[str, Any]], recipe: str, version: str) -> bytes:
+    response = {"model_name": recipe, "model_version": version, **({"id": id} if id else {}), "outputs": outputs}
+    return orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+@lru_cache(maxsize=256)
+def _binary_head(
+    id: str, outputs: tuple[tuple[str, str, tuple[int, ...], int], ...], recipe: str, version: str
+) -> bytes:
+    """The head of a response whose tensors are all binary: most callers get the same again and again."""
+    described = [
+        {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
+        for name, datatype, shape, size in outputs
+    ]
+    return _head(id, described, recipe, version)

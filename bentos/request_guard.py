@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -30,8 +31,8 @@ _INFER_TYPES = ("application/json", "application/octet-stream", "", "application
 """What clients of the Open Inference Protocol send; curl calls any body a form. Our parser reads JSON alone."""
 COMPRESSED = ("gzip", "deflate")
 """How the body of an inference may be compressed, as Triton's clients do."""
-_DESCRIBING = frozenset({b"content-type", b"content-encoding", b"content-length", b"transfer-encoding",
-                         b"inference-header-content-length"})  # fmt: skip
+_DESCRIBING = (b"content-type", b"content-encoding", b"content-length", b"transfer-encoding",
+               b"inference-header-content-length")  # fmt: skip
 
 
 class RequestGuard:
@@ -72,14 +73,14 @@ class RequestGuard:
         try:
             described = describe(scope)
             with self.pressure.holding() as hold:
-                body = await read_body(scope, described.encoding, receive, hold)
+                body = await read_body(described.encoding, receive, hold)
                 if described.media == "multipart/form-data":
-                    await _require_one_file(body, described.content_type, response.path)
+                    await _require_one_file(body, described.content_type)
                 elif accepted_types(scope["path"]) == _JSON:
-                    body = _utf8(body, response.path)
+                    body = _utf8(body)
                 await self.app(scope, replayed(body, receive), response)
         except RefusedRequest as refused:
-            await response.refuse(refused.status, refused.refusal)
+            await response.refuse(refused.status, refused.at(response.path))
         except Overloaded as overloaded:
             await response.refuse(503, overloaded)
 
@@ -118,31 +119,41 @@ class Description:
 
 def describe(scope: Message) -> Description:
     """Raises RefusedRequest if the path does not take such a body."""
-    values: dict[bytes, str] = {}
-    for name, value in scope["headers"]:
-        if name in _DESCRIBING:
-            if name in values:  # another parser might read the one that was not checked
-                what = "a header that describes the body occurs twice"
-                raise RefusedRequest(400, what, original_path(scope), "Send it once")
-            values[name] = value.decode("latin-1")
-    content_type = values.get(b"content-type", "")
+    headers = dict(scope["headers"])
+    if len(headers) < len(scope["headers"]):
+        names = [name for name, _ in scope["headers"]]
+        if any(names.count(name) > 1 for name in _DESCRIBING):  # another parser might read the other one
+            what = "a header that describes the body occurs twice"
+            raise RefusedRequest(400, what, "Send it once")
+    return _described(scope["path"], *map(headers.get, _DESCRIBING))
+
+
+@lru_cache(maxsize=64)
+def _described(
+    path: str, type: bytes | None, compression: bytes | None, size: bytes | None, transfer: bytes | None,
+    header_length: bytes | None,
+) -> Description:  # fmt: skip
+    """From the headers that `_DESCRIBING` lists; a caller's are mostly the same."""
+    content_type = (type or b"").decode("latin-1")
     media = content_type.partition(";")[0].strip().lower()
-    accepted = accepted_types(scope["path"])
+    accepted = accepted_types(path)
     if media not in accepted:
-        next = f"Send {accepted[0]}" + (f", or JSON to {PREDICT}" if scope["path"] == CLASSIFY else "")
-        what = f"the content type {media[:100]!r} is not supported"
-        raise RefusedRequest(415, what, original_path(scope), next)
-    encoding = values.get(b"content-encoding", "").lower()
-    encoding = "" if encoding == "identity" else encoding
-    compressed = COMPRESSED if scope["path"].endswith(INFER) else ()
+        next = f"Send {accepted[0]}" + (f", or JSON to {PREDICT}" if path == CLASSIFY else "")
+        raise RefusedRequest(415, f"the content type {media[:100]!r} is not supported", next)
+    encoding = (compression or b"").decode("latin-1").lower().removeprefix("identity")
+    compressed = COMPRESSED if path.endswith(INFER) else ()
     if encoding and encoding not in compressed:
         next = f"Send it uncompressed{', or as ' if compressed else ''}{' or '.join(compressed)}"
-        raise RefusedRequest(415, f"the body is compressed ({encoding[:40]!r})", original_path(scope), next)
-    length = values.get(b"content-length", "" if b"transfer-encoding" in values else "0")
+        raise RefusedRequest(415, f"the body is compressed ({encoding[:40]!r})", next)
+    length = (size or (b"" if transfer else b"0")).decode("latin-1")
     if length and (not length.isdecimal() or int(length) > MAX_BODY):
-        raise _too_large(scope)
+        raise _too_large()
     is_small = bool(length) and not encoding and int(length) < LARGE_BODY
-    return Description(content_type, media, encoding, is_small, values.get(b"inference-header-content-length"))
+    return Description(content_type, media, encoding, is_small, _text(header_length))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def accepted_types(path: str) -> Sequence[str]:
@@ -150,7 +161,7 @@ def accepted_types(path: str) -> Sequence[str]:
     return _CONTENT_TYPES.get(path, _INFER_TYPES)
 
 
-async def read_body(scope: Message, encoding: str, receive: Receive, hold: Callable[[int], None]) -> bytes:
+async def read_body(encoding: str, receive: Receive, hold: Callable[[int], None]) -> bytes:
     """The body, unpacked. `hold` counts its bytes.
 
     Raises RefusedRequest if it is larger than allowed or does not end, and Overloaded if others' bodies are in the way.
@@ -160,23 +171,22 @@ async def read_body(scope: Message, encoding: str, receive: Receive, hold: Calla
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            what = "the connection closed before the end of the request"
-            raise RefusedRequest(400, what, original_path(scope), "Send it again")
+            raise RefusedRequest(400, "the connection closed before the end of the request", "Send it again")
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size > MAX_BODY:
-            raise _too_large(scope)
+            raise _too_large()
         hold(len(part))
         parts.append(part)
     body = b"".join(parts)
     if not encoding:
         return body
-    body = _unpacked(scope, body, encoding)
+    body = _unpacked(body, encoding)
     hold(len(body))
     return body
 
 
-def _unpacked(scope: Message, body: bytes, encoding: str) -> bytes:
+def _unpacked(body: bytes, encoding: str) -> bytes:
     """The body without its compression, with a bound on what it unfolds to."""
     # `deflate` is zlib's format (RFC 9110, section 8.4.1.2), which some clients send without its header.
     raw = encoding == "deflate" and (body[:1] or b"\0")[0] & 0x0F != zlib.DEFLATED
@@ -185,36 +195,38 @@ def _unpacked(scope: Message, body: bytes, encoding: str) -> bytes:
         content = unpacker.decompress(body, MAX_BODY + 1)
     except zlib.error as error:
         what = f"the body cannot be unpacked ({error})"
-        raise RefusedRequest(400, what, original_path(scope), f"Send it as {encoding}, or uncompressed") from error
+        raise RefusedRequest(400, what, f"Send it as {encoding}, or uncompressed") from error
     if len(content) > MAX_BODY:
-        raise _too_large(scope)
+        raise _too_large()
     if not unpacker.eof or unpacker.unused_data:
-        what = "the compressed body does not end where it should"
-        raise RefusedRequest(400, what, original_path(scope), "Send it whole")
+        raise RefusedRequest(400, "the compressed body does not end where it should", "Send it whole")
     return content
 
 
-def _too_large(scope: Message) -> "RefusedRequest":
-    what = f"the body is larger than {MAX_BODY >> 20} MB"
-    return RefusedRequest(413, what, original_path(scope), "Send less at once")
+def _too_large() -> "RefusedRequest":
+    return RefusedRequest(413, f"the body is larger than {MAX_BODY >> 20} MB", "Send less at once")
 
 
 class RefusedRequest(Exception):
     """A request that is refused before it is read, or while."""
 
-    def __init__(self, status: int, what: str, which: str, next: str) -> None:
-        self.status, self.refusal = status, Refusal(what, which, next)
+    def __init__(self, status: int, what: str, next: str) -> None:
+        self.status, self.what, self.next = status, what, next
+
+    def at(self, path: str) -> Refusal:
+        """The refusal of a request to this path."""
+        return Refusal(self.what, path, self.next)
 
 
-def _utf8(body: bytes, path: str) -> bytes:
+def _utf8(body: bytes) -> bytes:
     """A JSON body without a byte order mark, by the rule that holds for an inference, too."""
     try:
-        return decode(body, path).encode()
+        return decode(body, "the body").encode()
     except Refusal as refusal:
-        raise RefusedRequest(400, refusal.what, refusal.which, refusal.next) from None
+        raise RefusedRequest(400, refusal.what, refusal.next) from None
 
 
-async def _require_one_file(body: bytes, content_type: str, path: str) -> None:
+async def _require_one_file(body: bytes, content_type: str) -> None:
     """One part, `image`, that is a file: BentoML would take a text for a URL and fetch it."""
     from starlette.datastructures import Headers, UploadFile
     from starlette.formparsers import MultiPartException, MultiPartParser
@@ -227,11 +239,11 @@ async def _require_one_file(body: bytes, content_type: str, path: str) -> None:
         parts = await MultiPartParser(headers, once(), max_files=1, max_fields=1).parse()
     except (MultiPartException, KeyError, ValueError) as error:
         what = f"the form cannot be read ({error})"
-        raise RefusedRequest(400, what, path, "Send one file in the field `image`") from error
+        raise RefusedRequest(400, what, "Send one file in the field `image`") from error
     try:
         fields = parts.multi_items()
         if [name for name, _ in fields] != ["image"] or not isinstance(fields[0][1], UploadFile):
-            raise RefusedRequest(400, "the form is not one file in the field `image`", path, "Send `-F image=@FILE`")
+            raise RefusedRequest(400, "the form is not one file in the field `image`", "Send `-F image=@FILE`")
     finally:
         await parts.close()
 

@@ -40,6 +40,8 @@ class Session:
     _lock: AbstractContextManager[Any]
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        if len(inputs) <= self.max_batch:
+            return self._run(self.contract.features(inputs, self.vocabulary))
         batches = (inputs[i : i + self.max_batch] for i in range(0, len(inputs), self.max_batch))
         return np.concatenate([self._run(self.contract.features(batch, self.vocabulary)) for batch in batches])
 

@@ -18,6 +18,7 @@ Spec = tuple[str, str, tuple[int, ...]]
 """Name, datatype, and the shape without N."""
 _DTYPES = {"FP32": "<f4", "FP64": "<f8", "INT32": "<i4", "INT64": "<i8", "BOOL": "?"}
 """NumPy's types of binary data, little-endian (Triton's extension_binary_data.md)."""
+_NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Tensor:
 
 def datatype_of(array: np.ndarray) -> str:
     """The datatype of an output tensor, which is of one of NumPy's types above."""
-    return next(name for name, code in _DTYPES.items() if np.dtype(code) == array.dtype)
+    return _NAMES[array.dtype]
 
 
 def no(what: str, which: str) -> Refusal:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -370,6 +374,90 @@ def test_the_open_api_page_describes_what_callers_reach_and_nothing_else(url: st
     assert httpx.get(url).status_code == 200
 
 
+@pytest.mark.parametrize("how", ["gzip", "deflate", "raw deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_compressed_body_gets_the_same_answer(how: str, binary: bool, url: str, built: Built) -> None:
+    """As Triton's client compresses it; `deflate` without zlib's header, too."""
+    import tritonclient.http as triton
+
+    tensor = triton.InferInput("image", [2, 28, 28], "UINT8")
+    tensor.set_data_from_numpy(built.images[:2], binary_data=binary)
+    body, length = triton.InferenceServerClient.generate_request_body([tensor])
+    headers = {"inference-header-content-length": str(length)} if length else {}
+    plain = httpx.post(url + INFER, content=body, headers=headers)
+    packer = zlib.compressobj(wbits={"gzip": 31, "deflate": 15, "raw deflate": -15}[how])
+    packed = packer.compress(body) + packer.flush()
+    headers["content-encoding"] = how.rpartition(" ")[2]
+    answer = httpx.post(url + INFER, content=packed, headers=headers)
+    assert (answer.status_code, answer.content) == (200, plain.content)
+    cut = httpx.post(url + INFER, content=packed[:-6], headers=headers)
+    assert (cut.status_code, "compressed body does not end" in cut.json()["error"]) == (400, True)
+    more = httpx.post(url + INFER, content=packed + b"more", headers=headers)
+    assert more.status_code == 400
+
+
+def test_a_body_that_unfolds_to_more_than_is_allowed_is_refused(url: str) -> None:
+    packed = gzip.compress(bytes(64 << 20))
+    assert len(packed) < 1 << 20
+    answer = httpx.post(url + INFER, content=packed, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]) == (413, "the body is larger than 8 MB")
+    other = httpx.post(url + INFER, content=packed, headers={"content-encoding": "br"})
+    assert (other.status_code, other.json()["next"]) == (415, "Send it uncompressed, or as gzip or deflate")
+
+
+def test_a_crowd_of_large_batches_leaves_small_requests_and_health_alone(url: str, built: Built) -> None:
+    over, codes = threading.Event(), list[int]()
+    large = json.dumps({"images": np.zeros((1000, 28, 28), int).tolist()})
+
+    def send() -> None:
+        with httpx.Client(timeout=60) as client:
+            while not over.is_set():
+                headers = {"content-type": "application/json"}
+                codes.append(client.post(f"{url}/predict", content=large, headers=headers).status_code)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        with httpx.Client(timeout=5) as client:
+            for _ in range(30):
+                assert client.get(f"{url}/v2/health/ready").status_code == 200
+                answer = client.post(f"{url}/predict", json={"images": built.images[:1].tolist()})
+                assert answer.status_code == 200
+                time.sleep(0.05)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert set(codes) == {200}
+
+
+def test_a_large_batch_whose_caller_has_gone_is_given_up(url: str, built: Built) -> None:
+    def rows() -> int:
+        (stats,) = httpx.get(f"{url}/v2/models/{NAME}/stats").json()["model_stats"]
+        return int(stats["inference_count"])
+
+    body = json.dumps({"images": np.zeros((1000, 28, 28), int).tolist()}).encode()
+    head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    before, (host, port) = rows(), url.removeprefix("http://").split(":")
+    callers = [socket.create_connection((host, int(port))) for _ in range(8)]
+    for caller in callers:
+        caller.sendall(head.encode() + body)
+    for caller in callers:
+        caller.close()
+    answer = httpx.post(f"{url}/predict", content=body, headers={"content-type": "application/json"}, timeout=60)
+    assert answer.status_code == 200
+    assert rows() - before <= 3000, "it comes after those that were in work, and not after all"
+
+
+@pytest.mark.parametrize("path", ["/nowhere-{}", "/v2/models/other-{}/infer", "/v2/nowhere-{}", "/ops/log/nothing-{}"])
+def test_paths_that_callers_invent_leave_nothing_behind(path: str, url: str) -> None:
+    for number in range(3):
+        for method in ("GET", "POST"):
+            assert httpx.request(method, url + path.format(number)).status_code in (404, 405)
+    assert path.partition("-")[0] not in httpx.get(f"{url}/metrics").text
+
+
 def overflowing(path: Path) -> None:
     """A model whose second output is not finite for an image with a white first pixel."""
     import onnx
@@ -471,8 +559,6 @@ def test_requests_in_progress_are_finished_when_it_is_stopped(python: str, built
     process = serve(python, built.folder, port)
     ready(port)
     body = json.dumps({"images": np.zeros((900, 28, 28), int).tolist()})
-    import threading
-
     codes: list[int] = []
     headers = {"content-type": "application/json"}
 

@@ -1,0 +1,20 @@
+"""A model in BentoML as its documentation has it: an array as JSON in, an array as JSON out. `MODEL` names the file."""
+
+import os
+
+import bentoml
+import numpy as np
+import onnxruntime
+
+
+@bentoml.service(http={"host": "127.0.0.1"}, workers=1, logging={"access": {"enabled": False}})
+class Plain:
+    def __init__(self) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
+        self.name = self.session.get_inputs()[0].name
+
+    @bentoml.api
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        return self.session.run(None, {self.name: features.astype(np.float32)})[0]

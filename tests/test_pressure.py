@@ -1,0 +1,141 @@
+"""What one process takes on at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bentos import pressure
+from bentos.pressure import MAX_HELD, MAX_IN_TURN, CallerGone, Overloaded, Pressure
+from ratchet.errors import Refusal
+
+
+async def never() -> None:
+    """A caller who stays."""
+    await asyncio.Event().wait()
+
+
+def test_beyond_a_bound_small_requests_of_one_turn_are_refused_and_the_next_turn_begins_anew() -> None:
+    async def play() -> None:
+        subject = Pressure("r:v1")
+        for _ in range(3):
+            for _ in range(MAX_IN_TURN):
+                subject.admit()
+            with pytest.raises(Overloaded, match=f"more than {MAX_IN_TURN} requests came at once"):
+                subject.admit()
+            await asyncio.sleep(0)
+
+    asyncio.run(play())
+
+
+@given(st.lists(st.lists(st.integers(1, MAX_HELD), max_size=6), max_size=6))
+def test_the_bytes_that_are_held_never_exceed_the_bound_and_are_given_back(bodies: list[list[int]]) -> None:
+    subject = Pressure("r:v1")
+    held = 0
+
+    def read(rest: list[list[int]]) -> None:
+        nonlocal held
+        if not rest:
+            return
+        own = 0
+        with subject.holding() as hold:
+            for size in rest[0]:
+                try:
+                    hold(size)
+                except Overloaded:
+                    assert held + size > MAX_HELD
+                else:
+                    held += size
+                    own += size
+                    assert held <= MAX_HELD
+            read(rest[1:])
+        held -= own
+
+    read(bodies)
+    with subject.holding() as hold:
+        hold(MAX_HELD)
+
+
+def test_large_requests_are_answered_one_at_a_time_in_their_order() -> None:
+    events = list[str]()
+
+    def work(name: str) -> Callable[[], Awaitable[str]]:
+        async def answer() -> str:
+            events.append(f"{name} begins")
+            await asyncio.sleep(0.01)
+            events.append(f"{name} ends")
+            return name
+
+        return answer
+
+    async def play() -> list[str]:
+        subject = Pressure("r:v1")
+        return await asyncio.gather(*(subject.take_turn(work(name), never) for name in "abc"))
+
+    assert asyncio.run(play()) == ["a", "b", "c"]
+    assert events == [f"{name} {what}" for name in "abc" for what in ("begins", "ends")]
+
+
+def test_a_request_that_is_refused_in_its_turn_lets_the_next_one_go_on() -> None:
+    async def refuse() -> None:
+        raise Refusal("it is wrong", "a", "Correct it")
+
+    async def answer() -> int:
+        return 1
+
+    async def play() -> int:
+        subject = Pressure("r:v1")
+        with pytest.raises(Refusal, match="it is wrong"):
+            await subject.take_turn(refuse, never)
+        return await subject.take_turn(answer, never)
+
+    assert asyncio.run(play()) == 1
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_work_that_nobody_waits_for_is_not_done(begun: bool) -> None:
+    finished = list[str]()
+
+    async def play() -> None:
+        subject, left = Pressure("r:v1"), asyncio.Event()
+
+        async def work(name: str, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            finished.append(name)
+
+        first = asyncio.ensure_future(subject.take_turn(lambda: work("first", 0.05), never))
+        await asyncio.sleep(0.01)
+        if begun:
+            await first
+        gone = asyncio.ensure_future(subject.take_turn(lambda: work("gone", 0.05), lambda: wait(left)))
+        last = asyncio.ensure_future(subject.take_turn(lambda: work("last", 0), never))
+        await asyncio.sleep(0.01)
+        left.set()
+        with pytest.raises(CallerGone):
+            await gone
+        await asyncio.gather(first, last)
+
+    async def wait(left: asyncio.Event) -> None:
+        await left.wait()
+
+    asyncio.run(play())
+    assert finished == ["first", "last"]
+
+
+def test_a_large_request_that_waits_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pressure, "TIME_LIMIT", 0.05)
+
+    async def play() -> None:
+        subject = Pressure("r:v1")
+        first = asyncio.ensure_future(subject.take_turn(never, never))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="was not answered in 0 s"):
+            await subject.take_turn(never, never)
+        with pytest.raises(Overloaded):
+            await first
+
+    asyncio.run(play())
