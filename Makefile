@@ -61,6 +61,12 @@ bench-release: setup ## Run twenty releases and rollbacks on three hosts under l
 bench-families: setup ## Train every family on every recipe; write the table in docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks.families --write
 
+bench-serving: setup ## Measure one request beside other servers, at the stack that runs (ARGS="--recipe spam")
+	@$(VENV)/bin/python -m benchmarks.serving $(ARGS)
+
+bench-pressure: setup ## Measure the service above its capacity and beside large batches, at the stack that runs
+	@$(VENV)/bin/python -m benchmarks.pressure $(ARGS)
+
 bench-callers: setup ## Measure what forty slow callers cost the others, at the gateway of the stack that runs
 	@$(VENV)/bin/python -m benchmarks.callers $(ARGS)
 
@@ -82,4 +88,4 @@ test-chaos: setup ## Kill one process at one stage of a release, for every pair 
 down: ## Stop everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check browser test bench-release bench-families bench-callers bench-log bench-guarantees bench-replay bench-lake test-chaos down
+.PHONY: help setup data loop check browser test bench-release bench-families bench-serving bench-pressure bench-callers bench-log bench-guarantees bench-replay bench-lake test-chaos down

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,20 +66,31 @@ def steady(request: Request, connections: int, seconds: float) -> Turn:
     return Turn(succeeded / of["microseconds"] * 1e6, of["p50"] / 1e3, of["p99"] / 1e3, of["most"] / 1e3, of["failed"])
 
 
+_GROUPS = 16
+"""Of callers, who begin one after another: those of one h2load all send in the same moment."""
+
+
 def at_rate(request: Request, connections: int, rate: float, seconds: float) -> Turn:
     """By h2load: so many requests a second, whether or not earlier ones were answered, as far as connections are free.
 
     Raises Refusal if there is no h2load.
     """
     with tempfile.TemporaryDirectory() as folder:
-        body, rows = Path(folder) / "body", Path(folder) / "log"
+        body = Path(folder) / "body"
         body.write_bytes(request.body)
         headers = [part for name, value in request.headers.items() for part in ("-H", f"{name}: {value}")]
-        options = ("--h1", f"-c{connections}", f"--rps={rate / connections:.4f}", f"-D{seconds:.0f}", "-d", str(body),
-                   f"--log-file={rows}", *headers)  # fmt: skip
-        _run("h2load", *options, request.url)
-        log = np.loadtxt(rows, dtype=np.int64, ndmin=2)
-    status, milliseconds = log[:, 1], log[:, 2] / 1e3
+        options = ("--h1", f"-c{connections // _GROUPS}", f"--rps={rate / connections:.4f}", f"-D{seconds:.0f}",
+                   "-d", str(body), *headers, request.url)  # fmt: skip
+        logs = [Path(folder) / f"log-{number}" for number in range(_GROUPS)]
+        with ThreadPoolExecutor(_GROUPS) as pool:
+            running = []
+            for log in logs:
+                running.append(pool.submit(_run, "h2load", f"--log-file={log}", *options))
+                time.sleep(connections / rate / _GROUPS)
+            for each in running:
+                each.result()
+        rows = np.array([line.split("\t")[:3] for log in logs for line in log.read_text().splitlines()], np.int64)
+    status, milliseconds = rows[:, 1], rows[:, 2] / 1e3
     answered = milliseconds[status == 200]
     p50, p99 = np.quantile(answered, [0.5, 0.99]) if len(answered) else (np.nan, np.nan)
     refused = int(np.isin(status, (429, 503)).sum())

@@ -175,7 +175,9 @@ def champion(recipe: str) -> tuple[Golden, Path, HostPort]:
     """What serves: its golden set, the folder of its model, and its address. Raises Refusal if nothing does."""
     splits, addresses = Gateway(settings()).declared()
     endpoints = (
-        [at for revision in splits[recipe].weights for at in addresses[recipe][revision]] if recipe in splits else []
+        [at for revision, weight in splits[recipe].weights.items() if weight for at in addresses[recipe][revision]]
+        if recipe in splits
+        else []
     )
     if not endpoints:
         raise Refusal("nothing serves it", recipe, f"Run `ratchet up` and `ratchet loop {recipe}`")

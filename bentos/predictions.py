@@ -31,6 +31,7 @@ from bentos.request_guard import (
     describe,
     original_path,
     read_body,
+    refusal_messages,
     replayed,
 )  # fmt: skip
 from ratchet.endpoints import BENTOML, INFER, PREDICT, PREDICTIONS, model
@@ -64,6 +65,8 @@ class Predictions:
         """What answers a path; the other predictions are BentoML's."""
         self.recorded = self.answers.keys() | {path for path in PREDICTIONS if path != INFER}
         self.predict_json = predict_json
+        self.too_many = refusal_messages(503, pressure.too_many, guard.headers)
+        """What is sent when there is no time to say more."""
         self.keys = list(inspect.signature(predict_json).parameters)[1:]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -71,7 +74,12 @@ class Predictions:
         if not path or path in BENTOML:
             await self.app(scope, receive, send)
         elif scope["method"] == "POST" and path in self.recorded:
-            await self._recorded(path, scope, receive, send)
+            if self.pressure.admit():
+                await self._recorded(path, scope, receive, send)
+            else:
+                for message in self.too_many:
+                    await send(message)
+                self.record(path, 503, 0.0)
         else:  # BentoML would keep counters of every path that a caller invents
             await self.guard(scope, receive, send)
 
@@ -101,8 +109,6 @@ class Predictions:
         self.guard.note_caller(scope)
         try:
             described = describe(scope)
-            if described.is_small:
-                self.pressure.admit()
             with self.pressure.holding() as hold:
                 body = await read_body(described.encoding, receive, hold)
                 response = await answer(body, described, receive)

@@ -36,13 +36,17 @@ class Pressure:
         self._held = 0
         self._one_at_a_time = asyncio.Lock()
 
-    def admit(self) -> None:
-        """Counts a request in this turn of the event loop. Raises Overloaded if there are too many."""
+    def admit(self) -> bool:
+        """Counts a request in this turn of the event loop, and says whether it is among those that are answered."""
         if not self._in_turn:
             asyncio.get_running_loop().call_soon(self._begin_turn)
         self._in_turn += 1
-        if self._in_turn > MAX_IN_TURN:
-            raise self._overloaded(f"more than {MAX_IN_TURN} requests came at once")
+        return self._in_turn <= MAX_IN_TURN
+
+    @property
+    def too_many(self) -> Overloaded:
+        """What the others are told."""
+        return self._overloaded(f"more than {MAX_IN_TURN} requests came at once")
 
     def _begin_turn(self) -> None:
         self._in_turn = 0

@@ -290,11 +290,17 @@ class Response:
         await self.refuse(status, Refusal(what, self.path, _next(status, self.path)))
 
     async def refuse(self, status: int, refusal: Refusal, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        body = json.dumps(refusal.to_json()).encode()
-        length = (b"content-length", str(len(body)).encode())
-        headers = [(b"content-type", b"application/json"), length, *_again(status), *self.headers, *more]
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+        for message in refusal_messages(status, refusal, [*self.headers, *more]):
+            await self.send(message)
+
+
+def refusal_messages(status: int, refusal: Refusal, headers: Sequence[tuple[bytes, bytes]]) -> Sequence[Message]:
+    """The two messages of a response that refuses."""
+    body = json.dumps(refusal.to_json()).encode()
+    length = (b"content-length", str(len(body)).encode())
+    all_headers = [(b"content-type", b"application/json"), length, *_again(status), *headers]
+    start = {"type": "http.response.start", "status": status, "headers": all_headers}
+    return start, {"type": "http.response.body", "body": body}
 
 
 def _again(status: int) -> list[tuple[bytes, bytes]]:

@@ -103,16 +103,25 @@ async def _docs(_: Request) -> JSONResponse:
     return JSONResponse(openapi.describe(_service.openapi_spec.asdict(), _ROUTES, RECIPE, VERSION))
 
 
+def _read(values: list[Any]) -> np.ndarray:
+    return CONTRACT.read(values, CONTRACT.json_key)
+
+
+def _read_in_parts(values: list[Any]) -> np.ndarray:
+    """The same for many inputs: NumPy holds Python's lock while it reads a list, and requests wait for that."""
+    try:
+        return np.concatenate([_read(values[at : at + SMALL_BATCH]) for at in range(0, len(values), SMALL_BATCH)])
+    except Refusal:
+        return _read(values)  # which names the row as the caller counts it
+
+
 async def _predict_json(values: list[Any] | Callable[[], list[Any]]) -> dict[str, Any]:
     """Predictions for inputs as JSON, or for those that a function reads. Raises Refusal."""
     values = values() if callable(values) else values
     # Checked first, since a long list of nothing takes long to read.
     if len(values) > MAX_BATCH:
         raise Refusal(f"there are {len(values)} inputs", CONTRACT.json_key, f"Send at most {MAX_BATCH}")
-    if len(values) <= SMALL_BATCH:
-        inputs = CONTRACT.read(values, CONTRACT.json_key)
-    else:
-        inputs = await anyio.to_thread.run_sync(CONTRACT.read, values, CONTRACT.json_key)
+    inputs = _read(values) if len(values) <= SMALL_BATCH else await anyio.to_thread.run_sync(_read_in_parts, values)
     return {**ANSWERS.predictions(await _predict(inputs)), "model_version": VERSION}
 
 

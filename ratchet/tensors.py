@@ -18,6 +18,8 @@ Spec = tuple[str, str, tuple[int, ...]]
 """Name, datatype, and the shape without N."""
 _DTYPES = {"FP32": "<f4", "FP64": "<f8", "INT32": "<i4", "INT64": "<i8", "BOOL": "?"}
 """NumPy's types of binary data, little-endian (Triton's extension_binary_data.md)."""
+_PART = 1 << 15
+"""Values that are read at a time: NumPy holds Python's lock meanwhile, and requests wait for that."""
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
 
@@ -128,8 +130,10 @@ def _shaped(data: Any, shape: tuple[int, ...], name: str) -> Any:
     try:
         if None in data or any(isinstance(part, list) and None in part for part in data):
             data = nan_for_null(data)
-        require_numbers(data, name, "numbers")
-        array = np.array(data)
+        parts = [data[at : at + _PART] for at in range(0, max(1, len(data)), _PART)]
+        for part in parts:
+            require_numbers(part, name, "numbers")
+        array = np.concatenate([np.array(part) for part in parts])
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise no("the data is ragged or holds something else than numbers", name) from error
     if array.size != count:
