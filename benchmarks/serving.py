@@ -145,8 +145,8 @@ def lines(results: Mapping[str, Mapping[int, Sequence[Turn]]]) -> Iterator[str]:
                 yield f"- {way} over {other}: {reached}; at least {least:g} was wanted"
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    least, median, most = (form.format(value) for value in (min(values), np.median(values), max(values)))
+def _spread(values: Sequence[float], pattern: str) -> str:
+    least, median, most = (pattern.format(value) for value in (min(values), np.median(values), max(values)))
     return f"{median} ({least} to {most})"
 
 
