@@ -14,7 +14,7 @@ from typing import Any
 import anyio.to_thread
 import orjson
 
-from bentos import protocol
+from bentos import protocol, rpc
 from bentos.inference import Served, status_of
 from bentos.model import SMALL_BATCH
 from bentos.pressure import CallerGone, Pressure
@@ -26,21 +26,21 @@ from bentos.request_guard import (
     Receive,
     RefusedRequest,
     RequestGuard,
-    Response,
     Send,
     describe,
     original_path,
     read_body,
     refusal_messages,
     replayed,
-)  # fmt: skip
-from ratchet.endpoints import BENTOML, INFER, PREDICT, PREDICTIONS, model
+)
+from ratchet.endpoints import BENTOML, CLASSIFY, GRPC, INFER, PREDICT, PREDICTIONS, model
 from ratchet.errors import Refusal
 
 log = logging.getLogger(__name__)
 Record = Callable[[str, int, float], None]
 """Takes the path, the status and the seconds of a prediction."""
 _JSON = [(b"content-type", b"application/json")]
+_PROTOBUF = [(b"content-type", rpc.CONTENT_TYPE.encode())]
 
 
 class Predictions:
@@ -61,23 +61,25 @@ class Predictions:
         self.app, self.guard, self.served, self.pressure, self.record = app, guard, served, pressure, record
         models = model(served.recipe), model(served.recipe, served.version)
         infer: dict[str, _Answer] = {f"{path}{INFER}": self._infer for path in models}
-        self.answers = {**infer, PREDICT: self._predict}
+        self.answers = {**infer, PREDICT: self._predict, **self._rpcs()}
         """What answers a path; the other predictions are BentoML's."""
-        self.recorded = self.answers.keys() | {path for path in PREDICTIONS if path != INFER}
+        self.recorded = {*(path for path in self.answers if path.endswith(PREDICTIONS)), CLASSIFY}
         self.predict_json = predict_json
-        self.too_many = refusal_messages(503, pressure.too_many, guard.headers)
-        """What is sent when there is no time to say more."""
+        self.too_many = {
+            is_rpc: self._refusal(503, pressure.too_many, GRPC if is_rpc else "") for is_rpc in (False, True)
+        }
+        """What is sent when there is no time to say more, by gRPC or not."""
         self.keys = list(inspect.signature(predict_json).parameters)[1:]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
         if not path or path in BENTOML:
             await self.app(scope, receive, send)
-        elif scope["method"] == "POST" and path in self.recorded:
+        elif scope["method"] == "POST" and (path in self.recorded or path in self.answers):
             if self.pressure.admit():
                 await self._recorded(path, scope, receive, send)
             else:
-                for message in self.too_many:
+                for message in self.too_many[GRPC in path]:
                     await send(message)
                 self.record(path, 503, 0.0)
         else:  # BentoML would keep counters of every path that a caller invents
@@ -102,7 +104,7 @@ class Predictions:
             if not status:
                 failed = Refusal("the service failed", original_path(scope), "Try again; the service's log has more")
                 await self._refuse(500, failed, scope, noting_status)
-        if status:
+        if status and path in self.recorded:
             self.record(path, status, time.perf_counter() - started)
 
     async def _answered(self, answer: "_Answer", scope: Message, receive: Receive, send: Send) -> None:
@@ -129,21 +131,72 @@ class Predictions:
         await send({"type": "http.response.body", "body": content})
 
     async def _refuse(self, status: int, refusal: Refusal, scope: Message, send: Send) -> None:
-        await Response(send, self.guard.headers, original_path(scope)).refuse(status, refusal)
+        for message in self._refusal(status, refusal, scope["path"]):
+            await send(message)
+
+    def _refusal(self, status: int, refusal: Refusal, path: str) -> Sequence[Message]:
+        refuse = rpc.refusal_messages if GRPC in path else refusal_messages
+        return refuse(status, refusal, self.guard.headers)
 
     async def _infer(self, body: bytes, described: Description, receive: Receive) -> "_Response":
         """By the Open Inference Protocol."""
         parse = partial(protocol.parse, body, described.header_length, self.served.contract, self.served.answers)
+        return await self._inferred(parse, self._rendered, described, receive)
+
+    async def _inferred(
+        self,
+        parse: Callable[[], InferenceRequest],
+        rendered: Callable[[InferenceRequest, Any], "_Response"],
+        described: Description,
+        receive: Receive,
+    ) -> "_Response":
+        """The response to what `parse` returns, at once if it is small, else in its turn."""
         small = parse() if described.is_small else None
         if small is not None and len(small.inputs) <= SMALL_BATCH:
-            return self._rendered(small, await self.served.predict(small.inputs))
+            return rendered(small, await self.served.predict(small.inputs))
 
         async def answer() -> "_Response":
             request = small if small is not None else await anyio.to_thread.run_sync(parse)
             outputs = await self.served.predict(request.inputs)
-            return await anyio.to_thread.run_sync(self._rendered, request, outputs)
+            return await anyio.to_thread.run_sync(rendered, request, outputs)
 
         return await self.pressure.take_turn(answer, partial(_gone, receive))
+
+    def _rpcs(self) -> "dict[str, _Answer]":
+        """What answers a method of the gRPC service, by its path."""
+        served, own = self.served, f"{model(self.served.recipe)}{GRPC}"
+
+        def of(method: str, respond: Callable[[Any], bytes]) -> _Answer:
+            async def answer(body: bytes, described: Description, receive: Receive) -> _Response:
+                return respond(rpc.parse_message(method, body)), _PROTOBUF
+
+            return answer
+
+        def metadata(message: Any) -> bytes:
+            rpc.require_version(message.version, served.version)
+            return rpc.model_metadata(served.recipe, served.version, served.contract, served.answers)
+
+        def ready(method: str) -> Callable[[Any], bytes]:
+            return lambda _: rpc.message_of(method, ready=not served.model().fault)
+
+        return {
+            f"/v2{GRPC}/ServerLive": of("ServerLive", lambda _: rpc.message_of("ServerLive", live=True)),
+            f"/v2{GRPC}/ServerReady": of("ServerReady", ready("ServerReady")),
+            f"/v2{GRPC}/ServerMetadata": of("ServerMetadata", lambda _: rpc.server_metadata(served.tag)),
+            f"{own}/ModelReady": of("ModelReady", ready("ModelReady")),
+            f"{own}/ModelMetadata": of("ModelMetadata", metadata),
+            f"{own}/ModelInfer": self._infer_rpc,
+        }
+
+    async def _infer_rpc(self, body: bytes, described: Description, receive: Receive) -> "_Response":
+        """By the protocol's gRPC service."""
+        served = self.served
+        parse = partial(rpc.parse, body, served.contract, served.answers, served.version)
+
+        def rendered(request: InferenceRequest, outputs: Any) -> _Response:
+            return rpc.render(request, served.answers.tensors(outputs), served.recipe, served.version), _PROTOBUF
+
+        return await self._inferred(parse, rendered, described, receive)
 
     def _rendered(self, request: InferenceRequest, outputs: Any) -> "_Response":
         served = self.served

@@ -15,7 +15,7 @@ from typing import Any
 from bentos.caller import CALLER, caller_of
 from bentos.pressure import Overloaded, Pressure
 from bentos.protocol import decode
-from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, FEEDBACK, INFER, LARGE_BODY, MAX_BODY, PREDICT
+from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, FEEDBACK, GRPC, INFER, LARGE_BODY, MAX_BODY, PREDICT
 from ratchet.errors import Refusal
 
 Message = MutableMapping[str, Any]
@@ -27,6 +27,7 @@ _PAGE_POLICY = b"default-src 'self' 'unsafe-inline' data:"
 _MOUNTS = ("/v2", DOCS, FEEDBACK)
 _JSON = ("application/json",)
 _CONTENT_TYPES = {CLASSIFY: ("multipart/form-data",), PREDICT: _JSON, EXPLAIN: _JSON, FEEDBACK: _JSON}
+_RPC = ("application/x-protobuf",)
 _INFER_TYPES = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
 """What clients of the Open Inference Protocol send; curl calls any body a form. Our parser reads JSON alone."""
 COMPRESSED = ("gzip", "deflate")
@@ -158,7 +159,7 @@ def _text(value: bytes | None) -> str | None:
 
 def accepted_types(path: str) -> Sequence[str]:
     """The content types of the bodies that a path takes."""
-    return _CONTENT_TYPES.get(path, _INFER_TYPES)
+    return _RPC if GRPC in path else _CONTENT_TYPES.get(path, _INFER_TYPES)
 
 
 async def read_body(encoding: str, receive: Receive, hold: Callable[[int], None]) -> bytes:

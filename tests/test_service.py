@@ -34,20 +34,20 @@ from commands import label
 from ratchet import lock
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
-from ratchet.fleet.gateway import Count
+from ratchet.fleet.gateway import Count, Gateway
 from ratchet.fleet.host import Host
 from ratchet.kinds.image import ImageContract
 from ratchet.recipe import Bound, ReleasePlan
 from ratchet.settings import TELEMETRY_OFF, Settings, settings
 from ratchet.tasks.classification import Classification
-from ratchet.types import Endpoint, to_json
+from ratchet.types import Endpoint, Split, to_json
 from releases import log_collector
 from releases.evidence import outcome
 from releases.evidence_collector import EvidenceCollector, inputs
 from releases.ledger import Ledger
 from releases.log_reader import LogReader
 from releases.metrics_reader import MetricsReader
-from tests.bentos import put, ready
+from tests.bentos import enveloped, put, ready, until
 from tests.conftest import Built, free_ports, host_alone
 
 NAME = "small-fashion"
@@ -101,7 +101,8 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         "bentofile.yaml", "bentos/__init__.py", "bentos/request_guard.py", "bentos/model.py", "bentos/protocol.py",
         "bentos/inference.py", "bentos/openapi.py", "bentos/recent_answers.py", "bentos/service.py",
         "bentos/caller.py", "bentos/disk.py", "bentos/feedback.py", "bentos/operations.py", "bentos/prediction_log.py",
-        "bentos/predictions.py", "bentos/pressure.py", "bentos/segments.py", "ratchet/kinds/image/logged.py",
+        "bentos/predictions.py", "bentos/pressure.py", "bentos/segments.py", "bentos/rpc.py",
+        "bentos/grpc_messages.py", "ratchet/kinds/image/logged.py",
         "ratchet/__init__.py", "ratchet/answers.py", "ratchet/extension.py", "ratchet/tasks/__init__.py",
         "ratchet/tasks/classification/__init__.py", "ratchet/tasks/classification/answers.py",
         "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
@@ -448,6 +449,92 @@ def test_a_large_batch_whose_caller_has_gone_is_given_up(url: str, built: Built)
     answer = httpx.post(f"{url}/predict", content=body, headers={"content-type": "application/json"}, timeout=60)
     assert answer.status_code == 200
     assert rows() - before <= 3000, "it comes after those that were in work, and not after all"
+
+
+@pytest.fixture(scope="module")
+def gateway(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A real Envoy in front of the bento."""
+    host, port = url.removeprefix("http://").split(":")
+    ports = free_ports(2)
+    config = Settings(home=tmp_path_factory.mktemp("gateway"), gateway_port=ports[0], envoy_admin_port=ports[1])
+    with enveloped(config) as gateway:
+        gateway.set_endpoints(NAME, {"v1-a": ((host, int(port)),)})
+        gateway.set_split(NAME, Split({"v1-a": 100}))
+        until(lambda: gateway.get_routes().healthy.get((NAME, "v1-a")))
+        until(lambda: httpx.get(f"{config.gateway_url}/v2/models/{NAME}").status_code == 200)
+        yield gateway
+
+
+def test_triton_s_grpc_client_gets_the_same_answers_through_the_gateway(gateway: Gateway, built: Built) -> None:
+    import tritonclient.grpc as triton
+
+    client = triton.InferenceServerClient(f"127.0.0.1:{gateway.settings.gateway_port}")
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(NAME)
+    assert client.get_server_metadata().name == "ratchet"
+    metadata = client.get_model_metadata(NAME, "1")
+    assert [(each.name, each.datatype, list(each.shape)) for each in metadata.inputs] == [
+        ("image", "UINT8", [-1, 28, 28])
+    ]
+    for count in (1, 8, 500):
+        images = np.concatenate([built.images] * (count // len(built.images) + 1))[:count]
+        tensor = triton.InferInput("image", list(images.shape), "UINT8")
+        tensor.set_data_from_numpy(images)
+        answer = client.infer(NAME, [tensor], request_id="mine")
+        assert answer.get_response().id == "mine"
+        assert np.abs(answer.as_numpy("probabilities") - built.exported.predict(images)).max() < 1e-4
+        assert answer.as_numpy("class").shape == (count,)
+    only = client.infer(NAME, [tensor], outputs=[triton.InferRequestedOutput("class")])
+    assert [each.name for each in only.get_response().outputs] == ["class"]
+
+
+def test_grpc_says_what_was_wrong_in_a_sentence(gateway: Gateway, built: Built) -> None:
+    import tritonclient.grpc as triton
+
+    client = triton.InferenceServerClient(f"127.0.0.1:{gateway.settings.gateway_port}")
+
+    def refused(shape: list[int], datatype: str = "UINT8", model: str = NAME, version: str = "") -> tuple[str, str]:
+        tensor = triton.InferInput("image", shape, datatype)
+        tensor.set_data_from_numpy(np.zeros(shape, np.uint8 if datatype == "UINT8" else np.float32))
+        with pytest.raises(triton.InferenceServerException) as raised:
+            client.infer(model, [tensor], version)
+        return raised.value.status(), raised.value.message()
+
+    assert refused([1, 784])[0] == "StatusCode.INVALID_ARGUMENT"
+    assert "the shape is [1, 784], not [1..1024, 28, 28]" in refused([1, 784])[1]
+    assert "the type is 'FP32', not 'UINT8'" in refused([1, 28, 28], "FP32")[1]
+    assert "there is no such version: 9" in refused([1, 28, 28], version="9")[1]
+    tensor = triton.InferInput("image", [1, 28, 28], "UINT8")
+    tensor.set_data_from_numpy(built.images[:1])
+    with pytest.raises(triton.InferenceServerException, match="the message is compressed") as compressed:
+        client.infer(NAME, [tensor], compression_algorithm="gzip")
+    assert compressed.value.status() == "StatusCode.UNIMPLEMENTED"
+    status, message = refused([1, 28, 28], model="other")
+    assert (status, "nothing is served at this path" in message) == ("StatusCode.UNIMPLEMENTED", True)
+
+
+def test_typed_contents_of_grpc_are_read_and_what_is_no_message_is_refused(gateway: Gateway, built: Built) -> None:
+    import grpc
+    from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+    with grpc.insecure_channel(f"127.0.0.1:{gateway.settings.gateway_port}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        request = service_pb2.ModelInferRequest(model_name=NAME)
+        tensor = request.inputs.add(name="image", datatype="UINT8", shape=[1, 28, 28])
+        tensor.contents.uint_contents.extend(built.images[0].ravel().tolist())
+        answer = stub.ModelInfer(request)
+        outputs = np.frombuffer(answer.raw_output_contents[0], np.float32)
+        assert np.abs(outputs - built.exported.predict(built.images[:1])[0]).max() < 1e-4
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        for body in (b"", b"nonsense", b"\n\xff", b"\n\x0d" + NAME.encode() + b"\xff", b"\n\x03a b"):
+            with pytest.raises(grpc.RpcError) as raised:
+                call(body, timeout=10)
+            assert raised.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
+            assert raised.value.details()
+        with pytest.raises(grpc.RpcError) as raised:
+            channel.unary_unary("/inference.GRPCInferenceService/ModelStreamInfer")(b"", timeout=10)
+        assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("path", ["/nowhere-{}", "/v2/models/other-{}/infer", "/v2/nowhere-{}", "/ops/log/nothing-{}"])

@@ -250,7 +250,7 @@ def _clusters(splits: Mapping[str, Split], addresses: Mapping[str, Addresses]) -
         endpoints = tuple(end for revision in serving for end in addresses.get(recipe, {}).get(revision, ()))
         clusters.append(routes.cluster(routes.ready(recipe), endpoints, f"{model(recipe)}/ready"))
         anything |= set(endpoints)
-    return [*clusters, routes.cluster(listener.ANY_READY, sorted(anything), READY)]
+    return [*clusters, routes.cluster(routes.ANY_READY, sorted(anything), READY)]
 
 
 def _splits(dump: Mapping[str, Any]) -> dict[str, Split]:

@@ -7,13 +7,61 @@ from pathlib import Path
 from typing import Any
 
 from ratchet import endpoints
-from ratchet.fleet.routes import ORIGINAL_PATH, address
+from ratchet.fleet.routes import ANY_READY, ORIGINAL_PATH, address
 from ratchet.types import HostPort
 
+_GRPC_PATHS = f"""
+-- A request of gRPC names its model in the message alone: as its first field, after five bytes of a frame.
+function envoy_on_request(handle)
+  local method = string.match(handle:headers():get(":path"), "^/inference%.GRPCInferenceService/(%w+)$")
+  if method == nil then return end
+  local path = "/v2"
+  if string.sub(method, 1, 5) == "Model" then
+    local body = handle:body()
+    local size = body and body:length() or 0
+    local start = size > 7 and body:getBytes(0, math.min(size, 140)) or ""
+    if string.byte(start, 1) == 1 then
+      local why = "the message is compressed: ModelInfer. Send it uncompressed."
+      local headers = {{[":status"] = "200", ["content-type"] = "application/grpc+proto", ["grpc-status"] = "12"}}
+      headers["grpc-message"] = string.gsub(why, "ModelInfer", method)
+      headers["grpc-accept-encoding"] = "identity"
+      handle:respond(headers, "")
+      return
+    end
+    local length = string.byte(start, 7) or 0
+    local name = string.sub(start, 8, 7 + length)
+    local is_name = string.byte(start, 6) == 10 and length < 128 and string.match(name, "^[%w-]+$")
+    path = "{endpoints.MODELS}/" .. (is_name and name or "~")
+  end
+  handle:headers():replace(":path", path .. "{endpoints.GRPC}/" .. method)
+  handle:clearRouteCache()
+end
+
+function envoy_on_response(handle)
+  local status = handle:headers():get("{endpoints.GRPC_STATUS}")
+  if status == nil then return end
+  local message = handle:headers():get("{endpoints.GRPC_MESSAGE}") or ""
+  local trailers = handle:trailers()
+  if trailers then
+    trailers:replace("grpc-status", status)
+    trailers:replace("grpc-message", message)
+  end
+end
+"""
+"""Envoy's bridge makes HTTP/1.1 of a request of gRPC, and of the status of HTTP one of gRPC, without words."""
+_GRPC_OWN = f"""
+-- What Envoy answers itself is gRPC's already, and passes the bridge only in the form of a bento's answer.
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  if headers:get("content-type") == "application/grpc" then
+    headers:replace("content-type", "application/x-protobuf")
+    headers:replace("{endpoints.GRPC_STATUS}", headers:get("grpc-status") or "2")
+    headers:replace("{endpoints.GRPC_MESSAGE}", headers:get("grpc-message") or "")
+  end
+end
+"""
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
-ANY_READY = "~ready"
-"""The cluster of everything that serves. No recipe has a name with a tilde."""
 CORS_HEADERS = "content-type,x-request-id,x-subject-id,inference-header-content-length"
 """The headers that a page of an allowed origin may send, and read beside the model's version."""
 
@@ -33,6 +81,16 @@ def listener(at: HostPort, routes: dict[str, Any], anything_served: bool) -> dic
         }},
         {"name": "buffer", "typed_config": {
             "@type": f"{_FILTER}.buffer.v3.Buffer", "max_request_bytes": endpoints.MAX_BODY,
+        }},
+        {"name": "lua", "typed_config": {
+            "@type": f"{_FILTER}.lua.v3.Lua", "default_source_code": {"inline_string": _GRPC_PATHS},
+        }},
+        {"name": "grpc", "typed_config": {
+            "@type": f"{_FILTER}.grpc_http1_reverse_bridge.v3.FilterConfig",
+            "content_type": "application/x-protobuf", "withhold_grpc_frames": True,
+        }},
+        {"name": "lua.own", "typed_config": {
+            "@type": f"{_FILTER}.lua.v3.Lua", "default_source_code": {"inline_string": _GRPC_OWN},
         }},
         {"name": "router", "typed_config": {
             "@type": f"{_FILTER}.router.v3.Router", "suppress_envoy_headers": True,

@@ -83,7 +83,7 @@ def route_table(splits: Mapping[str, Split], hedged: Container[str], cors: Mappi
     The `hedged` recipes have more than one endpoint: a request that one of them holds too long is sent to another as
     well, since its process may hang, and the first answer is taken.
     """
-    table: list[dict[str, Any]] = _own_answers(splits)
+    table: list[dict[str, Any]] = [*_own_answers(splits), *_server_rpcs(splits)]
     for recipe, split in sorted(splits.items()):
         action = {
             "weighted_clusters": {
@@ -172,6 +172,10 @@ def runtime() -> dict[str, Any]:
     return {"layers": [{"name": "patterns", "static_layer": patterns}, {"name": "admin", "admin_layer": {}}]}
 
 
+ANY_READY = "~ready"
+"""The cluster of everything that serves. No recipe has a name with a tilde."""
+
+
 def ready(recipe: str) -> str:
     """The name of the cluster of all endpoints that serve now, of any revision; it does not change with a version."""
     return f"{recipe}_ready"
@@ -211,6 +215,12 @@ def _own_answers(splits: Mapping[str, Split]) -> list[dict[str, Any]]:
         ),
         *_other_methods(endpoints.READY, ("GET", "HEAD")),  # which the filter for readiness has answered
     ]
+
+
+def _server_rpcs(splits: Mapping[str, Split]) -> list[dict[str, Any]]:
+    """The methods of the gRPC service that name no model, which any bento answers."""
+    match = {"prefix": f"/v2{endpoints.GRPC}/"}
+    return [{"match": match, "route": {"cluster": ANY_READY, "timeout": "5s"}}] if splits else []
 
 
 def _direct(path: str, body: Any, method: str = "GET") -> list[dict[str, Any]]:
