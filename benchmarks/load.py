@@ -43,7 +43,7 @@ class Turn:
     rate: float
     """Successful answers a second."""
     p50: float
-    """Milliseconds, of the successful ones, as the others below."""
+    """Milliseconds, as the others below; by h2load of the successful answers, by wrk of all."""
     p99: float
     most: float
     failed: int

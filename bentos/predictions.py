@@ -32,8 +32,19 @@ from bentos.request_guard import (
     read_body,
     refusal_messages,
     replayed,
+    unpacked,
 )
-from ratchet.endpoints import BENTOML, CLASSIFY, GRPC, INFER, PREDICT, PREDICTIONS, model
+from ratchet.endpoints import (
+    BENTOML,
+    CLASSIFY,
+    GRPC,
+    INFER,
+    LARGE_BODY,
+    MAX_BODY,
+    PREDICT,
+    PREDICTIONS,
+    model,
+)  # fmt: skip
 from ratchet.errors import Refusal
 
 log = logging.getLogger(__name__)
@@ -81,7 +92,8 @@ class Predictions:
             else:
                 for message in self.too_many[GRPC in path]:
                     await send(message)
-                self.record(path, 503, 0.0)
+                if path in self.recorded:
+                    self.record(path, 503, 0.0)
         else:  # BentoML would keep counters of every path that a caller invents
             await self.guard(scope, receive, send)
 
@@ -112,18 +124,20 @@ class Predictions:
         try:
             described = describe(scope)
             with self.pressure.holding() as hold:
-                body = await read_body(described.encoding, receive, hold)
+                body = await read_body(receive, hold)
+                if described.encoding and not is_short(body, described.encoding):
+                    hold(MAX_BODY)  # what it may unfold to
                 response = await answer(body, described, receive)
-                if response is None:
-                    await self.guard(scope, replayed(body, receive), send)
-                    return
+            if response is None:
+                await self.guard(scope, replayed(body, receive), send)
+                return
         except CallerGone:
             return
         except RefusedRequest as refused:
             await self._refuse(refused.status, refused.at(original_path(scope)), scope, send)
             return
         except Refusal as refusal:
-            await self._refuse(status_of(refusal), refusal, scope, send)
+            await self._refuse(404 if isinstance(refusal, rpc.Unknown) else status_of(refusal), refusal, scope, send)
             return
         content, headers = response
         length = (b"content-length", b"%d" % len(content))
@@ -140,18 +154,23 @@ class Predictions:
 
     async def _infer(self, body: bytes, described: Description, receive: Receive) -> "_Response":
         """By the Open Inference Protocol."""
-        parse = partial(protocol.parse, body, described.header_length, self.served.contract, self.served.answers)
-        return await self._inferred(parse, self._rendered, described, receive)
+        served, encoding = self.served, described.encoding
+
+        def parse() -> InferenceRequest:
+            content = unpacked(body, encoding) if encoding else body
+            return protocol.parse(content, described.header_length, served.contract, served.answers)
+
+        return await self._inferred(parse, self._rendered, is_short(body, encoding), receive)
 
     async def _inferred(
         self,
         parse: Callable[[], InferenceRequest],
         rendered: Callable[[InferenceRequest, Any], "_Response"],
-        described: Description,
+        at_once: bool,
         receive: Receive,
     ) -> "_Response":
-        """The response to what `parse` returns, at once if it is small, else in its turn."""
-        small = parse() if described.is_small else None
+        """The response to what `parse` returns: at once if it is little, else in its turn."""
+        small = parse() if at_once else None
         if small is not None and len(small.inputs) <= SMALL_BATCH:
             return rendered(small, await self.served.predict(small.inputs))
 
@@ -176,14 +195,15 @@ class Predictions:
             rpc.require_version(message.version, served.version)
             return rpc.model_metadata(served.recipe, served.version, served.contract, served.answers)
 
-        def ready(method: str) -> Callable[[Any], bytes]:
-            return lambda _: rpc.message_of(method, ready=not served.model().fault)
+        def ready(message: Any) -> bytes:
+            rpc.require_version(message.version, served.version)
+            return rpc.message_of("ModelReady", ready=not served.model().fault)
 
         return {
             f"/v2{GRPC}/ServerLive": of("ServerLive", lambda _: rpc.message_of("ServerLive", live=True)),
-            f"/v2{GRPC}/ServerReady": of("ServerReady", ready("ServerReady")),
-            f"/v2{GRPC}/ServerMetadata": of("ServerMetadata", lambda _: rpc.server_metadata(served.tag)),
-            f"{own}/ModelReady": of("ModelReady", ready("ModelReady")),
+            f"/v2{GRPC}/ServerReady": of("ServerReady", lambda _: rpc.message_of("ServerReady", ready=True)),
+            f"/v2{GRPC}/ServerMetadata": of("ServerMetadata", lambda _: rpc.server_metadata()),
+            f"{own}/ModelReady": of("ModelReady", ready),
             f"{own}/ModelMetadata": of("ModelMetadata", metadata),
             f"{own}/ModelInfer": self._infer_rpc,
         }
@@ -196,7 +216,7 @@ class Predictions:
         def rendered(request: InferenceRequest, outputs: Any) -> _Response:
             return rpc.render(request, served.answers.tensors(outputs), served.recipe, served.version), _PROTOBUF
 
-        return await self._inferred(parse, rendered, described, receive)
+        return await self._inferred(parse, rendered, len(body) < LARGE_BODY, receive)
 
     def _rendered(self, request: InferenceRequest, outputs: Any) -> "_Response":
         served = self.served
@@ -206,13 +226,12 @@ class Predictions:
     async def _predict(self, body: bytes, described: Description, receive: Receive) -> "_Response | None":
         """By BentoML's own API; None for a body that BentoML can refuse better."""
         read = partial(_content, body, self.keys)
-        if described.is_small:
-            content = read()
-            # A large batch of small inputs takes its turn in `predict_json`
-            return None if content is None else (orjson.dumps(await self.predict_json(None, **content)), _JSON)
+        small = read() if len(body) < LARGE_BODY else None
+        if len(body) < LARGE_BODY and (small is None or _length(small) <= SMALL_BATCH):
+            return None if small is None else (orjson.dumps(await self.predict_json(None, **small)), _JSON)
 
         async def answer() -> "_Response | None":
-            content = await anyio.to_thread.run_sync(read)
+            content = small if small is not None else await anyio.to_thread.run_sync(read)
             if content is None:
                 return None
             predictions = await self.predict_json(None, **content)
@@ -226,14 +245,30 @@ _Response = tuple[bytes, Sequence[tuple[bytes, bytes]]]
 _Answer = Callable[[bytes, Description, Receive], Awaitable[_Response | None]]
 
 
+def is_short(body: bytes, encoding: str) -> bool:
+    """Whether a body is small, unpacked."""
+    if not encoding:
+        return len(body) < LARGE_BODY
+    try:
+        return len(unpacked(body, encoding, LARGE_BODY)) < LARGE_BODY
+    except RefusedRequest as refused:
+        return refused.status != 413
+
+
 def _content(body: bytes, keys: Sequence[str]) -> dict[str, Any] | None:
-    """A JSON object with no other keys than these, and lists as values; None if the body is anything else."""
+    """A JSON object with no other keys than these, and lists or objects as values; None if it is anything else."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
     is_right = isinstance(content, dict) and content and content.keys() <= set(keys)
-    return content if is_right and all(isinstance(value, list) for value in content.values()) else None
+    return content if is_right and all(isinstance(value, list | dict) for value in content.values()) else None
+
+
+def _length(content: Mapping[str, Any]) -> int:
+    """The inputs of such an object, at most: of a list, or of the longest of an object's lists."""
+    parts = (part for value in content.values() for part in ([value] if isinstance(value, list) else value.values()))
+    return max((len(part) for part in parts if isinstance(part, list)), default=0)
 
 
 async def _gone(receive: Receive) -> None:

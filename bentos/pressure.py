@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import anyio
+
 from bentos.model import Unavailable
 
 MAX_IN_TURN = 64
@@ -71,21 +73,28 @@ class Pressure:
     async def take_turn(self, work: Callable[[], Awaitable[T]], gone: Callable[[], Awaitable[None]]) -> T:
         """The result of work on a large request, after those before it. `gone` returns when its caller is.
 
-        Work that nobody waits for is cancelled. Raises CallerGone, and Overloaded after the time limit.
+        Work that nobody waits for ends with the part that a thread has begun, and the next turn begins then. Raises
+        CallerGone, and Overloaded after the time limit.
         """
+        scope = anyio.CancelScope()  # unlike a task's own cancellation, it waits for a thread
 
         async def in_turn() -> T:
-            async with self._one_at_a_time:
-                return await work()
+            with scope:
+                async with self._one_at_a_time:
+                    return await work()
+            raise CallerGone
 
         answer, closed = asyncio.ensure_future(in_turn()), asyncio.ensure_future(gone())
         try:
             done, _ = await asyncio.wait((answer, closed), timeout=TIME_LIMIT, return_when=asyncio.FIRST_COMPLETED)
-            if answer in done:
-                return answer.result()
         finally:
-            answer.cancel()
             closed.cancel()
+            if not answer.done():
+                scope.cancel()
+        await asyncio.wait((answer,))
+        if answer in done:
+            return answer.result()
+        answer.exception()  # it was asked for, so asyncio does not report it
         if closed in done:
             raise CallerGone
         raise self._overloaded(f"the request was not answered in {TIME_LIMIT:.0f} s, since others were before it")

@@ -20,6 +20,8 @@ from ratchet.endpoints import MAX_BATCH
 from ratchet.errors import Refusal
 from ratchet.tensors import Tensor, datatype_of, no
 
+MAX_REQUEST_ID = 256
+"""Characters of the id that a response repeats."""
 _CONFIGURED = {"BYTES": "STRING"}
 """The names of datatypes that a model configuration spells in another way."""
 
@@ -162,8 +164,8 @@ def _parts(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
 
 def _id(request: Mapping[str, Any]) -> str:
     id = request.get("id", "")
-    if not isinstance(id, str) or len(id) > 256 or _has_surrogates(id):
-        raise no("the id is not a string of at most 256 characters", "id")
+    if not isinstance(id, str) or len(id) > MAX_REQUEST_ID or _has_surrogates(id):
+        raise no(f"the id is not a string of at most {MAX_REQUEST_ID} characters", "id")
     return id
 
 

@@ -4,6 +4,7 @@ BentoML chooses its parser by the request's Content-Type; some unpickle, some fe
 (BentoML #5641). Here each route accepts the types that it names, and the body is checked before BentoML sees it.
 """
 
+import asyncio
 import json
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -13,9 +14,9 @@ from http import HTTPStatus
 from typing import Any
 
 from bentos.caller import CALLER, caller_of
-from bentos.pressure import Overloaded, Pressure
+from bentos.pressure import TIME_LIMIT, Overloaded, Pressure
 from bentos.protocol import decode
-from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, FEEDBACK, GRPC, INFER, LARGE_BODY, MAX_BODY, PREDICT
+from ratchet.endpoints import CLASSIFY, DOCS, EXPLAIN, FEEDBACK, GRPC, INFER, MAX_BODY, PREDICT
 from ratchet.errors import Refusal
 
 Message = MutableMapping[str, Any]
@@ -27,6 +28,8 @@ _PAGE_POLICY = b"default-src 'self' 'unsafe-inline' data:"
 _MOUNTS = ("/v2", DOCS, FEEDBACK)
 _JSON = ("application/json",)
 _CONTENT_TYPES = {CLASSIFY: ("multipart/form-data",), PREDICT: _JSON, EXPLAIN: _JSON, FEEDBACK: _JSON}
+_MAX_DESCRIBING = 1024
+"""Bytes of these headers, some of which are kept."""
 _RPC = ("application/x-protobuf",)
 _INFER_TYPES = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
 """What clients of the Open Inference Protocol send; curl calls any body a form. Our parser reads JSON alone."""
@@ -74,7 +77,7 @@ class RequestGuard:
         try:
             described = describe(scope)
             with self.pressure.holding() as hold:
-                body = await read_body(described.encoding, receive, hold)
+                body = await read_body(receive, hold)
                 if described.media == "multipart/form-data":
                     await _require_one_file(body, described.content_type)
                 elif accepted_types(scope["path"]) == _JSON:
@@ -112,8 +115,6 @@ class Description:
     media: str
     encoding: str
     """How it is compressed; empty if it is not."""
-    is_small: bool
-    """Whether it is read at once."""
     header_length: str | None
     """Of an inference: the bytes before the binary tensors."""
 
@@ -126,7 +127,10 @@ def describe(scope: Message) -> Description:
         if any(names.count(name) > 1 for name in _DESCRIBING):  # another parser might read the other one
             what = "a header that describes the body occurs twice"
             raise RefusedRequest(400, what, "Send it once")
-    return _described(scope["path"], *map(headers.get, _DESCRIBING))
+    values = [headers.get(name) for name in _DESCRIBING]
+    if sum(len(value) for value in values if value) > _MAX_DESCRIBING:
+        raise RefusedRequest(431, "the headers that describe the body are too long", "Send shorter ones")
+    return _described(scope["path"], *values)
 
 
 @lru_cache(maxsize=64)
@@ -141,7 +145,8 @@ def _described(
     if media not in accepted:
         next = f"Send {accepted[0]}" + (f", or JSON to {PREDICT}" if path == CLASSIFY else "")
         raise RefusedRequest(415, f"the content type {media[:100]!r} is not supported", next)
-    encoding = (compression or b"").decode("latin-1").lower().removeprefix("identity")
+    encoding = (compression or b"").decode("latin-1").lower()
+    encoding = "" if encoding == "identity" else encoding
     compressed = COMPRESSED if path.endswith(INFER) else ()
     if encoding and encoding not in compressed:
         next = f"Send it uncompressed{', or as ' if compressed else ''}{' or '.join(compressed)}"
@@ -149,8 +154,7 @@ def _described(
     length = (size or (b"" if transfer else b"0")).decode("latin-1")
     if length and (not length.isdecimal() or int(length) > MAX_BODY):
         raise _too_large()
-    is_small = bool(length) and not encoding and int(length) < LARGE_BODY
-    return Description(content_type, media, encoding, is_small, _text(header_length))
+    return Description(content_type, media, encoding, _text(header_length))
 
 
 def _text(value: bytes | None) -> str | None:
@@ -162,42 +166,41 @@ def accepted_types(path: str) -> Sequence[str]:
     return _RPC if GRPC in path else _CONTENT_TYPES.get(path, _INFER_TYPES)
 
 
-async def read_body(encoding: str, receive: Receive, hold: Callable[[int], None]) -> bytes:
-    """The body, unpacked. `hold` counts its bytes.
+async def read_body(receive: Receive, hold: Callable[[int], None]) -> bytes:
+    """The body as it was sent. `hold` counts its bytes.
 
-    Raises RefusedRequest if it is larger than allowed or does not end, and Overloaded if others' bodies are in the way.
+    Raises RefusedRequest if it is too large or does not end in time, and Overloaded if others' are in the way.
     """
-    parts, size = list[bytes](), 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RefusedRequest(400, "the connection closed before the end of the request", "Send it again")
-        part, more = message.get("body", b""), message.get("more_body", False)
-        size += len(part)
-        if size > MAX_BODY:
-            raise _too_large()
-        hold(len(part))
-        parts.append(part)
-    body = b"".join(parts)
-    if not encoding:
-        return body
-    body = _unpacked(body, encoding)
-    hold(len(body))
-    return body
+    parts, size, more = list[bytes](), 0, True
+    try:
+        async with asyncio.timeout(TIME_LIMIT):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    what = "the connection closed before the end of the request"
+                    raise RefusedRequest(400, what, "Send it again")
+                part, more = message.get("body", b""), message.get("more_body", False)
+                size += len(part)
+                if size > MAX_BODY:
+                    raise _too_large()
+                hold(len(part))
+                parts.append(part)
+    except TimeoutError:
+        raise RefusedRequest(408, "the request did not arrive completely in time", "Send it again, at once") from None
+    return b"".join(parts)
 
 
-def _unpacked(body: bytes, encoding: str) -> bytes:
-    """The body without its compression, with a bound on what it unfolds to."""
+def unpacked(body: bytes, encoding: str, most: int = MAX_BODY) -> bytes:
+    """The body without its compression. Raises RefusedRequest if it has more bytes than `most`, or is damaged."""
     # `deflate` is zlib's format (RFC 9110, section 8.4.1.2), which some clients send without its header.
     raw = encoding == "deflate" and (body[:1] or b"\0")[0] & 0x0F != zlib.DEFLATED
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS | 32)
     try:
-        content = unpacker.decompress(body, MAX_BODY + 1)
+        content = unpacker.decompress(body, most + 1)
     except zlib.error as error:
         what = f"the body cannot be unpacked ({error})"
         raise RefusedRequest(400, what, f"Send it as {encoding}, or uncompressed") from error
-    if len(content) > MAX_BODY:
+    if len(content) > most:
         raise _too_large()
     if not unpacker.eof or unpacker.unused_data:
         raise RefusedRequest(400, "the compressed body does not end where it should", "Send it whole")

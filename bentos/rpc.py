@@ -4,6 +4,7 @@ Envoy unframes a request and frames its answer, and the path names the model and
 have in its trailers is in two headers, from which Envoy makes them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,10 @@ _STATUS = {400: 3, 404: 5, 413: 3, 415: 3, 429: 14, 503: 14, 504: 4}
 _INTERNAL = 13
 _FALSE = b"\x08\x00"
 """A message whose first field is false."""
+
+
+class Unknown(Refusal):
+    """Of what is not served: a 404."""
 
 
 def parse_message(method: str, body: bytes) -> Any:
@@ -56,21 +61,26 @@ def parse(body: bytes, contract: Contract, answers: Answers, version: str) -> In
     if len(requested) > len(names):
         raise no("an output is requested twice", "outputs")
     inputs = contract.from_tensors(tensors, MAX_BATCH)
-    return InferenceRequest(message.id[:256], inputs, tuple((name, True) for name in requested))
+    if len(message.id) > protocol.MAX_REQUEST_ID:
+        raise no(f"the id is longer than {protocol.MAX_REQUEST_ID} characters", "id")
+    return InferenceRequest(message.id, inputs, tuple((name, True) for name in requested))
 
 
 def require_version(wanted: str, version: str) -> None:
     """Raises Refusal if a request names another version than this."""
     if wanted and wanted != version:
-        raise Refusal("there is no such version", wanted[:60], f"The one served is {version}")
+        raise Unknown("there is no such version", wanted[:60], f"The one served is {version}")
 
 
 def _typed(tensor: Any) -> Tensor:
     """A tensor whose values are in the field of their type."""
-    contents = [list(values) for _, values in tensor.contents.ListFields()]
-    if len(contents) > 1:
+    fields = [values for _, values in tensor.contents.ListFields()]
+    if len(fields) > 1:
         raise no("values are in the fields of several types", tensor.name[:60])
-    values = contents[0] if contents else []
+    count = len(fields[0]) if fields else 0
+    if count != math.prod(tensor.shape):  # checked first, since many values take memory
+        raise no(f"there are {count} values for the shape {list(tensor.shape)[:8]}", tensor.name[:60])
+    values = list(fields[0]) if fields else []
     try:
         values = [value.decode() if isinstance(value, bytes) else value for value in values]
     except UnicodeDecodeError as error:
@@ -94,8 +104,8 @@ def message_of(method: str, **fields: Any) -> bytes:
     return bytes(MESSAGES[f"{method}Response"](**fields).SerializeToString()) or _FALSE
 
 
-def server_metadata(tag: str) -> bytes:
-    return message_of("ServerMetadata", name="ratchet", version=tag, extensions=EXTENSIONS)
+def server_metadata() -> bytes:
+    return message_of("ServerMetadata", name="ratchet", version="1", extensions=EXTENSIONS)
 
 
 def model_metadata(recipe: str, version: str, contract: Contract, answers: Answers) -> bytes:

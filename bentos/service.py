@@ -1,6 +1,6 @@
 """The service inside a bento: BentoML's own API, the Open Inference Protocol, health.
 
-It needs bentoml, onnxruntime, NumPy and orjson alone, and Pillow for images; it reads `model/` beside its package.
+It needs the packages of the group `bento` alone; it reads `model/` beside its package.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ def _read_in_parts(values: list[Any]) -> np.ndarray:
 async def _predict_json(values: list[Any] | Callable[[], list[Any]]) -> dict[str, Any]:
     """Predictions for inputs as JSON, or for those that a function reads. Raises Refusal."""
     values = values() if callable(values) else values
+    if not isinstance(values, list):
+        raise Refusal("it is no list", CONTRACT.json_key, "Send a list of inputs")
     # Checked first, since a long list of nothing takes long to read.
     if len(values) > MAX_BATCH:
         raise Refusal(f"there are {len(values)} inputs", CONTRACT.json_key, f"Send at most {MAX_BATCH}")

@@ -45,19 +45,17 @@ def fault(code: str) -> Callable[[Path], None]:
         lines = "".join(
             f"        {line}\n" for line in ["import os", "self.n = n = getattr(self, 'n', 0) + 1", *code.splitlines()]
         )
-        put(folder / "src" / "bentos" / "model.py", lines, "        return self(inputs) if len(inputs) <= _SMALL")
+        put(folder / "src" / "bentos" / "model.py", lines, "        if len(inputs) <= SMALL_BATCH or")
 
     return edit
 
 
 def slower(folder: Path) -> None:
     """Each answer is delayed by as long as it took."""
-    path = folder / "src" / "bentos" / "request_guard.py"
-    put(path, "        self.began = time.perf_counter()\n", '        self.body = b""\n')
-    hold = "            await asyncio.sleep(time.perf_counter() - self.began)\n"
-    started = '        if message["type"] == "http.response.start":\n'
-    put(path, started + hold, started)
-    put(path, "import asyncio\nimport time\n", "import json\n")
+    path = folder / "src" / "bentos" / "predictions.py"
+    hold = "                await asyncio.sleep(time.perf_counter() - started)\n"
+    put(path, hold, '                status = message["status"]\n')
+    put(path, "import asyncio\n", "import inspect\n")
 
 
 def permuted(folder: Path) -> None:

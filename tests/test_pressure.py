@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
+import anyio.to_thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +126,34 @@ def test_work_that_nobody_waits_for_is_not_done(begun: bool) -> None:
 
     asyncio.run(play())
     assert finished == ["first", "last"]
+
+
+def test_the_next_turn_begins_when_the_thread_of_the_one_before_has_ended() -> None:
+    """A thread cannot be stopped: without that, callers who leave would start as many as they like."""
+    running, most = 0, 0
+
+    def on_a_thread() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.02)
+        running -= 1
+
+    async def work() -> None:
+        for _ in range(3):
+            await anyio.to_thread.run_sync(on_a_thread)
+
+    async def leaves() -> None:
+        await asyncio.sleep(0.01)
+
+    async def play() -> None:
+        subject = Pressure("r:v1")
+        turns = [subject.take_turn(work, never if number % 4 == 3 else leaves) for number in range(12)]
+        results = await asyncio.gather(*turns, return_exceptions=True)
+        assert [isinstance(result, CallerGone) for result in results] == [number % 4 != 3 for number in range(12)]
+
+    asyncio.run(play())
+    assert (most, running) == (1, 0)
 
 
 def test_a_large_request_that_waits_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
 import json
@@ -14,6 +15,7 @@ import subprocess
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -451,6 +453,48 @@ def test_a_large_batch_whose_caller_has_gone_is_given_up(url: str, built: Built)
     assert rows() - before <= 3000, "it comes after those that were in work, and not after all"
 
 
+def test_what_comes_at_once_beyond_a_bound_is_refused_and_a_body_that_does_not_end_is_too(
+    python: str, built: Built, tmp_path: Path
+) -> None:
+    folder, (port,) = tmp_path / "bento", free_ports(1)
+    shutil.copytree(built.folder, folder)
+    path, body = folder / "src" / "bentos" / "pressure.py", json.dumps({"inputs": [good]}).encode()
+    put(path, "MAX_IN_TURN, TIME_LIMIT = 1, 2.0\n", 'T = TypeVar("T")\n')
+    held = "        time.sleep(0.3)\n"  # so that the others are there when the event loop comes to them
+    put(folder / "src" / "bentos" / "model.py", held, "        if len(inputs) <= SMALL_BATCH or")
+    head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+    process = serve(python, folder, port)
+    try:
+        assert ready(port).status_code == 200
+        with contextlib.ExitStack() as stack:
+            address = "127.0.0.1", port
+            callers = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(41)]
+            callers[0].sendall(head)
+            for caller in callers[1:]:
+                caller.sendall(head + body)
+            answers = [caller.makefile("rb").read() for caller in callers]
+        codes = Counter(answer.split()[1] for answer in answers)
+        page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    finally:
+        stop(process)
+    assert codes.keys() == {b"200", b"503", b"408"}
+    assert answers[0].split()[1] == b"408"
+    refused = next(answer for answer in answers if answer.split()[1] == b"503")
+    assert b"requests came at once" in refused
+    assert b"\r\nretry-after: 1\r\n" in refused
+    assert b"\r\nx-model-version: 1\r\n" in refused
+    assert f'_count{{endpoint="{INFER}",http_response_code="503"}} {float(codes[b"503"])}' in page
+
+
+def test_many_small_inputs_are_answered_in_every_form(url: str, built: Built) -> None:
+    """More than are answered on the event loop, in a body that is small."""
+    images = np.zeros((40, 28, 28), int)
+    expected = built.exported.predict(images.astype(np.uint8))
+    answer = httpx.post(f"{url}/predict", json={"images": images.tolist()})
+    assert np.abs(np.array(answer.json()["probabilities"]) - expected).max() < 1e-4
+    assert httpx.post(f"{url}/predict", json={"images": {"a": [1]}}).status_code == 400
+
+
 @pytest.fixture(scope="module")
 def gateway(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A real Envoy in front of the bento."""
@@ -519,11 +563,27 @@ def test_typed_contents_of_grpc_are_read_and_what_is_no_message_is_refused(gatew
     from tritonclient.grpc import service_pb2, service_pb2_grpc
 
     with grpc.insecure_channel(f"127.0.0.1:{gateway.settings.gateway_port}") as channel:
+        for method, request in (
+            ("RepositoryIndex", service_pb2.RepositoryIndexRequest()),
+            ("ModelConfig", service_pb2.ModelConfigRequest(name=NAME)),
+            ("ModelStatistics", service_pb2.ModelStatisticsRequest(name=NAME)),
+        ):
+            with pytest.raises(grpc.RpcError) as unsupported:
+                channel.unary_unary(f"/inference.GRPCInferenceService/{method}")(
+                    request.SerializeToString(), timeout=10
+                )
+            assert unsupported.value.code() == grpc.StatusCode.UNIMPLEMENTED
+            assert f"the method is not supported: {method}" in unsupported.value.details()
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         request = service_pb2.ModelInferRequest(model_name=NAME)
         tensor = request.inputs.add(name="image", datatype="UINT8", shape=[1, 28, 28])
         tensor.contents.uint_contents.extend(built.images[0].ravel().tolist())
         answer = stub.ModelInfer(request)
+        for ask in (stub.ModelReady, stub.ModelMetadata):
+            kind = service_pb2.ModelReadyRequest if ask is stub.ModelReady else service_pb2.ModelMetadataRequest
+            with pytest.raises(grpc.RpcError) as unknown:
+                ask(kind(name=NAME, version="9"))
+            assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
         outputs = np.frombuffer(answer.raw_output_contents[0], np.float32)
         assert np.abs(outputs - built.exported.predict(built.images[:1])[0]).max() < 1e-4
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")

@@ -13,8 +13,9 @@ class Plain:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
-        self.name = self.session.get_inputs()[0].name
+        (self.input,) = self.session.get_inputs()
+        self.type = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(int64)": np.int64}[self.input.type]
 
     @bentoml.api
     def predict(self, features: np.ndarray) -> np.ndarray:
-        return self.session.run(None, {self.name: features.astype(np.float32)})[0]
+        return self.session.run(None, {self.input.name: features.astype(self.type)})[0]

@@ -30,7 +30,9 @@ from ratchet.settings import Settings
 from ratchet.types import HostPort, Split, from_json, to_json, version_of
 
 log = logging.getLogger(__name__)
-_COUNTERS = r"^cluster\..*\.upstream_(rq_(completed|4xx|5xx|retry)|cx_destroy_(local|remote)_with_active_rq)$"
+_COUNTERS = (
+    r"^cluster\..*\.upstream_(rq_(completed|4xx|5xx|retry|pending_overflow)|cx_destroy_(local|remote)_with_active_rq)$"
+)
 
 Addresses = Mapping[str, tuple[HostPort, ...]]
 """The addresses of each revision's endpoints."""
@@ -318,7 +320,9 @@ def _counts(stats: Mapping[str, Any]) -> dict[RevisionKey, Count]:
         # breaks the slower one off itself.
         hedged = min(n["cx_destroy_local_with_active_rq"], n["rq_retry"])
         again = max(n["rq_retry"] - hedged, min(n["rq_retry"], n["cx_destroy_remote_with_active_rq"]))
-        counts[key] = Count(n["rq_completed"] + again, n["rq_5xx"] + again, n["rq_4xx"])
+        # What the gateway refused itself, since too many waited, is no failure of the revision.
+        sent, failed = (max(0, n[name] + again - n["rq_pending_overflow"]) for name in ("rq_completed", "rq_5xx"))
+        counts[key] = Count(sent, failed, n["rq_4xx"])
     return counts
 
 

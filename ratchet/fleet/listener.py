@@ -10,22 +10,32 @@ from ratchet import endpoints
 from ratchet.fleet.routes import ANY_READY, ORIGINAL_PATH, address
 from ratchet.types import HostPort
 
+_METHODS = "ServerLive ServerReady ServerMetadata ModelReady ModelMetadata ModelInfer"
 _GRPC_PATHS = f"""
+function refuse(handle, why)  -- UNIMPLEMENTED
+  handle:respond({{[":status"] = "200", ["content-type"] = "application/grpc+proto", ["grpc-status"] = "12",
+                  ["grpc-message"] = why, ["grpc-accept-encoding"] = "identity"}}, "")
+end
+
 -- A request of gRPC names its model in the message alone: as its first field, after five bytes of a frame.
 function envoy_on_request(handle)
   local method = string.match(handle:headers():get(":path"), "^/inference%.GRPCInferenceService/(%w+)$")
-  if method == nil then return end
+  if method == nil then
+    local length = tonumber(handle:headers():get("content-length") or "0")
+    if length >= {endpoints.LARGE_BODY} then handle:clearRouteCache() end  -- of a body in chunks, it is known by now
+    return
+  end
+  if not string.find(" {_METHODS} ", " " .. method .. " ", 1, true) then
+    refuse(handle, "the method is not supported: " .. method .. ". See docs/serving.md.")
+    return
+  end
   local path = "/v2"
   if string.sub(method, 1, 5) == "Model" then
     local body = handle:body()
     local size = body and body:length() or 0
     local start = size > 7 and body:getBytes(0, math.min(size, 140)) or ""
     if string.byte(start, 1) == 1 then
-      local why = "the message is compressed: ModelInfer. Send it uncompressed."
-      local headers = {{[":status"] = "200", ["content-type"] = "application/grpc+proto", ["grpc-status"] = "12"}}
-      headers["grpc-message"] = string.gsub(why, "ModelInfer", method)
-      headers["grpc-accept-encoding"] = "identity"
-      handle:respond(headers, "")
+      refuse(handle, "the message is compressed: " .. method .. ". Send it uncompressed.")
       return
     end
     local length = string.byte(start, 7) or 0

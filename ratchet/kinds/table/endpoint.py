@@ -38,6 +38,9 @@ def rows_of(rows: Any, columns: Any, split: Any) -> list[Any]:
     if len(given) != 1:
         what = f"there are both {' and '.join(given)}" if given else "there are no rows"
         raise Refusal(what, "the body", "Send one of `rows`, `columns` and `dataframe_split`")
+    for name, value, kind in (("rows", rows, list), ("columns", columns, dict), ("dataframe_split", split, dict)):
+        if value and not isinstance(value, kind):
+            raise Refusal(f"`{name}` is no {'list' if kind is list else 'object'}", "the body", "See docs/recipes.md")
     sizes = [
         len(part) for part in (rows, *(columns or {}).values(), (split or {}).get("data")) if isinstance(part, list)
     ]
