@@ -37,8 +37,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One load for some seconds."""
+class Measurement:
+    """What one load came to."""
 
     rate: float
     """Successful answers a second."""
@@ -52,7 +52,7 @@ class Turn:
     """Of these, with 503 or 429."""
 
 
-def steady(request: Request, connections: int, seconds: float) -> Turn:
+def steady(request: Request, connections: int, seconds: float) -> Measurement:
     """By wrk: each connection sends its next request when it has an answer. Raises Refusal if there is no wrk."""
     with tempfile.TemporaryDirectory() as folder:
         body, script = Path(folder) / "body", Path(folder) / "post.lua"
@@ -63,14 +63,16 @@ def steady(request: Request, connections: int, seconds: float) -> Turn:
         printed = _run("wrk", *options, request.url).stderr
     of = json.loads(printed)
     succeeded = of["requests"] - of["failed"]
-    return Turn(succeeded / of["microseconds"] * 1e6, of["p50"] / 1e3, of["p99"] / 1e3, of["most"] / 1e3, of["failed"])
+    return Measurement(
+        succeeded / of["microseconds"] * 1e6, of["p50"] / 1e3, of["p99"] / 1e3, of["most"] / 1e3, of["failed"]
+    )
 
 
 _GROUPS = 16
 """Of callers, who begin one after another: those of one h2load all send in the same moment."""
 
 
-def at_rate(request: Request, connections: int, rate: float, seconds: float) -> Turn:
+def at_rate(request: Request, connections: int, rate: float, seconds: float) -> Measurement:
     """By h2load: so many requests a second, whether or not earlier ones were answered, as far as connections are free.
 
     Raises Refusal if there is no h2load.
@@ -95,7 +97,7 @@ def at_rate(request: Request, connections: int, rate: float, seconds: float) -> 
     p50, p99 = np.quantile(answered, [0.5, 0.99]) if len(answered) else (np.nan, np.nan)
     refused = int(np.isin(status, (429, 503)).sum())
     most = float(answered.max(initial=0.0))
-    return Turn(len(answered) / seconds, float(p50), float(p99), most, int((status != 200).sum()), refused)
+    return Measurement(len(answered) / seconds, float(p50), float(p99), most, int((status != 200).sum()), refused)
 
 
 def _run(program: str, *options: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from benchmarks import load
-from benchmarks.load import Request, Turn
+from benchmarks.load import Measurement, Request
 from benchmarks.serving import champion, machine, requests, write
 
 _CROWD, _ROWS = 512, 1000
@@ -48,7 +48,7 @@ def overload(way: str, request: Request, port: int, seconds: float) -> Iterator[
     )
 
 
-def _cells(turn: Turn) -> str:
+def _cells(turn: Measurement) -> str:
     return f"{turn.rate:,.0f} | {turn.p50:.1f} | {turn.p99:.1f} | {turn.refused} | {turn.failed - turn.refused}"
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 
 from benchmarks import load
-from benchmarks.load import Request, Turn
+from benchmarks.load import Measurement, Request
 from bentos.golden import Golden, read
 from ratchet.endpoints import INFER, PREDICT, model
 from ratchet.errors import Refusal
@@ -112,9 +112,9 @@ def _peers(features: np.ndarray, onnx: Path, keras: Path | None) -> dict[str, tu
     return peers
 
 
-def measured(ways: Mapping[str, Request], seconds: float, turns: int) -> dict[str, dict[int, list[Turn]]]:
+def measured(ways: Mapping[str, Request], seconds: float, turns: int) -> dict[str, dict[int, list[Measurement]]]:
     """The turns of each way, by connections. Neighbours in time are compared, so that what else runs matters less."""
-    results: dict[str, dict[int, list[Turn]]] = {way: {c: [] for c in CONNECTIONS} for way in ways}
+    results: dict[str, dict[int, list[Measurement]]] = {way: {c: [] for c in CONNECTIONS} for way in ways}
     for request in ways.values():
         load.steady(request, 4, 1)  # warm
     for number in range(turns):
@@ -125,7 +125,7 @@ def measured(ways: Mapping[str, Request], seconds: float, turns: int) -> dict[st
     return results
 
 
-def lines(results: Mapping[str, Mapping[int, Sequence[Turn]]]) -> Iterator[str]:
+def lines(results: Mapping[str, Mapping[int, Sequence[Measurement]]]) -> Iterator[str]:
     yield "| way | requests a second at 1, 8, 32 | of bare uvicorn's | p50, p99 at 1, ms | longest at 1, ms | failed |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for way, by_connections in results.items():
@@ -150,7 +150,7 @@ def _spread(values: Sequence[float], pattern: str) -> str:
     return f"{median} ({least} to {most})"
 
 
-def _ratio(results: Mapping[str, Mapping[int, Sequence[Turn]]], way: str, other: str, connections: int) -> float:
+def _ratio(results: Mapping[str, Mapping[int, Sequence[Measurement]]], way: str, other: str, connections: int) -> float:
     pairs = zip(results[way][connections], results[other][connections], strict=True)
     return float(np.median([one.rate / another.rate for one, another in pairs]))
 

@@ -26,11 +26,10 @@ VERSION = 2
 """Raise it when the same package key should give another bento."""
 
 _SERVICE = (
-    "bentos/__init__.py", "bentos/caller.py", "bentos/disk.py", "bentos/feedback.py", "bentos/grpc_messages.py",
-    "bentos/inference.py",
-    "bentos/model.py", "bentos/openapi.py", "bentos/operations.py", "bentos/prediction_log.py", "bentos/predictions.py",
-    "bentos/pressure.py", "bentos/protocol.py", "bentos/recent_answers.py", "bentos/request_guard.py",
-    "bentos/rpc.py", "bentos/segments.py", "bentos/service.py",
+    "bentos/__init__.py", "bentos/admission.py", "bentos/caller.py", "bentos/disk.py", "bentos/feedback.py",
+    "bentos/grpc_messages.py", "bentos/inference.py", "bentos/model.py", "bentos/openapi.py", "bentos/operations.py",
+    "bentos/prediction_log.py", "bentos/predictions.py", "bentos/protocol.py", "bentos/recent_answers.py",
+    "bentos/request_body.py", "bentos/request_guard.py", "bentos/rpc.py", "bentos/segments.py", "bentos/service.py",
     "ratchet/__init__.py",
     "ratchet/answers.py", "ratchet/attribution.py", "ratchet/contract.py", "ratchet/endpoints.py", "ratchet/errors.py",
     "ratchet/extension.py", "ratchet/session.py", "ratchet/tensors.py",

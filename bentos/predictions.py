@@ -15,25 +15,23 @@ import anyio.to_thread
 import orjson
 
 from bentos import protocol, rpc
+from bentos.admission import Admission, CallerGone
 from bentos.inference import Served, status_of
 from bentos.model import SMALL_BATCH
-from bentos.pressure import CallerGone, Pressure
 from bentos.protocol import InferenceRequest
-from bentos.request_guard import (
+from bentos.request_body import (
     App,
     Description,
     Message,
     Receive,
     RefusedRequest,
-    RequestGuard,
     Send,
     describe,
-    original_path,
     read_body,
-    refusal_messages,
     replayed,
     unpacked,
-)
+)  # fmt: skip
+from bentos.request_guard import RequestGuard, original_path, refusal_messages
 from ratchet.endpoints import (
     BENTOML,
     CLASSIFY,
@@ -66,10 +64,10 @@ class Predictions:
         app: App,
         served: Served,
         predict_json: Callable[..., Awaitable[Mapping[str, Any]]],
-        pressure: Pressure,
+        admission: Admission,
         record: Record,
     ) -> None:
-        self.app, self.guard, self.served, self.pressure, self.record = app, guard, served, pressure, record
+        self.app, self.guard, self.served, self.admission, self.record = app, guard, served, admission, record
         models = model(served.recipe), model(served.recipe, served.version)
         infer: dict[str, _Answer] = {f"{path}{INFER}": self._infer for path in models}
         self.answers = {**infer, PREDICT: self._predict, **self._rpcs()}
@@ -77,7 +75,7 @@ class Predictions:
         self.recorded = {*(path for path in self.answers if path.endswith(PREDICTIONS)), CLASSIFY}
         self.predict_json = predict_json
         self.too_many = {
-            is_rpc: self._refusal(503, pressure.too_many, GRPC if is_rpc else "") for is_rpc in (False, True)
+            is_rpc: self._refusal(503, admission.too_many, GRPC if is_rpc else "") for is_rpc in (False, True)
         }
         """What is sent when there is no time to say more, by gRPC or not."""
         self.keys = list(inspect.signature(predict_json).parameters)[1:]
@@ -87,7 +85,7 @@ class Predictions:
         if not path or path in BENTOML:
             await self.app(scope, receive, send)
         elif scope["method"] == "POST" and (path in self.recorded or path in self.answers):
-            if self.pressure.admit():
+            if self.admission.admit():
                 await self._recorded(path, scope, receive, send)
             else:
                 for message in self.too_many[GRPC in path]:
@@ -123,7 +121,7 @@ class Predictions:
         self.guard.note_caller(scope)
         try:
             described = describe(scope)
-            with self.pressure.holding() as hold:
+            with self.admission.holding() as hold:
                 body = await read_body(receive, hold)
                 if described.encoding and not is_short(body, described.encoding):
                     hold(MAX_BODY)  # what it may unfold to
@@ -179,7 +177,7 @@ class Predictions:
             outputs = await self.served.predict(request.inputs)
             return await anyio.to_thread.run_sync(rendered, request, outputs)
 
-        return await self.pressure.take_turn(answer, partial(_gone, receive))
+        return await self.admission.take_turn(answer, partial(_gone, receive))
 
     def _rpcs(self) -> "dict[str, _Answer]":
         """What answers a method of the gRPC service, by its path."""
@@ -237,7 +235,7 @@ class Predictions:
             predictions = await self.predict_json(None, **content)
             return await anyio.to_thread.run_sync(orjson.dumps, predictions), _JSON
 
-        return await self.pressure.take_turn(answer, partial(_gone, receive))
+        return await self.admission.take_turn(answer, partial(_gone, receive))
 
 
 _Response = tuple[bytes, Sequence[tuple[bytes, bytes]]]

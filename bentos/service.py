@@ -40,6 +40,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bentos import openapi
+from bentos.admission import Admission
 from bentos.caller import own_token
 from bentos.feedback import Feedback
 from bentos.inference import Served, refusal_response, routes
@@ -47,9 +48,9 @@ from bentos.model import SMALL_BATCH, Model, require_finite
 from bentos.operations import Operations
 from bentos.prediction_log import PredictionLog, Rules
 from bentos.predictions import Predictions
-from bentos.pressure import Pressure
 from bentos.recent_answers import RecentAnswers
-from bentos.request_guard import App, RequestGuard
+from bentos.request_body import App
+from bentos.request_guard import RequestGuard
 from ratchet import attribution, kinds, tasks
 from ratchet.endpoints import CARD, DOCS, DURATION, FEEDBACK, MAX_BATCH, OPERATIONS
 from ratchet.errors import Refusal
@@ -241,12 +242,12 @@ def _record(path: str, status: int, seconds: float) -> None:
     _duration(path, status).observe(seconds)
 
 
-_PRESSURE = Pressure(META["tag"])
+_ADMISSION = Admission(META["tag"])
 _predict_api = _apis(CONTRACT, _predict_one, _predict_json, _explain_json)["predict"]
 
 
 def _in_front(guard: RequestGuard, app: App) -> Predictions:
-    return Predictions(guard, app, _SERVED, _predict_api, _PRESSURE, _record)
+    return Predictions(guard, app, _SERVED, _predict_api, _ADMISSION, _record)
 
 
 _service.add_asgi_middleware(
@@ -254,6 +255,6 @@ _service.add_asgi_middleware(
     recipe=RECIPE,
     headers={"x-model-version": VERSION, "x-bento": META["tag"]},
     token=own_token(_MODEL),
-    pressure=_PRESSURE,
+    admission=_ADMISSION,
     in_front=_in_front,
 )

@@ -103,7 +103,7 @@ def test_the_environment_and_the_bento_hold_nothing_heavier(python: str, built: 
         "bentofile.yaml", "bentos/__init__.py", "bentos/request_guard.py", "bentos/model.py", "bentos/protocol.py",
         "bentos/inference.py", "bentos/openapi.py", "bentos/recent_answers.py", "bentos/service.py",
         "bentos/caller.py", "bentos/disk.py", "bentos/feedback.py", "bentos/operations.py", "bentos/prediction_log.py",
-        "bentos/predictions.py", "bentos/pressure.py", "bentos/segments.py", "bentos/rpc.py",
+        "bentos/predictions.py", "bentos/admission.py", "bentos/segments.py", "bentos/rpc.py", "bentos/request_body.py",
         "bentos/grpc_messages.py", "ratchet/kinds/image/logged.py",
         "ratchet/__init__.py", "ratchet/answers.py", "ratchet/extension.py", "ratchet/tasks/__init__.py",
         "ratchet/tasks/classification/__init__.py", "ratchet/tasks/classification/answers.py",
@@ -458,8 +458,8 @@ def test_what_comes_at_once_beyond_a_bound_is_refused_and_a_body_that_does_not_e
 ) -> None:
     folder, (port,) = tmp_path / "bento", free_ports(1)
     shutil.copytree(built.folder, folder)
-    path, body = folder / "src" / "bentos" / "pressure.py", json.dumps({"inputs": [good]}).encode()
-    put(path, "MAX_IN_TURN, TIME_LIMIT = 1, 2.0\n", 'T = TypeVar("T")\n')
+    path, body = folder / "src" / "bentos" / "admission.py", json.dumps({"inputs": [good]}).encode()
+    put(path, "MAX_AT_ONCE, TIME_LIMIT = 1, 2.0\n", 'T = TypeVar("T")\n')
     held = "        time.sleep(0.3)\n"  # so that the others are there when the event loop comes to them
     put(folder / "src" / "bentos" / "model.py", held, "        if len(inputs) <= SMALL_BATCH or")
     head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
@@ -470,15 +470,16 @@ def test_what_comes_at_once_beyond_a_bound_is_refused_and_a_body_that_does_not_e
             address = "127.0.0.1", port
             callers = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(41)]
             callers[0].sendall(head)
-            for caller in callers[1:]:
+            late = callers.pop(0).makefile("rb").read()
+            for caller in callers:
                 caller.sendall(head + body)
             answers = [caller.makefile("rb").read() for caller in callers]
         codes = Counter(answer.split()[1] for answer in answers)
         page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     finally:
         stop(process)
-    assert codes.keys() == {b"200", b"503", b"408"}
-    assert answers[0].split()[1] == b"408"
+    assert late.split()[1] == b"408"
+    assert codes.keys() == {b"200", b"503"}
     refused = next(answer for answer in answers if answer.split()[1] == b"503")
     assert b"requests came at once" in refused
     assert b"\r\nretry-after: 1\r\n" in refused
@@ -579,10 +580,10 @@ def test_typed_contents_of_grpc_are_read_and_what_is_no_message_is_refused(gatew
         tensor = request.inputs.add(name="image", datatype="UINT8", shape=[1, 28, 28])
         tensor.contents.uint_contents.extend(built.images[0].ravel().tolist())
         answer = stub.ModelInfer(request)
-        for ask in (stub.ModelReady, stub.ModelMetadata):
-            kind = service_pb2.ModelReadyRequest if ask is stub.ModelReady else service_pb2.ModelMetadataRequest
+        for call in (stub.ModelReady, stub.ModelMetadata):
+            kind = service_pb2.ModelReadyRequest if call is stub.ModelReady else service_pb2.ModelMetadataRequest
             with pytest.raises(grpc.RpcError) as unknown:
-                ask(kind(name=NAME, version="9"))
+                call(kind(name=NAME, version="9"))
             assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
         outputs = np.frombuffer(answer.raw_output_contents[0], np.float32)
         assert np.abs(outputs - built.exported.predict(built.images[:1])[0]).max() < 1e-4

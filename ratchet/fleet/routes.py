@@ -16,11 +16,11 @@ PUBLIC = rf"({_ROUTED}|docs\.json|static_content/.*|v2(/.*)?)?"
 """The paths below `/<recipe>/` that callers need. Metrics, recent answers and the model card are not among them."""
 _COMMON = {"max_requests": 4096, "max_retries": 256}
 _BREAKERS = {"thresholds": [
-    {"priority": "DEFAULT", "max_connections": 8, "max_pending_requests": 128, **_COMMON},
+    {"priority": "DEFAULT", "max_connections": 8, "max_pending_requests": 256, **_COMMON},
     {"priority": "HIGH", "max_connections": 2, "max_pending_requests": 16, **_COMMON},
 ]}  # fmt: skip
 """Of small requests, and of large ones, which must not take the connections of the small ones. A request beyond those
-that wait is refused: by then the last of them waits for some fifty milliseconds."""
+that wait is refused: by then the last of them waits for some hundred milliseconds."""
 _LARGE = {"name": "content-length", "range_match": {"start": endpoints.LARGE_BODY, "end": 1 << 40}}
 ORIGINAL_PATH = "x-ratchet-original-path"
 """A header with the path as the caller wrote it; error messages name that path."""

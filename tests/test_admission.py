@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bentos import pressure
-from bentos.pressure import MAX_HELD, MAX_IN_TURN, CallerGone, Overloaded, Pressure
+from bentos import admission
+from bentos.admission import MAX_AT_ONCE, MAX_HELD, Admission, CallerGone, Overloaded
 from ratchet.errors import Refusal
 
 
@@ -21,14 +21,14 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-def test_beyond_a_bound_small_requests_of_one_turn_are_refused_and_the_next_turn_begins_anew() -> None:
+def test_beyond_a_bound_small_requests_at_once_are_refused_and_the_next_moment_begins_anew() -> None:
     async def play() -> None:
-        subject = Pressure("r:v1")
+        subject = Admission("r:v1")
         for _ in range(3):
-            for _ in range(MAX_IN_TURN):
+            for _ in range(MAX_AT_ONCE):
                 assert subject.admit()
             assert not subject.admit()
-            assert f"more than {MAX_IN_TURN} requests came at once" in str(subject.too_many)
+            assert f"more than {MAX_AT_ONCE} requests came at once" in str(subject.too_many)
             await asyncio.sleep(0)
 
     asyncio.run(play())
@@ -36,7 +36,7 @@ def test_beyond_a_bound_small_requests_of_one_turn_are_refused_and_the_next_turn
 
 @given(st.lists(st.lists(st.integers(1, MAX_HELD), max_size=6), max_size=6))
 def test_the_bytes_that_are_held_never_exceed_the_bound_and_are_given_back(bodies: list[list[int]]) -> None:
-    subject = Pressure("r:v1")
+    subject = Admission("r:v1")
     held = 0
 
     def read(rest: list[list[int]]) -> None:
@@ -75,7 +75,7 @@ def test_large_requests_are_answered_one_at_a_time_in_their_order() -> None:
         return answer
 
     async def play() -> list[str]:
-        subject = Pressure("r:v1")
+        subject = Admission("r:v1")
         return await asyncio.gather(*(subject.take_turn(work(name), never) for name in "abc"))
 
     assert asyncio.run(play()) == ["a", "b", "c"]
@@ -90,7 +90,7 @@ def test_a_request_that_is_refused_in_its_turn_lets_the_next_one_go_on() -> None
         return 1
 
     async def play() -> int:
-        subject = Pressure("r:v1")
+        subject = Admission("r:v1")
         with pytest.raises(Refusal, match="it is wrong"):
             await subject.take_turn(refuse, never)
         return await subject.take_turn(answer, never)
@@ -103,7 +103,7 @@ def test_work_that_nobody_waits_for_is_not_done(begun: bool) -> None:
     finished = list[str]()
 
     async def play() -> None:
-        subject, left = Pressure("r:v1"), asyncio.Event()
+        subject, left = Admission("r:v1"), asyncio.Event()
 
         async def work(name: str, seconds: float) -> None:
             await asyncio.sleep(seconds)
@@ -147,7 +147,7 @@ def test_the_next_turn_begins_when_the_thread_of_the_one_before_has_ended() -> N
         await asyncio.sleep(0.01)
 
     async def play() -> None:
-        subject = Pressure("r:v1")
+        subject = Admission("r:v1")
         turns = [subject.take_turn(work, never if number % 4 == 3 else leaves) for number in range(12)]
         results = await asyncio.gather(*turns, return_exceptions=True)
         assert [isinstance(result, CallerGone) for result in results] == [number % 4 != 3 for number in range(12)]
@@ -157,10 +157,10 @@ def test_the_next_turn_begins_when_the_thread_of_the_one_before_has_ended() -> N
 
 
 def test_a_large_request_that_waits_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pressure, "TIME_LIMIT", 0.05)
+    monkeypatch.setattr(admission, "TIME_LIMIT", 0.05)
 
     async def play() -> None:
-        subject = Pressure("r:v1")
+        subject = Admission("r:v1")
         first = asyncio.ensure_future(subject.take_turn(never, never))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="was not answered in 0 s"):

@@ -12,8 +12,8 @@ import anyio
 
 from bentos.model import Unavailable
 
-MAX_IN_TURN = 64
-"""Small requests that are answered in one turn of the event loop; the last waits for those before it."""
+MAX_AT_ONCE = 64
+"""Small requests that are answered in one iteration of the event loop; the last waits for those before it."""
 MAX_HELD = 64 << 20
 """Bytes of bodies that are read or wait; it bounds the memory that callers can take."""
 TIME_LIMIT = 30.0
@@ -29,29 +29,29 @@ class CallerGone(Exception):
     """The caller closed the connection before the answer."""
 
 
-class Pressure:
+class Admission:
     """What one process has accepted. `name` is what serves, for people."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._in_turn = 0
+        self._at_once = 0
         self._held = 0
         self._one_at_a_time = asyncio.Lock()
 
     def admit(self) -> bool:
-        """Counts a request in this turn of the event loop, and says whether it is among those that are answered."""
-        if not self._in_turn:
-            asyncio.get_running_loop().call_soon(self._begin_turn)
-        self._in_turn += 1
-        return self._in_turn <= MAX_IN_TURN
+        """Counts a request in this iteration of the event loop; whether it is among those that are answered."""
+        if not self._at_once:
+            asyncio.get_running_loop().call_soon(self._next_iteration)
+        self._at_once += 1
+        return self._at_once <= MAX_AT_ONCE
 
     @property
     def too_many(self) -> Overloaded:
         """What the others are told."""
-        return self._overloaded(f"more than {MAX_IN_TURN} requests came at once")
+        return self._overloaded(f"more than {MAX_AT_ONCE} requests came at once")
 
-    def _begin_turn(self) -> None:
-        self._in_turn = 0
+    def _next_iteration(self) -> None:
+        self._at_once = 0
 
     @contextmanager
     def holding(self) -> Iterator[Callable[[int], None]]:
