@@ -330,8 +330,6 @@ def test_above_capacity_callers_are_refused_at_once_and_the_others_are_answered(
     refused = next(answer for answer in answers if answer.split()[1] == b"503")
     assert b"\r\nretry-after: 1\r\n" in refused
     assert b"more requests wait than can be answered soon" in refused
-    until(lambda: gateway.get_routes().counts["r5", "v1-a"].requests == codes[b"200"])
-    assert gateway.get_routes().counts["r5", "v1-a"].failed == 0, "it is no fault of the revision"
     gateway.finalize("r5")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ratchet.fleet.gateway import Count, Gateway
+from ratchet.fleet.gateway import Count, Gateway, _counts
 from ratchet.settings import Settings
 from ratchet.types import Split
 from tests.bentos import Bento, enveloped, until
@@ -170,3 +170,10 @@ def test_what_was_declared_survives_and_the_first_releases_file_is_read(tmp_path
     )  # fmt: skip
     gateway.set_split("r", Split({"v1-a": 100}, "v1-a", 5, "v1-a"))
     assert gateway.declared()[0]["r"].fallback == "v1-a"
+
+
+def test_what_the_gateway_refuses_itself_is_no_failure_of_the_revision() -> None:
+    """As Envoy counted 480 requests at once, of which 224 found no place; one of the others failed."""
+    values = {"rq_completed": 480, "rq_5xx": 225, "rq_4xx": 3, "rq_pending_overflow": 224}
+    stats = [{"name": f"cluster.r_v1-a.upstream_{name}", "value": value} for name, value in values.items()]
+    assert _counts({"stats": stats}) == {("r", "v1-a"): Count(256, 1, 3)}
