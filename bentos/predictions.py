@@ -30,19 +30,10 @@ from bentos.request_body import (
     read_body,
     replayed,
     unpacked,
-)  # fmt: skip
+)
 from bentos.request_guard import RequestGuard, original_path, refusal_messages
-from ratchet.endpoints import (
-    BENTOML,
-    CLASSIFY,
-    GRPC,
-    INFER,
-    LARGE_BODY,
-    MAX_BODY,
-    PREDICT,
-    PREDICTIONS,
-    model,
-)  # fmt: skip
+from ratchet.endpoints import BENTOML, CLASSIFY, GRPC, INFER, LARGE_BODY, MAX_BODY, PREDICT, PREDICTIONS
+from ratchet.endpoints import model as path_of
 from ratchet.errors import Refusal
 
 log = logging.getLogger(__name__)
@@ -68,7 +59,7 @@ class Predictions:
         record: Record,
     ) -> None:
         self.app, self.guard, self.served, self.admission, self.record = app, guard, served, admission, record
-        models = model(served.recipe), model(served.recipe, served.version)
+        models = path_of(served.recipe), path_of(served.recipe, served.version)
         infer: dict[str, _Answer] = {f"{path}{INFER}": self._infer for path in models}
         self.answers = {**infer, PREDICT: self._predict, **self._rpcs()}
         """What answers a path; the other predictions are BentoML's."""
@@ -181,7 +172,7 @@ class Predictions:
 
     def _rpcs(self) -> "dict[str, _Answer]":
         """What answers a method of the gRPC service, by its path."""
-        served, own = self.served, f"{model(self.served.recipe)}{GRPC}"
+        served, own = self.served, f"{path_of(self.served.recipe)}{GRPC}"
 
         def of(method: str, respond: Callable[[Any], bytes]) -> _Answer:
             async def answer(body: bytes, described: Description, receive: Receive) -> _Response:

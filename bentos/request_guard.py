@@ -23,7 +23,7 @@ from bentos.request_body import (
     describe,
     read_body,
     replayed,
-)  # fmt: skip
+)
 from ratchet.endpoints import DOCS, FEEDBACK
 from ratchet.errors import Refusal
 
