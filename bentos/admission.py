@@ -47,7 +47,7 @@ class Admission:
 
     @property
     def too_many(self) -> Overloaded:
-        """What the others are told."""
+        """The refusal of the others."""
         return self._overloaded(f"more than {MAX_AT_ONCE} requests came at once")
 
     def _next_iteration(self) -> None:
@@ -94,7 +94,7 @@ class Admission:
         await asyncio.wait((answer,))
         if answer in done:
             return answer.result()
-        answer.exception()  # it was asked for, so asyncio does not report it
+        answer.exception()  # retrieved, so that asyncio does not log it
         if closed in done:
             raise CallerGone
         raise self._overloaded(f"the request was not answered in {TIME_LIMIT:.0f} s, since others were before it")

@@ -8,6 +8,7 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,7 @@ class Predictions:
         self.too_many = {
             is_rpc: self._refusal(503, admission.too_many, GRPC if is_rpc else "") for is_rpc in (False, True)
         }
-        """What is sent when there is no time to say more, by gRPC or not."""
+        """The prepared messages of a refusal, by gRPC or not."""
         self.keys = list(inspect.signature(predict_json).parameters)[1:]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -114,8 +115,14 @@ class Predictions:
             described = describe(scope)
             with self.admission.holding() as hold:
                 body = await read_body(receive, hold)
-                if described.encoding and not is_short(body, described.encoding):
-                    hold(MAX_BODY)  # what it may unfold to
+                if described.encoding:
+                    try:
+                        body = unpacked(body, described.encoding, LARGE_BODY - 1)
+                        described = replace(described, encoding="")
+                    except RefusedRequest as refused:
+                        if refused.status != 413:
+                            raise
+                        hold(MAX_BODY)  # what it may unfold to, in its turn
                 response = await answer(body, described, receive)
             if response is None:
                 await self.guard(scope, replayed(body, receive), send)
@@ -149,7 +156,7 @@ class Predictions:
             content = unpacked(body, encoding) if encoding else body
             return protocol.parse(content, described.header_length, served.contract, served.answers)
 
-        return await self._inferred(parse, self._rendered, is_short(body, encoding), receive)
+        return await self._inferred(parse, self._rendered, not encoding and len(body) < LARGE_BODY, receive)
 
     async def _inferred(
         self,
@@ -232,16 +239,6 @@ class Predictions:
 _Response = tuple[bytes, Sequence[tuple[bytes, bytes]]]
 """The body and the headers of an answer."""
 _Answer = Callable[[bytes, Description, Receive], Awaitable[_Response | None]]
-
-
-def is_short(body: bytes, encoding: str) -> bool:
-    """Whether a body is small, unpacked."""
-    if not encoding:
-        return len(body) < LARGE_BODY
-    try:
-        return len(unpacked(body, encoding, LARGE_BODY)) < LARGE_BODY
-    except RefusedRequest as refused:
-        return refused.status != 413
 
 
 def _content(body: bytes, keys: Sequence[str]) -> dict[str, Any] | None:

@@ -220,16 +220,19 @@ def _outputs(request: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[
         return tuple((name, binary) for name in names)
     if not isinstance(outputs, list) or not all(isinstance(o, dict) for o in outputs):
         raise no("the outputs are not a list of objects", "outputs")
-    requested = []
-    for output in outputs:
-        if output.get("name") not in names:
-            raise no(f"there is no output {str(output.get('name'))[:60]!r}", f"outputs are: {', '.join(names)}")
-        if _parameters(output).get("classification"):
-            raise no("the classification extension is not supported", "outputs")
-        requested.append((output["name"], _parameters(output).get("binary_data", binary) is True))
-        if len(requested) > len(names):
+    require_outputs([output.get("name") for output in outputs], names)
+    if any(_parameters(output).get("classification") for output in outputs):
+        raise no("the classification extension is not supported", "outputs")
+    return tuple((output["name"], _parameters(output).get("binary_data", binary) is True) for output in outputs)
+
+
+def require_outputs(requested: Sequence[Any], names: Sequence[str]) -> None:
+    """Raises Refusal if a name is none of the outputs, or there are more than those."""
+    for number, name in enumerate(requested):
+        if name not in names:
+            raise no(f"there is no output {str(name)[:60]!r}", f"outputs are: {', '.join(names)}")
+        if number >= len(names):
             raise no("an output is requested twice", "outputs")
-    return tuple(requested)
 
 
 def render(

@@ -26,7 +26,7 @@ _MAX_DESCRIBING = 1024
 _RPC = ("application/x-protobuf",)
 _INFER_TYPES = ("application/json", "application/octet-stream", "", "application/x-www-form-urlencoded")
 """What clients of the Open Inference Protocol send; curl calls any body a form. Our parser reads JSON alone."""
-COMPRESSED = ("gzip", "deflate")
+_COMPRESSED = ("gzip", "deflate")
 """How the body of an inference may be compressed, as Triton's clients do."""
 _DESCRIBING = (b"content-type", b"content-encoding", b"content-length", b"transfer-encoding",
                b"inference-header-content-length")  # fmt: skip
@@ -72,7 +72,7 @@ def _described(
         raise RefusedRequest(415, f"the content type {media[:100]!r} is not supported", next)
     encoding = (compression or b"").decode("latin-1").lower()
     encoding = "" if encoding == "identity" else encoding
-    compressed = COMPRESSED if path.endswith(INFER) else ()
+    compressed = _COMPRESSED if path.endswith(INFER) else ()
     if encoding and encoding not in compressed:
         next = f"Send it uncompressed{', or as ' if compressed else ''}{' or '.join(compressed)}"
         raise RefusedRequest(415, f"the body is compressed ({encoding[:40]!r})", next)

@@ -62,7 +62,7 @@ class RequestGuard:
             scope = {**scope, "path": path, "raw_path": path.encode()}
         # BentoML's page names a tracker, which the browser must not load.
         page = [(b"content-security-policy", _PAGE_POLICY)] if scope["path"] == "/" else []
-        response = Response(send, [*self.headers, *page], original_path(scope))
+        response = _Response(send, [*self.headers, *page], original_path(scope))
         if scope["method"] != "POST":  # only POST has a body that is read
             await self.app(scope, receive, response)
             return
@@ -115,7 +115,7 @@ async def _require_one_file(body: bytes, content_type: str) -> None:
         await parts.close()
 
 
-class Response:
+class _Response:
     """Sends the service's response; an error in another shape is rewritten in ours."""
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], path: str) -> None:
@@ -126,7 +126,7 @@ class Response:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             status = message["status"]
-            message = {**message, "headers": [*message["headers"], *self.headers, *_again(status)]}
+            message = {**message, "headers": [*message["headers"], *self.headers, *_retry_after(status)]}
             if status >= 400:
                 self.error = message
                 return
@@ -165,12 +165,12 @@ def refusal_messages(status: int, refusal: Refusal, headers: Sequence[tuple[byte
     """The two messages of a response that refuses."""
     body = json.dumps(refusal.to_json()).encode()
     length = (b"content-length", str(len(body)).encode())
-    all_headers = [(b"content-type", b"application/json"), length, *_again(status), *headers]
+    all_headers = [(b"content-type", b"application/json"), length, *_retry_after(status), *headers]
     start = {"type": "http.response.start", "status": status, "headers": all_headers}
     return start, {"type": "http.response.body", "body": body}
 
 
-def _again(status: int) -> list[tuple[bytes, bytes]]:
+def _retry_after(status: int) -> list[tuple[bytes, bytes]]:
     """The header that says when to try again, in seconds, where that may help."""
     return [(b"retry-after", b"1")] if status in (429, 503) else []
 

@@ -56,10 +56,7 @@ def parse(body: bytes, contract: Contract, answers: Answers, version: str) -> In
         raise no("a shape has a negative size", "inputs")
     names = tuple(output["name"] for output in answers.metadata())
     requested = tuple(output.name for output in message.outputs) or names
-    if unknown := [name for name in requested if name not in names]:
-        raise no(f"there is no output {unknown[0][:60]!r}", f"outputs are: {', '.join(names)}")
-    if len(requested) > len(names):
-        raise no("an output is requested twice", "outputs")
+    protocol.require_outputs(requested, names)
     inputs = contract.from_tensors(tensors, MAX_BATCH)
     if len(message.id) > protocol.MAX_REQUEST_ID:
         raise no(f"the id is longer than {protocol.MAX_REQUEST_ID} characters", "id")

@@ -225,11 +225,11 @@ _service.mount_asgi_app(Starlette(routes=[Route("/", _docs)]), path=DOCS, name="
 @cache
 def _duration(path: str, status: int) -> Any:
     """The part of the histogram for a path and a status; looked up once."""
-    return _durations().labels(endpoint=path, http_response_code=status)
+    return _histogram().labels(endpoint=path, http_response_code=status)
 
 
 @cache
-def _durations() -> Any:
+def _histogram() -> Any:
     return bentoml.metrics.Histogram(
         name=DURATION,
         documentation="The seconds that a prediction took",

@@ -87,7 +87,10 @@ class Bento:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 2048  # as a bento's; with the default of 5, a crowd is not even connected
+
+        server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()  # it dies at once
         try:
             yield ("127.0.0.1", server.server_port)
