@@ -334,7 +334,7 @@ def test_above_capacity_callers_are_refused_at_once_and_the_others_are_answered(
             answers = [caller.makefile("rb").read() for caller in callers]
     codes = Counter(answer.split()[1] for answer in answers)
     assert codes.keys() == {b"200", b"503"}
-    assert codes[b"200"] >= 260, "those that find a place wait for their turn"
+    assert codes[b"200"] >= 256, "those that find a place wait for their turn"  # none is in work before a connection is
     refused = next(answer for answer in answers if answer.split()[1] == b"503")
     assert b"\r\nretry-after: 1\r\n" in refused
     assert b"more requests wait than can be answered soon" in refused
