@@ -54,7 +54,7 @@ def _refuse_trees(path: Path) -> None:
 def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, ...]:
     """Makes the variants, uploads them to MLflow and compares them with fp32 on the benchmark; measures no latency.
 
-    A variant that cannot be made is in the result with the reason.
+    They are fp32 and those of the recipe. One that cannot be made is in the result with the reason.
     """
     full = candidates.exported(recipe, candidate, scratch)
     benchmark, _ = load_benchmark(recipe)
@@ -63,16 +63,15 @@ def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, 
     reference = Check(NO_WORSE, 0.0, None, "passed", "the reference for the other variants")
     variants = [Variant(FULL, export.MODEL, candidate.onnx, full.path.stat().st_size / 1e6, reference)]
     expected = {FULL: full.predict(sample).tolist()}
-    calibration = load(recipe, candidate.snapshot)["validation"].inputs[:_CALIBRATION_INPUTS]
     conversions: dict[str, Callable[[Path], None]] = {
         "fp16": lambda path: _to_fp16(full, path),
-        "int8": lambda path: _to_int8(full, calibration, path),
+        "int8": lambda path: _to_int8(full, _calibration_inputs(recipe, candidate), path),
     }
-    for name, convert in conversions.items():
+    for name in recipe.variants:
         path = full.path.with_name(f"model.{name}.onnx")
         try:
             _refuse_trees(full.path)
-            convert(path)
+            conversions[name](path)
             variant = Exported(path, full.contract)
             own, expected[name] = variant.predict(benchmark.inputs), variant.predict(sample).tolist()
         except Exception as error:  # ONNX's tools raise many types, depending on the graph
@@ -86,6 +85,10 @@ def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, 
     content = {"format": FORMAT, "outputs": expected}
     registry.upload(registry.path_of(candidate, latency.EXPECTED), json.dumps(content))
     return tuple(variants)
+
+
+def _calibration_inputs(recipe: Recipe, candidate: Candidate) -> np.ndarray:
+    return load(recipe, candidate.snapshot)["validation"].inputs[:_CALIBRATION_INPUTS]
 
 
 def timings(candidate: Candidate) -> tuple[str, dict[str, Timing]]:

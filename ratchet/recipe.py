@@ -86,6 +86,8 @@ class DataSet:
 RESERVED = ("v2", endpoints.STATS.removeprefix("/"))
 """Names that the gateway uses itself."""
 
+VARIANTS = ("fp16", "int8")
+
 _NEEDS = {
     "cnn": "pixels",
     "resnet": "pixels",
@@ -158,6 +160,8 @@ class Recipe:
     """Never trained on. A record of it that arrives in a batch goes to quarantine."""
     suite: Suite = field(default_factory=Suite)
     training: Training = Training()
+    variants: tuple[str, ...] = VARIANTS
+    """Smaller forms of the model that are tried beside fp32; if empty, fp32 is packaged whatever a host measures."""
     criteria: parts.Criteria
     release_plan: ReleasePlan = field(default_factory=ReleasePlan)
     approval_hours: NotNegative = 0.0
@@ -182,6 +186,7 @@ class Recipe:
         bounds.check(self, "recipe")
         self._check_names()
         self._check_feeds()
+        bounds.known("variant", self.variants, VARIANTS)
         for step in self.release_plan.steps:
             if step.weight + step.mirror > 100:
                 raise ValueError(f"a step has more than 100 %: {step.weight} % and {step.mirror} % mirrored")

@@ -30,7 +30,8 @@ def played(
 
     With `records` the first version is trained on so many of the first batch, and only comparisons and no thresholds of
     the evaluation remain: these are for a model of all of them. `window`, `causes` and `tolerance` replace those of
-    `watch`, and `recent`, `replay` and `epochs` those of `training`.
+    `watch`, and `recent`, `replay` and `epochs` those of `training`. No smaller variant is tried: the fastest one as
+    measured would be served, and another play of the same data could measure otherwise.
     """
     first, own_causes = recipe.batches[0], recipe.watch.causes
     if not recipe.log.inputs:
@@ -63,6 +64,7 @@ def played(
         suite=replace(recipe.suite, min_rows=1, max_age_days=_FOR_EVER),
         release_plan=plan,
         training=training,
+        variants=(),
         approval_hours=0.0,
         log=replace(recipe.log, sample=1.0, inputs=True, days=_FOR_EVER),
         watch=watch,

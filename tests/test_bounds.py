@@ -68,6 +68,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: replace(FASHION, version=10**40), "version must be of the type int"),
     (lambda: replace(FASHION, search_space={"epochs": ()}), "the search space of epochs is empty"),
     (lambda: replace(FASHION, name="v2"), "the gateway uses the name 'v2' itself"),
+    (lambda: replace(FASHION, variants=("int4",)), "there is no variant 'int4'; choose from: fp16, int8"),
     (lambda: replace(FASHION, memory_mb=0), "memory_mb must be at least 1"),
     (lambda: replace(FASHION, contract=ImageContract(28, 28.0)), "width must be of the type int"),  # type: ignore[arg-type]
     (lambda: ImageContract(-1, 28), "at least 1x1 pixels, not -1x28"),
