@@ -79,8 +79,8 @@ bench-guarantees: setup ## Simulate years without a change, and releases of faul
 bench-replay: setup ## Play scenarios and years on a real stack (ARGS="--only fashion-mnist:year --twice --write")
 	@$(VENV)/bin/python -m benchmarks.replay $(ARGS)
 
-bench-lake: setup ## Take many rows through ingest, validation, admission and snapshot (ARGS="--rows 10000000")
-	@$(VENV)/bin/python -m benchmarks.lake $(ARGS)
+bench-data: setup ## Take a table of many rows through ingest, validation, admission and snapshot (ARGS="--rows 10000000")
+	@$(VENV)/bin/python -m benchmarks.data $(ARGS)
 
 test-chaos: setup ## Kill one process at one stage of a release, for every pair (ARGS="--sample 5")
 	@$(VENV)/bin/python -m benchmarks.chaos $(ARGS)
@@ -88,4 +88,4 @@ test-chaos: setup ## Kill one process at one stage of a release, for every pair 
 down: ## Stop everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check browser test bench-release bench-families bench-serving bench-pressure bench-callers bench-log bench-guarantees bench-replay bench-lake test-chaos down
+.PHONY: help setup data loop check browser test bench-release bench-families bench-serving bench-pressure bench-callers bench-log bench-guarantees bench-replay bench-data test-chaos down

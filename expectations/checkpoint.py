@@ -58,11 +58,12 @@ def _run(recipe: str, batch: str, frame: pd.DataFrame, suite: tuple[Expectation,
     source = context.data_sources.add_or_update_pandas("records")
     asset = source.add_dataframe_asset(recipe)
     definition = asset.add_batch_definition_whole_dataframe("batch")
-    gx_suite = gx.ExpectationSuite(recipe)
-    for number, expectation in enumerate(suite):
-        kind = getattr(gx.expectations, expectation.type)
-        gx_suite.add_expectation(kind(**expectation.arguments, meta={"number": number, "batch": batch}))
-    gx_suite = context.suites.add_or_update(gx_suite)
+    # All at once: `add_expectation` reads and writes the store for each.
+    expectations = [
+        getattr(gx.expectations, each.type)(**each.arguments, meta={"number": number, "batch": batch})
+        for number, each in enumerate(suite)
+    ]
+    gx_suite = context.suites.add_or_update(gx.ExpectationSuite(recipe, expectations=expectations))
     actions = [gx.checkpoint.UpdateDataDocsAction(name="docs")] if keep else []
     validation = context.validation_definitions.add_or_update(
         gx.ValidationDefinition(name=recipe, data=definition, suite=gx_suite)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ratchet import clock
 from ratchet.kinds import parts as kinds
-from ratchet.lake import table
-from ratchet.lake.rows import Rows, digest_bytes
+from ratchet.lake import seen, table
+from ratchet.lake.rows import Rows
 from ratchet.recipe import Recipe
 from ratchet.tasks import parts as tasks
 
@@ -26,13 +30,13 @@ SAMPLE = 200_000
 
 def columns(recipe: Recipe) -> tuple[str, ...]:
     """The columns of the table, for this kind of input and this task."""
-    labels = tasks.labels(recipe.answers.task).statistics(recipe.answers, [])
+    labels = tasks.labels(recipe.answers.task).statistics(recipe.answers, [], {})
     return ("record", *labels, *names(recipe).values(), "duplicate", "age_days")
 
 
 def names(recipe: Recipe) -> Mapping[str, str]:
     """The names in the table of what is measured of an input, whose column may have the name of one of ours."""
-    labels = tasks.labels(recipe.answers.task).statistics(recipe.answers, [])
+    labels = tasks.labels(recipe.answers.task).statistics(recipe.answers, [], {})
     taken = {"record", "label", *labels, "duplicate", "age_days"}
     own = kinds.records(recipe.contract.kind).statistics(recipe.contract, [])
     return {name: f"{name} (column)" if name in taken else name for name in own}
@@ -45,60 +49,65 @@ def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> 
     smallest digests; ingest has held each record to the contract. Labels are counted over all records, and a series is
     measured whole. `duplicate` is 1 if the same input is earlier in the batch, or among the admitted records.
     """
-    rows = table.rows(home / where, [*_COLUMNS, recipe.contract.column], where=("batch", batch))
-    return _frame(recipe, rows or _in_memory(None), _seen(home))
+    path = home / where
+
+    def read(columns: list[str]) -> Rows:
+        return table.rows(path, columns, where=("batch", batch)) or _in_memory(None)
+
+    return _frame(recipe, read, partial(seen.among, home / "records"))
 
 
 def of_records(recipe: Recipe, records: pa.Table) -> pd.DataFrame:
     """The statistics of records that are not in the lake."""
-    return _frame(recipe, _in_memory(records), np.empty(0, np.uint64))
-
-
-_COLUMNS = ("record", "input", "label", "captured_at")
+    return _frame(recipe, lambda columns: _in_memory(records.select(columns)), lambda keys: np.zeros(len(keys), bool))
 
 
 def _in_memory(records: pa.Table | None) -> Rows:
     return Rows(records.schema if records else pa.schema([]), lambda: iter(records.to_batches() if records else ()))
 
 
-def _seen(home: Path) -> np.ndarray:
-    """The keys [N] of the admitted inputs, sorted."""
-    admitted = table.rows(home / "records", ["input"])
-    return np.sort(_keys(admitted)) if admitted else np.empty(0, np.uint64)
+Read = Callable[[list[str]], Rows]
+"""The records of a batch with these columns. A column is read where it is needed: inputs may be large."""
 
 
-def _keys(rows: Rows) -> np.ndarray:
-    """The first eight bytes of each digest [N]: that two of ten million inputs share them is improbable (3e-6)."""
-    parts = [digest_bytes([part["input"]]).view(">u8").reshape(-1, 4)[:, 0] for part in rows.parts()]
-    return np.concatenate(parts).astype(np.uint64) if parts else np.empty(0, np.uint64)
-
-
-def _frame(recipe: Recipe, rows: Rows, seen: np.ndarray) -> pd.DataFrame:
+def _frame(recipe: Recipe, read: Read, is_admitted: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
     import pandas as pd
 
-    kind = kinds.records(recipe.contract.kind)
-    inputs = _keys(rows)
+    kind, task = kinds.records(recipe.contract.kind), tasks.labels(recipe.answers.task)
+    inputs = seen.keys(part["input"] for part in read(["input"]).parts())
     chosen = _chosen(inputs, len(inputs) if kind.NEEDS_NEIGHBOURS else max(SAMPLE, recipe.suite.min_rows))
-    labels = [label for part in rows.parts() for label in part["label"].to_pylist()]
-    measured = tasks.labels(recipe.answers.task).statistics(recipe.answers, labels)
-    columns_ = {name: [values[i] for i in chosen] for name, values in measured.items()}
-    columns_ |= {"duplicate": _duplicate(inputs, seen)[chosen].tolist(), **_measured(recipe, rows, chosen)}
+    own = _measured(recipe, read, chosen)
+    counts = _label_counts(read(["label"])) if task.SHARES else {}
+    again = _is_again(inputs) | is_admitted(inputs)
+    columns_ = {**task.statistics(recipe.answers, own.pop("label"), counts), **own}
+    columns_["duplicate"] = again[chosen].astype(int).tolist()
     return pd.DataFrame(columns_, columns=list(columns(recipe)))
 
 
-def _measured(recipe: Recipe, rows: Rows, chosen: np.ndarray) -> dict[str, list[Any]]:
-    """The digest, the age and the properties of each of the chosen records; only figures are kept of a part."""
+def _label_counts(rows: Rows) -> Counter[Any]:
+    """How many records of the batch have each label."""
+    counts = Counter[Any]()
+    for part in rows.parts():
+        for each in pc.value_counts(part["label"]).to_pylist():
+            counts[each["values"]] += each["counts"]
+    return counts
+
+
+def _measured(recipe: Recipe, read: Read, chosen: np.ndarray) -> dict[str, list[Any]]:
+    """Label, digest, age and the properties of each of the chosen records; only figures are kept of a part."""
     kind, now = kinds.records(recipe.contract.kind), clock.utc()
     named = names(recipe)
-    records_, ages = list[str](), list[float]()
+    kept: dict[str, list[Any]] = {"label": [], "record": [], "age_days": []}
     own: dict[str, list[Any]] = {name: [] for name in named}
     whole: list[Mapping[str, Any]] = []
     start = 0
-    for part in rows.parts():
-        here = chosen[(chosen >= start) & (chosen < start + part.num_rows)] - start
-        records = part.take(pa.array(here)).to_pylist()
-        records_ += [record["record"] for record in records]
-        ages += [(now - record["captured_at"]).total_seconds() / 86400 for record in records]
+    for part in read(["record", "label", "captured_at", recipe.contract.column]).parts():
+        here = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, start + part.num_rows)] - start
+        mine = part.take(pa.array(here))
+        kept["label"] += mine["label"].to_pylist()
+        kept["record"] += mine["record"].to_pylist()
+        kept["age_days"] += _days_before(now, mine["captured_at"])
+        records = mine.to_pylist()
         if kind.NEEDS_NEIGHBOURS:
             whole += records
         else:
@@ -106,7 +115,13 @@ def _measured(recipe: Recipe, rows: Rows, chosen: np.ndarray) -> dict[str, list[
         start += part.num_rows
     if kind.NEEDS_NEIGHBOURS:
         _extend(own, kind.statistics(recipe.contract, whole))
-    return {"record": records_, "age_days": ages, **{new: own[name] for name, new in named.items()}}
+    return {**kept, **{new: own[name] for name, new in named.items()}}
+
+
+def _days_before(now: datetime, times: pa.Array) -> list[float]:
+    microseconds = times.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
+    age: list[float] = ((now.timestamp() - microseconds / 1e6) / 86400).tolist()
+    return age
 
 
 def _extend(result: dict[str, list[Any]], more: Mapping[str, Sequence[Any]]) -> None:
@@ -121,10 +136,8 @@ def _chosen(inputs: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argpartition(inputs, count)[:count])
 
 
-def _duplicate(inputs: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """1 for each of the keys [N] that is there before, or among those that are `seen` and sorted [M]."""
-    duplicate = np.ones(len(inputs), int)
-    duplicate[np.unique(inputs, return_index=True)[1]] = 0
-    if len(seen):
-        duplicate[seen[np.searchsorted(seen, inputs).clip(max=len(seen) - 1)] == inputs] = 1
-    return duplicate
+def _is_again(inputs: np.ndarray) -> np.ndarray:
+    """Whether each of the keys [N] is there before in the batch [N]."""
+    again = np.ones(len(inputs), bool)
+    again[np.unique(inputs, return_index=True)[1]] = False
+    return again

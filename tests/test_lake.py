@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from deltalake import DeltaTable
 from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import show, withdraw
 from ratchet import progress
 from ratchet.errors import Refusal
-from ratchet.lake import ingest, quarantine, records, snapshot, split, table
+from ratchet.lake import ingest, quarantine, records, seen, snapshot, split, table
 from ratchet.lake.rows import Rows
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
@@ -187,6 +188,48 @@ def test_several_at_the_same_moment_land_it_once(small: Recipe, pictures: Pictur
 def race(job: tuple[str, int]) -> bool:
     path, which = job
     return table.append(Path(path), pa.table({"x": [which] * 10}), once=f"land:{which}")
+
+
+def test_what_was_admitted_is_known_without_reading_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, chance = tmp_path / "records", np.random.default_rng(4)
+    batches = {name: [chance.bytes(32).hex() for _ in range(300)] for name in "abcd"}
+    for name, digests in batches.items():
+        rows = pa.table({"input": [None, *digests], "batch": [name] * 301})
+        table.append(path, rows, once=name)
+    table.delete(path, {"batch": "b"})
+    wanted = [*batches["a"], *batches["b"], *batches["d"], *(chance.bytes(32).hex() for _ in range(300))]
+    present = seen.among(path, seen.keys([pa.array(wanted)]))
+    assert present.tolist() == [True] * 300 + [False] * 300 + [True] * 300 + [False] * 300
+    (tmp_path / "keys" / "records" / "of-no-file.npy").touch()
+    seen.prune(path)
+    assert len(list((tmp_path / "keys" / "records").iterdir())) == 3, "one for each file of the newest version"
+    monkeypatch.setattr(table, "_parts", None)
+    assert (seen.among(path, seen.keys([pa.array(wanted)])) == present).all(), "no file of the table is read"
+
+
+def test_broken_keys_are_computed_again(tmp_path: Path) -> None:
+    path, digest = tmp_path / "records", "ab" * 32
+    table.append(path, pa.table({"input": [digest]}), once="a")
+    key = seen.keys([pa.array([digest])])
+    assert seen.among(path, key).all()
+    (file,) = (tmp_path / "keys" / "records").iterdir()
+    file.write_bytes(file.read_bytes()[:-3])
+    assert seen.among(path, key).all()
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_the_rows_with_a_value_are_read_and_no_part_that_cannot_hold_any(tmp_path: Path, compacted: bool) -> None:
+    path = tmp_path / "records"
+    for name in "abc":
+        table.append(path, pa.table({"batch": [name] * 3 + ["shared"], "number": range(4)}), once=name, versions=False)
+    if compacted:
+        DeltaTable(str(path)).optimize.compact()
+    for name, count in (("a", 3), ("b", 3), ("c", 3), ("shared", 3), ("absent", 0), ("", 0)):
+        rows = table.read(path, ["number"], where=("batch", name))
+        assert rows is not None
+        assert rows.num_rows == count
+    for file in path.glob("*.parquet"):
+        assert table._row_groups(pq.ParquetFile(file).metadata, ("batch", "zzz")) == [], "beyond all values"
 
 
 def test_a_commit_happens_once_however_many_race_for_it(tmp_path: Path) -> None:

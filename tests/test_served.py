@@ -21,7 +21,7 @@ from commands import cli
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.evaluation import diversity
-from ratchet.lake import forget, ingest, learning, outcomes, predictions, quarantine, served, snapshot, table
+from ratchet.lake import forget, ingest, learning, outcomes, predictions, quarantine, seen, served, snapshot, table
 from ratchet.lake.outcomes import Answer, Joined, Key, Known, Label
 from ratchet.lake.predictions import Segment
 from ratchet.recipe import Log, Recipe, Watch
@@ -368,6 +368,7 @@ def test_whenever_a_forgetting_is_killed_the_next_one_does_the_rest(
     batch, home = learning.land(recipe, "tester"), ingest.lake(recipe.name)
     assert batch
     quarantine.admit_landed(home, batch.id, "tester")
+    seen.among(home / "records", np.zeros(1, np.uint64))  # keeps the keys of both inputs
     forget.add(recipe.name, ["a"], [], "tester")
     erase, calls = table.erase, list[Path]()
 
@@ -390,6 +391,7 @@ def test_whenever_a_forgetting_is_killed_the_next_one_does_the_rest(
         rows = table.read(home / name, ["input"])
         assert rows is not None
         assert rows.num_rows == left
+    assert sum(len(np.load(file)) for file in (home / "keys" / "records").iterdir()) <= 1, "a key is part of a digest"
 
 
 def test_an_inbox_that_is_read_again_after_a_kill_lands_and_labels_nothing_twice(

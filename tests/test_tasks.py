@@ -5,6 +5,7 @@ And a task goes with any kind of input.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def test_a_record_may_have_no_label_but_must_say_so() -> None:
     assert [silent.read_label(label) for label in (None, "b|a")] == ["", "a|b"]
     assert several.targets(silent, np.array(["", "a|b"], object)).tolist() == [[0, 0], [1, 1]]
     assert several.counts(MOVIES, ["none", "action|drama", "drama", None]) == {"action": 1, "drama": 2}
-    measured = several.statistics(MOVIES, ["none", "action|drama", "drama"])
+    measured = several.statistics(MOVIES, ["none", "action|drama", "drama"], Counter(["none", "action|drama", "drama"]))
     assert measured["label"] == [[], ["action", "drama"], ["drama"]]
     assert measured["label_share"] == [1.0, 1 / 3, 2 / 3]
     assert measured["absent_labels"] == [1, 1, 1]
@@ -268,7 +269,8 @@ def test_only_a_change_of_labels_is_drift() -> None:
     def summary(shares: list[float]) -> Summary:
         there = chance.random((2000, 3)) < shares
         labels = [MOVIES.read_label(tabular.text_of(MOVIES.names(row))) for row in there]
-        frame = pd.DataFrame(several.statistics(MOVIES, labels) | {"record": labels, "duplicate": 0, "age_days": 1.0})
+        measured = several.statistics(MOVIES, labels, Counter(labels))
+        frame = pd.DataFrame(measured | {"record": labels, "duplicate": 0, "age_days": 1.0})
         return summarize(frame, several.SHARES)
 
     first, again, swapped = summary([0.5, 0.3, 0.1]), summary([0.5, 0.3, 0.1]), summary([0.1, 0.3, 0.5])

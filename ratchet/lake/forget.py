@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from ratchet import clock
 from ratchet.errors import Refusal
-from ratchet.lake import learning, predictions, table
+from ratchet.lake import learning, predictions, seen, table
 from ratchet.lake.ingest import lake
 from ratchet.recipe import Recipe
 
@@ -213,9 +213,11 @@ def _erase_where(
     if batches:
         condition, where = f"{condition} AND {_in('batch', batches)}", where & table.one_of("batch", batches)
         columns.append("batch")
-    if not table.holds(path, where, columns, erasure.since):
-        return 0
-    return table.erase(path, condition, where, columns, who=erasure.who, why=erasure.why)
+    count = 0
+    if table.holds(path, where, columns, erasure.since):
+        count = table.erase(path, condition, where, columns, who=erasure.who, why=erasure.why)
+    seen.prune(path)  # each time, since it may have been killed here before
+    return count
 
 
 def _in(column: str, values: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.kinds import parts
-from ratchet.lake import ingest, outcomes, predictions, quarantine, sources, table
+from ratchet.lake import ingest, outcomes, predictions, quarantine, seen, sources, table
 from ratchet.recipe import Recipe
 from ratchet.types import Batch
 
@@ -82,16 +82,17 @@ def learnt(recipe: str) -> Path:
 
 def _new(recipe: Recipe, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those whose input is no record yet: callers send the same again, and a suite allows few duplicates."""
-    new, seen = list[dict[str, Any]](), set[str]()
-    for name in ("records", "landing"):
-        for part in table.select(ingest.lake(recipe.name) / name, ["input"], pc.field("input").is_valid()):
-            seen |= set(part["input"].to_pylist())
+    first: dict[str, dict[str, Any]] = {}
+    without = list[dict[str, Any]]()
     for row in rows:
-        digest = _digest(recipe, row)
-        if digest not in seen:
-            new.append(row)
-        seen |= {digest} - {""}
-    return new
+        if digest := _digest(recipe, row):
+            first.setdefault(digest, row)
+        else:
+            without.append(row)
+    keys = seen.keys([pa.array(first, pa.string())])
+    home = ingest.lake(recipe.name)
+    known = seen.among(home / "records", keys) | seen.among(home / "landing", keys)
+    return [*without, *(row for row, is_known in zip(first.values(), known, strict=True) if not is_known)]
 
 
 def _digest(recipe: Recipe, row: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import random
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,43 +231,68 @@ def rows(
     It reads file by file and without threads: with the scanner's threads, one process in three that ended soon
     afterwards aborted on a busy machine.
     """
-    from deltalake import DeltaTable
-
     if not exists(path):
         return None
+    schema, by_file = _by_file(path, columns, where, version)
+    return Rows(schema, lambda: (part for file in by_file.values() for part in file.parts()))
+
+
+def files(path: Path, columns: list[str]) -> dict[str, Rows]:
+    """The rows of the newest version by the name of the file that holds them, which is never written again."""
+    return _by_file(path, columns, None, None)[1] if exists(path) else {}
+
+
+def _by_file(
+    path: Path, columns: list[str] | None, where: tuple[str, str] | None, version: int | None
+) -> tuple[pa.Schema, dict[str, Rows]]:
+    from deltalake import DeltaTable
+
     table = DeltaTable(str(path), version=version)
-    files, schema = table.file_uris(), pa.schema(table.schema().to_arrow())
+    schema = pa.schema(table.schema().to_arrow())
     target = pa.schema([schema.field(name) for name in columns or schema.names])
-
-    def parts() -> Iterator[pa.RecordBatch]:
-        for file in files:
-            try:
-                yield from _parts(file, target, where)
-            except FileNotFoundError as error:
-                what = (
-                    "a file of this version is gone; `ratchet forget` or the log's retention may have erased rows of it"
-                )
-                raise Gone(what, file, "Take a new snapshot: run the loop again") from error
-            except (pa.ArrowInvalid, OSError) as error:
-                reason = str(error).splitlines()[0][:120]
-                what = f"a file of the table cannot be read ({reason})"
-                raise Refusal(what, file, "Restore it from a copy") from error
-
-    return Rows(target, parts)
+    paths = [Path(urllib.parse.unquote(file)) for file in table.file_uris()]
+    return target, {file.name: Rows(target, partial(_parts, file, target, where)) for file in paths}
 
 
-def _parts(file: str, target: pa.Schema, where: tuple[str, str] | None) -> Iterator[pa.RecordBatch]:
+def _parts(file: Path, target: pa.Schema, where: tuple[str, str] | None) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from _read_parts(file, target, where)
+    except FileNotFoundError as error:
+        what = "a file of this version is gone; `ratchet forget` or the log's retention may have erased rows of it"
+        raise Gone(what, file, "Take a new snapshot: run the loop again") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise Refusal(f"a file of the table cannot be read ({reason})", file, "Restore it from a copy") from error
+
+
+def _read_parts(file: Path, target: pa.Schema, where: tuple[str, str] | None) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(urllib.parse.unquote(file), pre_buffer=False) as opened:
+    with pq.ParquetFile(file, pre_buffer=False) as opened:
         present = set(opened.schema_arrow.names)  # a file may be older than a column
         names = dict.fromkeys([*target.names, *([where[0]] if where else [])])
         for batch in opened.iter_batches(
-            rows_at_once(opened.metadata), columns=[n for n in names if n in present], use_threads=False
+            rows_at_once(opened.metadata),
+            row_groups=_row_groups(opened.metadata, where),
+            columns=[n for n in names if n in present],
+            use_threads=False,
         ):
             part = _plain(batch)
             part = part.filter(pc.field(where[0]) == where[1]) if where else part
             yield from _cast(part, target).to_batches()
+
+
+def _row_groups(metadata: Any, where: tuple[str, str] | None) -> list[int]:
+    """Those that may hold a row with this value, by the extremes that Parquet keeps of each column."""
+    return [number for number in range(metadata.num_row_groups) if _may_hold(metadata.row_group(number), where)]
+
+
+def _may_hold(group: Any, where: tuple[str, str] | None) -> bool:
+    if where is None:
+        return True
+    columns = [group.column(number) for number in range(group.num_columns)]
+    known = next((column.statistics for column in columns if column.path_in_schema == where[0]), None)
+    return known is None or not known.has_min_max or bool(known.min <= where[1] <= known.max)
 
 
 def _cast(part: pa.Table, target: pa.Schema) -> pa.Table:

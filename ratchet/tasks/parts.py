@@ -104,8 +104,12 @@ class Labels(Protocol):
     def SHARES(self) -> tuple[str, ...]:
         """Which of the statistics describe a batch as a whole: their drift says nothing."""
 
-    def statistics(self, answers: Any, labels: Sequence[Any]) -> dict[str, Any]:
-        """The columns that a suite checks, a value for each of these labels; `label` is a name, or a list of names."""
+    def statistics(self, answers: Any, labels: Sequence[Any], counts: Mapping[Any, int]) -> dict[str, Any]:
+        """The columns that a suite checks, a value for each of these labels; `label` is a name, or a list of names.
+
+        The labels may be a sample of a batch's. If there are `SHARES`, `counts` has the records of the whole batch by
+        label; otherwise it is empty.
+        """
 
     def expectations(self, answers: Any, suite: Suite) -> tuple[Expectation, ...]:
         """What these columns must be."""

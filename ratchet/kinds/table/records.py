@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -107,8 +108,12 @@ def served(contract: TableContract, input: np.ndarray, name: str, at: datetime) 
 
 def statistics(contract: TableContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The value of each column; None where it is missing."""
-    rows = [json.loads(record["row"]) for record in records]
-    return {column.name: [value_of(column, row.get(column.name)) for row in rows] for column in measured(contract)}
+    rows = [orjson.loads(record["row"]) for record in records]
+    values = {column.name: [row.get(column.name) for row in rows] for column in measured(contract)}
+    for column in contract.columns:
+        if column.type == "text" and column.name in values:
+            values[column.name] = [value_of(column, value) for value in values[column.name]]
+    return values
 
 
 def expectations(contract: TableContract, suite: Suite) -> tuple[Expectation, ...]:

@@ -43,9 +43,12 @@ def targets(answers: Classification, labels: np.ndarray) -> np.ndarray:
 SHARES: tuple[str, ...] = ("class_share",)
 
 
-def statistics(answers: Classification, labels: Sequence[int | None]) -> dict[str, Any]:
-    """`label`, and `class_share`, which is the share of records with the same label."""
-    shares = {label: count / len(labels) for label, count in Counter(labels).items()}
+def statistics(
+    answers: Classification, labels: Sequence[int | None], counts: Mapping[int | None, int]
+) -> dict[str, Any]:
+    """`label`, and `class_share`, which is the share of the batch's records with the same label, by these `counts`."""
+    total = sum(counts.values())
+    shares = {label: count / total for label, count in counts.items()}
     return {"label": list(labels), "class_share": [shares[label] for label in labels]}
 
 

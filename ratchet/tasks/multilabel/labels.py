@@ -48,13 +48,14 @@ def targets(answers: MultiLabel, labels: np.ndarray) -> np.ndarray:
 SHARES = ("label_share", "absent_labels")
 
 
-def statistics(answers: MultiLabel, labels: Sequence[str | None]) -> dict[str, Any]:
+def statistics(answers: MultiLabel, labels: Sequence[str | None], counts: Mapping[str | None, int]) -> dict[str, Any]:
     """`label`, a list of a record's; and of the batch the share of its rarest label, and how many no record has."""
-    names = [_names(answers, label) if label is not None else [] for label in labels]
-    counts = Counter(name for each in names for name in each)
-    shares = {name: count / len(labels) for name, count in counts.items()}
-    rarest = [min((shares[name] for name in each), default=1.0) for each in names]
-    return {"label": names, "label_share": rarest, "absent_labels": [answers.width - len(counts)] * len(names)}
+    total, single = sum(counts.values()), Counter[str]()
+    for label, count in counts.items():
+        single.update(dict.fromkeys(_names(answers, label), count))
+    names = [_names(answers, label) for label in labels]
+    rarest = [min((single[name] / total for name in each), default=1.0) for each in names]
+    return {"label": names, "label_share": rarest, "absent_labels": [answers.width - len(single)] * len(names)}
 
 
 def expectations(answers: MultiLabel, suite: Suite) -> tuple[Expectation, ...]:
@@ -71,5 +72,5 @@ def expectations(answers: MultiLabel, suite: Suite) -> tuple[Expectation, ...]:
     )
 
 
-def _names(answers: MultiLabel, label: str) -> list[str]:
-    return [] if label == answers.none else label.split(answers.separator)
+def _names(answers: MultiLabel, label: str | None) -> list[str]:
+    return [] if label is None or label == answers.none else label.split(answers.separator)
