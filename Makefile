@@ -61,6 +61,9 @@ bench-release: setup ## Run twenty releases and rollbacks on three hosts under l
 bench-families: setup ## Train every family on every recipe; write the table in docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks.families --write
 
+bench-loop: setup ## Measure a whole run beside a plain script, and a stack at rest, at the stack that runs
+	@$(VENV)/bin/python -m benchmarks.loop $(ARGS)
+
 bench-serving: setup ## Measure one request beside other servers, at the stack that runs (ARGS="--recipe spam")
 	@$(VENV)/bin/python -m benchmarks.serving $(ARGS)
 
@@ -88,4 +91,4 @@ test-chaos: setup ## Kill one process at one stage of a release, for every pair 
 down: ## Stop everything of this home
 	@$(RATCHET) down
 
-.PHONY: help setup data loop check browser test bench-release bench-families bench-serving bench-pressure bench-callers bench-log bench-guarantees bench-replay bench-data test-chaos down
+.PHONY: help setup data loop check browser test bench-release bench-families bench-loop bench-serving bench-pressure bench-callers bench-log bench-guarantees bench-replay bench-data test-chaos down

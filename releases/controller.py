@@ -176,6 +176,7 @@ class Controller:
             # Under more load than the baseline's the same bento is slower.
             equal_load=on_trial and state.trial.weight <= 50,
             number=state.step if on_trial else len(state.plan.steps),
+            few_callers=bool(previous and on_trial and previous.had_few_callers()),
             mirrored=bool(machine.split(state).mirror),
             pairs=previous.pairs if previous and on_trial else (0, 0),
             labels=lambda since: self.ledger.labels_since(recipe, since),

@@ -38,6 +38,8 @@ _LATENCY_RESPONSES = 200
 _MAX_KEPT, _MIN_PAIRS = 8192, 500
 _LABELS_OVERLAP = 30.0
 """Seconds of labels that are read again each time, so that none is missed after a hang. Each counts once."""
+_WAIT_SECONDS = 3.0
+"""In which callers may show that they suffice."""
 _SUFFICIENT_RATE = 20.0
 """Requests a second to the candidate from which callers' traffic suffices."""
 
@@ -82,6 +84,8 @@ class EvidenceCollector:
     """Whether the candidate carries no more load than the baseline."""
     number: int = 0
     """The number of the step."""
+    few_callers: bool = False
+    """Whether the step before had too few callers, so that this one need not find out."""
     mirrored: bool = False
     """Whether callers' requests reach both revisions: then they are not replayed."""
     pairs: tuple[int, int] = (0, 0)
@@ -224,14 +228,23 @@ class EvidenceCollector:
 
     def _is_scarce(self) -> bool:
         """Whether callers' traffic alone would take long."""
-        if self.own_requests_only or self._counts is None or self._counts_at_start is None:
+        if self.own_requests_only or self._counts is None:
             return self.own_requests_only
         seconds = time.monotonic() - self._started
-        fewest = min(
-            now.requests - base.requests for now, base in zip(self._counts, self._counts_at_start, strict=True)
-        )
         # Without a mirror, no caller's request is answered by both.
-        return seconds > 3 and (fewest < _SUFFICIENT_RATE * seconds or self.pairs[0] < _MIN_PAIRS)
+        scarce = min(self._callers_requests()) < _SUFFICIENT_RATE * seconds or self.pairs[0] < _MIN_PAIRS
+        return scarce and (self.few_callers or seconds > _WAIT_SECONDS)
+
+    def _callers_requests(self) -> tuple[int, ...]:
+        """Those that the gateway has sent to each revision in this step; zeros before its counts are known."""
+        if self._counts is None or self._counts_at_start is None:
+            return 0, 0
+        pairs = zip(self._counts, self._counts_at_start, strict=True)
+        return tuple(now.requests - base.requests for now, base in pairs)
+
+    def had_few_callers(self) -> bool:
+        """Whether all callers of this step together were too few for one revision."""
+        return sum(self._callers_requests()) < _SUFFICIENT_RATE * (time.monotonic() - self._started)
 
     def _request(self) -> float:
         """Sends the same input to a random endpoint of each revision; returns the seconds until the next call."""

@@ -43,7 +43,7 @@ from ratchet.recipe import Bound, ReleasePlan
 from ratchet.settings import TELEMETRY_OFF, Settings, settings
 from ratchet.tasks.classification import Classification
 from ratchet.types import Endpoint, Split, to_json
-from releases import log_collector
+from releases import evidence_collector, log_collector
 from releases.evidence import outcome
 from releases.evidence_collector import EvidenceCollector, inputs
 from releases.ledger import Ledger
@@ -900,6 +900,29 @@ def test_a_collector_sends_both_revisions_the_same_inputs_and_finds_a_bento_no_w
     assert collected.compared > 100
     assert collected.recorded == 16, "the golden set's, each counted once"
     assert collected.synthetic >= collected.compared - 20
+
+
+@pytest.mark.parametrize("few_callers", [True, False])
+def test_a_step_waits_for_callers_unless_the_one_before_had_too_few(
+    url: str, built: Built, monkeypatch: pytest.MonkeyPatch, few_callers: bool
+) -> None:
+    monkeypatch.setattr(evidence_collector, "_WAIT_SECONDS", 3600.0)
+    host, port = url.removeprefix("http://").split(":")
+    collector = EvidenceCollector(
+        NAME, ReleasePlan(), lambda: golden.read(built.model), False, pause=0.0, few_callers=few_callers
+    )
+    collector.addresses = (((host, int(port)),), ((host, int(port)),))
+    try:
+        until = time.monotonic() + (60 if few_callers else 2)
+        while collector.collected.compared < 10 and time.monotonic() < until:
+            collector.checks((Count(), Count()))
+            time.sleep(0.1)
+        assert (collector.collected.compared >= 10) == few_callers
+        assert collector.had_few_callers()
+        collector.checks((Count(100_000, 0), Count()))
+        assert not collector.had_few_callers()
+    finally:
+        collector.stop()
 
 
 def test_a_host_that_is_gone_counts_against_neither_revision_and_none_advances(url: str, built: Built) -> None:

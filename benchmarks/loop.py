@@ -1,0 +1,188 @@
+"""`make bench-loop`: a whole run of the loop beside a plain script, a run without anything new, and a stack at rest.
+
+It needs a stack that runs, with a champion of `fashion-mnist`. Each turn trains with another batch size, so that
+there is something new, in the script and in the loop. A turn counts if its version was released.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+
+from benchmarks.serving import machine, write
+from ratchet.errors import Refusal
+from ratchet.fleet import processes
+from ratchet.lake import fetch
+from ratchet.local_http import LOCAL
+from ratchet.recipe import load
+from ratchet.settings import ROOT, settings
+from releases import api
+
+_RECIPE = "fashion-mnist"
+_BEYOND, _UNCHANGED, _REST_CPU, _REST_MB = 20.0, 5.0, 5.0, 1200.0
+"""Wanted: seconds beyond the script, seconds of a run with nothing new, percent of a core and megabytes at rest."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    batch_size: int
+    plain: float
+    """Seconds of the script, by the clock, and of these inside `fit`."""
+    plain_fit: float
+    loop: float
+    stages: dict[str, float]
+    """Seconds of each stage of the loop."""
+
+
+def plain(batch_size: int) -> tuple[float, float]:
+    recipe = load(_RECIPE)
+    inputs = fetch.fetch_feed(recipe, recipe.batches[0])
+    benchmark = fetch.fetch_feed(recipe, recipe.benchmark)
+    files = dict(zip(("IMAGES", "LABELS", "TEST_IMAGES", "TEST_LABELS"), map(str, (*inputs, *benchmark)), strict=True))
+    env = {**os.environ, **files, "BATCH_SIZE": str(batch_size), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, "-m", "benchmarks.peers.plain_loop"]
+    started = time.monotonic()
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    return time.monotonic() - started, float(done.stdout.split()[-1])
+
+
+def loop(batch_size: int) -> float:
+    """Seconds of the command, by the clock. Raises Refusal if the run failed."""
+    command = [str(Path(sys.executable).with_name("ratchet")), "loop", _RECIPE, "--batch-size", str(batch_size)]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise Refusal("the loop failed", _RECIPE, done.stderr.strip().splitlines()[-1])
+    return time.monotonic() - started
+
+
+def stages() -> dict[str, float]:
+    """Seconds of each stage of the newest run, with the time until its process began and after its last stage."""
+    with httpx.Client(base_url=f"{settings().prefect_url}/api", timeout=30, **LOCAL) as client:
+        wanted = {"flows": {"name": {"any_": ["retrain-and-release"]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+        (run,) = _json(client.post("/flow_runs/filter", json=wanted))
+        of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        tasks = _json(client.post("/task_runs/filter", json=of_run))
+    begun = {"start of the process": _between(run["created"], run["start_time"])}
+    return begun | {task["name"].rpartition("-")[0]: task["total_run_time"] for task in tasks if "-" in task["name"]}
+
+
+def _json(response: httpx.Response) -> Any:
+    response.raise_for_status()
+    return response.json()
+
+
+def _between(first: str, then: str) -> float:
+    return (np.datetime64(then.rstrip("Z")) - np.datetime64(first.rstrip("Z"))) / np.timedelta64(1, "s")
+
+
+def turns(count: int) -> Iterator[Turn]:
+    for batch_size in range(40, 40 + 4 * count, 4):
+        before = api.state_of(_RECIPE).champion
+        script, fit = plain(batch_size)
+        seconds = loop(batch_size)
+        if api.state_of(_RECIPE).champion == before:
+            print(f"batch size {batch_size}: no version was released, so this turn does not count", file=sys.stderr)
+            continue
+        print(f"batch size {batch_size}: script {script:.1f} s, loop {seconds:.1f} s", file=sys.stderr, flush=True)
+        yield Turn(batch_size, script, fit, seconds, stages())
+
+
+def at_rest(seconds: float) -> dict[str, tuple[float, float]]:
+    """Percent of a core and megabytes (shared pages split among who has them) of each program of the stack."""
+    members = list(_members())
+    before = {process.pid: sum(process.cpu_times()[:2]) for _, process in members}
+    time.sleep(seconds)
+    shares = dict[str, tuple[float, float]]()
+    for name, process in members:
+        cpu, memory = shares.get(name, (0.0, 0.0))
+        used = sum(process.cpu_times()[:2]) - before[process.pid]
+        shares[name] = cpu + 100 * used / seconds, memory + process.memory_full_info().pss / 2**20
+    return shares
+
+
+def _members() -> Iterator[tuple[str, psutil.Process]]:
+    """Every process of this home, with the program that it belongs to."""
+    for process in processes.marked(settings().marker):
+        program = processes.environment(process, processes.PROGRAM) or "supervisord"
+        yield program.partition("-v")[0], process
+
+
+def end_bake_time() -> None:
+    """Lets the former champion go, which is warm for half an hour."""
+    command = [str(Path(sys.executable).with_name("ratchet")), "release", "promote", _RECIPE]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    until = time.monotonic() + 120
+    while api.state_of(_RECIPE).phase != "idle":
+        if time.monotonic() > until:
+            raise Refusal("the release is not over after 2 min", _RECIPE, "See `ratchet status`")
+        time.sleep(1)
+    time.sleep(20)  # the process ends, and those of the runs before
+
+
+def lines(measured: list[Turn], unchanged: float, rest: dict[str, tuple[float, float]]) -> Iterator[str]:
+    yield "| | seconds | of these inside `fit` |"
+    yield "| --- | --- | --- |"
+    yield f"| plain script | {_spread([t.plain for t in measured])} | {_spread([t.plain_fit for t in measured])} |"
+    yield f"| the loop | {_spread([t.loop for t in measured])} | as the script |"
+    for stage in dict.fromkeys(name for turn in measured for name in turn.stages):
+        yield f"| of these: {stage} | {_spread([turn.stages.get(stage, 0.0) for turn in measured])} | |"
+    yield f"| the loop with nothing new | {unchanged:.1f} | |"
+    yield ""
+    yield "| at rest | % of a core | MB |"
+    yield "| --- | --- | --- |"
+    for name, (cpu, memory) in sorted(rest.items(), key=lambda each: -each[1][0]):
+        yield f"| {name} | {cpu:.1f} | {memory:,.0f} |"
+    cpu, memory = (sum(each[at] for each in rest.values()) for at in (0, 1))
+    yield f"| all | {cpu:.1f} | {memory:,.0f} |"
+    yield ""
+    beyond = float(np.median([turn.loop - turn.plain for turn in measured]))
+    yield _target("seconds beyond the script", beyond, _BEYOND)
+    yield _target("seconds with nothing new", unchanged, _UNCHANGED)
+    yield _target("percent of a core at rest", cpu, _REST_CPU)
+    yield _target("megabytes at rest", memory, _REST_MB)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def _target(what: str, value: float, most: float) -> str:
+    return f"- {what}: {value:,.1f}{'' if value <= most else ' (short)'}; at most {most:,.0f} was wanted"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--rest", type=float, default=60, help="seconds in which the stack is watched at rest")
+    parser.add_argument("--json", action="store_true", help="print the stages of each turn as JSON")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    options = parser.parse_args()
+    if api.state_of(_RECIPE).champion is None:
+        raise SystemExit(str(Refusal("nothing serves it", _RECIPE, f"Run `ratchet up` and `ratchet loop {_RECIPE}`")))
+    measured = list(turns(options.turns))
+    if not measured:
+        raise SystemExit("no turn released a version, so there is nothing to compare: run it again")
+    unchanged = loop(measured[-1].batch_size)
+    end_bake_time()
+    rest = at_rest(options.rest)
+    if options.json:
+        print(json.dumps([vars(turn) for turn in measured]))
+    content = [f"{machine()}, {len(measured)} turns:", "", *lines(measured, unchanged, rest)]
+    print("\n".join(content))
+    if options.write:
+        write("loop", content)
+
+
+if __name__ == "__main__":
+    main()
