@@ -23,7 +23,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.serving import machine, write
+from benchmarks import page
 from ratchet.kinds.table import Column, TableContract
 from ratchet.lake.fetch import digest
 from ratchet.recipe import Classification, Criteria, DataSet, Feed, Recipe, Suite, Training
@@ -203,13 +203,15 @@ def lines(rows: int, batches: list[dict[str, Cost]], whole: dict[str, list[Cost]
         yield f"| {way} | {in_turn[0]} | {in_turn[1]} | {_seconds(turns)}, {_memory(turns):,.0f} |"
     yield ""
     pairs = zip(whole["validation"], whole["DuckDB"], strict=True)
-    yield _target("validation over DuckDB by hand", float(np.median([a.seconds / b.seconds for a, b in pairs])), 3.0)
+    yield page.target(
+        "validation over DuckDB by hand", float(np.median([a.seconds / b.seconds for a, b in pairs])), 3.0
+    )
     for step in _STEPS:
-        yield _target(
+        yield page.target(
             f"memory of {step}, over that of a tenth of the rows", _memory(whole[step]) / first[step].memory_mb, 2
         )
     totals = [sum(costs[step].seconds for step in _STEPS) for costs in (first, last)]
-    yield _target("the tenth batch over the first, all steps", totals[1] / totals[0], 1.1)
+    yield page.target("the tenth batch over the first, all steps", totals[1] / totals[0], 1.1)
 
 
 def _seconds(turns: list[Cost]) -> str:
@@ -220,10 +222,6 @@ def _seconds(turns: list[Cost]) -> str:
 
 def _memory(turns: list[Cost]) -> float:
     return max(turn.memory_mb for turn in turns)
-
-
-def _target(what: str, ratio: float, most: float) -> str:
-    return f"- {what}: {ratio:.2f}{'' if ratio <= most else ' (short)'}; at most {most:g} was wanted"
 
 
 def main() -> None:
@@ -245,11 +243,11 @@ def main() -> None:
     import polars
 
     versions = f"DuckDB {duckdb.__version__}, Polars {polars.__version__}"
-    content = [f"{machine()}, {versions}, {_TURNS} turns of what has a spread:", ""]
+    content = [f"{page.machine()}, {versions}, {_TURNS} turns of what has a spread:", ""]
     content += lines(options.rows, batches, whole)
     print("\n".join(content))
     if options.write:
-        write("data", content)
+        page.write("bench-data", content)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from sklearn.linear_model import HuberRegressor, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from benchmarks import page
 from models import candidate
 from models.latency import measure
 from models.training_inputs import NetworkInputs, training_inputs
@@ -28,8 +28,6 @@ from ratchet.recipe import Recipe, Training, families
 from ratchet.settings import ROOT, settings
 from ratchet.tasks import parts as tasks
 
-DOC = ROOT / "docs" / "benchmarks.md"
-_BEGIN, _END = "<!-- make bench-families -->\n", "<!-- end -->\n"
 _HEAD = """\
 | recipe | family | metric on the benchmark | trained in, s | latency, ms | ONNX, MB | weights |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -109,7 +107,7 @@ def peers(recipe: Recipe, inputs: NetworkInputs) -> Iterator[tuple[str, Callable
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipes", default="", help="some, separated by commas; all by default")
-    parser.add_argument("--write", action="store_true", help=f"write the table into {DOC.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {page.DOC.relative_to(ROOT)}")
     options = parser.parse_args()
     names = options.recipes.split(",") if options.recipes else recipes.names()
     with tempfile.TemporaryDirectory() as scratch:
@@ -122,11 +120,7 @@ def main() -> None:
                 print(row, flush=True)
                 table += row + "\n"
     if options.write:
-        text = DOC.read_text(encoding="utf-8")
-        if _BEGIN not in text:
-            sys.exit(f"{DOC} has no line {_BEGIN.strip()}")
-        before, _, rest = text.partition(_BEGIN)
-        DOC.write_text(f"{before}{_BEGIN}\n{_HEAD}{table}\n{_END}{rest.partition(_END)[2]}", encoding="utf-8")
+        page.write("bench-families", ["", *f"{_HEAD}{table}".splitlines(), ""])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """`make bench-loop`: a whole run of the loop beside a plain script, a run without anything new, and a stack at rest.
 
-It needs a stack that runs, with a champion of `fashion-mnist`. Each turn trains with another batch size, so that
-there is something new, in the script and in the loop. A turn counts if its version was released.
+It needs a stack that runs, with a champion of `fashion-mnist`. Each turn trains with another batch size, in the script
+and in the loop, for which new records have landed as well. It counts if its version was released.
 """
 
 import argparse
+import gzip
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ import httpx
 import numpy as np
 import psutil
 
-from benchmarks.serving import machine, write
+from benchmarks import page
 from ratchet.errors import Refusal
 from ratchet.fleet import processes
 from ratchet.lake import fetch
@@ -28,7 +30,7 @@ from ratchet.recipe import load
 from ratchet.settings import ROOT, settings
 from releases import api
 
-_RECIPE = "fashion-mnist"
+_RECIPE, _NEW = "fashion-mnist", 500
 _BEYOND, _UNCHANGED, _REST_CPU, _REST_MB = 20.0, 5.0, 5.0, 1200.0
 """Wanted: seconds beyond the script, seconds of a run with nothing new, percent of a core and megabytes at rest."""
 
@@ -58,11 +60,8 @@ def plain(batch_size: int) -> tuple[float, float]:
 
 def loop(batch_size: int) -> float:
     """Seconds of the command, by the clock. Raises Refusal if the run failed."""
-    command = [str(Path(sys.executable).with_name("ratchet")), "loop", _RECIPE, "--batch-size", str(batch_size)]
     started = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise Refusal("the loop failed", _RECIPE, done.stderr.strip().splitlines()[-1])
+    _ratchet("loop", _RECIPE, "--batch-size", str(batch_size))
     return time.monotonic() - started
 
 
@@ -86,11 +85,38 @@ def _between(first: str, then: str) -> float:
     return (np.datetime64(then.rstrip("Z")) - np.datetime64(first.rstrip("Z"))) / np.timedelta64(1, "s")
 
 
-def turns(count: int) -> Iterator[Turn]:
+def land(folder: Path, seed: int) -> None:
+    """Lands new records: images of the recipe's last batch with another brightness."""
+    recipe = load(_RECIPE)
+    images, labels = (
+        gzip.decompress(path.read_bytes()) for path in fetch.fetch_feed(recipe, recipe.batches[-1]) if path
+    )
+    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)[-_NEW:]
+    file = folder / f"new-{seed}.npz"
+    factor = np.random.default_rng(seed).uniform(0.8, 1.0)
+    np.savez(file, x=(pixels * factor).astype(np.uint8), y=np.frombuffer(labels, np.uint8, offset=8)[-_NEW:])
+    _ratchet("ingest", _RECIPE, str(file))
+
+
+def _ratchet(*arguments: str) -> None:
+    """Raises Refusal with the command's last line if it fails."""
+    command = [str(Path(sys.executable).with_name("ratchet")), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise Refusal(f"`ratchet {' '.join(arguments)}` failed", _RECIPE, last)
+
+
+def turns(count: int, folder: Path) -> Iterator[Turn]:
     for batch_size in range(40, 40 + 4 * count, 4):
         before = api.state_of(_RECIPE).champion
+        land(folder, int(time.time()))
         script, fit = plain(batch_size)
-        seconds = loop(batch_size)
+        try:
+            seconds = loop(batch_size)
+        except Refusal as refusal:
+            print(refusal, file=sys.stderr)
+            continue
         if api.state_of(_RECIPE).champion == before:
             print(f"batch size {batch_size}: no version was released, so this turn does not count", file=sys.stderr)
             continue
@@ -120,8 +146,7 @@ def _members() -> Iterator[tuple[str, psutil.Process]]:
 
 def end_bake_time() -> None:
     """Lets the former champion go, which is warm for half an hour."""
-    command = [str(Path(sys.executable).with_name("ratchet")), "release", "promote", _RECIPE]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    _ratchet("release", "promote", _RECIPE)
     until = time.monotonic() + 120
     while api.state_of(_RECIPE).phase != "idle":
         if time.monotonic() > until:
@@ -147,18 +172,14 @@ def lines(measured: list[Turn], unchanged: float, rest: dict[str, tuple[float, f
     yield f"| all | {cpu:.1f} | {memory:,.0f} |"
     yield ""
     beyond = float(np.median([turn.loop - turn.plain for turn in measured]))
-    yield _target("seconds beyond the script", beyond, _BEYOND)
-    yield _target("seconds with nothing new", unchanged, _UNCHANGED)
-    yield _target("percent of a core at rest", cpu, _REST_CPU)
-    yield _target("megabytes at rest", memory, _REST_MB)
+    yield page.target("seconds beyond the script", beyond, _BEYOND)
+    yield page.target("seconds with nothing new", unchanged, _UNCHANGED)
+    yield page.target("percent of a core at rest", cpu, _REST_CPU)
+    yield page.target("megabytes at rest", memory, _REST_MB)
 
 
 def _spread(values: list[float]) -> str:
     return f"{np.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-
-
-def _target(what: str, value: float, most: float) -> str:
-    return f"- {what}: {value:,.1f}{'' if value <= most else ' (short)'}; at most {most:,.0f} was wanted"
 
 
 def main() -> None:
@@ -170,7 +191,8 @@ def main() -> None:
     options = parser.parse_args()
     if api.state_of(_RECIPE).champion is None:
         raise SystemExit(str(Refusal("nothing serves it", _RECIPE, f"Run `ratchet up` and `ratchet loop {_RECIPE}`")))
-    measured = list(turns(options.turns))
+    with tempfile.TemporaryDirectory() as folder:
+        measured = list(turns(options.turns, Path(folder)))
     if not measured:
         raise SystemExit("no turn released a version, so there is nothing to compare: run it again")
     unchanged = loop(measured[-1].batch_size)
@@ -178,10 +200,10 @@ def main() -> None:
     rest = at_rest(options.rest)
     if options.json:
         print(json.dumps([vars(turn) for turn in measured]))
-    content = [f"{machine()}, {len(measured)} turns:", "", *lines(measured, unchanged, rest)]
+    content = [f"{page.machine()}, {len(measured)} turns:", "", *lines(measured, unchanged, rest)]
     print("\n".join(content))
     if options.write:
-        write("loop", content)
+        page.write("bench-loop", content)
 
 
 if __name__ == "__main__":

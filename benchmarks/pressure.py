@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import httpx
 import psutil
 
-from benchmarks import load
+from benchmarks import load, page
 from benchmarks.load import Measurement, Request
-from benchmarks.serving import champion, machine, requests, write
+from benchmarks.serving import champion, requests
 
 _CROWD, _ROWS = 512, 1000
 
@@ -92,7 +92,7 @@ def main() -> None:
     golden, _, direct = champion(options.recipe)
     small, large = requests(golden, direct, 1), requests(golden, direct, _ROWS)
     content = [
-        f"`{options.recipe}`, {machine()}, {_CROWD} connections, {options.seconds:g} s each:",
+        f"`{options.recipe}`, {page.machine()}, {_CROWD} connections, {options.seconds:g} s each:",
         "",
         "| way | load | answers a second | p50, ms | p99, ms | refused | failed | memory of the bento, MB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -108,7 +108,7 @@ def main() -> None:
             content.append(line)
     print("\n".join(content))
     if options.write:
-        write(f"{options.recipe} under pressure", content)
+        page.write(f"bench-pressure {options.recipe}", content)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from benchmarks import page
 from ratchet.settings import ROOT
 from replays import POLICIES, STACK, conclusion, home, options, run, whatif
 from replays.options import Options, year_of
 from replays.result import PICTURE, Result, read
 
 DOC, IMAGES = ROOT / "docs" / "replay.md", ROOT / "docs" / "images"
-_BEGIN, _END = "<!-- make bench-replay {} -->\n", "<!-- end -->\n"
 _report = partial(print, file=sys.stderr, flush=True)
 _IMAGES = Options("fashion-mnist", records=4000, rows=3000, days=30, window=200, causes=("harm",), tolerance=0.1,
                   policies=("never", "loop"))  # fmt: skip
@@ -99,12 +99,7 @@ def _lines(name: str, result: Result) -> Iterator[str]:
 def _write(name: str, lines: list[str], picture: bytes) -> None:
     image = f"replay-{name.replace(':', '-')}.png"
     (IMAGES / image).write_bytes(picture)
-    begin = _BEGIN.format(name)
-    page = DOC.read_text(encoding="utf-8")
-    head, _, rest = page.partition(begin)
-    _, _, tail = rest.partition(_END)
-    content = "\n".join([*lines, "", f"![{name}](images/{image})", ""])
-    DOC.write_text(f"{head}{begin}{content}{_END}{tail}", encoding="utf-8")
+    page.write(f"bench-replay {name}", [*lines, "", f"![{name}](images/{image})"], DOC)
 
 
 if __name__ == "__main__":

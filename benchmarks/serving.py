@@ -8,11 +8,10 @@ medians of the turns, with the least and the most; a ratio is that of two neighb
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import httpx
 import numpy as np
 import psutil
 
-from benchmarks import load
+from benchmarks import load, page
 from benchmarks.load import Measurement, Request
 from bentos.golden import Golden, read
 from ratchet.endpoints import INFER, PREDICT, model
@@ -36,7 +35,6 @@ CONNECTIONS = (1, 8, 32)
 _BARE = "bare uvicorn, binary"
 _TARGETS = {"bento, binary": {_BARE: 0.75, "plain BentoML, JSON": 6.0}, "gateway, binary": {"bento, binary": 0.85}}
 """Of the throughput, in one turn; docs/benchmarks.md says what is reached."""
-DOC, _BEGIN, _END = ROOT / "docs" / "benchmarks.md", "<!-- make bench-serving {} -->\n", "<!-- end -->\n"
 
 
 def requests(golden: Golden, direct: HostPort, rows: int) -> dict[str, Request]:
@@ -155,22 +153,6 @@ def _ratio(results: Mapping[str, Mapping[int, Sequence[Measurement]]], way: str,
     return float(np.median([one.rate / another.rate for one, another in pairs]))
 
 
-def write(section: str, content: Sequence[str], doc: Path = DOC) -> None:
-    """Puts the lines into the page, in place of those of the last run."""
-    page, begin = doc.read_text(encoding="utf-8"), _BEGIN.format(section)
-    head, marker, rest = page.partition(begin)
-    if not marker:
-        raise Refusal(f"there is no line {begin.strip()!r}", doc, "Put it there, with <!-- end --> below it")
-    doc.write_text(f"{head}{begin}" + "\n".join([*content, ""]) + rest[rest.index(_END) :], encoding="utf-8")
-
-
-def machine() -> str:
-    """Of the run, for people who compare figures."""
-    names: dict[str, Callable[[], str]] = {"Python": platform.python_version, "Linux": platform.release}
-    versions = ", ".join(f"{name} {of()}" for name, of in names.items())
-    return f"{time.strftime('%Y-%m-%d')}, {psutil.cpu_count()} cores, {versions}"
-
-
 def champion(recipe: str) -> tuple[Golden, Path, HostPort]:
     """What serves: its golden set, the folder of its model, and its address. Raises Refusal if nothing does."""
     splits, addresses = Gateway(settings()).declared()
@@ -202,10 +184,14 @@ def main() -> None:
         for name, of_peer in _peers(features, onnx, options.keras).items():
             ways[name] = stack.enter_context(peer(*of_peer))
         results = measured(ways, options.seconds, options.turns)
-    content = [f"`{options.recipe}`, {machine()}, {options.turns} turns of {options.seconds:g} s:", "", *lines(results)]
+    content = [
+        f"`{options.recipe}`, {page.machine()}, {options.turns} turns of {options.seconds:g} s:",
+        "",
+        *lines(results),
+    ]
     print("\n".join(content))
     if options.write:
-        write(options.recipe, content)
+        page.write(f"bench-serving {options.recipe}", content)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -76,7 +76,7 @@ class TableContract:
             what = f"the weight {column.name!r} is no number from 0 on that every row has and that is no feature"
             raise ValueError(f"{what}: write Column({column.name!r}, 'number', low=0, feature=False)")
 
-    @property
+    @cached_property
     def feature_columns(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.feature)
 
