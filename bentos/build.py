@@ -25,6 +25,13 @@ from ratchet.settings import ROOT, TELEMETRY_OFF
 VERSION = 2
 """Raise it when the same package key should give another bento."""
 
+_BUILD = """
+import sys
+from bentoml import bentos
+context, version, file = sys.argv[1:]
+bentos.build_bentofile(build_ctx=context, version=version).export(file)
+"""
+
 _SERVICE = (
     "bentos/__init__.py", "bentos/admission.py", "bentos/caller.py", "bentos/disk.py", "bentos/feedback.py",
     "bentos/grpc_messages.py", "bentos/inference.py", "bentos/model.py", "bentos/openapi.py", "bentos/operations.py",
@@ -106,9 +113,8 @@ def build(recipe: Recipe, version: str, contents: Contents, scratch: Path) -> tu
     bentofile = {**service, "include": [*code, "model/*"], "python": python}
     # JSON is no substitute: it writes an emoji as two halves, which YAML refuses.
     (context / "bentofile.yaml").write_text(yaml.safe_dump(bentofile), encoding="utf-8")
-    _bentoml(scratch, "build", "--version", tag.split(":")[1], "--output", "tag", str(context))
     bento = scratch / f"{tag.replace(':', '-')}.bento"
-    _bentoml(scratch, "export", tag, str(bento))
+    _run_bentoml(scratch, context, tag.split(":")[1], bento)
     return tag, bento
 
 
@@ -122,10 +128,11 @@ def _description(recipe: Recipe, version: str) -> str:
     )
 
 
-def _bentoml(scratch: Path, *arguments: str) -> None:
+def _run_bentoml(scratch: Path, context: Path, version: str, bento: Path) -> None:
+    """Builds what is in `context`, and exports it; one process does both, and has a store of its own."""
     env = {**os.environ, **TELEMETRY_OFF, "BENTOML_HOME": str(scratch / "bentoml"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "bentoml", *arguments]
+    command = [sys.executable, "-c", _BUILD, str(context), version, str(bento)]
     process = subprocess.run(command, capture_output=True, text=True, env=env, cwd=scratch)
     if process.returncode:
         output = (process.stderr or process.stdout).strip()[-400:]
-        raise Refusal(f"bentoml {arguments[0]} failed ({output})", scratch, "See the flow's log")
+        raise Refusal(f"BentoML failed ({output})", scratch, "See the flow's log")
