@@ -1,7 +1,8 @@
 """`make bench-loop`: a whole run of the loop beside a plain script, a run without anything new, and a stack at rest.
 
 It needs a stack that runs, with a champion of `fashion-mnist`. Each turn trains with another batch size, in the script
-and in the loop, for which new records have landed as well. It counts if its version was released.
+and in the loop, for which new records have landed as well: images of the recipe's last batch with another brightness.
+It counts if its version was released. This changes what the stack's home has and serves: use one for trying things.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import psutil
 from benchmarks import page
 from ratchet.errors import Refusal
 from ratchet.fleet import processes
-from ratchet.lake import fetch
+from ratchet.lake import fetch, snapshot
 from ratchet.local_http import LOCAL
 from ratchet.recipe import load
 from ratchet.settings import ROOT, settings
@@ -51,7 +52,8 @@ def plain(batch_size: int) -> tuple[float, float]:
     inputs = fetch.fetch_feed(recipe, recipe.batches[0])
     benchmark = fetch.fetch_feed(recipe, recipe.benchmark)
     files = dict(zip(("IMAGES", "LABELS", "TEST_IMAGES", "TEST_LABELS"), map(str, (*inputs, *benchmark)), strict=True))
-    env = {**os.environ, **files, "BATCH_SIZE": str(batch_size), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    own = {"BATCH_SIZE": str(batch_size), "RECORDS": str(snapshot.take(recipe).records), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    env = {**os.environ, **files, **own}
     command = [sys.executable, "-m", "benchmarks.peers.plain_loop"]
     started = time.monotonic()
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -66,10 +68,12 @@ def loop(batch_size: int) -> float:
 
 
 def stages() -> dict[str, float]:
-    """Seconds of each stage of the newest run, with the time until its process began and after its last stage."""
+    """Seconds of each stage of the newest run that was completed, and those until its process had started."""
     with httpx.Client(base_url=f"{settings().prefect_url}/api", timeout=30, **LOCAL) as client:
-        wanted = {"flows": {"name": {"any_": ["retrain-and-release"]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-        (run,) = _json(client.post("/flow_runs/filter", json=wanted))
+        mine = {"deployments": {"name": {"any_": [_RECIPE]}}, "flows": {"name": {"any_": ["retrain-and-release"]}}}
+        completed = {**mine, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+        newest = {**completed, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+        (run,) = _json(client.post("/flow_runs/filter", json=newest))
         of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
         tasks = _json(client.post("/task_runs/filter", json=of_run))
     begun = {"start of the process": _between(run["created"], run["start_time"])}
@@ -86,7 +90,6 @@ def _between(first: str, then: str) -> float:
 
 
 def land(folder: Path, seed: int) -> None:
-    """Lands new records: images of the recipe's last batch with another brightness."""
     recipe = load(_RECIPE)
     images, labels = (
         gzip.decompress(path.read_bytes()) for path in fetch.fetch_feed(recipe, recipe.batches[-1]) if path

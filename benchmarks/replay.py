@@ -82,7 +82,7 @@ def _lines(name: str, result: Result) -> Iterator[str]:
     yield f"With {options.given(PLAYS[name])}:"
     yield ""
     for sentence in conclusion.sentences(replay):
-        yield f"- {sentence}"
+        yield f"- {sentence}".replace(f"{result.folder.parents[3]}/", "")
     yield ""
     yield "| policy | answers | wrong, or loss | retrainings | of these released | training, CPU s |"
     yield "| --- | --- | --- | --- | --- | --- |"

@@ -25,6 +25,7 @@ from ratchet.settings import ROOT, TELEMETRY_OFF
 VERSION = 2
 """Raise it when the same package key should give another bento."""
 
+# As a module of this package it would hide the package that is built, which has the same name.
 _BUILD = """
 import sys
 from bentoml import bentos

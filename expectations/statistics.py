@@ -50,9 +50,10 @@ def of_batch(recipe: Recipe, home: Path, batch: str, where: str = "landing") -> 
     measured whole. `duplicate` is 1 if the same input is earlier in the batch, or among the admitted records.
     """
     path = home / where
+    version = table.version(path)  # all columns are read of the same one
 
     def read(columns: list[str]) -> Rows:
-        return table.rows(path, columns, where=("batch", batch)) or _in_memory(None)
+        return (table.rows(path, columns, ("batch", batch), version) if version >= 0 else None) or _in_memory(None)
 
     return _frame(recipe, read, partial(seen.among, home / "records"))
 

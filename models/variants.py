@@ -63,9 +63,10 @@ def make(recipe: Recipe, candidate: Candidate, scratch: Path) -> tuple[Variant, 
     reference = Check(NO_WORSE, 0.0, None, "passed", "the reference for the other variants")
     variants = [Variant(FULL, export.MODEL, candidate.onnx, full.path.stat().st_size / 1e6, reference)]
     expected = {FULL: full.predict(sample).tolist()}
+    calibration = _calibration_inputs(recipe, candidate) if "int8" in recipe.variants else np.empty(0)
     conversions: dict[str, Callable[[Path], None]] = {
         "fp16": lambda path: _to_fp16(full, path),
-        "int8": lambda path: _to_int8(full, _calibration_inputs(recipe, candidate), path),
+        "int8": lambda path: _to_int8(full, calibration, path),
     }
     for name in recipe.variants:
         path = full.path.with_name(f"model.{name}.onnx")

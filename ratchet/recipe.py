@@ -186,6 +186,7 @@ class Recipe:
         bounds.check(self, "recipe")
         self._check_names()
         self._check_feeds()
+        bounds.require_names("variants", self.variants)
         bounds.known("variant", self.variants, VARIANTS)
         for step in self.release_plan.steps:
             if step.weight + step.mirror > 100:

@@ -99,6 +99,7 @@ class EvidenceCollector:
     collected: Evidence = field(init=False, default_factory=Evidence)
     _counts: tuple[Count, Count] | None = None
     _counts_at_start: tuple[Count, Count] | None = None
+    _counted_since: float = 0.0
     _resets: int = 0
     _unsent: tuple[Kind, np.ndarray] | None = None
     """An input that could not be sent to both."""
@@ -127,6 +128,7 @@ class EvidenceCollector:
             _decreased(now, base) for now, base in zip(counts, self._counts_at_start, strict=True)
         ):
             self._counts_at_start = counts if self._counts_at_start is None else (Count(), Count())
+            self._counted_since = time.monotonic()
         self._counts = counts
         collected = self.collected
         traffic = [
@@ -230,21 +232,23 @@ class EvidenceCollector:
         """Whether callers' traffic alone would take long."""
         if self.own_requests_only or self._counts is None:
             return self.own_requests_only
-        seconds = time.monotonic() - self._started
+        seconds = time.monotonic() - self._counted_since
         # Without a mirror, no caller's request is answered by both.
         scarce = min(self._callers_requests()) < _SUFFICIENT_RATE * seconds or self.pairs[0] < _MIN_PAIRS
         return scarce and (self.few_callers or seconds > _WAIT_SECONDS)
 
     def _callers_requests(self) -> tuple[int, ...]:
-        """Those that the gateway has sent to each revision in this step; zeros before its counts are known."""
-        if self._counts is None or self._counts_at_start is None:
-            return 0, 0
+        """Those that the gateway has sent to each revision since its counts are known."""
+        assert self._counts is not None
+        assert self._counts_at_start is not None
         pairs = zip(self._counts, self._counts_at_start, strict=True)
         return tuple(now.requests - base.requests for now, base in pairs)
 
     def had_few_callers(self) -> bool:
-        """Whether all callers of this step together were too few for one revision."""
-        return sum(self._callers_requests()) < _SUFFICIENT_RATE * (time.monotonic() - self._started)
+        """Whether all callers of this step together were too few for one revision; no if they were not counted."""
+        if self._counts is None:
+            return False
+        return sum(self._callers_requests()) < _SUFFICIENT_RATE * (time.monotonic() - self._counted_since)
 
     def _request(self) -> float:
         """Sends the same input to a random endpoint of each revision; returns the seconds until the next call."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -24,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import show, withdraw
-from ratchet import progress
+from ratchet import files, progress
 from ratchet.errors import Refusal
 from ratchet.lake import ingest, quarantine, records, seen, snapshot, split, table
 from ratchet.lake.rows import Rows
@@ -200,21 +201,53 @@ def test_what_was_admitted_is_known_without_reading_it_again(tmp_path: Path, mon
     wanted = [*batches["a"], *batches["b"], *batches["d"], *(chance.bytes(32).hex() for _ in range(300))]
     present = seen.among(path, seen.keys([pa.array(wanted)]))
     assert present.tolist() == [True] * 300 + [False] * 300 + [True] * 300 + [False] * 300
-    (tmp_path / "keys" / "records" / "of-no-file.npy").touch()
+    (tmp_path / seen._FOLDER / "records" / "of-no-file.npy").touch()
     seen.prune(path)
-    assert len(list((tmp_path / "keys" / "records").iterdir())) == 3, "one for each file of the newest version"
+    assert len(kept(path)) == 3, "one for each file of the newest version"
     monkeypatch.setattr(table, "_parts", lambda *_: pytest.fail("a file of the table is read"))
     assert (seen.among(path, seen.keys([pa.array(wanted)])) == present).all()
 
 
-def test_broken_keys_are_computed_again(tmp_path: Path) -> None:
+def kept(path: Path) -> list[Path]:
+    """The files with the keys of a table."""
+    return sorted((path.parent / seen._FOLDER / path.name).iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 10, -3])
+def test_broken_keys_are_computed_again(tmp_path: Path, size: int) -> None:
     path, digest = tmp_path / "records", "ab" * 32
     table.append(path, pa.table({"input": [digest]}), once="a")
     key = seen.keys([pa.array([digest])])
     assert seen.among(path, key).all()
-    (file,) = (tmp_path / "keys" / "records").iterdir()
-    file.write_bytes(file.read_bytes()[:-3])
+    (file,) = kept(path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:size])
     assert seen.among(path, key).all()
+    assert file.read_bytes() == whole
+
+
+def test_keys_that_cannot_be_kept_are_computed_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, digest = tmp_path / "records", "ab" * 32
+    table.append(path, pa.table({"input": [digest]}), once="a")
+    (tmp_path / seen._FOLDER).touch()  # so that there can be no such folder
+    for _ in range(2):
+        assert seen.among(path, seen.keys([pa.array([digest])])).all()
+
+
+def test_keys_of_rows_that_are_erased_while_they_are_read_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest, replace_file = tmp_path / "records", "ab" * 32, files.replace
+    table.append(path, pa.table({"input": [digest]}), once="a")
+
+    def erased_before(file: Path, content: bytes) -> None:
+        table.erase(path, f"input = '{digest}'", pc.field("input") == digest, ["input"])
+        seen.prune(path)
+        replace_file(file, content)
+
+    monkeypatch.setattr(files, "replace", erased_before)
+    seen.among(path, seen.keys([pa.array([digest])]))
+    assert kept(path) == []
 
 
 @pytest.mark.parametrize("compacted", [False, True])

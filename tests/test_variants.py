@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from flows.latency_benchmark import on_a_host
-from models import variants
+from models import candidate as candidates
+from models import registry, variants
 from models.evaluate import compare_variant
 from models.export import Exported
 from models.latency import measure, sample_inputs
@@ -22,6 +23,7 @@ from models.search import search
 from ratchet import recipe as recipes
 from ratchet.errors import Refusal
 from ratchet.evaluation.variants import FULL, Timing, choose, max_latency_ms, reject_packaged
+from ratchet.lake.snapshot import Examples
 from ratchet.recipe import Recipe
 from ratchet.settings import settings
 from ratchet.types import Candidate, Check, Outcome, Snapshot, Variant, from_json, to_json
@@ -104,6 +106,24 @@ def test_a_real_model_in_eight_bits_is_smaller_and_answers_alike(
         assert path.stat().st_size < full.path.stat().st_size * (0.6 if name == "fp16" else 0.4)
         assert (small.predict(built.images).argmax(axis=1) == labels).mean() > 0.97
     assert not (tmp_path / "prepared.onnx").exists()
+
+
+@pytest.mark.parametrize("names", [("fp16", "int8"), ("fp16",), ()])
+def test_the_variants_are_fp32_and_those_of_the_recipe(
+    built: Built, small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    full = Exported(tmp_path / "model.onnx", built.exported.contract)
+    full.path.write_bytes(built.exported.path.read_bytes())
+    examples, uploaded = Examples(built.images, np.zeros(len(built.images), int)), list[str]()
+    monkeypatch.setattr(candidates, "exported", lambda *_: full)
+    monkeypatch.setattr(variants, "load_benchmark", lambda recipe: (examples, ""))
+    monkeypatch.setattr(variants, "load", lambda *_: {"validation": examples} if "int8" in names else None)
+    monkeypatch.setattr(registry, "upload", lambda path, file: uploaded.append(str(path)))
+    snapshot = Snapshot(small.name, 0, "", len(examples), (), {})
+    candidate = Candidate(small.name, "1", "m", "r", "1", "cnn", "w", "o", snapshot, {}, {}, 0.0, "c", "l")
+    result = variants.make(replace(small, variants=names), candidate, tmp_path)
+    assert [each.name for each in result] == ["fp32", *names]
+    assert len(uploaded) == len(names) + 1, "and what is expected of each"
 
 
 def test_trees_have_no_variant_and_the_reason_is_a_sentence(built: Built, tmp_path: Path) -> None:

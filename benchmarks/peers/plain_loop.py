@@ -1,6 +1,7 @@
 """What a person would write: loads Fashion-MNIST, trains the same network, evaluates, and exports to ONNX.
 
-`IMAGES`, `LABELS`, `TEST_IMAGES` and `TEST_LABELS` name the files. Prints the seconds inside `fit`.
+`IMAGES`, `LABELS`, `TEST_IMAGES` and `TEST_LABELS` name the files, `RECORDS` and `BATCH_SIZE` are numbers. It prints
+the seconds inside `fit`.
 """
 
 import gzip
@@ -24,7 +25,8 @@ def labels(variable: str) -> np.ndarray:
         return np.frombuffer(file.read(), np.uint8, offset=8)
 
 
-x, y = images("IMAGES")[:40_000], labels("LABELS")[:40_000]
+count = int(os.environ["RECORDS"])
+x, y = images("IMAGES")[:count], labels("LABELS")[:count]
 order = np.random.default_rng(0).permutation(len(x))
 train, validation = order[: int(0.9 * len(x))], order[int(0.9 * len(x)) : int(0.95 * len(x))]
 model = keras.Sequential(

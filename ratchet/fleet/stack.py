@@ -55,7 +55,6 @@ class Stack:
         direct = ",".join(dict.fromkeys((*no_proxy, "127.0.0.1", "localhost", *servers)))
         prefect = {
             "PREFECT_LOGGING_EXTRA_LOGGERS": "ratchet",
-            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
             "PREFECT_HOME": str(home / "prefect"),
             "PREFECT_API_URL": f"{config.prefect_url}/api",
             "PREFECT_UI_API_URL": f"{config.prefect_url}/api",

@@ -82,6 +82,8 @@ def erase(recipe: Recipe, who: str, since: float = 0.0) -> Forgotten:
     for each in ("records", "landing", "quarantine") if served else ():
         records += _erase(home / each, "input", digests, erasure, served)
     _remove(summaries)  # one may have been made meanwhile
+    for each in ("records", "landing"):  # also if there was nothing to erase: it may have been killed here before
+        seen.prune(home / each)
     # Last what says what else there is.
     tables = ("requested", "outcomes", "feedback", "learnt", "predictions")
     counts = {each: _erase(home / each, "request", requests, erasure) for each in tables}
@@ -213,11 +215,9 @@ def _erase_where(
     if batches:
         condition, where = f"{condition} AND {_in('batch', batches)}", where & table.one_of("batch", batches)
         columns.append("batch")
-    count = 0
-    if table.holds(path, where, columns, erasure.since):
-        count = table.erase(path, condition, where, columns, who=erasure.who, why=erasure.why)
-    seen.prune(path)  # each time, since it may have been killed here before
-    return count
+    if not table.holds(path, where, columns, erasure.since):
+        return 0
+    return table.erase(path, condition, where, columns, who=erasure.who, why=erasure.why)
 
 
 def _in(column: str, values: Iterable[str]) -> str:

@@ -82,17 +82,17 @@ def learnt(recipe: str) -> Path:
 
 def _new(recipe: Recipe, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those whose input is no record yet: callers send the same again, and a suite allows few duplicates."""
-    first: dict[str, dict[str, Any]] = {}
-    without = list[dict[str, Any]]()
-    for row in rows:
-        if digest := _digest(recipe, row):
-            first.setdefault(digest, row)
-        else:
-            without.append(row)
-    keys = seen.keys([pa.array(first, pa.string())])
-    home = ingest.lake(recipe.name)
-    known = seen.among(home / "records", keys) | seen.among(home / "landing", keys)
-    return [*without, *(row for row, is_known in zip(first.values(), known, strict=True) if not is_known)]
+    digests = [_digest(recipe, row) for row in rows]
+    different = list(dict.fromkeys(filter(None, digests)))
+    keys, home = seen.keys([pa.array(different, pa.string())]), ingest.lake(recipe.name)
+    is_record = seen.among(home / "records", keys) | seen.among(home / "landing", keys)
+    known = {digest for digest, each in zip(different, is_record, strict=True) if each}
+    new = []
+    for digest, row in zip(digests, rows, strict=True):
+        if digest not in known:
+            new.append(row)
+        known |= {digest} - {""}
+    return new
 
 
 def _digest(recipe: Recipe, row: dict[str, Any]) -> str:

@@ -87,7 +87,10 @@ def digest_bytes(digests: Iterable[pa.Array]) -> np.ndarray:
 
 
 def _text(strings: pa.StringArray) -> memoryview:
-    """All of them in a row, as they lie in memory."""
+    """All of them in a row, as they lie in memory. Raises ValueError if one is missing."""
+    if strings.null_count:
+        raise ValueError(f"{strings.null_count} digests are missing")
+    strings = strings.cast(pa.string())
     _, offsets, data = strings.buffers()
     ends = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
     return memoryview(data)[ends[0] : ends[-1]]

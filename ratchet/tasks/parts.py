@@ -104,11 +104,11 @@ class Labels(Protocol):
     def SHARES(self) -> tuple[str, ...]:
         """Which of the statistics describe a batch as a whole: their drift says nothing."""
 
-    def statistics(self, answers: Any, labels: Sequence[Any], counts: Mapping[Any, int]) -> dict[str, Any]:
+    def statistics(self, answers: Any, labels: Sequence[Any], label_counts: Mapping[Any, int]) -> dict[str, Any]:
         """The columns that a suite checks, a value for each of these labels; `label` is a name, or a list of names.
 
-        The labels may be a sample of a batch's. If there are `SHARES`, `counts` has the records of the whole batch by
-        label; otherwise it is empty.
+        The labels may be a sample of a batch's. If there are `SHARES`, `label_counts` has the records of the whole
+        batch by label; otherwise it is empty.
         """
 
     def expectations(self, answers: Any, suite: Suite) -> tuple[Expectation, ...]:

@@ -109,11 +109,12 @@ def served(contract: TableContract, input: np.ndarray, name: str, at: datetime) 
 def statistics(contract: TableContract, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The value of each column; None where it is missing."""
     rows = [orjson.loads(record["row"]) for record in records]
-    values = {column.name: [row.get(column.name) for row in rows] for column in measured(contract)}
-    for column in contract.columns:
-        if column.type == "text" and column.name in values:
-            values[column.name] = [value_of(column, value) for value in values[column.name]]
-    return values
+    return {
+        column.name: [value_of(column, row.get(column.name)) for row in rows]
+        if column.type == "text"
+        else [row.get(column.name) for row in rows]
+        for column in measured(contract)
+    }
 
 
 def expectations(contract: TableContract, suite: Suite) -> tuple[Expectation, ...]:

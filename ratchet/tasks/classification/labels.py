@@ -44,11 +44,11 @@ SHARES: tuple[str, ...] = ("class_share",)
 
 
 def statistics(
-    answers: Classification, labels: Sequence[int | None], counts: Mapping[int | None, int]
+    answers: Classification, labels: Sequence[int | None], label_counts: Mapping[int | None, int]
 ) -> dict[str, Any]:
-    """`label`, and `class_share`, which is the share of the batch's records with the same label, by these `counts`."""
-    total = sum(counts.values())
-    shares = {label: count / total for label, count in counts.items()}
+    """`label`, and `class_share`, which is the share of the batch's records with the same label, by `label_counts`."""
+    total = sum(label_counts.values())
+    shares = {label: count / total for label, count in label_counts.items()}
     return {"label": list(labels), "class_share": [shares[label] for label in labels]}
 
 

@@ -36,7 +36,7 @@ def targets(answers: Forecast, labels: np.ndarray) -> np.ndarray:
 SHARES: tuple[str, ...] = ()
 
 
-def statistics(answers: Forecast, labels: Sequence[Any], counts: Mapping[Any, int]) -> dict[str, Any]:
+def statistics(answers: Forecast, labels: Sequence[Any], label_counts: Mapping[Any, int]) -> dict[str, Any]:
     return {}
 
 

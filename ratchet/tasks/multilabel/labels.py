@@ -48,14 +48,16 @@ def targets(answers: MultiLabel, labels: np.ndarray) -> np.ndarray:
 SHARES = ("label_share", "absent_labels")
 
 
-def statistics(answers: MultiLabel, labels: Sequence[str | None], counts: Mapping[str | None, int]) -> dict[str, Any]:
+def statistics(
+    answers: MultiLabel, labels: Sequence[str | None], label_counts: Mapping[str | None, int]
+) -> dict[str, Any]:
     """`label`, a list of a record's; and of the batch the share of its rarest label, and how many no record has."""
-    total, single = sum(counts.values()), Counter[str]()
-    for label, count in counts.items():
-        single.update(dict.fromkeys(_names(answers, label), count))
+    total, by_name = sum(label_counts.values()), Counter[str]()
+    for label, count in label_counts.items():
+        by_name.update(dict.fromkeys(_names(answers, label), count))
     names = [_names(answers, label) for label in labels]
-    rarest = [min((single[name] / total for name in each), default=1.0) for each in names]
-    return {"label": names, "label_share": rarest, "absent_labels": [answers.width - len(single)] * len(names)}
+    rarest = [min((by_name[name] / total for name in each), default=1.0) for each in names]
+    return {"label": names, "label_share": rarest, "absent_labels": [answers.width - len(by_name)] * len(names)}
 
 
 def expectations(answers: MultiLabel, suite: Suite) -> tuple[Expectation, ...]:

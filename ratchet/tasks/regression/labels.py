@@ -37,7 +37,7 @@ def targets(answers: Regression, labels: np.ndarray) -> np.ndarray:
 SHARES: tuple[str, ...] = ()
 
 
-def statistics(answers: Regression, labels: Sequence[float | None], counts: Mapping[Any, int]) -> dict[str, Any]:
+def statistics(answers: Regression, labels: Sequence[float | None], label_counts: Mapping[Any, int]) -> dict[str, Any]:
     return {"target": list(labels)}
 
 

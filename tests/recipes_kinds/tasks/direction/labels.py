@@ -38,7 +38,7 @@ def targets(answers: Direction, labels: np.ndarray) -> np.ndarray:
 SHARES = ()
 
 
-def statistics(answers: Direction, labels: Sequence[float | None], counts: Mapping[Any, int]) -> dict[str, Any]:
+def statistics(answers: Direction, labels: Sequence[float | None], label_counts: Mapping[Any, int]) -> dict[str, Any]:
     return {"degrees": list(labels)}
 
 
