@@ -16,6 +16,7 @@ from flows.latency_benchmark import on_a_host
 from flows.log import log
 from flows.notify import notify_once
 from ratchet.errors import Refusal
+from ratchet.evaluation.variants import Timing
 from ratchet.files import sha256
 from ratchet.lake import ingest as lake
 from ratchet.lake import learning, quarantine
@@ -24,7 +25,17 @@ from ratchet.recipe import Recipe, Training
 from ratchet.recipe import load as load_recipe
 from ratchet.scratch import scratch_folder
 from ratchet.settings import settings
-from ratchet.types import Candidate, EvaluationReport, Package, Snapshot, Split, SuiteResult, from_json, to_json
+from ratchet.types import (
+    Candidate,
+    EvaluationReport,
+    Package,
+    Snapshot,
+    Split,
+    SuiteResult,
+    Variant,
+    from_json,
+    to_json,
+)
 from releases import api, history, log_collector
 
 WHO = "retrain-and-release"
@@ -165,23 +176,34 @@ def _initial_weights(recipe: Recipe, training: Training, snapshot: Snapshot, rep
 def optimize(name: str, candidate: Candidate) -> Candidate:
     """The candidate with its variants, one of them packaged, which is chosen once for a version."""
     from models import variants
-    from ratchet.evaluation.variants import choose
 
     recipe, chosen = load_recipe(name), variants.chosen(candidate)
     if chosen is None:
         with scratch_folder(outside_home=True) as folder:
             unmeasured = variants.make(recipe, candidate, folder)
-        log.info("running the latency benchmark on a host")
-        measured_on, timings = on_a_host(candidate, unmeasured, recipe.memory_mb)
-        chosen = choose(unmeasured, timings, measured_on, recipe.answers.tolerance)
-        if timings:  # without a host the choice is not final
-            variants.save(candidate, chosen)
+        chosen = _choose(recipe, candidate, unmeasured)
     for variant in chosen:
         latency = "not measured" if variant.latency_ms is None else f"{variant.latency_ms:.3f} ms"
         label = f"{variant.name} (packaged)" if variant.packaged else variant.name
         figures = latency, variant.size_mb, variant.measured_on, variant.check.detail
         log.info("%s: %s, %.2f MB, on %s; %s", label, *figures)
     return replace(candidate, variants=chosen)
+
+
+def _choose(recipe: Recipe, candidate: Candidate, unmeasured: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    """The variants, one of them packaged, as a host measures them; the choice is kept if it is final."""
+    from models import variants
+    from ratchet.evaluation.variants import choose
+
+    if len(unmeasured) == 1:
+        measured_on, timings = "no host, as the recipe tries no other variant", dict[str, Timing]()
+    else:
+        log.info("running the latency benchmark on a host")
+        measured_on, timings = on_a_host(candidate, unmeasured, recipe.memory_mb)
+    chosen = choose(unmeasured, timings, measured_on, recipe.answers.tolerance)
+    if timings or len(unmeasured) == 1:  # without a host a choice among several is not final
+        variants.save(candidate, chosen)
+    return chosen
 
 
 @stage
