@@ -43,7 +43,7 @@ model = keras.Sequential(
         keras.layers.Dense(10, activation="softmax"),
     ]
 )
-model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"], steps_per_execution=16)
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], steps_per_execution=16)
 started = time.monotonic()
 held_out = x[validation], y[validation]
 model.fit(x[train], y[train], int(os.environ["BATCH_SIZE"]), 5, verbose=0, validation_data=held_out)
