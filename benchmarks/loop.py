@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,6 +27,7 @@ from ratchet.local_http import LOCAL
 from ratchet.recipe import load
 from ratchet.settings import ROOT, settings
 from releases import api
+from replays.driver import run_ratchet
 
 _RECIPE = "fashion-mnist"
 _BEYOND, _UNCHANGED, _REST_CPU, _REST_MB = 20.0, 5.0, 5.0, 1200.0
@@ -61,7 +61,7 @@ def plain(batch_size: int) -> tuple[float, float]:
 def loop(batch_size: int) -> float:
     """Seconds of the command, by the clock. Raises Refusal if the run failed."""
     started = time.monotonic()
-    _ratchet("loop", _RECIPE, "--batch-size", str(batch_size))
+    run_ratchet("loop", _RECIPE, "--batch-size", str(batch_size))
     return time.monotonic() - started
 
 
@@ -85,15 +85,6 @@ def _json(response: httpx.Response) -> Any:
 
 def _between(first: str, then: str) -> float:
     return (np.datetime64(then.rstrip("Z")) - np.datetime64(first.rstrip("Z"))) / np.timedelta64(1, "s")
-
-
-def _ratchet(*arguments: str) -> None:
-    """Raises Refusal with the command's last line if it fails."""
-    command = [str(Path(sys.executable).with_name("ratchet")), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise Refusal(f"`ratchet {' '.join(arguments)}` failed", _RECIPE, last)
 
 
 def turns(count: int) -> Iterator[Turn]:
@@ -137,7 +128,7 @@ def end_bake_time() -> None:
     """Lets the former champion go, which is warm for half an hour after a release."""
     if api.state_of(_RECIPE).phase == "idle":
         return
-    _ratchet("release", "promote", _RECIPE)
+    run_ratchet("release", "promote", _RECIPE)
     until = time.monotonic() + 120
     while api.state_of(_RECIPE).phase != "idle":
         if time.monotonic() > until:

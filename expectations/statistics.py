@@ -79,9 +79,9 @@ def _frame(recipe: Recipe, read: Read, is_admitted: Callable[[np.ndarray], np.nd
     chosen = _chosen(inputs, len(inputs) if kind.NEEDS_NEIGHBOURS else max(SAMPLE, recipe.suite.min_rows))
     own = _measured(recipe, read, chosen)
     counts = _label_counts(read(["label"])) if task.SHARES else {}
-    again = _is_again(inputs) | is_admitted(inputs)
+    is_duplicate = _is_repeated(inputs) | is_admitted(inputs)
     columns_ = {**task.statistics(recipe.answers, own.pop("label"), counts), **own}
-    columns_["duplicate"] = again[chosen].astype(int).tolist()
+    columns_["duplicate"] = is_duplicate[chosen].astype(int).tolist()
     return pd.DataFrame(columns_, columns=list(columns(recipe)))
 
 
@@ -103,12 +103,12 @@ def _measured(recipe: Recipe, read: Read, chosen: np.ndarray) -> dict[str, list[
     whole: list[Mapping[str, Any]] = []
     start = 0
     for part in read(["record", "label", "captured_at", recipe.contract.column]).parts():
-        here = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, start + part.num_rows)] - start
-        mine = part.take(pa.array(here))
-        kept["label"] += mine["label"].to_pylist()
-        kept["record"] += mine["record"].to_pylist()
-        kept["age_days"] += _days_before(now, mine["captured_at"])
-        records = mine.to_pylist()
+        places = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, start + part.num_rows)] - start
+        sampled = part.take(pa.array(places))
+        records = sampled.to_pylist()
+        kept["label"] += sampled["label"].to_pylist()
+        kept["record"] += sampled["record"].to_pylist()
+        kept["age_days"] += _days_before(now, sampled["captured_at"])
         if kind.NEEDS_NEIGHBOURS:
             whole += records
         else:
@@ -121,8 +121,8 @@ def _measured(recipe: Recipe, read: Read, chosen: np.ndarray) -> dict[str, list[
 
 def _days_before(now: datetime, times: pa.Array) -> list[float]:
     microseconds = times.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
-    age: list[float] = ((now.timestamp() - microseconds / 1e6) / 86400).tolist()
-    return age
+    days: list[float] = ((now.timestamp() - microseconds / 1e6) / 86400).tolist()
+    return days
 
 
 def _extend(result: dict[str, list[Any]], more: Mapping[str, Sequence[Any]]) -> None:
@@ -137,8 +137,8 @@ def _chosen(inputs: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argpartition(inputs, count)[:count])
 
 
-def _is_again(inputs: np.ndarray) -> np.ndarray:
+def _is_repeated(inputs: np.ndarray) -> np.ndarray:
     """Whether each of the keys [N] is there before in the batch [N]."""
-    again = np.ones(len(inputs), bool)
-    again[np.unique(inputs, return_index=True)[1]] = False
-    return again
+    repeated = np.ones(len(inputs), bool)
+    repeated[np.unique(inputs, return_index=True)[1]] = False
+    return repeated

@@ -195,13 +195,14 @@ def _choose(recipe: Recipe, candidate: Candidate, unmeasured: tuple[Variant, ...
     from models import variants
     from ratchet.evaluation.variants import choose
 
-    if len(unmeasured) == 1:
+    has_choice = len(unmeasured) > 1
+    if not has_choice:
         measured_on, timings = "no host, as the recipe tries no other variant", dict[str, Timing]()
     else:
         log.info("running the latency benchmark on a host")
         measured_on, timings = on_a_host(candidate, unmeasured, recipe.memory_mb)
     chosen = choose(unmeasured, timings, measured_on, recipe.answers.tolerance)
-    if timings or len(unmeasured) == 1:  # without a host a choice among several is not final
+    if timings or not has_choice:  # without a host a choice is not final
         variants.save(candidate, chosen)
     return chosen
 

@@ -117,7 +117,7 @@ class Driver:
     def loop(self) -> Done:
         """Runs the loop by hand; what became of it."""
         before = self.champion()
-        result = _outcome(lambda: _ratchet("loop", self.recipe.name), "nothing new")
+        result = _outcome(lambda: run_ratchet("loop", self.recipe.name), "nothing new")
         self.settle()
         return Done(True, "released") if self.champion() != before else replace(result, done=False)
 
@@ -138,7 +138,7 @@ class Driver:
         if not admitted:
             return Done(False, "there was none")
         newest = max(admitted, key=lambda batch: admitted[batch])
-        return _outcome(lambda: _ratchet("withdraw", self.recipe.name, newest, "--why", why), "done")
+        return _outcome(lambda: run_ratchet("withdraw", self.recipe.name, newest, "--why", why), "done")
 
     def why(self, past: Past) -> str:
         """What the last run of a cause ended with, in a sentence."""
@@ -178,11 +178,11 @@ def serving(recipe: Recipe, begins: float, report: Report) -> Iterator[Driver]:
     clock.turn(Path(settings().clock), begins)
     try:
         report("starting a stack")
-        _ratchet("up")
+        run_ratchet("up")
         for deployment in _SCHEDULED:
             runs.pause(deployment)
         report("training and releasing a first version")
-        _ratchet("loop", recipe.name)
+        run_ratchet("loop", recipe.name)
         with httpx.Client(base_url=settings().gateway_url, timeout=60, **LOCAL) as client:
             driver = Driver(recipe, client)
             driver.settle()
@@ -197,7 +197,7 @@ def _stop(report: Report) -> None:
     """Ends the stack. An error of that must not hide the one for which it is ended."""
     failing = sys.exc_info()[1] is not None
     try:
-        _ratchet("down")
+        run_ratchet("down")
     except Refusal as refusal:
         if not failing:
             raise
@@ -212,8 +212,8 @@ def _outcome(act: Callable[[], object], good: str) -> Done:
     return Done(True, good)
 
 
-def _ratchet(*arguments: str) -> None:
-    """Raises Refusal with what the command printed last if it fails."""
+def run_ratchet(*arguments: str) -> None:
+    """Runs a command of this home. Raises Refusal with what the command printed last if it fails."""
     command = [str(Path(sys.executable).with_name("ratchet")), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=settings().home)
     if done.returncode:
