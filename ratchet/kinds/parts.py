@@ -56,6 +56,18 @@ class Sources(Protocol):
         """
 
 
+class Tables(Protocol):
+    """`sources.tables` in place of `read`, of a kind that encodes many records at once."""
+
+    def __call__(
+        self, contract: Any, inputs: Path, labels: Path | None, layout: Layout, report: Report
+    ) -> Iterator[pa.Table]:
+        """The records of a file or folder as `ratchet.lake.encoding.ROWS`, some thousands at a time.
+
+        Raises Refusal if it is of another format.
+        """
+
+
 class Records(Protocol):
     """How the lake keeps records, what is measured of them, and what a batch of them must be."""
 
@@ -200,6 +212,12 @@ def sources(kind: str) -> Sources:
     return module
 
 
+def tables(kind: str) -> Tables | None:
+    """What a kind has in place of `Sources.read`; None if it has that."""
+    by_column: Tables | None = getattr(part(kind, "sources"), "tables", None)
+    return by_column
+
+
 def records(kind: str) -> Records:
     module: Records = part(kind, "records")
     return module
@@ -266,11 +284,13 @@ if TYPE_CHECKING:  # the project's own modules are checked against the protocols
     from ratchet.kinds.text import sources as text_sources
 
     def _are_as_described(
-        sources: Sources, records: Records, logged: Logged, evaluation: Evaluation, show: Show, scaffold: Scaffold
+        records: Records, logged: Logged, evaluation: Evaluation, show: Show, scaffold: Scaffold
     ) -> None: ...
 
-    _are_as_described(image_sources, image_records, image_logged, image_evaluation, image_show, image_scaffold)
-    _are_as_described(series_sources, series_records, series_logged, series_evaluation, series_show, series_scaffold)
-    _are_as_described(table_sources, table_records, table_logged, table_evaluation, table_show, table_scaffold)
-    _are_as_described(text_sources, text_records, text_logged, text_evaluation, text_show, text_scaffold)
+    _are_as_described(image_records, image_logged, image_evaluation, image_show, image_scaffold)
+    _are_as_described(series_records, series_logged, series_evaluation, series_show, series_scaffold)
+    _are_as_described(table_records, table_logged, table_evaluation, table_show, table_scaffold)
+    _are_as_described(text_records, text_logged, text_evaluation, text_show, text_scaffold)
+    _sources: tuple[Sources, ...] = (image_sources, series_sources, text_sources)
+    _tables: Tables = table_sources.tables
     _forecasting: Forecasting = series_evaluation

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,8 +19,8 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 @dataclass(frozen=True)
 class Record:
     name: str
-    value: np.ndarray | list[int] | bytes | str | float | None
-    """A decoded array, the pixels of a row of a CSV, the bytes of an image file, a text or a number."""
+    value: np.ndarray | list[int] | Mapping[str, Any] | bytes | str | float | None
+    """A decoded array, a row of a CSV with pixels, cells by column, the bytes of an image file, a text or a number."""
     label: str | None
     captured_at: Any = None
     problem: Refusal | None = None

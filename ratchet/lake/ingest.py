@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ratchet.contract import Contract, record_digest
 from ratchet.errors import Refusal
 from ratchet.files import locked, sha256, sha256_of_folder
 from ratchet.kinds import parts
-from ratchet.lake import fetch, quarantine, sources, table
+from ratchet.lake import encoding, fetch, quarantine, sources, table
 from ratchet.lake.rows import PART, Spool, digest_bytes
 from ratchet.layout import DETECTED, Layout
 from ratchet.progress import Report, paced, silent
@@ -95,7 +96,7 @@ def land_rows(
 
 
 def land_read(recipe: Recipe, id: str, rows: pa.Table, who: str, source: str, meta: Mapping[str, str]) -> Batch:
-    """Lands rows as `sources.ROWS` that were read already; `meta` is kept with the commit."""
+    """Lands rows as `encoding.ROWS` that were read already; `meta` is kept with the commit."""
     return _land(recipe, _Arrival(id, Path(source), DETECTED, source, meta=meta, keep=False, rows=rows), who, silent)
 
 
@@ -228,7 +229,7 @@ def _land(recipe: Recipe, arrival: _Arrival, who: str, report: Report) -> Batch:
     with (
         scratch_folder() as folder,
         Spool(folder / "accepted.arrow", schema(recipe.contract, recipe.answers.task)) as accepted,
-        Spool(folder / "refused.arrow", sources.ROWS) as refused,
+        Spool(folder / "refused.arrow", encoding.ROWS) as refused,
     ):
         try:
             rows = _read(recipe, arrival, folder, report) if arrival.rows is None else arrival.rows
@@ -284,29 +285,69 @@ def accepted_or_refused(
     rows: pa.Table, recipe: Recipe, batch: str, in_benchmark: frozenset[str]
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The accepted rows as records, and the refused rows with their reasons; a few thousand rows at a time."""
-    read = recipe.answers.read_label
-    now, records = clock.utc(), parts.records(recipe.contract.kind)
-    record_schema = schema(recipe.contract, recipe.answers.task)
+    now = clock.utc()
     for part in rows.to_batches(max_chunksize=4096):
-        good, bad = [], []
-        for row in part.to_pylist():
-            label, reason = _label_or_reason(row["label"], read, recipe.show_inputs)
-            digest, why = _digest_or_reason(row, recipe, in_benchmark)
-            if reason or why:
-                # If columns are swapped, the label is somebody's text.
-                hidden = reason and not recipe.show_inputs
-                shown = "not shown, as `show_inputs` is off" if hidden else str(row["label"])[:40]
-                why = row["reason"] or reason or why
-                bad.append({**row, "reason": why, "label": shown, "payload": row["payload"] or row["data"]})
-                continue
-            cell = records.cell(row["data"])
-            beside = recipe.contract.beside(row["data"])
-            content = str(cell if label is None else label) + (f":{beside}" if beside else "")
-            record = record_digest(digest, content)
-            identity = {"record": record, "input": digest, "batch": batch, "captured_at": row["captured_at"] or now}
-            group = row["group"] if recipe.groups else None
-            good.append({**identity, recipe.contract.column: cell, "label": label, "group": group})
-        yield pa.Table.from_pylist(good, schema=record_schema), pa.Table.from_pylist(bad, schema=sources.ROWS)
+        checked = _checked(part, recipe, in_benchmark)
+        yield _accepted(part, recipe, batch, checked, now), _refused(part, checked, recipe.show_inputs)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A row that was checked."""
+
+    label: Any
+    """As the lake keeps it."""
+    wrong_label: str
+    """Why it is none."""
+    digest: str
+    """Of the input."""
+    reason: str
+    """Why the row is refused; empty if it is not."""
+
+
+def _checked(part: pa.RecordBatch, recipe: Recipe, in_benchmark: frozenset[str]) -> list[_Checked]:
+    read, show = recipe.answers.read_label, recipe.show_inputs
+    labels = {text: _label_or_reason(text, read, show) for text in set(part["label"].to_pylist())}
+    checked = list[_Checked]()
+    for row in part.select(["label", "reason", "group", "digest", "data", "captured_at"]).to_pylist():
+        label, wrong = labels[row["label"]]
+        digest, why = _digest_or_reason(row, recipe, in_benchmark)
+        checked.append(_Checked(label, wrong, digest, row["reason"] or wrong or why))
+    return checked
+
+
+def _accepted(part: pa.RecordBatch, recipe: Recipe, batch: str, checked: Sequence[_Checked], now: datetime) -> pa.Table:
+    """The rows that are not refused, as records."""
+    contract = recipe.contract
+    good = [each for each in checked if not each.reason]
+    rows = part.filter(pa.array([not each.reason for each in checked], pa.bool_()))
+    cell_of, cells, records = parts.records(contract.kind).cell, [], []
+    for each, data in zip(good, rows["data"].to_pylist(), strict=True):
+        cell, beside = cell_of(data), contract.beside(data)
+        content = str(cell if each.label is None else each.label) + (f":{beside}" if beside else "")
+        cells.append(cell)
+        records.append(record_digest(each.digest, content))
+    columns = {
+        "record": records,
+        "input": [each.digest for each in good],
+        "batch": [batch] * len(good),
+        "group": rows["group"] if recipe.groups else [None] * len(good),
+        contract.column: cells,
+        "label": [each.label for each in good],
+        "captured_at": rows["captured_at"].fill_null(now),
+    }
+    return pa.table(columns, schema=schema(contract, recipe.answers.task))
+
+
+def _refused(part: pa.RecordBatch, checked: Sequence[_Checked], show: bool) -> pa.Table:
+    """The refused rows, with what came in."""
+    rows = part.filter(pa.array([bool(each.reason) for each in checked], pa.bool_())).to_pylist()
+    for row, each in zip(rows, (each for each in checked if each.reason), strict=True):
+        # If columns are swapped, the label is somebody's text.
+        hidden = each.wrong_label and not show
+        row["label"] = "not shown, as `show_inputs` is off" if hidden else str(row["label"])[:40]
+        row |= {"reason": each.reason, "payload": row["payload"] or row["data"]}
+    return pa.Table.from_pylist(rows, schema=encoding.ROWS)
 
 
 def _collected(parts: Iterable[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
@@ -331,7 +372,7 @@ def _digest_or_reason(row: dict[str, Any], recipe: Recipe, in_benchmark: frozens
         given = f" {str(row['group'])[:40]!r}" if recipe.show_inputs else ""
         return "", f"the group{given} is not one of {', '.join(recipe.groups)[:200]}"
     try:
-        digest = recipe.contract.digest(row["data"], row["captured_at"])
+        digest = row["digest"] or recipe.contract.digest(row["data"], row["captured_at"])
     except Refusal as refusal:
         return "", refusal.what
     if digest in in_benchmark:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ratchet.errors import Refusal
 from ratchet.kinds import parts
-from ratchet.lake import ingest, outcomes, predictions, quarantine, seen, sources, table
+from ratchet.lake import encoding, ingest, outcomes, predictions, quarantine, seen, table
 from ratchet.recipe import Recipe
 from ratchet.types import Batch
 
@@ -68,7 +68,7 @@ def land(recipe: Recipe, who: str) -> Batch | None:
     id = hashlib.sha256(f"served {recipe.name} {last_turn(recipe)} {turn}".encode()).hexdigest()[:16]
     source = f"served requests with a label, up to commit {turn}"
     return ingest.land_read(
-        recipe, id, pa.Table.from_pylist(rows, schema=sources.ROWS), who, source, {_TURN: str(turn)}
+        recipe, id, pa.Table.from_pylist(rows, schema=encoding.ROWS), who, source, {_TURN: str(turn)}
     )
 
 

@@ -56,7 +56,7 @@ def keep_file(home: Path, batch: str, path: Path, reason: str, who: str, limit: 
 
 
 def keep_records(home: Path, batch: str, bad: Spool, who: str, turn: int = 1) -> None:
-    """Keeps the refused records of a batch: rows of `sources.ROWS` with reasons. A later turn replaces an earlier."""
+    """Keeps the refused records of a batch: rows of `encoding.ROWS` with reasons. A later turn replaces an earlier."""
     once = f"records:{batch}"
     if 1 < turn > table.turn_of(home / "quarantine", once):
         table.delete(home / "quarantine", {"batch": batch, "kind": "record"}, who=who, why="it was ingested again")

@@ -5,12 +5,12 @@ whatever size the file claims, so no parser has to be trusted. Nothing in a file
 """
 
 import errno
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,21 +23,14 @@ from ratchet import kinds
 from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.kinds import parts
-from ratchet.lake import formats
+from ratchet.lake import encoding
+from ratchet.lake.encoding import ROWS
 from ratchet.layout import DETECTED, Layout
 from ratchet.progress import SECONDS, Report, silent
 from ratchet.recipe import Feed
 from ratchet.settings import settings
 
-_TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note"), pa.string())
-ROWS = pa.schema({**_TEXTS, "data": pa.binary(), "captured_at": pa.timestamp("us", tz="UTC"), "payload": pa.binary()})
-"""`data` is the input as the contract encodes it, `reason` why a record is refused, `payload` what came in, and `note`
-what the contract takes away from it.
-"""
-
 _FACTS = "facts"
-_PAYLOAD_LIMIT = 1 << 20
-_CHUNK, _CHUNK_BYTES, _CHUNK_SECONDS = 4096, 16 << 20, 20
 _SECONDS = 300
 """In which the child must have written something."""
 
@@ -121,56 +114,39 @@ def facts(rows: pa.Table) -> tuple[str, ...]:
     return tuple(json.loads((rows.schema.metadata or {}).get(_FACTS.encode(), b"[]")))
 
 
-def _row(record: formats.Record, contract: Contract) -> dict[str, Any]:
-    """A record encoded by the contract; one that violates it becomes a row with the reason."""
-    problem, data = record.problem, None
-    if problem is None:
-        try:
-            if record.value is None:
-                raise Refusal(f"the record has no {contract.column}", record.name, f"Give {contract.describe()}")
-            data = contract.encode(record.value, record.name)
-        except Refusal as refusal:
-            problem = refusal
-    # On some systems the name of a folder, which may be a label, has accents as characters of their own.
-    label = unicodedata.normalize("NFC", record.label) if record.label and record.label.strip() else None
-    own = {"name": record.name, "label": label, "captured_at": record.captured_at, "group": record.group}
-    payload = _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None
-    note = None if problem else contract.note(record.value) or None
-    return {**own, "data": data, "reason": problem.what if problem else None, "payload": payload, "note": note}
+def _tables(
+    inputs: Path, contract: Contract, labels: Path | None, layout: Layout, report: Report, part: Feed
+) -> Iterator[pa.Table]:
+    """A part of the source as `ROWS`, some thousands of rows at a time."""
+    source = parts.sources(contract.kind)
+    if by_column := parts.tables(contract.kind):
+        yield from _rows_of_part(by_column(contract, inputs, labels, layout, report), part)
+        return
+    whole = itertools.islice(source.read(contract, inputs, labels, layout, report), part.start, part.stop)
+    yield from encoding.tables((record for at, record in enumerate(whole) if _is_wanted(at, part.every)), contract)
 
 
-def _payload(value: Any) -> bytes:
-    """The value that came in, as bytes."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, np.ndarray | list):
-        return np.asarray(value).tobytes()
-    return str(value or "").encode("utf-8", "backslashreplace")
+def _rows_of_part(tables: Iterator[pa.Table], part: Feed) -> Iterator[pa.Table]:
+    """The rows of tables that belong to the part."""
+    first = 0
+    for table in tables:
+        if part.stop is not None and first >= part.stop:
+            return
+        places = np.arange(first, first + table.num_rows)
+        wanted = (places >= part.start) & _is_wanted(places - part.start, part.every)
+        if part.stop is not None:
+            wanted &= places < part.stop
+        first += table.num_rows
+        if wanted.any():
+            yield table if wanted.all() else table.filter(wanted)
 
 
-def _part(records: Iterator[formats.Record], every: int) -> Iterator[formats.Record]:
-    """The records that `Feed.every` selects."""
-    for i, record in enumerate(records):
-        if not every or (i % abs(every) == 0) == (every > 0):
-            yield record
-
-
-def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Rows that are written together: some thousands, or fewer if they are large or slow to read."""
-    chunk: list[dict[str, Any]] = []
-    size, started = 0, time.monotonic()
-    for row in rows:
-        chunk.append(row)
-        size += len(row["data"] or b"") + len(row["payload"] or b"")
-        if len(chunk) == _CHUNK or size > _CHUNK_BYTES or time.monotonic() - started > _CHUNK_SECONDS:
-            yield chunk
-            chunk, size, started = [], 0, time.monotonic()
-    if chunk:
-        yield chunk
+def _is_wanted(place: Any, every: int) -> Any:
+    """Whether `Feed.every` selects the place, or each of several [N], counted from the first of the part."""
+    return (place % abs(every) == 0) == (every > 0) if every else place >= 0
 
 
 def _main() -> int:
-    import itertools
     import resource
 
     job = json.load(sys.stdin)
@@ -184,17 +160,14 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        source, facts = parts.sources(contract.kind), dict[str, None]()
-        read = source.read(contract, inputs, labels, Layout(**job["layout"]), facts.setdefault)
-        whole = itertools.islice(read, job["start"], job["stop"])
-        records = _part(whole, job["every"])
-        count = 0
+        part, facts, count = Feed("", start=job["start"], stop=job["stop"], every=job["every"]), dict[str, None](), 0
+        tables = _tables(inputs, contract, labels, Layout(**job["layout"]), facts.setdefault, part)
         with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
-            for rows in _chunks(_row(record, contract) for record in records):
-                writer.write_table(pa.Table.from_pylist(rows, schema=ROWS))
-                count += len(rows)
+            for rows in tables:
+                writer.write_table(rows)
+                count += rows.num_rows
         if not count:
-            raise Refusal("the source holds no record", inputs, source.HINT)
+            raise Refusal("the source holds no record", inputs, parts.sources(contract.kind).HINT)
     except Refusal as refusal:
         return _refuse(refusal)
     except MemoryError:

@@ -10,11 +10,11 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ratchet.errors import Refusal
 from ratchet.lake.formats import Record, format_of, of_group, open_file, refused
@@ -23,10 +23,16 @@ from ratchet.lake.rows import rows_at_once
 from ratchet.lake.times import Times
 from ratchet.layout import Layout
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_Line = TypeVar("_Line")
 FORMATS = "CSV, JSON lines, Parquet or Arrow"
 DELIMITERS = ",;\t|"
 FIRST = 1000
 """Rows by which the notation of times is found."""
+_ROWS, _BYTES = 4096, 16 << 20
+"""Rows that are read together, and the bytes of their lines, at most; a single line may have more."""
 Report = Callable[[str], None]
 """Takes what was found out about a file, for people."""
 
@@ -40,6 +46,29 @@ class Row:
     """Whether the cells have types; if not, they are texts."""
     problem: Refusal | None = None
     payload: bytes = b""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that are read together."""
+
+    names: Sequence[str]
+    """Of the rows, for people."""
+    columns: Mapping[str, Sequence[Any]]
+    """The cells of each column, by the contract's names."""
+    typed: bool
+    problems: Mapping[int, tuple[Refusal, bytes]] = field(default_factory=dict)
+    """By its place, why a row cannot be read, and what stands there; its cells are None."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def rows(self) -> Iterator[Row]:
+        for place, name in enumerate(self.names):
+            if place in self.problems:
+                yield Row(name, {}, self.typed, *self.problems[place])
+            else:
+                yield Row(name, {column: cells[place] for column, cells in self.columns.items()}, self.typed)
 
 
 @dataclass(frozen=True)
@@ -105,6 +134,14 @@ def text_of(label: Any) -> str | None:
 def rows(
     path: Path, required: Sequence[str] | None, layout: Layout, report: Report, hint: str, optional: Sequence[str] = ()
 ) -> Iterator[Row]:
+    """The same as `chunks`, one by one."""
+    for chunk in chunks(path, required, layout, report, hint, optional):
+        yield from chunk.rows()
+
+
+def chunks(
+    path: Path, required: Sequence[str] | None, layout: Layout, report: Report, hint: str, optional: Sequence[str] = ()
+) -> Iterator[Chunk]:
     """The rows of a file or folder with these columns and the optional ones it has; all columns if none is required.
 
     Raises Refusal if the file lacks a required column, or is of another format.
@@ -167,31 +204,35 @@ class _Wanted:
         return {name: column for name, column in also.items() if name in names} | known
 
 
-def _parquet(path: Path, wanted: _Wanted, prefix: str) -> Iterator[Row]:
+def _parquet(path: Path, wanted: _Wanted, prefix: str) -> Iterator[Chunk]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         names = wanted.present(file.schema_arrow.names)
-        row = 0
-        for part in file.iter_batches(rows_at_once(file.metadata), columns=list(names), use_threads=False):
-            for cells in part.to_pylist():
-                yield Row(f"{prefix}row {row}", {names[name]: cell for name, cell in cells.items()}, typed=True)
-                row += 1
+        parts = file.iter_batches(rows_at_once(file.metadata), columns=list(names), use_threads=False)
+        yield from _arrow_chunks(parts, names, prefix)
 
 
-def _arrow(path: Path, wanted: _Wanted) -> Iterator[Row]:
+def _arrow(path: Path, wanted: _Wanted) -> Iterator[Chunk]:
     import pyarrow as pa
 
     with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
         names = wanted.present(reader.schema.names)
-        row = 0
-        for number in range(reader.num_record_batches):
-            for cells in reader.get_batch(number).select(list(names)).to_pylist():
-                yield Row(f"row {row}", {names[name]: cell for name, cell in cells.items()}, typed=True)
-                row += 1
+        parts = (reader.get_batch(number).select(list(names)) for number in range(reader.num_record_batches))
+        yield from _arrow_chunks(parts, names, "")
 
 
-def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
+def _arrow_chunks(parts: Iterable[pa.RecordBatch], names: Mapping[str, str], prefix: str) -> Iterator[Chunk]:
+    row = 0
+    for part in parts:
+        for start in range(0, part.num_rows, _ROWS):
+            piece = part.slice(start, _ROWS)
+            columns = {ours: piece.column(theirs).to_pylist() for theirs, ours in names.items()}
+            yield Chunk([f"{prefix}row {row + place}" for place in range(len(piece))], columns, typed=True)
+            row += len(piece)
+
+
+def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Chunk]:
     """An object a line. The columns are those of the first thousand together; each may leave some out."""
     encoding = wanted.layout.encoding or encoding_of(path)
     report(f"it is read as JSON lines in {_shown(encoding)}")
@@ -200,15 +241,35 @@ def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
             lines = ((number, line, _object(line)) for number, line in enumerate(text, 1) if line.strip())
             first = list(islice(lines, FIRST))
             names = wanted.present(list(dict.fromkeys(name for _, _, cells in first for name in cells or ())))
-            for number, line, cells in chain(first, lines):
-                if cells is None:
-                    problem = Refusal("the line is no JSON object", f"line {number}", "Correct it")
-                    yield Row(f"line {number}", {}, True, problem, line.encode("utf-8", "replace"))
-                else:
-                    yield Row(f"line {number}", {ours: cells.get(theirs) for theirs, ours in names.items()}, typed=True)
+            for together in _together(chain(first, lines), lambda each: len(each[1])):
+                problems = {
+                    place: _unread("the line is no JSON object", f"line {number}", "Correct it", line)
+                    for place, (number, line, cells) in enumerate(together)
+                    if cells is None
+                }
+                objects = [cells or {} for _, _, cells in together]
+                columns = {ours: [cells.get(theirs) for cells in objects] for theirs, ours in names.items()}
+                yield Chunk([f"line {number}" for number, _, _ in together], columns, typed=True, problems=problems)
         except UnicodeDecodeError as error:
             what = f"the file is not {_shown(encoding)}"
             raise Refusal(what, path, "Give it in UTF-8, or name its encoding: `Layout(encoding=)`") from error
+
+
+def _together(lines: Iterable[_Line], size: Callable[[_Line], int]) -> Iterator[list[_Line]]:
+    """As many lines as are read together."""
+    together, bytes_ = list[_Line](), 0
+    for line in lines:
+        together.append(line)
+        bytes_ += size(line)
+        if len(together) == _ROWS or bytes_ > _BYTES:
+            yield together
+            together, bytes_ = [], 0
+    if together:
+        yield together
+
+
+def _unread(what: str, name: str, next: str, line: str) -> tuple[Refusal, bytes]:
+    return Refusal(what, name, next), line.encode("utf-8", "replace")
 
 
 def _shown(encoding: str) -> str:
@@ -223,7 +284,7 @@ def _object(line: str) -> dict[str, Any] | None:
     return cells if isinstance(cells, dict) else None
 
 
-def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
+def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Chunk]:
     """A CSV with a header row; a quoted text may hold line breaks."""
     csv.field_size_limit(1 << 24)
     encoding = wanted.layout.encoding or encoding_of(path)
@@ -236,14 +297,9 @@ def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
             parsed = csv.reader(text, strict=True, delimiter=delimiter)
             head = [name.strip() for name in next(parsed, [])]
             names = wanted.present(head)
-            for row in filter(None, parsed):
-                name = f"line {parsed.line_num}"
-                if len(row) != len(head):
-                    problem = Refusal(f"the row has {len(row)} cells, not {len(head)}", name, "Correct the row")
-                    yield Row(name, {}, False, problem, delimiter.join(row).encode())
-                    continue
-                cells = {names[theirs]: cell for theirs, cell in zip(head, row, strict=True) if theirs in names}
-                yield Row(name, _with_points(cells) if wanted.layout.decimal == "," else cells, typed=False)
+            lines = ((parsed.line_num, row) for row in parsed if row)
+            for together in _together(lines, lambda each: sum(map(len, each[1]))):
+                yield _csv_chunk(together, head, names, delimiter, wanted.layout.decimal)
         except UnicodeDecodeError as error:
             what = f"the file is not {_shown(encoding)}, after line {parsed.line_num}"
             raise Refusal(what, path, "Give it in UTF-8, or name its encoding: `Layout(encoding=)`") from error
@@ -252,15 +308,32 @@ def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Row]:
             raise Refusal(f"line {parsed.line_num} is not CSV ({error})", path, "Correct its quotes") from error
 
 
+def _csv_chunk(
+    lines: Sequence[tuple[int, list[str]]], head: Sequence[str], names: Mapping[str, str], delimiter: str, decimal: str
+) -> Chunk:
+    problems = {
+        place: _unread(
+            f"the row has {len(row)} cells, not {len(head)}", f"line {number}", "Correct the row", delimiter.join(row)
+        )
+        for place, (number, row) in enumerate(lines)
+        if len(row) != len(head)
+    }
+    nothing = [None] * len(head)
+    by_column = zip(*(nothing if place in problems else row for place, (_, row) in enumerate(lines)), strict=True)
+    columns: dict[str, Sequence[Any]] = {
+        names[name]: cells for name, cells in zip(head, by_column, strict=True) if name in names
+    }
+    if decimal == ",":
+        columns = {name: [_with_point(cell) for cell in cells] for name, cells in columns.items()}
+    return Chunk([f"line {number}" for number, _ in lines], columns, typed=False, problems=problems)
+
+
 _COMMA = re.compile(r"\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\s*")
 
 
-def _with_points(cells: Mapping[str, str]) -> dict[str, str]:
-    """The cells with numbers as Python writes them, in place of those with a decimal comma."""
-    return {
-        name: cell.replace(".", "").replace(",", ".") if _COMMA.fullmatch(cell) else cell
-        for name, cell in cells.items()
-    }
+def _with_point(cell: str | None) -> str | None:
+    """A number with a decimal comma as Python writes it; any other cell as it is."""
+    return cell.replace(".", "").replace(",", ".") if cell and _COMMA.fullmatch(cell) else cell
 
 
 def encoding_of(path: Path) -> str:

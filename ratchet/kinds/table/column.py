@@ -11,7 +11,7 @@ from ratchet.errors import Refusal
 
 Cell = float | str
 """A value as a model receives it: NaN or an empty text where it is missing."""
-_EXACT = 2**53
+EXACT = 2**53
 """Above it, a float64 does not hold every integer."""
 _PROSE = 4000
 """Characters of a text in a table, at most: every row takes the room of the longest."""
@@ -149,7 +149,7 @@ def _number(value: Any) -> float | None:
 
 def _integer(value: Any) -> float | None:
     number = _number(value)
-    exact = number is not None and math.isfinite(number) and number == int(number) and abs(number) <= _EXACT
+    exact = number is not None and math.isfinite(number) and number == int(number) and abs(number) <= EXACT
     return number if exact else None
 
 
@@ -157,7 +157,7 @@ def _boolean(value: Any) -> float | None:
     return float(value) if isinstance(value, bool) or value in (0, 1) else None
 
 
-def _timestamp(value: Any) -> float | None:
+def seconds_of(value: Any) -> float | None:
     """Seconds after 1970. A time must name its zone."""
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
@@ -190,7 +190,7 @@ _READERS: Mapping[str, Callable[[Any], Cell | None]] = {
     "number": _number,
     "integer": _integer,
     "boolean": _boolean,
-    "timestamp": _timestamp,
+    "timestamp": seconds_of,
     "category": _category,
     "text": _text,
 }

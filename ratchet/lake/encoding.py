@@ -1,0 +1,71 @@
+"""Encodes the records of a source by the contract, into rows that ingest checks."""
+
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.contract import Contract
+from ratchet.errors import Refusal
+from ratchet.lake.formats import Record
+
+_TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note", "digest"), pa.string())
+ROWS = pa.schema({**_TEXTS, "data": pa.binary(), "captured_at": pa.timestamp("us", tz="UTC"), "payload": pa.binary()})
+"""`data` is the input as the contract encodes it, and `digest` its digest, or null if it is computed later. `reason` is
+why a record is refused, `payload` what came in, and `note` what the contract takes away from it.
+"""
+
+_PAYLOAD_LIMIT = 1 << 20
+_ROWS, _BYTES, _SECONDS = 4096, 16 << 20, 20
+"""Of rows that are written together: fewer if they are large or slow to read."""
+
+
+def tables(records: Iterable[Record], contract: Contract) -> Iterator[pa.Table]:
+    """The records as `ROWS`, some thousands at a time."""
+    rows: list[dict[str, Any]] = []
+    size, started = 0, time.monotonic()
+    for record in records:
+        rows.append(row(record, contract))
+        size += len(rows[-1]["data"] or b"") + len(rows[-1]["payload"] or b"")
+        if len(rows) == _ROWS or size > _BYTES or time.monotonic() - started > _SECONDS:
+            yield pa.Table.from_pylist(rows, schema=ROWS)
+            rows, size, started = [], 0, time.monotonic()
+    if rows:
+        yield pa.Table.from_pylist(rows, schema=ROWS)
+
+
+def row(record: Record, contract: Contract) -> dict[str, Any]:
+    """A record encoded by the contract, by `ROWS`; one that violates it becomes a row with the reason."""
+    problem, data = record.problem, None
+    if problem is None:
+        try:
+            if record.value is None:
+                raise Refusal(f"the record has no {contract.column}", record.name, f"Give {contract.describe()}")
+            data = contract.encode(record.value, record.name)
+        except Refusal as refusal:
+            problem = refusal
+    own = {"name": record.name, "captured_at": record.captured_at, "group": record.group}
+    payload = _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None
+    note = None if problem else contract.note(record.value) or None
+    said = {"label": label(record.label), "reason": problem.what if problem else None, "note": note, "digest": None}
+    return {**own, **said, "data": data, "payload": payload}
+
+
+def label(text: str | None) -> str | None:
+    """A label as a source gives it, in Unicode's form NFC; None if it is blank.
+
+    On some systems the name of a folder, which may be a label, has accents as characters of their own.
+    """
+    return unicodedata.normalize("NFC", text) if text and text.strip() else None
+
+
+def _payload(value: Any) -> bytes:
+    """The value that came in, as bytes."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, np.ndarray | list):
+        return np.asarray(value).tobytes()
+    return str(value or "").encode("utf-8", "backslashreplace")
