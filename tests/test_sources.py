@@ -256,3 +256,13 @@ def test_a_source_that_gives_nothing_any_more_is_given_up(tmp_path: Path, monkey
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Refusal, match="nothing of it was read for 2 s"):
         sources.read(tmp_path / "pipe", TextContract(), LIMITS, tmp_path)
+
+
+def test_a_damaged_list_of_images_is_refused_with_its_line(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.new("L", (28, 28)).save(folder / "a.png")
+    lines = ["path,label", *["a.png,0"] * 1500, '"b.png,0', "a.png,0"]
+    (folder / "labels.csv").write_text("\n".join(lines))
+    with pytest.raises(Refusal, match=r"line 150\d is not CSV"):
+        read(folder, tmp_path)

@@ -33,11 +33,12 @@ from ratchet.kinds.table import Column, TableContract, evaluation, records, show
 from ratchet.kinds.table.endpoint import rows_of
 from ratchet.kinds.table.scaffold import outline
 from ratchet.lake import encoding, ingest, quarantine, snapshot, split, table, tabular
+from ratchet.lake import sources as lake_sources
 from ratchet.lake.fetch import digest
 from ratchet.lake.formats import Record
 from ratchet.lake.outline import Given
 from ratchet.lake.split import SIDES
-from ratchet.layout import DETECTED
+from ratchet.layout import DETECTED, Layout
 from ratchet.recipe import (
     Classification,
     Criteria,
@@ -289,8 +290,10 @@ def csv_bytes(delimiter: str, encoding: str, newline: str = "\n") -> bytes:
     return text.getvalue().encode(encoding)
 
 
-def read(contract: TableContract, path: Path) -> list[dict[str, Any]]:
-    tables = sources.tables(contract, path, None, DETECTED, lambda fact: None)
+def read(
+    contract: TableContract, path: Path, part: encoding.Part = encoding.ALL, layout: Layout = DETECTED
+) -> list[dict[str, Any]]:
+    tables = sources.read_encoded(contract, path, None, layout, lambda fact: None, part)
     return [row for table in tables for row in table.to_pylist()]
 
 
@@ -335,50 +338,98 @@ def plain_or_odd(draw: st.DrawFn) -> dict[str, Any]:
     return row
 
 
-def one_by_one(contract: TableContract, path: Path) -> list[dict[str, Any]]:
-    """The rows of a file as `sources.tables` has them, each encoded on its own."""
-    rows = []
-    for row in tabular.rows(path, ["sold", *(each.name for each in contract.columns)], DETECTED, lambda fact: None, ""):
-        typed = {each.name: row.cells[each.name] for each in contract.columns}
-        cells = typed if row.typed else {each.name: each.parse(typed[each.name]) for each in contract.columns}
-        record = Record(row.name, cells, tabular.text_of(row.cells["sold"]))
-        if contract.time and cells[contract.time]:
-            try:
-                at = contract.by_name(contract.time).read(cells[contract.time], row.name, show=False)
-                record = replace(record, captured_at=datetime.fromtimestamp(float(at), UTC))
-            except Refusal as refusal:
-                record = replace(record, problem=refusal)
-        rows.append(encoding.row(record, contract))
-    return pa.Table.from_pylist(rows, schema=encoding.ROWS).to_pylist()
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Writes rows as CSV or JSON lines; returns them with the types that they have when they are read."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix == ".jsonl":
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            return rows
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        texts = [
+            {name: "" if cell is None else str(cell).replace("\0", "") for name, cell in row.items()} for row in rows
+        ]
+        writer.writerows(texts)
+    return [{"sold": row["sold"]} | {each.name: each.parse(row[each.name]) for each in TABLE.columns} for row in texts]
+
+
+def encoded_alone(contract: TableContract, name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """What `encoding.ROWS` has of a row, by the contract's own code."""
+    cells = {each.name: row[each.name] for each in contract.columns}
+    group = str(cells[contract.people]) if contract.people and cells[contract.people] else None
+    record = Record(name, cells, tabular.text_of(row["sold"]), group=group)
+    if contract.time and cells[contract.time]:
+        try:
+            at = float(contract.by_name(contract.time).read(cells[contract.time], name, show=False))
+            record = record if math.isnan(at) else replace(record, captured_at=datetime.fromtimestamp(at, UTC))
+        except Refusal as refusal:
+            record = replace(record, problem=refusal)
+    return encoding.encode_record(record, contract)
+
+
+ROLES = (
+    {"id": "shop"},
+    {"id": ""},
+    {"id": "", "time": "when"},
+    {"time": "price"},
+    {"people": "brand"},
+    {"people": "price"},
+)
 
 
 @settings(max_examples=300)
-@given(
-    st.lists(plain_or_odd(), min_size=1),
-    st.sampled_from(["jsonl", "csv"]),
-    st.sampled_from([("shop", ""), ("", ""), ("", "when"), ("shop", "when")]),
-)
-def test_rows_are_the_same_by_column_and_one_by_one(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], format: str, roles: tuple[str, str]
+@given(st.lists(plain_or_odd(), min_size=1, max_size=9), st.sampled_from([".jsonl", ".csv"]), st.sampled_from(ROLES))
+def test_a_row_among_others_is_encoded_as_if_it_were_alone(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], suffix: str, roles: dict[str, str]
 ) -> None:
-    contract = replace(TABLE, id=roles[0], time=roles[1])
-    path = tmp_path_factory.mktemp("rows", numbered=True) / f"rows.{format}"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        if format == "csv":
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows([{name: str(cell).replace("\0", "") for name, cell in row.items()} for row in rows])
-        else:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-    by_column, singly = read(contract, path), one_by_one(contract, path)
-    for ours, theirs in zip(by_column, singly, strict=True):
-        if ours["digest"]:
-            assert ours["digest"] == contract.digest(theirs["data"], None)
-        assert ours | {"digest": None, "payload": None} == theirs | {"payload": None}
+    contract, path = replace(TABLE, **roles), tmp_path_factory.mktemp("rows") / f"rows{suffix}"
+    typed = write_rows(path, rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tabular, "_ROWS", 3)
+        encoded = read(contract, path)
+    assert len(encoded) == len(rows)
+    for row, cells in zip(encoded, typed, strict=True):
+        alone = encoded_alone(contract, row["name"], cells)
+        alone |= {"digest": None if row["digest"] is None else contract.digest(alone["data"], None)}
+        assert row == alone
 
 
-def test_most_rows_are_encoded_by_column(tmp_path: Path) -> None:
+@settings(max_examples=50)
+@given(st.integers(0, 11), st.none() | st.integers(0, 11), st.integers(-4, 4), st.sampled_from([".jsonl", ".csv"]))
+def test_a_part_of_a_table_is_the_same_rows_however_many_are_read_together(
+    tmp_path_factory: pytest.TempPathFactory, start: int, stop: int | None, every: int, suffix: str
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / f"rows{suffix}"
+    write_rows(path, [cells(shop=f"s{number}", sold="yes") for number in range(10)])
+    whole = [row["name"] for row in itertools.islice(read(TABLE, path), start, stop)]
+    wanted = [name for at, name in enumerate(whole) if not every or (at % abs(every) == 0) == (every > 0)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tabular, "_ROWS", 3)
+        assert [row["name"] for row in read(TABLE, path, encoding.Part(start, stop, every))] == wanted
+
+
+@pytest.mark.parametrize("damage", ['"open', "2,\xff,a", "0,b,a,4"])
+def test_damage_after_the_part_that_is_read_does_not_matter(damage: str, tmp_path: Path) -> None:
+    lines = ["n,name,y", *["1,x,a"] * 3000, damage, "3,x,a"]
+    (tmp_path / "a.csv").write_bytes("\n".join(lines).encode("latin-1"))
+    assert len(read(SMALL, tmp_path / "a.csv", encoding.Part(stop=1000), Layout(encoding="utf-8"))) == 1000
+
+
+def test_usual_rows_are_encoded_together(tmp_path: Path) -> None:
     assert all(row["digest"] for row in read(SHOPS, shops(tmp_path / "shops.csv")))
+
+
+def test_a_wide_table_and_lines_of_commas_are_read_in_little_memory(tmp_path: Path) -> None:
+    wide = TableContract(tuple(Column(f"x{at}", "number") for at in range(2000)), target="y")
+    with (tmp_path / "wide.csv").open("w") as file:
+        file.write(",".join([*(each.name for each in wide.columns), "y"]) + "\n")
+        file.writelines(",".join(["1.5"] * 2000 + ["a"]) + "\n" for _ in range(1000))
+    (tmp_path / "commas.csv").write_text("n,name,y\n1,x,a\n" + ("," * 60_000 + "\n") * 1000)
+    limits = lake_sources.Limits(192 << 20, 1 << 30)
+    (tmp_path / "scratch").mkdir()
+    assert lake_sources.read(tmp_path / "wide.csv", wide, limits, tmp_path / "scratch").num_rows == 1000
+    rows = lake_sources.read(tmp_path / "commas.csv", SMALL, limits, tmp_path / "scratch")
+    assert rows["reason"].null_count == 1, "of 1,001 rows one is whole"
 
 
 EXPECTED = [({"n": 1.5, "name": "Zoë"}, "a"), ({"n": None, "name": "NA"}, "b"), ({"n": None, "name": None}, "a")]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ratchet.charts import Weighted
     from ratchet.expectation import Expectation
+    from ratchet.lake.encoding import Part
     from ratchet.lake.formats import Record
     from ratchet.lake.outline import Given, Outline
     from ratchet.lake.split import Side
@@ -56,13 +57,17 @@ class Sources(Protocol):
         """
 
 
-class Tables(Protocol):
-    """`sources.tables` in place of `read`, of a kind that encodes many records at once."""
+@runtime_checkable
+class EncodedSources(Protocol):
+    """The same of a kind that encodes many records at once."""
 
-    def __call__(
-        self, contract: Any, inputs: Path, labels: Path | None, layout: Layout, report: Report
+    @property
+    def HINT(self) -> str: ...
+
+    def read_encoded(
+        self, contract: Any, inputs: Path, labels: Path | None, layout: Layout, report: Report, part: Part
     ) -> Iterator[pa.Table]:
-        """The records of a file or folder as `ratchet.lake.encoding.ROWS`, some thousands at a time.
+        """A part of the records of a file or folder as `ratchet.lake.encoding.ROWS`, some thousands at a time.
 
         Raises Refusal if it is of another format.
         """
@@ -206,16 +211,10 @@ def curl_json(input: np.ndarray, body: Path, base: str) -> str:
     return f"curl -H 'content-type: application/json' -d @{body} {base}{PREDICT}"
 
 
-def sources(kind: str) -> Sources:
+def sources(kind: str) -> Sources | EncodedSources:
     """The module of a kind that reads files; the others below are like it."""
-    module: Sources = part(kind, "sources")
+    module: Sources | EncodedSources = part(kind, "sources")
     return module
-
-
-def tables(kind: str) -> Tables | None:
-    """What a kind has in place of `Sources.read`; None if it has that."""
-    by_column: Tables | None = getattr(part(kind, "sources"), "tables", None)
-    return by_column
 
 
 def records(kind: str) -> Records:
@@ -291,6 +290,5 @@ if TYPE_CHECKING:  # the project's own modules are checked against the protocols
     _are_as_described(series_records, series_logged, series_evaluation, series_show, series_scaffold)
     _are_as_described(table_records, table_logged, table_evaluation, table_show, table_scaffold)
     _are_as_described(text_records, text_logged, text_evaluation, text_show, text_scaffold)
-    _sources: tuple[Sources, ...] = (image_sources, series_sources, text_sources)
-    _tables: Tables = table_sources.tables
+    _sources: tuple[Sources | EncodedSources, ...] = (image_sources, series_sources, table_sources, text_sources)
     _forecasting: Forecasting = series_evaluation

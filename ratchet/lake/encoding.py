@@ -3,6 +3,7 @@
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ratchet.lake.formats import Record
 
 _TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note", "digest"), pa.string())
 ROWS = pa.schema({**_TEXTS, "data": pa.binary(), "captured_at": pa.timestamp("us", tz="UTC"), "payload": pa.binary()})
-"""`data` is the input as the contract encodes it, and `digest` its digest, or null if it is computed later. `reason` is
+"""`data` is the input as the contract encodes it, and `digest` its digest, or null if ingest is to take it. `reason` is
 why a record is refused, `payload` what came in, and `note` what the contract takes away from it.
 """
 
@@ -23,12 +24,34 @@ _ROWS, _BYTES, _SECONDS = 4096, 16 << 20, 20
 """Of rows that are written together: fewer if they are large or slow to read."""
 
 
-def tables(records: Iterable[Record], contract: Contract) -> Iterator[pa.Table]:
-    """The records as `ROWS`, some thousands at a time."""
+@dataclass(frozen=True)
+class Part:
+    """Which records of a source are read, as `Feed` says."""
+
+    start: int = 0
+    stop: int | None = None
+    every: int = 0
+
+    def is_over(self, place: int) -> bool:
+        """Whether neither the record at this place nor any later one belongs to it."""
+        return self.stop is not None and place >= self.stop
+
+    def has(self, place: int) -> bool:
+        """Whether the record at this place belongs to it. `every` counts from `start`."""
+        if place < self.start or self.is_over(place):
+            return False
+        return not self.every or ((place - self.start) % abs(self.every) == 0) == (self.every > 0)
+
+
+ALL = Part()
+
+
+def encode(records: Iterable[Record], contract: Contract, part: Part = ALL) -> Iterator[pa.Table]:
+    """A part of the records as `ROWS`, some thousands at a time."""
     rows: list[dict[str, Any]] = []
     size, started = 0, time.monotonic()
-    for record in records:
-        rows.append(row(record, contract))
+    for record in _of_part(records, part):
+        rows.append(encode_record(record, contract))
         size += len(rows[-1]["data"] or b"") + len(rows[-1]["payload"] or b"")
         if len(rows) == _ROWS or size > _BYTES or time.monotonic() - started > _SECONDS:
             yield pa.Table.from_pylist(rows, schema=ROWS)
@@ -37,8 +60,16 @@ def tables(records: Iterable[Record], contract: Contract) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(rows, schema=ROWS)
 
 
-def row(record: Record, contract: Contract) -> dict[str, Any]:
-    """A record encoded by the contract, by `ROWS`; one that violates it becomes a row with the reason."""
+def _of_part(records: Iterable[Record], part: Part) -> Iterator[Record]:
+    for place, record in enumerate(records):
+        if part.has(place):
+            yield record
+        if part.is_over(place + 1):
+            return
+
+
+def encode_record(record: Record, contract: Contract) -> dict[str, Any]:
+    """A record as `ROWS` has it; one that violates the contract becomes a row with the reason."""
     problem, data = record.problem, None
     if problem is None:
         try:
@@ -50,11 +81,11 @@ def row(record: Record, contract: Contract) -> dict[str, Any]:
     own = {"name": record.name, "captured_at": record.captured_at, "group": record.group}
     payload = _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None
     note = None if problem else contract.note(record.value) or None
-    said = {"label": label(record.label), "reason": problem.what if problem else None, "note": note, "digest": None}
+    said = {"label": label_of(record.label), "reason": problem.what if problem else None, "note": note, "digest": None}
     return {**own, **said, "data": data, "payload": payload}
 
 
-def label(text: str | None) -> str | None:
+def label_of(text: str | None) -> str | None:
     """A label as a source gives it, in Unicode's form NFC; None if it is blank.
 
     On some systems the name of a folder, which may be a label, has accents as characters of their own.

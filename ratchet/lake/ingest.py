@@ -309,9 +309,9 @@ def _checked(part: pa.RecordBatch, recipe: Recipe, in_benchmark: frozenset[str])
     read, show = recipe.answers.read_label, recipe.show_inputs
     labels = {text: _label_or_reason(text, read, show) for text in set(part["label"].to_pylist())}
     checked = list[_Checked]()
-    for row in part.select(["label", "reason", "group", "digest", "data", "captured_at"]).to_pylist():
+    for place, row in enumerate(part.select(["label", "reason", "group", "digest", "captured_at"]).to_pylist()):
         label, wrong = labels[row["label"]]
-        digest, why = _digest_or_reason(row, recipe, in_benchmark)
+        digest, why = _digest_or_reason(row, part["data"][place], recipe, in_benchmark)
         checked.append(_Checked(label, wrong, digest, row["reason"] or wrong or why))
     return checked
 
@@ -364,7 +364,9 @@ def _label_or_reason(label: str | None, read: Callable[[str | None], Any], show:
         return None, f"the label{given} {refusal.what}"
 
 
-def _digest_or_reason(row: dict[str, Any], recipe: Recipe, in_benchmark: frozenset[str]) -> tuple[str, str]:
+def _digest_or_reason(
+    row: dict[str, Any], data: pa.BinaryScalar, recipe: Recipe, in_benchmark: frozenset[str]
+) -> tuple[str, str]:
     """The input's digest, or the reason why the record is refused."""
     if row["reason"]:
         return "", row["reason"]
@@ -372,7 +374,7 @@ def _digest_or_reason(row: dict[str, Any], recipe: Recipe, in_benchmark: frozens
         given = f" {str(row['group'])[:40]!r}" if recipe.show_inputs else ""
         return "", f"the group{given} is not one of {', '.join(recipe.groups)[:200]}"
     try:
-        digest = row["digest"] or recipe.contract.digest(row["data"], row["captured_at"])
+        digest = row["digest"] or recipe.contract.digest(data.as_py(), row["captured_at"])
     except Refusal as refusal:
         return "", refusal.what
     if digest in in_benchmark:

@@ -5,7 +5,6 @@ whatever size the file claims, so no parser has to be trusted. Nothing in a file
 """
 
 import errno
-import itertools
 import json
 import os
 import subprocess
@@ -14,9 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from ratchet import kinds
@@ -24,7 +21,7 @@ from ratchet.contract import Contract
 from ratchet.errors import Refusal
 from ratchet.kinds import parts
 from ratchet.lake import encoding
-from ratchet.lake.encoding import ROWS
+from ratchet.lake.encoding import Part
 from ratchet.layout import DETECTED, Layout
 from ratchet.progress import SECONDS, Report, silent
 from ratchet.recipe import Feed
@@ -57,7 +54,7 @@ def read(
     layout: Layout = DETECTED,
     report: Report = silent,
 ) -> pa.Table:
-    """The rows of a source, or a part of them, as `ROWS`; refused records are rows with a reason.
+    """The rows of a source, or a part of them, as `encoding.ROWS`; refused records are rows with a reason.
 
     The table's metadata has what was found out about the source, for people; see `facts`.
 
@@ -114,36 +111,14 @@ def facts(rows: pa.Table) -> tuple[str, ...]:
     return tuple(json.loads((rows.schema.metadata or {}).get(_FACTS.encode(), b"[]")))
 
 
-def _tables(
-    inputs: Path, contract: Contract, labels: Path | None, layout: Layout, report: Report, part: Feed
+def _encoded(
+    inputs: Path, contract: Contract, labels: Path | None, layout: Layout, report: Report, part: Part
 ) -> Iterator[pa.Table]:
-    """A part of the source as `ROWS`, some thousands of rows at a time."""
+    """A part of the source as `encoding.ROWS`."""
     source = parts.sources(contract.kind)
-    if by_column := parts.tables(contract.kind):
-        yield from _rows_of_part(by_column(contract, inputs, labels, layout, report), part)
-        return
-    whole = itertools.islice(source.read(contract, inputs, labels, layout, report), part.start, part.stop)
-    yield from encoding.tables((record for at, record in enumerate(whole) if _is_wanted(at, part.every)), contract)
-
-
-def _rows_of_part(tables: Iterator[pa.Table], part: Feed) -> Iterator[pa.Table]:
-    """The rows of tables that belong to the part."""
-    first = 0
-    for table in tables:
-        if part.stop is not None and first >= part.stop:
-            return
-        places = np.arange(first, first + table.num_rows)
-        wanted = (places >= part.start) & _is_wanted(places - part.start, part.every)
-        if part.stop is not None:
-            wanted &= places < part.stop
-        first += table.num_rows
-        if wanted.any():
-            yield table if wanted.all() else table.filter(wanted)
-
-
-def _is_wanted(place: Any, every: int) -> Any:
-    """Whether `Feed.every` selects the place, or each of several [N], counted from the first of the part."""
-    return (place % abs(every) == 0) == (every > 0) if every else place >= 0
+    if isinstance(source, parts.EncodedSources):
+        return source.read_encoded(contract, inputs, labels, layout, report, part)
+    return encoding.encode(source.read(contract, inputs, labels, layout, report), contract, part)
 
 
 def _main() -> int:
@@ -160,10 +135,10 @@ def _main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["disk"],) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         labels = Path(job["labels"]) if job["labels"] else None
-        part, facts, count = Feed("", start=job["start"], stop=job["stop"], every=job["every"]), dict[str, None](), 0
-        tables = _tables(inputs, contract, labels, Layout(**job["layout"]), facts.setdefault, part)
-        with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, ROWS) as writer:
-            for rows in tables:
+        part, facts, count = Part(job["start"], job["stop"], job["every"]), dict[str, None](), 0
+        encoded = _encoded(inputs, contract, labels, Layout(**job["layout"]), facts.setdefault, part)
+        with pa.OSFile(job["out"], "wb") as file, pa.ipc.new_file(file, encoding.ROWS) as writer:
+            for rows in encoded:
                 writer.write_table(rows)
                 count += rows.num_rows
         if not count:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import Refusal
 from ratchet.lake.formats import Record, format_of, of_group, open_file, refused
@@ -26,13 +26,14 @@ from ratchet.layout import Layout
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_Line = TypeVar("_Line")
 FORMATS = "CSV, JSON lines, Parquet or Arrow"
 DELIMITERS = ",;\t|"
 FIRST = 1000
 """Rows by which the notation of times is found."""
-_ROWS, _BYTES = 4096, 16 << 20
-"""Rows that are read together, and the bytes of their lines, at most; a single line may have more."""
+_ROWS, _CELLS, _BYTES = 4096, 200_000, 16 << 20
+"""Rows that are read together, their cells, and the memory of these, at most; a single row may have more."""
+_CELL_BYTES = 64
+"""Of a cell in memory, beside its characters."""
 Report = Callable[[str], None]
 """Takes what was found out about a file, for people."""
 
@@ -225,8 +226,10 @@ def _arrow(path: Path, wanted: _Wanted) -> Iterator[Chunk]:
 def _arrow_chunks(parts: Iterable[pa.RecordBatch], names: Mapping[str, str], prefix: str) -> Iterator[Chunk]:
     row = 0
     for part in parts:
-        for start in range(0, part.num_rows, _ROWS):
-            piece = part.slice(start, _ROWS)
+        bytes_of_row = max(1, part.nbytes // max(1, part.num_rows))
+        count = max(1, min(_ROWS, _CELLS // max(1, len(names)), _BYTES // bytes_of_row))
+        for start in range(0, part.num_rows, count):
+            piece = part.slice(start, count)
             columns = {ours: piece.column(theirs).to_pylist() for theirs, ours in names.items()}
             yield Chunk([f"{prefix}row {row + place}" for place in range(len(piece))], columns, typed=True)
             row += len(piece)
@@ -241,35 +244,57 @@ def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Chunk]:
             lines = ((number, line, _object(line)) for number, line in enumerate(text, 1) if line.strip())
             first = list(islice(lines, FIRST))
             names = wanted.present(list(dict.fromkeys(name for _, _, cells in first for name in cells or ())))
-            for together in _together(chain(first, lines), lambda each: len(each[1])):
-                problems = {
-                    place: _unread("the line is no JSON object", f"line {number}", "Correct it", line)
-                    for place, (number, line, cells) in enumerate(together)
-                    if cells is None
-                }
-                objects = [cells or {} for _, _, cells in together]
-                columns = {ours: [cells.get(theirs) for cells in objects] for theirs, ours in names.items()}
-                yield Chunk([f"line {number}" for number, _, _ in together], columns, typed=True, problems=problems)
+            for rows_ in _read_together((_json_line(*line, names) for line in chain(first, lines)), len(names)):
+                yield _chunk(rows_, list(names.values()), typed=True)
         except UnicodeDecodeError as error:
             what = f"the file is not {_shown(encoding)}"
             raise Refusal(what, path, "Give it in UTF-8, or name its encoding: `Layout(encoding=)`") from error
 
 
-def _together(lines: Iterable[_Line], size: Callable[[_Line], int]) -> Iterator[list[_Line]]:
-    """As many lines as are read together."""
-    together, bytes_ = list[_Line](), 0
-    for line in lines:
-        together.append(line)
-        bytes_ += size(line)
-        if len(together) == _ROWS or bytes_ > _BYTES:
+def _json_line(number: int, line: str, cells: Mapping[str, Any] | None, names: Mapping[str, str]) -> _Line:
+    name = f"line {number}"
+    if cells is None:
+        return _Line(name, (), len(line), Refusal("the line is no JSON object", name, "Correct it"), line)
+    return _Line(name, [cells.get(theirs) for theirs in names], len(line))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row as a file of lines has it."""
+
+    name: str
+    cells: Sequence[Any]
+    """Those that are wanted, in the order of their columns."""
+    characters: int
+    problem: Refusal | None = None
+    text: str = ""
+    """What stands there, if it cannot be read."""
+
+
+def _read_together(lines: Iterable[_Line], columns: int) -> Iterator[list[_Line]]:
+    """As many lines as are read together. If one cannot be read, those before it come first."""
+    most, together, size = max(1, min(_ROWS, _CELLS // max(1, columns))), list[_Line](), 0
+    try:
+        for line in lines:
+            together.append(line)
+            size += line.characters + len(line.text) + _CELL_BYTES * columns
+            if len(together) == most or size > _BYTES:
+                yield together
+                together, size = [], 0
+    except Exception:
+        if together:
             yield together
-            together, bytes_ = [], 0
+        raise
     if together:
         yield together
 
 
-def _unread(what: str, name: str, next: str, line: str) -> tuple[Refusal, bytes]:
-    return Refusal(what, name, next), line.encode("utf-8", "replace")
+def _chunk(lines: Sequence[_Line], columns: Sequence[str], typed: bool) -> Chunk:
+    cells = {column: [None if line.problem else line.cells[at] for line in lines] for at, column in enumerate(columns)}
+    problems = {
+        place: (line.problem, line.text.encode("utf-8", "replace")) for place, line in enumerate(lines) if line.problem
+    }
+    return Chunk([line.name for line in lines], cells, typed, problems)
 
 
 def _shown(encoding: str) -> str:
@@ -297,9 +322,11 @@ def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Chunk]:
             parsed = csv.reader(text, strict=True, delimiter=delimiter)
             head = [name.strip() for name in next(parsed, [])]
             names = wanted.present(head)
-            lines = ((parsed.line_num, row) for row in parsed if row)
-            for together in _together(lines, lambda each: sum(map(len, each[1]))):
-                yield _csv_chunk(together, head, names, delimiter, wanted.layout.decimal)
+            places = {at: names[name] for at, name in enumerate(head) if name in names}
+            point = _with_point if wanted.layout.decimal == "," else _as_it_is
+            lines = (_csv_line(parsed.line_num, row, len(head), places, delimiter, point) for row in parsed if row)
+            for rows_ in _read_together(lines, len(places)):
+                yield _chunk(rows_, list(places.values()), typed=False)
         except UnicodeDecodeError as error:
             what = f"the file is not {_shown(encoding)}, after line {parsed.line_num}"
             raise Refusal(what, path, "Give it in UTF-8, or name its encoding: `Layout(encoding=)`") from error
@@ -308,32 +335,26 @@ def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Chunk]:
             raise Refusal(f"line {parsed.line_num} is not CSV ({error})", path, "Correct its quotes") from error
 
 
-def _csv_chunk(
-    lines: Sequence[tuple[int, list[str]]], head: Sequence[str], names: Mapping[str, str], delimiter: str, decimal: str
-) -> Chunk:
-    problems = {
-        place: _unread(
-            f"the row has {len(row)} cells, not {len(head)}", f"line {number}", "Correct the row", delimiter.join(row)
-        )
-        for place, (number, row) in enumerate(lines)
-        if len(row) != len(head)
-    }
-    nothing = [None] * len(head)
-    by_column = zip(*(nothing if place in problems else row for place, (_, row) in enumerate(lines)), strict=True)
-    columns: dict[str, Sequence[Any]] = {
-        names[name]: cells for name, cells in zip(head, by_column, strict=True) if name in names
-    }
-    if decimal == ",":
-        columns = {name: [_with_point(cell) for cell in cells] for name, cells in columns.items()}
-    return Chunk([f"line {number}" for number, _ in lines], columns, typed=False, problems=problems)
+def _csv_line(
+    number: int, row: Sequence[str], width: int, places: Iterable[int], delimiter: str, point: Callable[[str], str]
+) -> _Line:
+    name = f"line {number}"
+    if len(row) == width:
+        return _Line(name, [point(row[at]) for at in places], sum(map(len, row)))
+    problem = Refusal(f"the row has {len(row)} cells, not {width}", name, "Correct the row")
+    return _Line(name, (), 0, problem, delimiter.join(row))
 
 
 _COMMA = re.compile(r"\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\s*")
 
 
-def _with_point(cell: str | None) -> str | None:
+def _with_point(cell: str) -> str:
     """A number with a decimal comma as Python writes it; any other cell as it is."""
-    return cell.replace(".", "").replace(",", ".") if cell and _COMMA.fullmatch(cell) else cell
+    return cell.replace(".", "").replace(",", ".") if _COMMA.fullmatch(cell) else cell
+
+
+def _as_it_is(cell: str) -> str:
+    return cell
 
 
 def encoding_of(path: Path) -> str:

@@ -1,7 +1,9 @@
 """What ingest reads as a table: rows with a column for each of the recipe's, and one for the label."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import chain
@@ -13,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.errors import Refusal
-from ratchet.kinds.table import columns
 from ratchet.kinds.table.column import Column
 from ratchet.kinds.table.contract import TableContract
+from ratchet.kinds.table.row_encoding import encode_rows
 from ratchet.lake import encoding, tabular
+from ratchet.lake.encoding import Part
 from ratchet.lake.formats import Record
 from ratchet.lake.tabular import Chunk, Report
 from ratchet.lake.times import Times
@@ -26,21 +29,28 @@ _AS_THEY_ARE = {bool, float, int, str, NoneType}
 HINT = f"Give {tabular.FORMATS} with a column for each of the recipe's, and the target"
 
 
-def tables(
-    contract: TableContract, inputs: Path, labels: Path | None, layout: Layout, report: Report
+def read_encoded(
+    contract: TableContract, inputs: Path, labels: Path | None, layout: Layout, report: Report, part: Part
 ) -> Iterator[pa.Table]:
-    """Raises Refusal if the source is of another format, or lacks a column."""
+    """A part of the rows as `encoding.ROWS`. Raises Refusal if the source has another format, or lacks a column."""
     names = [contract.target, *(column.name for column in contract.columns)]
     chunks = tabular.chunks(inputs, names, layout, report, HINT)
-    first = _first(chunks)
-    times = _times(contract, first, layout, report)
-    for chunk in chain(first, chunks):
-        yield _encoded(contract, chunk, times)
+    first = _first(chunks) if layout.time or layout.zone else deque[Chunk]()
+    times = _times(contract, first, layout, report) if first else {}
+    place = 0
+    for chunk in chain(_taken(first), chunks):
+        rows = _typed(contract, chunk, times)
+        selected = [at for at in range(len(chunk)) if part.has(place + at)]
+        if selected:
+            yield _encode(contract, rows if len(selected) == len(chunk) else rows.take(selected))
+        place += len(chunk)
+        if part.is_over(place):
+            return
 
 
-def _first(chunks: Iterator[Chunk]) -> list[Chunk]:
+def _first(chunks: Iterator[Chunk]) -> deque[Chunk]:
     """Those with the rows by which times are read."""
-    first, count = list[Chunk](), 0
+    first, count = deque[Chunk](), 0
     for chunk in chunks:
         first.append(chunk)
         count += len(chunk)
@@ -49,54 +59,89 @@ def _first(chunks: Iterator[Chunk]) -> list[Chunk]:
     return first
 
 
-def _times(contract: TableContract, first: Sequence[Chunk], layout: Layout, report: Report) -> Mapping[str, Times]:
-    """How the times of a column are read; the layout must say so, since a time without a zone is refused otherwise."""
-    if not (layout.time or layout.zone):
-        return {}
+def _taken(chunks: deque[Chunk]) -> Iterator[Chunk]:
+    """Each of them, and then it is let go."""
+    while chunks:
+        yield chunks.popleft()
+
+
+def _times(contract: TableContract, first: Iterable[Chunk], layout: Layout, report: Report) -> Mapping[str, Times]:
+    """How the times of a column are read, as the layout says; without one, a time without a zone is refused."""
     names = [column.name for column in contract.columns if column.type == "timestamp"]
     cells = {name: [cell for chunk in first for cell in chunk.columns[name]][: tabular.FIRST] for name in names}
     return {name: tabular.times_of(cells[name], name, layout, report) for name in names}
 
 
-def _encoded(contract: TableContract, chunk: Chunk, times: Mapping[str, Times]) -> pa.Table:
-    """The rows by `encoding.ROWS`: most of them by column, and one by one those that are not plain."""
-    cells = {column.name: _cells(column, chunk.columns[column.name], chunk.typed) for column in contract.columns}
+@dataclass(frozen=True)
+class _Rows:
+    """Rows whose cells have types, as far as they have any."""
+
+    names: Sequence[str]
+    cells: Mapping[str, Sequence[Any]]
+    """By column."""
+    labels: Sequence[str | None]
+    groups: Sequence[str | None]
+    problems: Mapping[int, Refusal]
+    """By its place, why a row cannot be read."""
+    unread: Mapping[int, bytes]
+    """By its place, what stands in a row without cells."""
+
+    def take(self, places: Sequence[int]) -> "_Rows":
+        """These rows alone."""
+        cells = {name: [column[place] for place in places] for name, column in self.cells.items()}
+        return _Rows(
+            [self.names[place] for place in places],
+            cells,
+            [self.labels[place] for place in places],
+            [self.groups[place] for place in places],
+            {new: self.problems[old] for new, old in enumerate(places) if old in self.problems},
+            {new: self.unread[old] for new, old in enumerate(places) if old in self.unread},
+        )
+
+
+def _typed(contract: TableContract, chunk: Chunk, times: Mapping[str, Times]) -> _Rows:
+    cells = {column.name: _typed_cells(column, chunk.columns[column.name], chunk.typed) for column in contract.columns}
+    people = cells[contract.people] if contract.people else [None] * len(chunk)
+    groups = [str(group) if group else None for group in people]
     problems = {place: problem for place, (problem, _) in chunk.problems.items()}
     for name, notation in times.items():
         cells[name] = _in_notation(notation, chunk, name, cells[name], problems)
     labels = list(map(tabular.text_of, chunk.columns[contract.target]))
-    people = cells[contract.people] if contract.people else [None] * len(chunk)
-    groups = [str(group) if group else None for group in people]
-    by_column = columns.encoded(contract, cells)
-    by_column.plain[list(problems)] = False
-    rows: dict[str, list[Any]] = {
-        **{name: [None] * len(chunk) for name in encoding.ROWS.names},
-        "name": list(chunk.names),
-        "label": list(map(encoding.label, labels)),
-        "group": groups,
-        "digest": list(by_column.digests),
-        "data": [row.encode() for row in by_column.rows],
-        "captured_at": list(by_column.times),
+    return _Rows(chunk.names, cells, labels, groups, problems, {at: line for at, (_, line) in chunk.problems.items()})
+
+
+def _encode(contract: TableContract, rows: _Rows) -> pa.Table:
+    """The rows as `encoding.ROWS`: those of usual cells by column, and the others one by one."""
+    usual = encode_rows(contract, rows.cells)
+    encoded: dict[str, list[Any]] = {
+        **{name: [None] * len(rows.names) for name in encoding.ROWS.names},
+        "name": list(rows.names),
+        "label": list(map(encoding.label_of, rows.labels)),
+        "group": list(rows.groups),
+        "digest": list(usual.digests),
+        "data": list(usual.rows),
+        "captured_at": list(usual.times),
     }
-    for place in np.flatnonzero(~by_column.plain).tolist():
-        row = {name: of_column[place] for name, of_column in cells.items()}
-        record = Record(chunk.names[place], row, labels[place], problem=problems.get(place), group=groups[place])
-        if place in chunk.problems:
-            record = replace(record, value=chunk.problems[place][1])
-        for name, cell in encoding.row(_timed(contract, record, row), contract).items():
-            rows[name][place] = cell
-    return pa.table(rows, schema=encoding.ROWS)
+    for place in sorted({*np.flatnonzero(~usual.is_usual).tolist(), *rows.problems}):
+        for name, cell in encoding.encode_record(_record(contract, rows, place), contract).items():
+            encoded[name][place] = cell
+    return pa.table(encoded, schema=encoding.ROWS)
 
 
-def _timed(contract: TableContract, record: Record, row: Mapping[str, Any]) -> Record:
-    """The record of a row with its time, if it has one."""
-    if record.problem or not contract.time or not row[contract.time]:
+def _record(contract: TableContract, rows: _Rows, place: int) -> Record:
+    """A row alone, with its time if it has one."""
+    name, problem = rows.names[place], rows.problems.get(place)
+    if place in rows.unread:
+        return Record(name, rows.unread[place], None, problem=problem)
+    row = {column: cells[place] for column, cells in rows.cells.items()}
+    record = Record(name, row, rows.labels[place], problem=problem, group=rows.groups[place])
+    if problem or not contract.time or not row[contract.time]:
         return record
     try:
-        at = contract.by_name(contract.time).read(row[contract.time], record.name, show=False)
+        at = float(contract.by_name(contract.time).read(row[contract.time], name, show=False))
     except Refusal as refusal:
         return replace(record, problem=refusal)
-    return replace(record, captured_at=datetime.fromtimestamp(float(at), UTC))
+    return record if math.isnan(at) else replace(record, captured_at=datetime.fromtimestamp(at, UTC))
 
 
 def _in_notation(
@@ -113,18 +158,22 @@ def _in_notation(
     return times
 
 
-def _cells(column: Column, cells: Sequence[Any], typed: bool) -> Sequence[Any]:
-    """The cells of a column with their types, as far as they have any."""
+def _typed_cells(column: Column, cells: Sequence[Any], typed: bool) -> Sequence[Any]:
     if typed:
         return cells if set(map(type, cells)) <= _AS_THEY_ARE else list(map(plain, cells))
-    if column.type == "number" or column.type == "integer":
-        try:
-            if "_" not in "".join(cells):
-                return list(map(float, cells))
-        except (TypeError, ValueError):
-            pass
-    known = {cell: column.parse(cell) for cell in set(cells) - {None}}
-    return [known.get(cell) for cell in cells]
+    if column.type in ("number", "integer"):
+        return [_number(column, cell) for cell in cells]
+    values = {cell: column.parse(cell) for cell in set(cells) if cell is not None}
+    return [values.get(cell) for cell in cells]
+
+
+def _number(column: Column, cell: str | None) -> Any:
+    """What `parse` makes of a cell, sooner for most numbers."""
+    try:
+        number = float(cell or "")
+    except ValueError:
+        return column.parse(cell or "")
+    return number if number == number and "_" not in str(cell) else column.parse(str(cell))
 
 
 def plain(cell: Any) -> Any:
