@@ -19,8 +19,8 @@ from ratchet.fleet.stack import Stack
 from ratchet.settings import Settings, settings, without_password
 
 POOLS = ("cpu", "gpu")
-_QUIET_POLLS = 4
-"""Polls without a new line after the end of a run until the last line is assumed: lines arrive in batches of 2 s."""
+_QUIET_POLLS = 2
+"""Polls without a new line after the end of a run until the last line is assumed: lines arrive every half second."""
 _POLL_SECONDS = 0.5
 _ENGINE = ("prefect.flow_runs", "prefect.task_runs")
 """Prefect's loggers of a run that fails, with traces; the message of its last state says the same in a sentence."""

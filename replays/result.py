@@ -15,7 +15,7 @@ from ratchet.files import FORMAT, load, save
 from ratchet.progress import Report
 from ratchet.recipe import Recipe
 from ratchet.types import from_json, to_json
-from replays import picture
+from replays import conclusion, picture, whatif
 from replays.offline import Outcome, Retraining
 from replays.options import Options
 from replays.play import Replay
@@ -49,7 +49,10 @@ def write_figures(result: Result, options: Options, recipe: Recipe) -> None:
                  "wrong": each.wrong.tolist(), "seconds": each.seconds} for each in result.outcomes]  # fmt: skip
     replayed = {**to_json(result.replay), "digest": result.replay.digest} if result.replay else None
     own = {"version": recipe.version, "options": to_json(options), "before": result.before}
-    save(result.folder / FIGURES, {"format": FORMAT, **own, "replay": replayed, "policies": outcomes})
+    said = list(conclusion.sentences(result.replay)) if result.replay else []
+    totals = [asdict(row) for row in whatif.rows(result.replay, result.outcomes)]
+    content = {"replay": replayed, "policies": outcomes, "sentences": said, "totals": totals}
+    save(result.folder / FIGURES, {"format": FORMAT, **own, **content})
 
 
 def read(folder: Path) -> Result:

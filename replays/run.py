@@ -10,7 +10,7 @@ from ratchet.progress import Report
 from ratchet.recipe import Recipe
 from replays import POLICIES, driver, faults, home, play, scenarios, stream, whatif, year
 from replays.offline import DAY
-from replays.options import Options
+from replays.options import Options, given
 from replays.play import Replay
 from replays.recipe import played
 from replays.result import Result, move_aside, read_matching, write, write_figures
@@ -121,8 +121,15 @@ def from_log(options: Options, report: Report) -> Result:
         if recipe.watch != own.watch:
             outcomes.append(whatif.with_own_settings(backtest, own, when, report))
         result = Result(None, tuple(outcomes), target)
-        write(result, options, "what other settings would have done", recipe)
+        write(result, options, what_if_title(options), recipe)
     return result
+
+
+def what_if_title(options: Options) -> str:
+    """The title of a what-if, with the settings that take the place of the recipe's."""
+    own = {name: getattr(options, name) for name in ("window", "causes", "tolerance", "budget")}
+    other = given(Options(options.recipe, **own))
+    return f"what other settings would have done ({other})" if other else "what would have been done"
 
 
 @dataclass(frozen=True)

@@ -579,8 +579,9 @@ def test_a_what_if_plays_what_has_an_input_and_a_label_and_changes_nothing(serve
     result = CliRunner().invoke(cli, ["replay", served.name, "--from", str(home), "--policies", "never,loop", "--json"])
     assert result.exit_code == 0, result.output
     assert "30 predictions of small-fashion have an input and a label" in result.stderr
-    never, loop = json.loads(result.stdout)["policies"]
-    assert [sum(each["answers"]) for each in (never, loop)] == [30, 30]
+    content = json.loads(result.stdout)
+    never, loop = content["policies"]
+    assert [each["answers"] for each in content["totals"]] == [30, 30]
     assert never["wrong"] == loop["wrong"]
     assert 0 <= sum(never["wrong"]) <= 30
     assert files_of(home / "lake") == before
@@ -596,6 +597,8 @@ def test_other_settings_are_played_beside_the_recipes_own(served: Recipe, home: 
     assert [each["policy"] for each in content["policies"]] == ["loop", "loop, as it is"]
     assert len(streams.of_log(served, 10)) == 10
     assert (content["options"]["budget"], content["options"]["source"]) == (1, str(home))
+    assert run.what_if_title(Options("r", budget=1, causes=("harm",))).endswith("have done (causes harm, budget 1)")
+    assert run.what_if_title(Options("r", source=str(home))) == "what would have been done"
     useless = CliRunner().invoke(cli, [*arguments, "--triggers", "drift"])
     assert useless.exit_code == 2
     assert "name harm or labels" in useless.output

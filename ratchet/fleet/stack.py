@@ -60,6 +60,7 @@ class Stack:
             "PREFECT_UI_API_URL": f"{config.prefect_url}/api",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         }
