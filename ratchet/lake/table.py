@@ -20,6 +20,8 @@ _KEEP = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration":
 _NO_VALUES = {"delta.dataSkippingNumIndexedCols": "0"}
 """Delta writes the extremes of columns into its log, which stays when rows are erased."""
 _MANY_FILES = 64
+_ROW_GROUP = 131_072
+"""Rows that are compressed together, which are in memory until then; by default a million."""
 _COMMIT_SECONDS = 3600.0
 """After which a file that no version names was left by a process that was killed."""
 
@@ -42,7 +44,7 @@ def append(
     `meta` (who, why, ...) is kept in the table's history. A new table whose old `versions` nobody needs drops its
     history after a month. Raises Refusal if the table stays contended.
     """
-    from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+    from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
     from deltalake.exceptions import DeltaError
 
     path.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,12 @@ def append(
             if last_turn >= turn or after not in (None, last_turn):
                 return False
             write_deltalake(
-                current, _reader(rows, refused), mode="append", schema_mode="merge", commit_properties=commit
+                current,
+                _reader(rows, refused),
+                mode="append",
+                schema_mode="merge",
+                commit_properties=commit,
+                writer_properties=WriterProperties(max_row_group_size=_ROW_GROUP),
             )
             return True
         except (DeltaError, OSError) as error:
