@@ -6,6 +6,7 @@ changes what the stack's home has and serves: use one for trying things.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ import numpy as np
 import psutil
 
 from benchmarks import page
+from models import registry
 from ratchet.errors import Refusal
 from ratchet.fleet import processes
 from ratchet.lake import fetch, snapshot
@@ -91,8 +93,8 @@ def _between(first: str, then: str) -> float:
 
 
 def turns(count: int) -> Iterator[Turn]:
-    champion = api.state_of(_RECIPE).champion
-    first = 36 + 4 * int(champion.version if champion else 0)  # an earlier benchmark's are known, and train nothing
+    newest = next(number for number in itertools.count(1) if not registry.version(_RECIPE, str(number + 1)))
+    first = 36 + 4 * newest  # those of an earlier benchmark are known, and train nothing
     for batch_size in range(first, first + 4 * count, 4):
         before = api.state_of(_RECIPE).champion
         end_bake_time()

@@ -15,13 +15,13 @@ from flows import log
 from ratchet.errors import Refusal
 from ratchet.fleet import processes
 from ratchet.fleet.processes import environment
-from ratchet.fleet.stack import Stack
+from ratchet.fleet.stack import LOG_SECONDS, Stack
 from ratchet.settings import Settings, settings, without_password
 
 POOLS = ("cpu", "gpu")
-_QUIET_POLLS = 2
-"""Polls without a new line after the end of a run until the last line is assumed: lines arrive every half second."""
 _POLL_SECONDS = 0.5
+_QUIET_POLLS = round(2 * LOG_SECONDS / _POLL_SECONDS)
+"""Polls without a new line after the end of a run until the last line is assumed."""
 _ENGINE = ("prefect.flow_runs", "prefect.task_runs")
 """Prefect's loggers of a run that fails, with traces; the message of its last state says the same in a sentence."""
 _WAITING = "waiting for another run of this deployment"

@@ -49,9 +49,9 @@ def write_figures(result: Result, options: Options, recipe: Recipe) -> None:
                  "wrong": each.wrong.tolist(), "seconds": each.seconds} for each in result.outcomes]  # fmt: skip
     replayed = {**to_json(result.replay), "digest": result.replay.digest} if result.replay else None
     own = {"version": recipe.version, "options": to_json(options), "before": result.before}
-    said = list(conclusion.sentences(result.replay)) if result.replay else []
+    sentences = list(conclusion.sentences(result.replay)) if result.replay else []
     totals = [asdict(row) for row in whatif.rows(result.replay, result.outcomes)]
-    content = {"replay": replayed, "policies": outcomes, "sentences": said, "totals": totals}
+    content = {"replay": replayed, "policies": outcomes, "sentences": sentences, "totals": totals}
     save(result.folder / FIGURES, {"format": FORMAT, **own, **content})
 
 

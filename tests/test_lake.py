@@ -265,6 +265,20 @@ def test_the_rows_with_a_value_are_read_and_no_part_that_cannot_hold_any(tmp_pat
         assert table._row_groups(pq.ParquetFile(file).metadata, ("batch", "zzz")) == [], "beyond all values"
 
 
+def test_files_of_the_lake_are_compressed_in_groups_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "_ROW_GROUP", 100)
+    table.append(tmp_path / "t", pa.table({"text": ["a" * 1000] * 250}), once="1")
+    (file,) = (tmp_path / "t").glob("*.parquet")
+    metadata = pq.read_metadata(file)
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    assert [group.num_rows for group in groups] == [100, 100, 50]
+    column = groups[0].column(0)
+    assert column.compression == "SNAPPY"
+    assert not column.statistics.has_min_max or len(column.statistics.max) <= 64
+
+
 def test_a_commit_happens_once_however_many_race_for_it(tmp_path: Path) -> None:
     with ProcessPoolExecutor(6, mp_context=multiprocessing.get_context("spawn")) as pool:
         for round_ in range(15):

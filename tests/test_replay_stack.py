@@ -57,7 +57,8 @@ def test_without_a_change_nothing_starts_and_harm_starts_one_retraining_that_cur
     assert losses[-1] < losses[first - len(before)] - 0.1, "it has recovered"
     assert any("called harmful" in sentence for sentence in result["sentences"])
     policies = {each["policy"]: sum(each["wrong"]) for each in result["policies"]}
-    assert policies.items() <= {each["name"]: each["wrong"] for each in result["totals"]}.items()
+    totals = {each["name"]: each for each in result["totals"]}
+    assert totals["the real stack"]["answers"] == sum(period["answered"] for period in periods)
     assert policies["loop"] < policies["never"]
 
 

@@ -17,12 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from ratchet.errors import Refusal
 from ratchet.kinds.image import ImageContract
 from ratchet.kinds.text import TextContract
-from ratchet.lake import sources
+from ratchet.lake import encoding, sources
 
 CONTRACT = ImageContract(height=28, width=28)
 LIMITS = sources.Limits(memory=256 << 20, disk=64 << 20)
@@ -136,7 +138,7 @@ from pathlib import Path
 from ratchet.errors import Refusal
 from ratchet.kinds.image import ImageContract
 from ratchet.kinds.text import TextContract
-from ratchet.lake import sources
+from ratchet.lake import encoding, sources
 try:
     sources.read(Path(sys.argv[1]), ImageContract(28, 28), sources.Limits(256 << 20, 64 << 20), Path(sys.argv[2]))
 except Refusal as refusal:
@@ -266,3 +268,13 @@ def test_a_damaged_list_of_images_is_refused_with_its_line(tmp_path: Path) -> No
     (folder / "labels.csv").write_text("\n".join(lines))
     with pytest.raises(Refusal, match=r"line 150\d is not CSV"):
         read(folder, tmp_path)
+
+
+@given(st.lists(st.integers(1, 3000), max_size=12))
+def test_small_tables_are_put_together_and_no_row_is_lost(sizes: list[int]) -> None:
+    names = iter(range(sum(sizes)))
+    tables = [pa.Table.from_pylist([{"name": str(next(names))} for _ in range(size)]) for size in sizes]
+    merged = list(encoding.merge(tables))
+    assert [name for each in merged for name in each["name"].to_pylist()] == list(map(str, range(sum(sizes))))
+    assert all(each.num_rows >= 2048 for each in merged[:-1])
+    assert all(each["name"].num_chunks == 1 for each in merged)

@@ -26,6 +26,8 @@ from ratchet.scratch import sweep
 from ratchet.settings import LOOPBACK_NAME, TELEMETRY_OFF, Settings
 
 Health = Callable[[], bool]
+LOG_SECONDS = 0.5
+"""After which a run sends what it has logged to Prefect's server."""
 SERVERS = ("prefect", "mlflow", "envoy", "controller", "agent")
 WORKERS = ("worker-cpu", "worker-gpu")
 HOST = ("agent", "worker-gpu")
@@ -60,7 +62,7 @@ class Stack:
             "PREFECT_UI_API_URL": f"{config.prefect_url}/api",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
+            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": str(LOG_SECONDS),
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         }

@@ -59,7 +59,7 @@ class Sources(Protocol):
 
 @runtime_checkable
 class EncodedSources(Protocol):
-    """The same of a kind that encodes many records at once."""
+    """How a kind reads files if it encodes many records at once; it takes the place of `Sources`."""
 
     @property
     def HINT(self) -> str: ...

@@ -15,8 +15,8 @@ from ratchet.lake.formats import Record
 
 _TEXTS = dict.fromkeys(("name", "label", "group", "reason", "note", "digest"), pa.string())
 ROWS = pa.schema({**_TEXTS, "data": pa.binary(), "captured_at": pa.timestamp("us", tz="UTC"), "payload": pa.binary()})
-"""`data` is the input as the contract encodes it, and `digest` its digest, or null if ingest is to take it. `reason` is
-why a record is refused, `payload` what came in, and `note` what the contract takes away from it.
+"""`data` is the input as the contract encodes it, and `digest` its digest, or null: then ingest computes it.
+`reason` is why a record is refused, `payload` what came in, and `note` what the contract takes away from it.
 """
 
 _PAYLOAD_LIMIT = 1 << 20
@@ -68,6 +68,23 @@ def _of_part(records: Iterable[Record], part: Part) -> Iterator[Record]:
             return
 
 
+def merge(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of tables, with small ones put together, so that each has some thousands of rows or megabytes."""
+    together, rows, size = list[pa.Table](), 0, 0
+    for table in tables:
+        together.append(table)
+        rows, size = rows + table.num_rows, size + table.nbytes
+        if rows >= _ROWS // 2 or size >= _BYTES // 2:
+            yield _joined(together)
+            together, rows, size = [], 0, 0
+    if together:
+        yield _joined(together)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
+
+
 def encode_record(record: Record, contract: Contract) -> dict[str, Any]:
     """A record as `ROWS` has it; one that violates the contract becomes a row with the reason."""
     problem, data = record.problem, None
@@ -81,8 +98,8 @@ def encode_record(record: Record, contract: Contract) -> dict[str, Any]:
     own = {"name": record.name, "captured_at": record.captured_at, "group": record.group}
     payload = _payload(record.value)[:_PAYLOAD_LIMIT] if problem else None
     note = None if problem else contract.note(record.value) or None
-    said = {"label": label_of(record.label), "reason": problem.what if problem else None, "note": note, "digest": None}
-    return {**own, **said, "data": data, "payload": payload}
+    texts = {"label": label_of(record.label), "reason": problem.what if problem else None, "note": note, "digest": None}
+    return {**own, **texts, "data": data, "payload": payload}
 
 
 def label_of(text: str | None) -> str | None:

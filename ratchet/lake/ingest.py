@@ -297,8 +297,8 @@ class _Checked:
 
     label: Any
     """As the lake keeps it."""
-    wrong_label: str
-    """Why it is none."""
+    label_problem: str
+    """Why the label is refused; empty if it is not."""
     digest: str
     """Of the input."""
     reason: str
@@ -344,7 +344,7 @@ def _refused(part: pa.RecordBatch, checked: Sequence[_Checked], show: bool) -> p
     rows = part.filter(pa.array([bool(each.reason) for each in checked], pa.bool_())).to_pylist()
     for row, each in zip(rows, (each for each in checked if each.reason), strict=True):
         # If columns are swapped, the label is somebody's text.
-        hidden = each.wrong_label and not show
+        hidden = each.label_problem and not show
         row["label"] = "not shown, as `show_inputs` is off" if hidden else str(row["label"])[:40]
         row |= {"reason": each.reason, "payload": row["payload"] or row["data"]}
     return pa.Table.from_pylist(rows, schema=encoding.ROWS)

@@ -117,7 +117,7 @@ def _encoded(
     """A part of the source as `encoding.ROWS`."""
     source = parts.sources(contract.kind)
     if isinstance(source, parts.EncodedSources):
-        return source.read_encoded(contract, inputs, labels, layout, report, part)
+        return encoding.merge(source.read_encoded(contract, inputs, labels, layout, report, part))
     return encoding.encode(source.read(contract, inputs, labels, layout, report), contract, part)
 
 

@@ -22,6 +22,8 @@ _NO_VALUES = {"delta.dataSkippingNumIndexedCols": "0"}
 _MANY_FILES = 64
 _ROW_GROUP = 131_072
 """Rows that are compressed together, which are in memory until then; by default a million."""
+_STATISTICS_LENGTH = 64
+"""Characters of a column's extremes in a file: enough for a digest, and no whole input."""
 _COMMIT_SECONDS = 3600.0
 """After which a file that no version names was left by a process that was killed."""
 
@@ -71,7 +73,9 @@ def append(
                 mode="append",
                 schema_mode="merge",
                 commit_properties=commit,
-                writer_properties=WriterProperties(max_row_group_size=_ROW_GROUP),
+                writer_properties=WriterProperties(
+                    compression="SNAPPY", max_row_group_size=_ROW_GROUP, statistics_truncate_length=_STATISTICS_LENGTH
+                ),
             )
             return True
         except (DeltaError, OSError) as error:

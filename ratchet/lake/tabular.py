@@ -135,7 +135,7 @@ def text_of(label: Any) -> str | None:
 def rows(
     path: Path, required: Sequence[str] | None, layout: Layout, report: Report, hint: str, optional: Sequence[str] = ()
 ) -> Iterator[Row]:
-    """The same as `chunks`, one by one."""
+    """The rows of `chunks`, one by one."""
     for chunk in chunks(path, required, layout, report, hint, optional):
         yield from chunk.rows()
 
@@ -244,8 +244,10 @@ def _json_lines(path: Path, wanted: _Wanted, report: Report) -> Iterator[Chunk]:
             lines = ((number, line, _object(line)) for number, line in enumerate(text, 1) if line.strip())
             first = list(islice(lines, FIRST))
             names = wanted.present(list(dict.fromkeys(name for _, _, cells in first for name in cells or ())))
-            for rows_ in _read_together((_json_line(*line, names) for line in chain(first, lines)), len(names)):
-                yield _chunk(rows_, list(names.values()), typed=True)
+            for lines_together in _read_together(
+                (_json_line(*line, names) for line in chain(first, lines)), len(names)
+            ):
+                yield _chunk(lines_together, list(names.values()), typed=True)
         except UnicodeDecodeError as error:
             what = f"the file is not {_shown(encoding)}"
             raise Refusal(what, path, "Give it in UTF-8, or name its encoding: `Layout(encoding=)`") from error
@@ -325,8 +327,8 @@ def _csv(path: Path, wanted: _Wanted, report: Report) -> Iterator[Chunk]:
             places = {at: names[name] for at, name in enumerate(head) if name in names}
             point = _with_point if wanted.layout.decimal == "," else _as_it_is
             lines = (_csv_line(parsed.line_num, row, len(head), places, delimiter, point) for row in parsed if row)
-            for rows_ in _read_together(lines, len(places)):
-                yield _chunk(rows_, list(places.values()), typed=False)
+            for lines_together in _read_together(lines, len(places)):
+                yield _chunk(lines_together, list(places.values()), typed=False)
         except UnicodeDecodeError as error:
             what = f"the file is not {_shown(encoding)}, after line {parsed.line_num}"
             raise Refusal(what, path, "Give it in UTF-8, or name its encoding: `Layout(encoding=)`") from error

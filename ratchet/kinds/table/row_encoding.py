@@ -59,8 +59,8 @@ def encode_rows(contract: TableContract, cells: Mapping[str, Sequence[Any]]) -> 
     digests = [hashlib.sha256(each.encode()).hexdigest() for each in map(identity.__mod__, zip(*parts, strict=True))]
     if not contract.time:
         return EncodedRows(is_usual, rows, digests, [None] * len(rows))
-    times, have_time = _times(cells[contract.time], columns[contract.time].numbers)
-    return EncodedRows(is_usual & have_time, rows, digests, times)
+    times, is_time = _times(cells[contract.time], columns[contract.time].numbers)
+    return EncodedRows(is_usual & is_time, rows, digests, times)
 
 
 def _name(name: str) -> str:
@@ -69,17 +69,17 @@ def _name(name: str) -> str:
 
 
 def _times(cells: Sequence[Any], seconds: np.ndarray | None) -> tuple[list[datetime | None], np.ndarray]:
-    """The time of each cell [N], None where it is missing; and which could be made [N]."""
+    """The time of each cell [N], None where it is missing; and whether a cell is a time or missing [N]."""
     times: list[datetime | None] = [None] * len(cells)
     if seconds is None:  # of texts
         return times, np.zeros(len(cells), bool)
-    could = np.ones(len(cells), bool)
+    is_time = np.ones(len(cells), bool)
     for place in np.flatnonzero(~np.isnan(seconds)).tolist():
         try:
             times[place] = datetime.fromtimestamp(float(seconds[place]), UTC) if cells[place] else None
-        except (OverflowError, ValueError):  # no calendar has such a year
-            could[place] = False
-    return times, could
+        except (OverflowError, ValueError, OSError):  # no calendar has such a year
+            is_time[place] = False
+    return times, is_time
 
 
 def _encode(column: Column, cells: Sequence[Any]) -> _Column:
@@ -100,10 +100,10 @@ def _seconds(cell: Any) -> float:
 
 
 def _encode_numbers(column: Column, cells: Sequence[Any]) -> _Column:
-    none = _Column(["null"] * len(cells), np.zeros(len(cells), bool), np.full(len(cells), np.nan))
+    all_unusual = _Column(["null"] * len(cells), np.zeros(len(cells), bool), np.full(len(cells), np.nan))
     low, high = -math.inf if column.low is None else column.low, math.inf if column.high is None else column.high
     if not (_is_float(low) and _is_float(high)):
-        return none
+        return all_unusual
     usual_types = {float, int, NoneType, *([bool] if column.type == "boolean" else [])}
     is_usual = np.ones(len(cells), bool)
     if not set(map(type, cells)) <= usual_types:
@@ -112,7 +112,7 @@ def _encode_numbers(column: Column, cells: Sequence[Any]) -> _Column:
     try:
         numbers = np.array(cells, np.float64)
     except OverflowError:  # an integer beyond all floats
-        return none
+        return all_unusual
     is_missing = np.isnan(numbers)
     is_valid = np.isfinite(numbers) & (numbers >= low) & (numbers <= high)
     if column.type == "integer":

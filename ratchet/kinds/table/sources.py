@@ -38,7 +38,7 @@ def read_encoded(
     first = _first(chunks) if layout.time or layout.zone else deque[Chunk]()
     times = _times(contract, first, layout, report) if first else {}
     place = 0
-    for chunk in chain(_taken(first), chunks):
+    for chunk in chain(_drained(first), chunks):
         rows = _typed(contract, chunk, times)
         selected = [at for at in range(len(chunk)) if part.has(place + at)]
         if selected:
@@ -59,7 +59,7 @@ def _first(chunks: Iterator[Chunk]) -> deque[Chunk]:
     return first
 
 
-def _taken(chunks: deque[Chunk]) -> Iterator[Chunk]:
+def _drained(chunks: deque[Chunk]) -> Iterator[Chunk]:
     """Each of them, and then it is let go."""
     while chunks:
         yield chunks.popleft()
@@ -139,9 +139,12 @@ def _record(contract: TableContract, rows: _Rows, place: int) -> Record:
         return record
     try:
         at = float(contract.by_name(contract.time).read(row[contract.time], name, show=False))
+        return record if math.isnan(at) else replace(record, captured_at=datetime.fromtimestamp(at, UTC))
     except Refusal as refusal:
         return replace(record, problem=refusal)
-    return record if math.isnan(at) else replace(record, captured_at=datetime.fromtimestamp(at, UTC))
+    except (OverflowError, ValueError, OSError):
+        what = f"the column {contract.time!r} has a value that is no time in seconds after 1970"
+        return replace(record, problem=Refusal(what, name, "Correct it"))
 
 
 def _in_notation(
@@ -168,7 +171,7 @@ def _typed_cells(column: Column, cells: Sequence[Any], typed: bool) -> Sequence[
 
 
 def _number(column: Column, cell: str | None) -> Any:
-    """What `parse` makes of a cell, sooner for most numbers."""
+    """The same as `column.parse`, faster for most numbers."""
     try:
         number = float(cell or "")
     except ValueError:
