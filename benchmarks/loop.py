@@ -33,7 +33,7 @@ from replays.driver import run_ratchet
 
 _RECIPE = "fashion-mnist"
 _STAGES = ("ingest", "validate", "train", "optimize", "evaluate", "package", "release", "smoke_test")
-"""Tasks of a run; what it starts as runs of their own is among these."""
+"""Tasks of a run. Prefect lists the runs that it starts, such as the latency benchmark, as tasks too."""
 _BEYOND, _UNCHANGED, _REST_CPU, _REST_MB = 20.0, 5.0, 5.0, 1200.0
 """Wanted: seconds beyond the script, seconds of a run with nothing new, percent of a core and megabytes at rest."""
 

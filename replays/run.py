@@ -127,9 +127,9 @@ def from_log(options: Options, report: Report) -> Result:
 
 def what_if_title(options: Options) -> str:
     """The title of a what-if, with the settings that take the place of the recipe's."""
-    own = {name: getattr(options, name) for name in ("window", "causes", "tolerance", "budget")}
-    other = given(Options(options.recipe, **own))
-    return f"what other settings would have done ({other})" if other else "what would have been done"
+    settings = {name: getattr(options, name) for name in ("window", "causes", "tolerance", "budget")}
+    shown = given(Options(options.recipe, **settings))
+    return f"what other settings would have done ({shown})" if shown else "what would have been done"
 
 
 @dataclass(frozen=True)

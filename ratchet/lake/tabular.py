@@ -30,7 +30,7 @@ FORMATS = "CSV, JSON lines, Parquet or Arrow"
 DELIMITERS = ",;\t|"
 FIRST = 1000
 """Rows by which the notation of times is found."""
-_ROWS, _CELLS, _BYTES = 4096, 200_000, 16 << 20
+_ROWS, _CELLS, _BYTES = 4096, 200_000, 8 << 20
 """Rows that are read together, their cells, and the memory of these, at most; a single row may have more."""
 _CELL_BYTES = 64
 """Of a cell in memory, beside its characters."""

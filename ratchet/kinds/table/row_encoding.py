@@ -6,7 +6,7 @@ Only rows of usual cells are encoded. Any other, such as one that is refused, is
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import NoneType
@@ -47,20 +47,23 @@ def encode_rows(contract: TableContract, cells: Mapping[str, Sequence[Any]]) -> 
     columns = {column.name: _encode(column, cells[column.name]) for column in contract.columns}
     is_usual = np.logical_and.reduce([column.is_usual for column in columns.values()])
     fields = ",".join(f"{_name(name)}:%s" for name in columns)
-    rows = [
-        row.encode() for row in map(f"{{{fields}}}".__mod__, zip(*(c.texts for c in columns.values()), strict=True))
-    ]
+    rows = [row.encode() for row in _filled(f"{{{fields}}}", [column.texts for column in columns.values()])]
     if contract.id:
         identity, parts = f"[{_name(contract.id)},%s]", [columns[contract.id].texts]
         is_usual &= np.array([text != "null" for text in parts[0]])
     else:
         parts = [columns[column.name].texts for column in contract.feature_columns]
         identity = f"[{','.join(['%s'] * len(parts))}]"
-    digests = [hashlib.sha256(each.encode()).hexdigest() for each in map(identity.__mod__, zip(*parts, strict=True))]
+    digests = [hashlib.sha256(each.encode()).hexdigest() for each in _filled(identity, parts)]
     if not contract.time:
         return EncodedRows(is_usual, rows, digests, [None] * len(rows))
     times, is_time = _times(cells[contract.time], columns[contract.time].numbers)
     return EncodedRows(is_usual & is_time, rows, digests, times)
+
+
+def _filled(template: str, texts: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The template with the texts of each row, which are given by column."""
+    return map(template.__mod__, zip(*texts, strict=True))
 
 
 def _name(name: str) -> str:
@@ -100,10 +103,9 @@ def _seconds(cell: Any) -> float:
 
 
 def _encode_numbers(column: Column, cells: Sequence[Any]) -> _Column:
-    all_unusual = _Column(["null"] * len(cells), np.zeros(len(cells), bool), np.full(len(cells), np.nan))
     low, high = -math.inf if column.low is None else column.low, math.inf if column.high is None else column.high
     if not (_is_float(low) and _is_float(high)):
-        return all_unusual
+        return _without_usual_cells(len(cells))
     usual_types = {float, int, NoneType, *([bool] if column.type == "boolean" else [])}
     is_usual = np.ones(len(cells), bool)
     if not set(map(type, cells)) <= usual_types:
@@ -112,7 +114,7 @@ def _encode_numbers(column: Column, cells: Sequence[Any]) -> _Column:
     try:
         numbers = np.array(cells, np.float64)
     except OverflowError:  # an integer beyond all floats
-        return all_unusual
+        return _without_usual_cells(len(cells))
     is_missing = np.isnan(numbers)
     is_valid = np.isfinite(numbers) & (numbers >= low) & (numbers <= high)
     if column.type == "integer":
@@ -123,6 +125,10 @@ def _encode_numbers(column: Column, cells: Sequence[Any]) -> _Column:
     for place in np.flatnonzero(is_missing).tolist():
         texts[place] = "null"
     return _Column(texts, is_usual & (is_valid | is_missing if column.missing else is_valid), numbers)
+
+
+def _without_usual_cells(count: int) -> _Column:
+    return _Column(["null"] * count, np.zeros(count, bool), np.full(count, np.nan))
 
 
 def _is_float(bound: float) -> bool:
